@@ -1,0 +1,80 @@
+"""What every stage and command shares: the params option, logging, and errors as one line with exit code 2.
+
+Exit codes: 0 well; 1 a defect in maskline (traceback); 2 something the user can mend, in one line; 130 and 143
+stopped by SIGINT and SIGTERM.
+"""
+
+import functools
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import ParamSpec
+
+import click
+
+from maskline.errors import DataErrors, MasklineError
+
+P = ParamSpec("P")
+
+log = logging.getLogger("maskline")
+
+PATH = click.Path(path_type=Path)
+
+params_option = click.option(
+    "--params",
+    "params_path",
+    type=PATH,
+    default="params.yaml",
+    show_default=True,
+    help="Settings of the whole pipeline.",
+)
+
+
+def stage(function: Callable[P, None]) -> Callable[P, None]:
+    """Wrap a stage: start logging, guard its inputs, and turn a ``MasklineError`` into one line and exit code 2."""
+    return errors_to_exit_code(_guarded(function))
+
+
+def errors_to_exit_code(function: Callable[P, None]) -> Callable[P, None]:
+    """Wrap a command: start logging, and turn a ``MasklineError`` into one line on stderr and exit code 2."""
+
+    @functools.wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        start_logging()
+        try:
+            function(*args, **kwargs)
+        except DataErrors as error:
+            for problem in error.problems:
+                click.echo(f"error: {problem}", err=True)
+            sys.exit(error.exit_code)
+        except MasklineError as error:
+            click.echo(f"error: {error}", err=True)
+            sys.exit(error.exit_code)
+        except KeyboardInterrupt:
+            click.echo("stopped", err=True)
+            sys.exit(130)
+
+    return wrapped
+
+
+def start_logging() -> None:
+    """Send maskline's log lines to stderr, once a process."""
+    if not log.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        log.addHandler(handler)
+        log.setLevel(os.environ.get("MASKLINE_LOG", "INFO").upper())
+
+
+def _guarded(function: Callable[P, None]) -> Callable[P, None]:
+    @functools.wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        from maskline.guard import unchanged_inputs  # reads YAML: not needed for --help
+        from maskline.files import storage_errors
+
+        with unchanged_inputs(), storage_errors(Path.cwd()):
+            function(*args, **kwargs)
+
+    return wrapped

@@ -1,0 +1,431 @@
+"""params.yaml as frozen, typed sections: the only reader of the file.
+
+No field has a default: the file is complete, so that DVC sees every value. The file is read as YAML 1.2, as DVC
+reads it: ``1e-3`` is a number, ``yes`` and ``no`` are words.
+"""
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from maskline.errors import ParamsError
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+CountOrNone = Annotated[int, Field(ge=0)]
+Size = tuple[Count, Count]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Byte = Annotated[int, Field(ge=0, le=255)]
+
+
+class Section(BaseModel):
+    """A mapping in params.yaml: frozen, complete, with no keys but its own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def _ordered(low_high: tuple[float, float]) -> tuple[float, float]:
+    low, high = low_high
+    if low > high:
+        raise ValueError(f"the first value {low:g} is larger than the second {high:g}")
+    return low_high
+
+
+class ClassParams(Section):
+    """One class of the user's own data set."""
+
+    name: str = Field(min_length=1, description="Name of the class.")
+    color: tuple[Byte, Byte, Byte] = Field(description="Red, green, blue; also the colour in `color` masks.")
+
+
+class SyntheticParams(Section):
+    """The drawn fundus set."""
+
+    num_train: Count = Field(description="Images for training and validation.")
+    num_test: Count = Field(description="Images of the test split.")
+    size: Annotated[int, Field(ge=64, le=4096)] = Field(description="Height and width, px.")
+    seed: Seed = Field(description="Another seed draws other eyes.")
+
+
+class DataParams(Section):
+    """Where the data comes from and how it becomes images, masks and splits."""
+
+    name: Literal["synthetic_fundus", "chase_db1", "folder"] = Field(description="The data set.")
+    archive: str | None = Field(description="A zip, tar or folder on this machine to take instead of a download.")
+    url: str | None = Field(description="Download address of one's own set, or another address of a known one.")
+    sha256: Annotated[str, Field(pattern=r"^(sha256:)?[0-9a-fA-F]{64}$")] | None = Field(
+        description="SHA-256 that the archive must have; null: the known one of the set, where there is one."
+    )
+    max_unpacked_gib: Positive = Field(description="An archive that unpacks to more GiB is refused.")
+    classes: tuple[ClassParams, ...] = Field(description="Classes in the order of their ids; only for `folder`.")
+    ignore_index: Annotated[int, Field(ge=2, le=65535)] = Field(
+        description="Mask value that never counts in losses, metrics, crops or weights."
+    )
+    mask_encoding: Literal["index", "palette", "binary", "color"] = Field(
+        description="How `folder` masks store classes: ids as grey values, palette entries, 0/255, or RGB colours."
+    )
+    alpha: Literal["error", "drop"] = Field(description="What to do with an image's alpha channel.")
+    exif: Literal["error", "apply", "ignore"] = Field(description="What to do with an image's EXIF rotation.")
+    val_fraction: Annotated[float, Field(ge=0, lt=1)] = Field(
+        description="Share of the train groups moved to val where the set has no val split."
+    )
+    test_fraction: Annotated[float, Field(ge=0, lt=1)] = Field(
+        description="Share of the groups moved to test where the set has no test split."
+    )
+    split_seed: Seed = Field(description="Which groups are moved.")
+    synthetic: SyntheticParams
+
+
+class PhotometricParams(Section):
+    """Brightness, contrast, saturation and hue: one colour matrix a sample."""
+
+    prob: Fraction = Field(description="Probability of each of the four changes.")
+    brightness: Annotated[float, Field(ge=0, le=255)] = Field(description="Largest shift, grey levels of 255.")
+    contrast: tuple[NonNegative, NonNegative] = Field(description="Range of the contrast factor.")
+    saturation: tuple[NonNegative, NonNegative] = Field(description="Range of the saturation factor.")
+    hue_degrees: Annotated[float, Field(ge=0, le=180)] = Field(description="Largest turn of the hue, degrees.")
+
+    @model_validator(mode="after")
+    def _check(self) -> "PhotometricParams":
+        _ordered(self.contrast)
+        _ordered(self.saturation)
+        return self
+
+
+class BlurParams(Section):
+    """Gaussian blur."""
+
+    prob: Fraction = Field(description="Probability.")
+    sigma: tuple[Positive, Positive] = Field(description="Range of the standard deviation, px.")
+
+    @model_validator(mode="after")
+    def _check(self) -> "BlurParams":
+        _ordered(self.sigma)
+        return self
+
+
+class NoiseParams(Section):
+    """Gaussian noise."""
+
+    prob: Fraction = Field(description="Probability.")
+    std: NonNegative = Field(description="Standard deviation, grey levels of 255.")
+
+
+class AugmentParams(Section):
+    """What training does to a sample; the preview shows the same."""
+
+    preview_samples: Annotated[int, Field(ge=1, le=64)] = Field(description="Samples in the preview picture.")
+    ratio_range: tuple[Positive, Positive] = Field(description="Range of the scale factor before the crop.")
+    crop_size: Size = Field(description="Height and width of the crop, px.")
+    cat_max_ratio: Annotated[float, Field(gt=0, le=1)] = Field(
+        description="Largest share of one class in a crop; tried ten times; 1 switches it off."
+    )
+    flip_horizontal: Fraction = Field(description="Probability.")
+    flip_vertical: Fraction = Field(description="Probability.")
+    rotate_degrees: Annotated[float, Field(ge=0, le=180)] = Field(description="Largest rotation, degrees.")
+    photometric: PhotometricParams
+    blur: BlurParams
+    noise: NoiseParams
+
+    @model_validator(mode="after")
+    def _check(self) -> "AugmentParams":
+        _ordered(self.ratio_range)
+        return self
+
+
+class LossParams(Section):
+    """One term of a head's loss."""
+
+    name: Literal["cross_entropy", "dice"] = Field(description="The loss.")
+    weight: NonNegative = Field(description="Factor in the weighted sum.")
+
+
+class BackboneParams(Section):
+    """The feature extractor."""
+
+    name: str = Field(min_length=1, description="`unet`, or an encoder of segmentation-models-pytorch or timm.")
+    pretrained: bool = Field(description="Start from ImageNet weights (encoders only; they are downloaded).")
+    output_stride: Literal[8, 16, 32] = Field(description="Stride of the deepest feature (encoders only).")
+    base_channels: Count = Field(description="Channels of the finest feature (unet only).")
+    num_stages: Annotated[int, Field(ge=2, le=8)] = Field(description="Resolutions, the finest counted (unet only).")
+
+
+class HeadParams(Section):
+    """A head: feature to logits, with its losses."""
+
+    name: Literal["fcn"] = Field(description="The head.")
+    in_index: int = Field(description="Which of the backbone's features.")
+    channels: Count = Field(description="Channels of the head's convolutions.")
+    num_convs: CountOrNone = Field(description="3x3 convolutions before the classifier.")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(description="Share of channels dropped before the classifier.")
+    losses: tuple[LossParams, ...] = Field(min_length=1, description="Weighted sum.")
+
+
+class SmpParams(Section):
+    """A whole architecture of segmentation-models-pytorch."""
+
+    architecture: str = Field(min_length=1, description="Unet, UnetPlusPlus, MAnet, Linknet, FPN, PSPNet, ...")
+    encoder: str = Field(min_length=1, description="resnet18, mit_b0, tu-convnext_atto, ...")
+    pretrained: bool = Field(description="Start from ImageNet weights (they are downloaded).")
+    losses: tuple[LossParams, ...] = Field(min_length=1, description="Weighted sum.")
+
+
+class ModelParams(Section):
+    """The network and what its input looks like."""
+
+    type: Literal["encoder_decoder", "smp"] = Field(description="Which of the parts below make the network.")
+    in_channels: Literal[3] = Field(description="Channels of the images.")
+    mean: tuple[float, ...] = Field(description="Subtracted from each channel, grey levels of 255.")
+    std: tuple[Positive, ...] = Field(description="Divides each channel, grey levels of 255.")
+    align_corners: bool = Field(description="How logits and features are resized.")
+    weights: str | None = Field(description="A folder with model.safetensors to start from.")
+    backbone: BackboneParams
+    decode_head: HeadParams
+    auxiliary_heads: tuple[HeadParams, ...]
+    smp: SmpParams
+
+    @model_validator(mode="after")
+    def _check(self) -> "ModelParams":
+        for key, value in (("mean", self.mean), ("std", self.std)):
+            if len(value) != self.in_channels:
+                raise ValueError(f"{key} has {len(value)} values for {self.in_channels} channels")
+        return self
+
+
+class OptimizerParams(Section):
+    """The optimizer and its knobs, side by side."""
+
+    name: Literal["sgd", "adam", "adamw", "rmsprop"] = Field(description="The optimizer.")
+    lr: Positive = Field(description="Learning rate that the schedule scales.")
+    weight_decay: NonNegative = Field(description="Weight decay; decoupled for adamw.")
+    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(description="sgd and rmsprop.")
+    nesterov: bool = Field(description="sgd.")
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = Field(
+        description="adam and adamw."
+    )
+    eps: Positive = Field(description="adam, adamw and rmsprop.")
+    alpha: Annotated[float, Field(ge=0, lt=1)] = Field(description="rmsprop's smoothing.")
+    clip_norm: Positive | None = Field(description="Largest norm of all gradients together.")
+
+    @model_validator(mode="after")
+    def _check(self) -> "OptimizerParams":
+        if self.name == "sgd" and self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov needs momentum above 0")
+        return self
+
+
+class ScheduleParams(Section):
+    """The learning rate as a function of the iteration."""
+
+    name: Literal["poly", "cosine", "step", "constant"] = Field(description="The schedule after the warm-up.")
+    power: Positive = Field(description="poly.")
+    end_factor: Fraction = Field(description="Last learning rate over the first (poly, cosine).")
+    milestones: tuple[Count, ...] = Field(description="Iterations of the steps (step).")
+    gamma: Positive = Field(description="Factor at each milestone (step).")
+    warmup_iterations: CountOrNone = Field(description="Length of the linear warm-up.")
+    warmup_factor: Fraction = Field(description="First learning rate of the warm-up over lr.")
+
+    @model_validator(mode="after")
+    def _check(self) -> "ScheduleParams":
+        if self.name == "step" and not self.milestones:
+            raise ValueError("step needs at least one milestone")
+        if list(self.milestones) != sorted(set(self.milestones)):
+            raise ValueError("milestones must rise")
+        return self
+
+
+class TrainParams(Section):
+    """The training loop."""
+
+    seed: Seed = Field(description="Weights, sample order, augmentation and dropout all derive from it.")
+    iterations: Count = Field(description="Optimizer steps.")
+    batch_size: Count = Field(description="Samples an iteration.")
+    val_every: Count = Field(description="Iterations between validations; the last iteration is always validated.")
+    best_metric: str = Field(min_length=1, description="Validation metric by which the best weights are kept.")
+    device: Literal["auto", "cpu", "cuda"] = Field(description="auto: cuda where there is one.")
+    precision: Literal["auto", "fp32", "bf16"] = Field(description="auto: bf16 where the device computes it.")
+    channels_last: bool = Field(description="Memory format of the convolutions.")
+    threads: Annotated[int, Field(ge=1, le=256)] = Field(description="CPU threads; another count gives other bits.")
+    workers: Annotated[int, Field(ge=0, le=128)] = Field(
+        description="Loader processes; any count gives the same samples."
+    )
+    cache: Literal["ram", "stream"] = Field(description="Keep decoded images in memory, or decode each time.")
+    journal_every: CountOrNone = Field(description="Iterations between two entries of the resume journal; 0: none.")
+
+
+class EvaluateParams(Section):
+    """Scoring of the trained model."""
+
+    split: Literal["train", "val", "test"] = Field(description="Split to score.")
+    inference: Literal["whole", "slide"] = Field(description="Whole images, or a sliding window.")
+    window: Size = Field(description="Height and width of the window, px (slide).")
+    stride: Size = Field(description="Step of the window, px (slide).")
+    batch_size: Count = Field(description="Images, or windows, at a time.")
+    bootstrap: CountOrNone = Field(description="Resamples behind each interval.")
+    within_valid: bool = Field(description="Score only inside the valid-area mask.")
+    gallery: Annotated[int, Field(ge=1, le=10)] = Field(description="Pictures of each of best, median, worst.")
+
+    @model_validator(mode="after")
+    def _check(self) -> "EvaluateParams":
+        if any(step > length for step, length in zip(self.stride, self.window, strict=True)):
+            raise ValueError("stride is larger than window: pixels between windows would never be seen")
+        return self
+
+
+class ExportParams(Section):
+    """The ONNX model and its gate."""
+
+    opset: Annotated[int, Field(ge=18, le=21)] = Field(description="ONNX operator set.")
+    example_size: Size = Field(description="Height and width of the traced example.")
+    max_disagreement: Fraction = Field(description="Share of test pixels that may get another class than in torch.")
+    max_metric_change: Fraction = Field(description="Largest difference in mIoU to torch.")
+    latency_size: Size = Field(description="Height and width of the timed input.")
+    latency_runs: Count = Field(description="Timed runs; the median counts.")
+
+
+class Params(Section):
+    """The whole file."""
+
+    data: DataParams
+    augment: AugmentParams
+    model: ModelParams
+    optimizer: OptimizerParams
+    schedule: ScheduleParams
+    train: TrainParams
+    evaluate: EvaluateParams
+    export: ExportParams
+
+    @model_validator(mode="after")
+    def _check(self) -> "Params":
+        if self.schedule.warmup_iterations >= self.train.iterations:
+            raise ValueError(
+                f"schedule.warmup_iterations {self.schedule.warmup_iterations} is not below "
+                f"train.iterations {self.train.iterations}"
+            )
+        if self.data.name == "folder" and len(self.data.classes) < 2:
+            raise ValueError("data.classes needs at least two classes for data.name: folder")
+        return self
+
+
+def load(path: Path) -> Params:
+    """Read and check a params file.
+
+    Raises:
+        ParamsError: The file is missing, no YAML, or a value is wrong; names file, key, value and remedy.
+    """
+    return validate(read_yaml(path), place=path)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML 1.2 mapping, as DVC does.
+
+    Raises:
+        ParamsError: Missing file, no YAML, or not a mapping.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ParamsError(path, "no such file", "run from the project's folder, or name it with --params") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ParamsError(path, f"cannot be read ({error})", "give a UTF-8 text file") from error
+    try:
+        value = YAML(typ="safe", pure=True).load(text)
+    except YAMLError as error:
+        raise ParamsError(path, f"not YAML: {error}", "mend the line it names") from error
+    if not isinstance(value, dict):
+        raise ParamsError(path, "not a mapping of sections", "restore it with git checkout params.yaml")
+    return value
+
+
+def validate(values: Mapping[str, Any], *, place: object = "params") -> Params:
+    """Check a mapping of plain values.
+
+    Raises:
+        ParamsError: As ``load``.
+    """
+    try:
+        # JSON input mode: strict about types, yet lists become tuples.
+        return Params.model_validate_json(json.dumps(values, default=str))
+    except ValidationError as error:
+        raise _params_error(error, values, place) from error
+    except ValueError as error:  # NaN or infinity written in YAML
+        raise ParamsError(place, str(error), "use finite numbers") from error
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON schema that editors complete and check params.yaml with."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Params.model_json_schema()}
+
+
+def _params_error(error: ValidationError, values: Mapping[str, Any], place: object) -> ParamsError:
+    details = error.errors(include_url=False)
+    key, problem, remedy = _explain(details[0], values)
+    others = [".".join(map(str, other["loc"])) or "the whole" for other in details[1:]]
+    if others:
+        remedy += f" (also wrong: {', '.join(others[:5])}{', ...' if len(others) > 5 else ''})"
+    return ParamsError(f"{place}: {key}" if key else place, problem, remedy)
+
+
+def _explain(detail: ErrorDetails, values: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Return key, problem and remedy of one pydantic error."""
+    loc = [part for part in detail["loc"] if not (isinstance(part, str) and part.startswith("function-"))]
+    key = ".".join(map(str, loc))
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind == "extra_forbidden":
+        known = _known_keys(loc[:-1])
+        return key, "unknown key", _nearest(str(loc[-1]), known, "key")
+    if kind == "missing":
+        return key, "missing", f"add the key {loc[-1]} to its section"
+    value = json.dumps(detail["input"], default=str)
+    if kind == "literal_error":
+        options = [option.strip("'") for option in context["expected"].replace(" or ", ", ").split(", ")]
+        return key, f"{value} is not one of {', '.join(options)}", _nearest(str(detail["input"]), options, "value")
+    if kind == "value_error":
+        return key, str(context["error"]), "change one of the two"
+    if isinstance(detail["input"], str) and _is_number(detail["input"]):
+        return key, f"{value} is text", "write the number without quotes"
+    message = detail["msg"].removeprefix("Input should be ").removeprefix("Input ")
+    if len(value) > 80:
+        value = value[:77] + "..."
+    return key, f"{value} is wrong", f"give {message}"
+
+
+def _known_keys(loc: Iterable[str | int]) -> list[str]:
+    """Return the keys of the section that ``loc`` leads to."""
+    model: Any = Params
+    for part in loc:
+        if isinstance(part, int) or model is None:
+            continue
+        field = model.model_fields.get(part)
+        model = _section_in(field.annotation) if field else None
+    return list(model.model_fields) if model is not None else []
+
+
+def _section_in(annotation: Any) -> type[Section] | None:
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    return next((found for arg in get_args(annotation) if (found := _section_in(arg))), None)
+
+
+def _nearest(word: str, known: list[str], what: str) -> str:
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    if close:
+        return f"did you mean {close[0]}?"
+    return f"valid {what}s: {', '.join(known)}" if known else f"remove the {what}"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

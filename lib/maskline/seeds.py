@@ -1,0 +1,39 @@
+"""Random numbers as functions of (seed, purpose, iteration, position), never of state.
+
+A generator is made where it is used, from a hash of its coordinates; so a sample's random numbers do not
+depend on the batch, the worker or what ran before, and resuming needs no generator state. Seeds are 32 bits
+because torch's CPU generator uses only the low 32 bits of what it is given.
+"""
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+
+def derive(seed: int, *coordinates: str | int) -> int:
+    """Return a 32-bit seed for these coordinates, the same on every machine."""
+    text = "\x1f".join([str(seed), *map(str, coordinates)])
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest(), "little")
+
+
+def numpy_generator(seed: int, *coordinates: str | int) -> np.random.Generator:
+    """Return a NumPy generator (Philox) for these coordinates."""
+    return np.random.Generator(np.random.Philox(derive(seed, *coordinates)))
+
+
+def torch_generator(seed: int, *coordinates: str | int) -> "torch.Generator":
+    """Return a torch CPU generator for these coordinates."""
+    import torch  # not at the top: download and convert draw numbers without loading torch
+
+    return torch.Generator().manual_seed(derive(seed, *coordinates))
+
+
+def seed_torch(seed: int, *coordinates: str | int) -> None:
+    """Seed torch's global generators (dropout, weight initialisation) for these coordinates."""
+    import torch  # see torch_generator
+
+    torch.manual_seed(derive(seed, *coordinates))
