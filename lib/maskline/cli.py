@@ -14,7 +14,7 @@ from typing import ParamSpec
 
 import click
 
-from maskline.errors import DataErrors, MasklineError
+from maskline.errors import DataProblemsError, MasklineError
 
 P = ParamSpec("P")
 
@@ -45,7 +45,7 @@ def errors_to_exit_code(function: Callable[P, None]) -> Callable[P, None]:
         start_logging()
         try:
             function(*args, **kwargs)
-        except DataErrors as error:
+        except DataProblemsError as error:
             for problem in error.problems:
                 click.echo(f"error: {problem}", err=True)
             sys.exit(error.exit_code)
@@ -71,8 +71,8 @@ def start_logging() -> None:
 def _guarded(function: Callable[P, None]) -> Callable[P, None]:
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
-        from maskline.guard import unchanged_inputs  # reads YAML: not needed for --help
         from maskline.files import storage_errors
+        from maskline.guard import unchanged_inputs  # reads YAML: not needed for --help
 
         with unchanged_inputs(), storage_errors(Path.cwd()):
             function(*args, **kwargs)

@@ -55,7 +55,7 @@ class InputsChangedError(MasklineError, RuntimeError):
     """A dependency or parameter was edited while the stage that reads it ran."""
 
 
-class DataErrors(DataError):
+class DataProblemsError(DataError):
     """Several data problems found in one pass, listed together.
 
     Args:
@@ -64,7 +64,7 @@ class DataErrors(DataError):
     """
 
     def __init__(self, place: object, problems: "list[DataError]") -> None:
-        assert problems, "DataErrors needs at least one problem"
+        assert problems, "DataProblemsError needs at least one problem"
         first = problems[0]
         if len(problems) == 1:
             super().__init__(first.place, first.problem, first.remedy)

@@ -33,7 +33,7 @@ def replace_file(target: Path) -> Iterator[Path]:
         try:
             yield part
             _sync(part)
-            os.replace(part, target)
+            part.replace(target)
         finally:
             part.unlink(missing_ok=True)
 
@@ -54,7 +54,7 @@ def replace_folder(target: Path) -> Iterator[Path]:
     with storage_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         if former.exists() and not target.exists():  # a kill between the two renames of an earlier run
-            os.replace(former, target)
+            former.replace(target)
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir()
         try:
@@ -64,8 +64,8 @@ def replace_folder(target: Path) -> Iterator[Path]:
                     _sync(file)
             shutil.rmtree(former, ignore_errors=True)
             if target.exists():
-                os.replace(target, former)
-            os.replace(part, target)
+                target.replace(former)
+            part.replace(target)
             shutil.rmtree(former, ignore_errors=True)
         finally:
             shutil.rmtree(part, ignore_errors=True)
@@ -93,7 +93,7 @@ _STORAGE_REMEDIES = {
 
 
 def write_text(target: Path, text: str) -> None:
-    """Write ``text`` as UTF-8 with ``\\n`` line ends, whole or not at all."""
+    """Write ``text`` as UTF-8 with line feeds as line ends, whole or not at all."""
     with replace_file(target) as part:
         part.write_text(text, encoding="utf-8", newline="\n")
 

@@ -5,6 +5,7 @@ input of a result that never saw it (DVC issue 11058, probed with 3.67.1). The g
 """
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,7 +42,7 @@ def snapshot(stage_name: str) -> dict[str, str]:
 
     Params of files other than params.yaml and ``${}`` in paths are not followed: our dvc.yaml has none.
     """
-    stage = read_yaml(Path("dvc.yaml"))["stages"][stage_name.split("@")[0].split(":")[-1]]
+    stage = read_yaml(Path("dvc.yaml"))["stages"][re.sub(r"^.*:|@.*$", "", stage_name)]
     values = read_yaml(Path("params.yaml"))
     found = {f"params.yaml: {key}": repr(_lookup(values, key)) for key in stage.get("params", [])}
     for dep in stage.get("deps", []):

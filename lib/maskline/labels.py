@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from maskline.errors import DataError
@@ -72,12 +72,10 @@ class LabelSet:
     def to_dict(self) -> dict[str, object]:
         """Return plain JSON types."""
         return {
-            key: [list(color) for color in value]
-            if key == "palette"
-            else list(value)
-            if key == "class_names"
-            else value
-            for key, value in asdict(self).items()
+            "class_names": list(self.class_names),
+            "palette": [list(color) for color in self.palette],
+            "ignore_index": self.ignore_index,
+            "reduce_zero_label": self.reduce_zero_label,
         }
 
     @classmethod

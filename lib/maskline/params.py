@@ -254,7 +254,7 @@ class TrainParams(Section):
     device: Literal["auto", "cpu", "cuda"] = Field(description="auto: cuda where there is one.")
     precision: Literal["auto", "fp32", "bf16"] = Field(description="auto: bf16 where the device computes it.")
     channels_last: bool = Field(description="Memory format of the convolutions.")
-    threads: Annotated[int, Field(ge=1, le=256)] = Field(description="CPU threads; another count gives other bits.")
+    threads: Annotated[int, Field(ge=1, le=256)] = Field(description="CPU threads; bits depend on it.")
     workers: Annotated[int, Field(ge=0, le=128)] = Field(
         description="Loader processes; any count gives the same samples."
     )
