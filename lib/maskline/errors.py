@@ -22,6 +22,10 @@ class MasklineError(Exception):
         self.problem = problem
         self.remedy = remedy
 
+    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
+        """Rebuild from the three parts, so that a loader process can hand an error over."""
+        return type(self), (self.place, self.problem, self.remedy)
+
 
 class ParamsError(MasklineError, ValueError):
     """A value in params.yaml that cannot be used."""
@@ -71,6 +75,10 @@ class DataProblemsError(DataError):
         else:
             super().__init__(place, f"{len(problems)} problems, the first: {first}", "mend all that are listed")
         self.problems = tuple(problems)
+
+    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
+        """Rebuild from the list of problems."""
+        return type(self), (self.place, list(self.problems))
 
 
 def one_line(text: str) -> str:

@@ -250,6 +250,7 @@ class TrainParams(Section):
     iterations: Count = Field(description="Optimizer steps.")
     batch_size: Count = Field(description="Samples an iteration.")
     val_every: Count = Field(description="Iterations between validations; the last iteration is always validated.")
+    log_every: Count = Field(description="Iterations between two points of the loss curve.")
     best_metric: str = Field(min_length=1, description="Validation metric by which the best weights are kept.")
     device: Literal["auto", "cpu", "cuda"] = Field(description="auto: cuda where there is one.")
     precision: Literal["auto", "fp32", "bf16"] = Field(description="auto: bf16 where the device computes it.")
