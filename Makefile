@@ -1,0 +1,79 @@
+# Nothing is asked of you but Python 3.11 or 3.12, git and make. Every target sets .venv up by itself; that is
+# instant when nothing changed, and safe to repeat after an interrupted install.
+.DEFAULT_GOAL := help
+.PHONY: help env repro test check bench lock deps schema reference commit
+MAKEFLAGS += --no-print-directory
+
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Functional tests are small: more threads than this only get in each other's way.
+TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 DVC_NO_ANALYTICS=1
+
+help:
+	@echo 'make repro      the whole pipeline: data, model, metrics, ONNX'
+	@echo 'make test       make check, then all tests'
+	@echo 'make check      ruff, mypy, import-linter, codespell'
+	@echo 'make bench      the benchmarks, timed'
+	@echo 'make deps       rewrite the deps of dvc.yaml from what the stages import'
+	@echo 'make reference  rewrite params.schema.json and docs/reference from the code'
+	@echo 'make commit     git add what belongs to a finished run: dvc.lock, params.yaml, reports'
+	@echo 'make lock       rewrite requirements.lock from what .venv holds'
+
+# .venv/.installed holds what was installed; it is written last. .venv/.unfinished stands while pip runs: where
+# it is found at the start, the last install was interrupted and .venv is made anew.
+env:
+	@want="$(CURDIR) $$(cksum < requirements.lock) $$(cksum < pyproject.toml)"; \
+	if [ -e .venv/.unfinished ] || ! $(BIN)/python -c '' 2>/dev/null; then anew=yes; else anew=; fi; \
+	if [ -z "$$anew" ] && [ "$$want" = "$$(cat .venv/.installed 2>/dev/null)" ]; then exit 0; fi; \
+	set -e; \
+	if [ -n "$$anew" ]; then \
+	  for python in $(PYTHON) python3 python3.12 python3.11; do \
+	    if "$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; \
+	    then found="$$python"; break; fi; \
+	  done; \
+	  if [ -z "$${found:-}" ]; then \
+	    echo 'error: no Python 3.11 or 3.12 on the path; install one, or name it: make PYTHON=/path/to/python3.12' >&2; \
+	    exit 2; \
+	  fi; \
+	  echo "making .venv with $$found"; rm -rf .venv; mkdir .venv; touch .venv/.unfinished; \
+	  "$$found" -m venv .venv; \
+	fi; \
+	touch .venv/.unfinished; rm -f .venv/.installed; \
+	echo 'installing requirements.lock into .venv (some minutes the first time)'; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .; \
+	$(BIN)/python -m tools.plots_page; \
+	echo "$$want" > .venv/.installed; rm -f .venv/.unfinished
+
+repro: env
+	dvc repro
+
+test: check
+	$(TEST_ENV) python -m pytest --benchmark-disable
+
+check: env
+	ruff check
+	ruff format --check
+	mypy
+	lint-imports --no-logo
+	codespell
+
+bench: env
+	python -m pytest tests/benchmarks --benchmark-only --benchmark-autosave --benchmark-columns=min,median,rounds
+
+deps: env
+	python -m tools.closure
+
+schema reference: env
+	python -m tools.reference
+
+commit: env
+	git add dvc.lock params.yaml reports
+
+# torch's +cpu or +cu suffix names the build, not the release; its CUDA packages follow from its own pins.
+lock:
+	@{ echo '# Every package of the environment in which the tests pass, for Python 3.11 and 3.12. Made by: make lock'; \
+	   echo '# (pip freeze of .venv). A torch for CUDA brings its own CUDA packages, which its release pins exactly.'; \
+	   $(BIN)/python -m pip freeze --all --exclude-editable --disable-pip-version-check \
+	   | grep -viE '^(pip|triton|nvidia-[a-z0-9-]+|cuda-[a-z0-9-]+)==' | sed 's/+[a-z0-9.]*$$//'; } > requirements.lock.part
+	@mv requirements.lock.part requirements.lock

@@ -1,0 +1,107 @@
+"""Which of the project's own files a stage imports, and dvc.yaml's deps made from that.
+
+``python -m tools.closure`` rewrites the code deps of every stage in dvc.yaml; deps on data stay as they are.
+"""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from maskline.files import replace_file
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCES = {"maskline": Path("lib"), "stages": Path()}
+LOCK = "requirements.lock"
+
+
+def closure(module: str, *, root: Path = ROOT) -> list[str]:
+    """Return the files that importing and running ``module`` can load, as paths from the root, sorted.
+
+    Imports inside functions count, those for type checkers do not. Empty ``__init__.py`` files are left out. A
+    file that is not Python counts where a module of its own folder names it.
+    """
+    found: set[Path] = set()
+    waiting = [module]
+    seen: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        path = _file_of(name, root)
+        if path is None:
+            continue
+        source = (root / path).read_text(encoding="utf-8")
+        if source.strip():
+            found.add(path)
+        found.update(_data_files(path, source, root))
+        waiting.extend(_imported(ast.parse(source)))
+        waiting.extend(name.rsplit(".", dots)[0] for dots in range(1, name.count(".") + 1))
+    return sorted(path.as_posix() for path in found)
+
+
+def stage_module(stage: dict[str, Any]) -> str:
+    """Return the module of a stage in dvc.yaml: stages.train of ``python -m stages.train``."""
+    python, flag, module = stage["cmd"].split()
+    assert (python, flag) == ("python", "-m"), f"not one plain command: {stage['cmd']}"
+    return str(module)
+
+
+def code_deps(stage: dict[str, Any], *, root: Path = ROOT) -> list[str]:
+    """Return the deps that a stage needs beside its data."""
+    return [*closure(stage_module(stage), root=root), LOCK]
+
+
+def is_code(dep: str) -> bool:
+    """Tell a code dep from a data dep."""
+    return dep == LOCK or dep.startswith(("lib/", "stages/"))
+
+
+def _file_of(module: str, root: Path) -> Path | None:
+    top = module.split(".", maxsplit=1)[0]
+    if top not in SOURCES:
+        return None
+    base = SOURCES[top] / Path(*module.split("."))
+    return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if (root / path).is_file()), None)
+
+
+def _imported(node: ast.AST) -> Iterator[str]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test):
+            for other in child.orelse:
+                yield from _imported(other)
+        elif isinstance(child, ast.Import):
+            yield from (alias.name for alias in child.names)
+        elif isinstance(child, ast.ImportFrom):
+            assert child.module is not None, "imports are absolute here"
+            assert child.level == 0, "imports are absolute here"
+            yield child.module
+            yield from (f"{child.module}.{alias.name}" for alias in child.names)
+        else:
+            yield from _imported(child)
+
+
+def _data_files(path: Path, source: str, root: Path) -> Iterator[Path]:
+    for file in (root / path).parent.iterdir():
+        if file.is_file() and file.suffix not in {".py", ".pyc", ".typed"} and file.name in source:
+            yield path.parent / file.name
+
+
+def main() -> None:
+    """Rewrite the code deps in dvc.yaml; its comments and everything else stay."""
+    yaml = YAML()
+    yaml.width = 120
+    path = ROOT / "dvc.yaml"
+    pipeline = yaml.load(path)
+    for stage in pipeline["stages"].values():
+        data = [dep for dep in stage["deps"] if not is_code(dep)]
+        stage["deps"] = [*data, *code_deps(stage)]
+    with replace_file(path) as part:
+        yaml.dump(pipeline, part)
+
+
+if __name__ == "__main__":
+    main()
