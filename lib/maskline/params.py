@@ -142,11 +142,22 @@ class AugmentParams(Section):
         return self
 
 
-class LossParams(Section):
-    """One term of a head's loss."""
+class CrossEntropyParams(Section):
+    """Cross-entropy: the mean over pixels that count."""
 
-    name: Literal["cross_entropy", "dice"] = Field(description="The loss.")
+    name: Literal["cross_entropy"] = Field(description="The loss.")
     weight: NonNegative = Field(description="Factor in the weighted sum.")
+
+
+class DiceParams(Section):
+    """One minus the mean soft Dice score of the classes in the batch."""
+
+    name: Literal["dice"] = Field(description="The loss.")
+    weight: NonNegative = Field(description="Factor in the weighted sum.")
+    smooth: Positive = Field(description="Added to both sides of the fraction, px.")
+
+
+LossParams = Annotated[CrossEntropyParams | DiceParams, Field(discriminator="name")]
 
 
 class BackboneParams(Section):
@@ -362,6 +373,18 @@ def validate(values: Mapping[str, Any], *, place: object = "params") -> Params:
         raise ParamsError(place, str(error), "use finite numbers") from error
 
 
+def validate_model(values: Mapping[str, Any], *, place: object) -> ModelParams:
+    """Check the model section alone, as a trained model's card holds it.
+
+    Raises:
+        ParamsError: As ``load``.
+    """
+    try:
+        return ModelParams.model_validate_json(json.dumps(values))
+    except ValidationError as error:
+        raise _params_error(error, values, place) from error
+
+
 def json_schema() -> dict[str, Any]:
     """Return the JSON schema that editors complete and check params.yaml with."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Params.model_json_schema()}
@@ -381,6 +404,11 @@ def _explain(detail: ErrorDetails, values: Mapping[str, Any]) -> tuple[str, str,
     loc = [part for part in detail["loc"] if not (isinstance(part, str) and part.startswith("function-"))]
     key = ".".join(map(str, loc))
     kind, context = detail["type"], detail.get("ctx", {})
+    if kind == "union_tag_invalid":
+        tag, options = context["tag"], context["expected_tags"].replace("'", "").split(", ")
+        return f"{key}.name", f"{json.dumps(tag)} is not one of {', '.join(options)}", _nearest(tag, options, "value")
+    if kind == "union_tag_not_found":
+        return key, "no name", "add the key name"
     if kind == "extra_forbidden":
         known = _known_keys(loc[:-1])
         return key, "unknown key", _nearest(str(loc[-1]), known, "key")
@@ -402,19 +430,26 @@ def _explain(detail: ErrorDetails, values: Mapping[str, Any]) -> tuple[str, str,
 
 def _known_keys(loc: Iterable[str | int]) -> list[str]:
     """Return the keys of the section that ``loc`` leads to."""
-    model: Any = Params
+    sections: list[type[Section]] = [Params]
     for part in loc:
-        if isinstance(part, int) or model is None:
+        if isinstance(part, int):
             continue
-        field = model.model_fields.get(part)
-        model = _section_in(field.annotation) if field else None
-    return list(model.model_fields) if model is not None else []
+        fields = [field for section in sections if (field := section.model_fields.get(part))]
+        # A part that is no field is the tag of a union, such as the name of a loss.
+        tagged = [section for section in sections if part in get_args(_annotation(section, "name"))]
+        sections = [found for field in fields for found in _sections_in(field.annotation)] or tagged
+    return list(dict.fromkeys(key for section in sections for key in section.model_fields))
 
 
-def _section_in(annotation: Any) -> type[Section] | None:
+def _sections_in(annotation: Any) -> list[type[Section]]:
     if isinstance(annotation, type) and issubclass(annotation, Section):
-        return annotation
-    return next((found for arg in get_args(annotation) if (found := _section_in(arg))), None)
+        return [annotation]
+    return [found for argument in get_args(annotation) for found in _sections_in(argument)]
+
+
+def _annotation(section: type[Section], key: str) -> Any:
+    field = section.model_fields.get(key)
+    return field.annotation if field else None
 
 
 def _nearest(word: str, known: list[str], what: str) -> str:

@@ -1,0 +1,296 @@
+"""From params to objects: the only module that knows both. Everything below takes plain keywords."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch.optim import Optimizer
+
+from maskline import seeds
+from maskline.augment.pipeline import Augmentation
+from maskline.data.dataset import PreparedSplit
+from maskline.engine import checkpoint, device
+from maskline.engine.loader import TrainBatches, check_crop
+from maskline.engine.receipt import receipt
+from maskline.engine.run import Job
+from maskline.engine.train import Loop
+from maskline.errors import CheckpointError, DataError
+from maskline.labels import LabelSet
+from maskline.losses.composite import CompositeLoss, Loss
+from maskline.losses.pixel import cross_entropy
+from maskline.losses.region import dice
+from maskline.models.backbones.encoder import encoder
+from maskline.models.backbones.unet import UNet
+from maskline.models.heads.base import Head
+from maskline.models.heads.fcn import FCNHead
+from maskline.models.segmentor import Backbone, Segmentor, SegmentorBase
+from maskline.models.smp import smp_segmentor
+from maskline.optim import optimizers
+from maskline.optim.schedules import Schedule
+from maskline.params import (
+    AugmentParams,
+    BackboneParams,
+    CrossEntropyParams,
+    DiceParams,
+    HeadParams,
+    LossParams,
+    ModelParams,
+    Params,
+    ScheduleParams,
+    validate_model,
+)
+
+# Settings of the train section that change no bit of the weights.
+_INDIFFERENT = frozenset({"workers", "cache", "journal_every", "log_every"})
+
+
+def training(params: Params, prepared: Path) -> Job:
+    """Build a training run over prepared data.
+
+    Raises:
+        MasklineError: A part of the params cannot be built, or the data is not there.
+    """
+    train = params.train
+    device.set_deterministic(train.threads)
+    compute = device.resolve(device=train.device, precision=train.precision, channels_last=train.channels_last)
+    split = PreparedSplit.open(prepared, "train", cache=train.cache)
+    seeds.seed_torch(train.seed, "weights")
+    model = segmentor(params.model, num_classes=split.labels.num_classes)
+    model.to(compute.device, memory_format=compute.memory_format)  # type: ignore[call-overload]
+    card = {
+        "params": params.model_dump(mode="json"),
+        "labels": split.labels.to_dict(),
+        "preprocessing": {"mean": list(params.model.mean), "std": list(params.model.std), "scale": 255},
+        "receipt": receipt(params=_trained_params(params), prepared=prepared, compute=compute, threads=train.threads),
+    }
+    return Job(
+        model=model, optimizer=_optimizer(params, model), loop=_loop(params, prepared, split, compute), card=card
+    )
+
+
+def segmentor(params: ModelParams, *, num_classes: int) -> SegmentorBase:
+    """Build the network in train mode with fresh weights, or those of ``params.weights``."""
+    model: SegmentorBase
+    match params.type:
+        case "smp":
+            model = smp_segmentor(
+                params.smp.architecture,
+                encoder=params.smp.encoder,
+                in_channels=params.in_channels,
+                num_classes=num_classes,
+                pretrained=params.smp.pretrained,
+                align_corners=params.align_corners,
+            )
+        case "encoder_decoder":
+            features = backbone(params.backbone, in_channels=params.in_channels)
+            heads = [
+                head(part, features, num_classes=num_classes, align_corners=params.align_corners)
+                for part in (params.decode_head, *params.auxiliary_heads)
+            ]
+            model = Segmentor(
+                backbone=features,
+                decode_heads=heads[:1],
+                auxiliary_heads=heads[1:],
+                neck=None,
+                num_classes=num_classes,
+                align_corners=params.align_corners,
+            )
+    if params.weights is not None:
+        _load(model, Path(params.weights))
+    return model
+
+
+def backbone(params: BackboneParams, *, in_channels: int) -> Backbone:
+    """Build the feature extractor."""
+    if params.name == "unet":
+        return UNet(in_channels=in_channels, base_channels=params.base_channels, num_stages=params.num_stages)
+    return encoder(
+        params.name, in_channels=in_channels, output_stride=params.output_stride, pretrained=params.pretrained
+    )
+
+
+def head(params: HeadParams, features: Backbone, *, num_classes: int, align_corners: bool) -> Head:
+    """Build a head on a backbone's features."""
+    widths = features.channels
+    if not -len(widths) <= params.in_index < len(widths):
+        raise DataError(
+            "params.yaml: model head in_index",
+            f"{params.in_index}, but the backbone gives {len(widths)} features",
+            f"choose {-len(widths)} to {len(widths) - 1}",
+        )
+    match params.name:
+        case "fcn":
+            return FCNHead(
+                in_channels=widths[params.in_index],
+                in_index=params.in_index,
+                channels=params.channels,
+                num_convs=params.num_convs,
+                num_classes=num_classes,
+                dropout=params.dropout,
+                align_corners=align_corners,
+            )
+
+
+def criteria(params: ModelParams) -> dict[str, CompositeLoss]:
+    """Build the loss of each head by its name; that of the final logits is last."""
+    if params.type == "smp":
+        return {"decode_head": criterion(params.smp.losses)}
+    auxiliary = {f"auxiliary_head.{i}": criterion(part.losses) for i, part in enumerate(params.auxiliary_heads)}
+    return {**auxiliary, "decode_head": criterion(params.decode_head.losses)}
+
+
+def criterion(params: Sequence[LossParams]) -> CompositeLoss:
+    """Build the weighted sum of losses."""
+    return CompositeLoss([(loss(part), part.weight) for part in params])
+
+
+def loss(params: LossParams) -> Loss:
+    """Build one loss."""
+    match params:
+        case CrossEntropyParams():
+            return cross_entropy
+        case DiceParams():
+            return partial(dice, smooth=params.smooth)
+
+
+def augmentation(params: AugmentParams, model: ModelParams, *, ignore_index: int) -> Augmentation:
+    """Build the training augmentation; the preview uses the same."""
+    return Augmentation(
+        crop_size=params.crop_size,
+        ratio_range=params.ratio_range,
+        cat_max_ratio=params.cat_max_ratio,
+        rotate_degrees=params.rotate_degrees,
+        flip_horizontal=params.flip_horizontal,
+        flip_vertical=params.flip_vertical,
+        photometric_prob=params.photometric.prob,
+        brightness=params.photometric.brightness,
+        contrast=params.photometric.contrast,
+        saturation=params.photometric.saturation,
+        hue_degrees=params.photometric.hue_degrees,
+        blur_prob=params.blur.prob,
+        blur_sigma=params.blur.sigma,
+        noise_prob=params.noise.prob,
+        noise_std=params.noise.std,
+        ignore_index=ignore_index,
+        mean=model.mean,
+        std=model.std,
+    )
+
+
+def batches(params: Params, split: PreparedSplit) -> TrainBatches:
+    """Build the training batches by iteration.
+
+    Raises:
+        DataError: The crop is larger than every image.
+    """
+    made = augmentation(params.augment, params.model, ignore_index=split.labels.ignore_index)
+    check_crop(split, made)
+    return TrainBatches(split, made, seed=params.train.seed, batch_size=params.train.batch_size)
+
+
+def schedule(params: ScheduleParams, *, iterations: int) -> Schedule:
+    """Build the learning rate schedule."""
+    return Schedule(
+        name=params.name,
+        iterations=iterations,
+        power=params.power,
+        end_factor=params.end_factor,
+        milestones=params.milestones,
+        gamma=params.gamma,
+        warmup_iterations=params.warmup_iterations,
+        warmup_factor=params.warmup_factor,
+    )
+
+
+def load_segmentor(folder: Path) -> SegmentorBase:
+    """Load a trained model folder in eval mode, float32, on the CPU; takes normalised NCHW images.
+
+    Raises:
+        CheckpointError: The folder is not whole, or its weights do not fit its params.
+    """
+    card = checkpoint.read_card(folder)
+    labels = LabelSet.from_dict(card["labels"], place=folder / checkpoint.CARD_FILE)
+    params = validate_model(card["params"]["model"], place=folder / checkpoint.CARD_FILE)
+    # The file's own weights follow: neither a download nor the weights it once started from are needed.
+    model = segmentor(_without_start_weights(params), num_classes=labels.num_classes)
+    weights = checkpoint.read_weights(folder, expected_sha256=card["receipt"].get("weights_sha256"))
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise CheckpointError(
+            folder / checkpoint.WEIGHTS_FILE, f"not of the network that model.json describes ({error})", "train again"
+        ) from error
+    return model.eval()
+
+
+def _without_start_weights(params: ModelParams) -> ModelParams:
+    return params.model_copy(
+        update={
+            "weights": None,
+            "backbone": params.backbone.model_copy(update={"pretrained": False}),
+            "smp": params.smp.model_copy(update={"pretrained": False}),
+        }
+    )
+
+
+def _load(model: SegmentorBase, folder: Path) -> None:
+    """Start from a folder's weights; tensors of another shape (another number of classes) stay fresh."""
+    found = checkpoint.read_weights(folder)
+    own = model.state_dict()
+    fitting = {name: value for name, value in found.items() if name in own and own[name].shape == value.shape}
+    if not fitting:
+        raise CheckpointError(
+            folder / checkpoint.WEIGHTS_FILE,
+            "no tensor has a name and shape of this network",
+            "set model.weights to a model of the same architecture, or to null",
+        )
+    model.load_state_dict(fitting, strict=False)
+
+
+def _loop(params: Params, prepared: Path, split: PreparedSplit, compute: device.Compute) -> Loop:
+    train = params.train
+    try:
+        validation = PreparedSplit.open(prepared, "val", cache=train.cache)
+    except DataError:
+        validation = None
+    return Loop(
+        batches=batches(params, split),
+        validation=validation,
+        criteria=criteria(params.model),
+        schedule=schedule(params.schedule, iterations=train.iterations),
+        compute=compute,
+        iterations=train.iterations,
+        val_every=train.val_every,
+        log_every=train.log_every,
+        journal_every=train.journal_every,
+        best_metric=train.best_metric,
+        clip_norm=params.optimizer.clip_norm,
+        workers=train.workers,
+    )
+
+
+def _optimizer(params: Params, model: SegmentorBase) -> Optimizer:
+    section = params.optimizer
+    return optimizers.optimizer(
+        section.name,
+        model.parameters(),
+        lr=section.lr,
+        weight_decay=section.weight_decay,
+        momentum=section.momentum,
+        nesterov=section.nesterov,
+        betas=section.betas,
+        eps=section.eps,
+        alpha=section.alpha,
+    )
+
+
+def _trained_params(params: Params) -> dict[str, Any]:
+    """Return the settings that the train stage depends on, as plain types."""
+    return {
+        "augment": params.augment.model_dump(mode="json", exclude={"preview_samples"}),
+        "model": params.model.model_dump(mode="json"),
+        "optimizer": params.optimizer.model_dump(mode="json"),
+        "schedule": params.schedule.model_dump(mode="json"),
+        "train": params.train.model_dump(mode="json"),
+    }

@@ -1,0 +1,76 @@
+"""Where and how to compute: device, precision, threads, determinism."""
+
+import os
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from maskline.errors import ParamsError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compute:
+    """A resolved choice.
+
+    Args:
+        device: Where the network runs.
+        precision: Of the forward pass; weights and losses stay float32.
+        channels_last: Memory format of 4-d tensors.
+    """
+
+    device: torch.device
+    precision: Literal["fp32", "bf16"]
+    channels_last: bool
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """Memory format of images and weights."""
+        return torch.channels_last if self.channels_last else torch.contiguous_format
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """Return the context of the forward pass."""
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
+
+
+def resolve(*, device: str, precision: str, channels_last: bool) -> Compute:
+    """Turn ``auto`` values into what this machine has.
+
+    Args:
+        device: auto, cpu or cuda.
+        precision: auto, fp32 or bf16.
+        channels_last: See ``Compute``.
+
+    Raises:
+        ParamsError: cuda is asked for and not there.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ParamsError("train.device", "cuda, but torch sees no GPU here", "set train.device to auto or cpu")
+    kind = device if device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
+    if precision == "auto":
+        precision = "bf16" if _computes_bf16(kind) else "fp32"
+    return Compute(
+        device=torch.device(kind),
+        precision="bf16" if precision == "bf16" else "fp32",
+        channels_last=channels_last,
+    )
+
+
+def set_deterministic(threads: int) -> None:
+    """Fix the thread count and choose deterministic algorithms.
+
+    The bits of sums and convolution gradients depend on the number of CPU threads, so it is a parameter.
+    """
+    # cuBLAS needs this before its first use to give the same bits twice.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+
+
+def _computes_bf16(kind: str) -> bool:
+    if kind == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    # Without native instructions bf16 is slower than fp32 on a CPU. torch has no public question for it on 2.11.
+    return bool(torch.cpu._is_avx512_bf16_supported())

@@ -1,0 +1,134 @@
+"""A whole training run: restore, fit, write."""
+
+import csv
+import io
+import logging
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch.optim import Optimizer
+
+from maskline.engine import checkpoint
+from maskline.engine.journal import Journal, journal_root
+from maskline.engine.process import stop_on_signals
+from maskline.engine.state import Row, TrainState, weights_of
+from maskline.engine.train import Loop, StoppedError, fit
+from maskline.files import sha256_json, write_json, write_text
+from maskline.models.segmentor import SegmentorBase
+
+log = logging.getLogger("maskline")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A run that is ready to start.
+
+    Args:
+        model: Initialised segmentor.
+        optimizer: Over its parameters.
+        loop: See there.
+        card: Content of model.json but for the weights' hash: ``params``, ``labels``, ``preprocessing``, ``receipt``.
+    """
+
+    model: SegmentorBase
+    optimizer: Optimizer
+    loop: Loop
+    card: Mapping[str, Any]
+
+    @property
+    def journal(self) -> Journal:
+        """Journal of this very run: same params, code, data, libraries and device."""
+        return Journal(journal_root() / sha256_json(self.card["receipt"]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """A finished run.
+
+    Args:
+        state: After the last iteration.
+        seconds: Wall time of the part that this process ran.
+        iterations: How many iterations that were.
+    """
+
+    state: TrainState
+    seconds: float
+    iterations: int
+
+    @property
+    def best(self) -> tuple[float, int]:
+        """Best score and the iterations done by then; the last loss, negated, where nothing was validated."""
+        if self.state.best_weights is None:
+            return -self.state.validations[-1]["train_loss"], self.state.iteration
+        return self.state.best_score, self.state.best_iteration
+
+
+def train(job: Job) -> Result:
+    """Run a job to its end, going on from its journal where there is one.
+
+    Exits with 130 on SIGINT and 143 on SIGTERM, after the state is in the journal.
+
+    Raises:
+        TrainingError: The loss is not finite, or another process runs this very job.
+    """
+    state = TrainState(model=job.model, optimizer=job.optimizer)
+    with job.journal.locked() as journal, stop_on_signals() as stop:
+        saved = journal.read()
+        if saved is not None:
+            state.restore(saved)
+            log.info("train: going on after iteration %d of %d", state.iteration, job.loop.iterations)
+        first, started = state.iteration, time.perf_counter()
+        try:
+            fit(state, job.loop, journal=journal, stop=stop)
+        except StoppedError as error:
+            log.warning("train: stopped after iteration %d; start again to go on from there", state.iteration)
+            sys.exit(128 + error.signal)
+        return Result(state=state, seconds=time.perf_counter() - started, iterations=state.iteration - first)
+
+
+def write(result: Result, job: Job, *, model: Path, metrics: Path, curves: Path, steps: Path, timing: Path) -> None:
+    """Write the model folder and the reports, then drop the journal."""
+    state = result.state
+    last = weights_of(state.model)
+    checkpoint.save_model(model, weights=state.best_weights or last, last=last, card=job.card)
+    write_json(metrics, _summary(state, job.loop.best_metric))
+    write_text(curves, _csv(state.validations))
+    write_text(steps, _csv(state.steps))
+    speed = result.iterations / result.seconds if result.seconds > 0 else 0.0
+    write_json(
+        timing,
+        {
+            "seconds": round(result.seconds, 1),
+            "iterations_per_second": round(speed, 3),
+            "images_per_second": round(speed * job.loop.batches.batch_size, 2),
+        },
+    )
+    job.journal.remove()
+
+
+def _summary(state: TrainState, best_metric: str) -> dict[str, Any]:
+    """Return the scores of the best validation and the last losses, rounded to what is no noise."""
+    best = next((row for row in state.validations if row["iteration"] == state.best_iteration), state.validations[-1])
+    return {
+        "best": {"iteration": int(best["iteration"]), "metric": best_metric, **_rounded(best)},
+        "last": {"iteration": int(state.iteration), **_rounded(state.validations[-1])},
+    }
+
+
+def _rounded(row: Row) -> dict[str, float]:
+    return {key: round(value, 6) for key, value in row.items() if key != "iteration"}
+
+
+def _csv(rows: Sequence[Row]) -> str:
+    """Return rows as CSV; columns in the order they first appear, absent values empty."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, columns, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({key: f"{value:.8g}" for key, value in row.items()})
+    return stream.getvalue()

@@ -1,0 +1,77 @@
+"""What a training run is made of between two iterations; all of it goes into the journal."""
+
+import copy
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from maskline.models.segmentor import SegmentorBase
+
+Row = dict[str, float]
+
+
+@dataclass(slots=True, kw_only=True)
+class TrainState:
+    """Model, optimizer and what was measured so far.
+
+    Args:
+        model: The segmentor being trained.
+        optimizer: Its optimizer.
+        iteration: Iterations done.
+        steps: Points of the loss curve.
+        recent: Losses since the last validation.
+        validations: One row a validation.
+        best_score: Best value of the chosen metric so far.
+        best_iteration: Iterations done when it was reached.
+        best_weights: State dict of then, on the CPU; None before the first validation.
+    """
+
+    model: SegmentorBase
+    optimizer: Optimizer
+    iteration: int = 0
+    steps: list[Row] = field(default_factory=list)
+    recent: list[float] = field(default_factory=list)
+    validations: list[Row] = field(default_factory=list)
+    best_score: float = float("-inf")
+    best_iteration: int = 0
+    best_weights: dict[str, Tensor] | None = None
+
+    def keep_best(self, score: float) -> None:
+        """Keep a copy of the weights when ``score`` is above the best so far; the earlier of equals stays."""
+        if score > self.best_score:
+            self.best_score = score
+            self.best_iteration = self.iteration
+            self.best_weights = weights_of(self.model)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the state as tensors and plain types."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "iteration": self.iteration,
+            "steps": self.steps,
+            "recent": self.recent,
+            "validations": self.validations,
+            "best_score": self.best_score,
+            "best_iteration": self.best_iteration,
+            "best_weights": self.best_weights,
+        }
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Take over what ``to_dict`` returned, possibly in another process."""
+        self.model.load_state_dict(saved["model"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.iteration = saved["iteration"]
+        self.steps = copy.deepcopy(saved["steps"])
+        self.recent = list(saved["recent"])
+        self.validations = copy.deepcopy(saved["validations"])
+        self.best_score = saved["best_score"]
+        self.best_iteration = saved["best_iteration"]
+        self.best_weights = saved["best_weights"]
+
+
+def weights_of(model: nn.Module) -> dict[str, Tensor]:
+    """Return a copy of the model's tensors on the CPU in the default memory format."""
+    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}

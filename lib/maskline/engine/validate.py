@@ -1,0 +1,61 @@
+"""Validation during training: loss and metrics over whole images."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from maskline.augment.pipeline import normalize
+from maskline.data.dataset import PreparedSplit
+from maskline.engine.device import Compute
+from maskline.engine.state import Row
+from maskline.metrics.confusion import confusion_matrix
+from maskline.metrics.scores import class_scores, overall_scores
+
+
+@torch.no_grad()
+def validate(
+    model: nn.Module,
+    split: PreparedSplit,
+    *,
+    criterion: nn.Module,
+    compute: Compute,
+    mean: Sequence[float],
+    std: Sequence[float],
+) -> Row:
+    """Return the mean loss over images and the metrics over all pixels.
+
+    Args:
+        model: A segmentor; left in eval mode.
+        split: Images of any sizes, one at a time.
+        criterion: Loss of the final logits.
+        compute: Device, precision, memory format.
+        mean: Grey levels of 255, a channel.
+        std: Grey levels of 255, a channel.
+
+    Returns:
+        ``val_loss``, ``aAcc``, ``mIoU``, ``mAcc``, ``mDice``, then ``IoU_<class>`` of each class; absent ones left out.
+    """
+    model.eval()
+    labels = split.labels
+    total = torch.zeros(labels.num_classes, labels.num_classes, dtype=torch.int64)
+    losses = []
+    for index in range(len(split)):
+        sample = split.sample(index)
+        image = torch.from_numpy(sample.image).permute(2, 0, 1)[None].to(compute.device)
+        target = torch.from_numpy(sample.mask.astype("int64"))[None].to(compute.device)
+        normal = normalize(image, mean, std).contiguous(memory_format=compute.memory_format)
+        with compute.autocast():
+            logits = model(normal).float()
+        losses.append(float(criterion(logits, target, labels.ignore_index)))
+        counts = confusion_matrix(
+            logits.argmax(1), target, num_classes=labels.num_classes, ignore_index=labels.ignore_index
+        )
+        total += counts.sum(0).cpu()
+    row: Row = {"val_loss": sum(losses) / len(losses)}
+    overall = overall_scores(total, beta=1)
+    row |= {key: float(overall[key]) for key in ("aAcc", "mIoU", "mAcc", "mDice")}
+    by_class = class_scores(total, beta=1)["IoU"]
+    row |= {f"IoU_{key}": float(value) for key, value in zip(labels.keys, by_class, strict=True)}
+    return {key: value for key, value in row.items() if not math.isnan(value)}

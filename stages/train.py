@@ -1,0 +1,39 @@
+"""Train the network: data/prepared -> data/models, reports/train.
+
+Run as ``python -m stages.train``. A run that is killed goes on from its journal when it is started again.
+"""
+
+from pathlib import Path
+
+import click
+
+from maskline import cli
+
+
+@click.command()
+@cli.params_option
+@click.option("--prepared", type=cli.PATH, default="data/prepared", show_default=True, help="Prepared data set.")
+@click.option("--model", type=cli.PATH, default="data/models", show_default=True, help="Model folder to write.")
+@click.option("--metrics", type=cli.PATH, default="reports/train/metrics.json", show_default=True, help="Scores.")
+@click.option("--curves", type=cli.PATH, default="reports/train/curves.csv", show_default=True, help="Validations.")
+@click.option("--steps", type=cli.PATH, default="reports/train/steps.csv", show_default=True, help="Loss curve.")
+@click.option("--timing", type=cli.PATH, default="reports/train/timing.json", show_default=True, help="Speed.")
+@cli.stage
+def main(
+    params_path: Path, prepared: Path, model: Path, metrics: Path, curves: Path, steps: Path, timing: Path
+) -> None:
+    """Train on the train split, validate on the val split, keep the best weights."""
+    from maskline import build, params  # imports torch: not needed for --help
+    from maskline.engine import run
+    from maskline.engine.process import die_with_parent
+
+    die_with_parent()
+    settings = params.load(params_path)
+    job = build.training(settings, prepared)
+    result = run.train(job)
+    run.write(result, job, model=model, metrics=metrics, curves=curves, steps=steps, timing=timing)
+    cli.log.info("train: best %s %.4f after %d iterations", job.loop.best_metric, *result.best)
+
+
+if __name__ == "__main__":
+    main()
