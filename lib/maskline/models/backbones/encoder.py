@@ -1,0 +1,126 @@
+"""Any encoder of segmentation-models-pytorch or timm as a backbone, by name.
+
+Source: segmentation-models-pytorch (MIT) and timm (Apache-2.0); the licence of pretrained weights is that of
+each model's authors.
+"""
+
+import difflib
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from maskline.errors import CheckpointError, ShapeError
+from maskline.models.torchvision_ops import declare_missing_operators
+
+
+class Encoder(nn.Module):
+    """The features of an SMP encoder, fine to coarse, without the input itself and without empty features.
+
+    Args:
+        encoder: An encoder as ``segmentation_models_pytorch.encoders.get_encoder`` makes them.
+        in_channels: Channels of the images.
+        output_stride: Stride of the deepest feature.
+    """
+
+    def __init__(self, encoder: nn.Module, *, in_channels: int, output_stride: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        widths: list[int] = list(encoder.out_channels)  # type: ignore[arg-type]
+        first_is_input = widths[0] == in_channels
+        self._kept = tuple(i for i, width in enumerate(widths) if width > 0 and not (i == 0 and first_is_input))
+        self.channels: tuple[int, ...] = tuple(widths[i] for i in self._kept)
+        self.strides: tuple[int, ...] = tuple(min(2**i, output_stride) for i in self._kept)
+        self.size_divisor: int = max(self.strides)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Map images (NCHW, sides multiples of ``size_divisor``) to features, finest first."""
+        features = self.encoder(images)
+        return [features[i] for i in self._kept]
+
+
+def encoder(name: str, *, in_channels: int, output_stride: int, pretrained: bool) -> Encoder:
+    """Return an encoder by name.
+
+    Args:
+        name: A name of SMP (``resnet18``, ``mit_b0``) or of timm (``convnext_atto``, also ``tu-convnext_atto``).
+        in_channels: Channels of the images; pretrained stems are adapted.
+        output_stride: 8, 16 or 32: stride of the deepest feature.
+        pretrained: Start from ImageNet weights; they are downloaded unless they are cached.
+
+    Raises:
+        ShapeError: Unknown name, or an encoder that cannot have this output stride.
+        CheckpointError: The weights cannot be downloaded.
+    """
+    known = resolve_encoder(name)
+    # Without weights first: a wrong stride is told before anything is downloaded.
+    model = _create(known, in_channels=in_channels, output_stride=output_stride, weights=None)
+    if pretrained:
+        model = _download(known, in_channels=in_channels, output_stride=output_stride)
+    return Encoder(model, in_channels=in_channels, output_stride=output_stride)
+
+
+def resolve_encoder(name: str) -> str:
+    """Return SMP's name of an encoder: a plain timm name gets its ``tu-``.
+
+    Raises:
+        ShapeError: Neither library knows the name; the nearest names are listed.
+    """
+    declare_missing_operators()
+    import timm
+    from segmentation_models_pytorch.encoders import encoders
+
+    if name in encoders:
+        return name
+    bare = name.removeprefix("tu-")
+    if timm.is_model(bare.split(".")[0]):
+        return f"tu-{bare}"
+    candidates = sorted({*encoders, *timm.list_models()})
+    near = difflib.get_close_matches(bare, candidates, n=3, cutoff=0.5)
+    remedy = f"did you mean {', '.join(near)}?" if near else "see the encoders of SMP and timm.list_models()"
+    raise ShapeError(f"encoder {name}", "neither segmentation-models-pytorch nor timm has it", remedy)
+
+
+def pretrained_weights(name: str) -> Any:
+    """Return what SMP takes for "the default weights": its own name of them, or True for timm's."""
+    from segmentation_models_pytorch.encoders import encoders
+
+    if name.startswith("tu-"):
+        return True
+    choices = encoders[name]["pretrained_settings"]
+    return "imagenet" if "imagenet" in choices else next(iter(choices))
+
+
+def no_download(name: str, error: Exception) -> CheckpointError:
+    """Return the error for weights that could not be had."""
+    return CheckpointError(
+        f"encoder {name}",
+        f"its pretrained weights cannot be downloaded ({type(error).__name__})",
+        "connect to the network, or fill the Hugging Face cache (HF_HOME) once, or set pretrained: false",
+    )
+
+
+def _download(name: str, *, in_channels: int, output_stride: int) -> nn.Module:
+    try:
+        return _create(name, in_channels=in_channels, output_stride=output_stride, weights=pretrained_weights(name))
+    except Exception as error:  # the same encoder was just built without weights: what fails now is the download
+        raise no_download(name, error) from error
+
+
+def _create(name: str, *, in_channels: int, output_stride: int, weights: Any) -> nn.Module:
+    import segmentation_models_pytorch as smp
+
+    try:
+        model = smp.encoders.get_encoder(
+            name, in_channels=in_channels, depth=5, weights=weights, output_stride=output_stride
+        )
+    except (ValueError, TypeError, NotImplementedError, AssertionError, RuntimeError) as error:
+        if weights is not None:
+            raise
+        raise ShapeError(
+            f"encoder {name}",
+            f"cannot give features with output stride {output_stride} ({error})",
+            "set output_stride: 32, or choose a convolutional encoder",
+        ) from error
+    assert isinstance(model, nn.Module)
+    return model.to(torch.float32)

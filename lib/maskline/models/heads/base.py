@@ -1,0 +1,110 @@
+"""What every head shares: which features it takes, dropout and the classifier.
+
+A head maps the list of a backbone's (or neck's) features to logits at a resolution of its own. A cascade head
+also takes the logits of the head before it.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Literal, NotRequired, TypedDict
+
+import torch
+from torch import Tensor, nn
+
+from maskline.errors import ShapeError
+from maskline.models.layers import BATCH_NORM, Norm, resize
+
+InputTransform = Literal["resize_concat", "multiple_select"]
+
+Features = Sequence[Tensor]
+
+
+class HeadOptions(TypedDict):
+    """Keywords that every head takes.
+
+    Keys:
+        in_channels: Channels of the feature, or of each feature where the head takes several.
+        in_index: Position of the feature (negative: from the end), or positions.
+        channels: Channels of the feature that the classifier sees.
+        num_classes: Channels of the logits.
+        dropout: Share of channels set to 0 before the classifier while training.
+        align_corners: How features are resized.
+        norm: Norm after each convolution.
+    """
+
+    in_channels: int | Sequence[int]
+    in_index: int | Sequence[int]
+    channels: int
+    num_classes: int
+    dropout: float
+    align_corners: bool
+    norm: NotRequired[Norm | None]
+
+
+class Head(nn.Module, ABC):
+    """Base of all heads; takes ``HeadOptions`` and how several features become the input.
+
+    Args:
+        input_transform: None: one feature; ``resize_concat``: several, resized to the first one's size and
+            concatenated; ``multiple_select``: several, as they are.
+        options: See ``HeadOptions``.
+    """
+
+    def __init__(self, options: HeadOptions, *, input_transform: InputTransform | None = None) -> None:
+        super().__init__()
+        widths, indices = _as_list(options["in_channels"]), _as_list(options["in_index"])
+        if len(widths) != len(indices) or (input_transform is None and len(indices) != 1):
+            raise ShapeError(
+                type(self).__name__,
+                f"in_channels {widths} and in_index {indices} do not fit together",
+                "give as many channels as features" if input_transform else "give one of each",
+            )
+        self.input_transform = input_transform
+        self.in_index = indices
+        self.in_widths = widths
+        self.in_channels = sum(widths) if input_transform == "resize_concat" else widths[0]
+        self.channels = options["channels"]
+        self.num_classes = options["num_classes"]
+        self.align_corners = options["align_corners"]
+        self.norm = options.get("norm", BATCH_NORM)
+        self.dropout = nn.Dropout2d(options["dropout"]) if options["dropout"] > 0 else nn.Identity()
+        self.conv_seg = classifier(self.channels, self.num_classes)
+
+    @abstractmethod
+    def forward(self, features: Features, previous: Tensor | None = None) -> Tensor:
+        """Map features to logits NCHW; ``previous`` are the logits of the head before, in a cascade."""
+
+    def select(self, features: Features) -> Tensor:
+        """Return the one input: a feature, or several resized to the first and concatenated."""
+        chosen = self.select_all(features)
+        if self.input_transform != "resize_concat":
+            return chosen[0]
+        size = (chosen[0].shape[2], chosen[0].shape[3])
+        same = [chosen[0], *(resize(x, size, align_corners=self.align_corners) for x in chosen[1:])]
+        return torch.cat(same, dim=1)
+
+    def select_all(self, features: Features) -> list[Tensor]:
+        """Return the chosen features as they are."""
+        return [features[index] for index in self.in_index]
+
+    def classify(self, feature: Tensor) -> Tensor:
+        """Map the last feature to logits: dropout, then a 1x1 convolution."""
+        return self.conv_seg(self.dropout(feature))  # type: ignore[no-any-return]
+
+    def training_pair(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits and target (NHW) at one size, for the loss."""
+        size = (target.shape[1], target.shape[2])
+        return resize(logits, size, align_corners=self.align_corners), target
+
+
+def classifier(channels: int, num_classes: int) -> nn.Conv2d:
+    """Return the 1x1 convolution that ends a head: weights of standard deviation 0.01, bias 0."""
+    conv = nn.Conv2d(channels, num_classes, kernel_size=1)
+    nn.init.normal_(conv.weight, std=0.01)
+    assert conv.bias is not None
+    nn.init.zeros_(conv.bias)
+    return conv
+
+
+def _as_list(value: int | Sequence[int]) -> list[int]:
+    return [value] if isinstance(value, int) else list(value)

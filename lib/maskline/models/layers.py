@@ -1,0 +1,138 @@
+"""Building blocks that backbones, necks and heads share: norms, convolution blocks, resizing.
+
+Submodules are named as in MMSegmentation's checkpoints (``conv``, ``bn``, ``gn``, ``depthwise_conv``, ...), so
+that its weights load without renaming.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+NormKind = Literal["bn", "syncbn", "gn", "in"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Norm:
+    """Which normalisation follows a convolution.
+
+    Args:
+        kind: ``bn``; ``syncbn`` (statistics over all processes when there are several, else ``bn``); ``gn``; ``in``.
+        num_groups: Groups of ``gn``.
+        eps: Added to the variance.
+        momentum: Share of the new batch in the running statistics (``bn``, ``syncbn``).
+        trainable: False: weight and bias keep their first values.
+    """
+
+    kind: NormKind = "bn"
+    num_groups: int = 32
+    eps: float = 1e-5
+    momentum: float = 0.1
+    trainable: bool = True
+
+    @property
+    def key(self) -> str:
+        """Name of the submodule in checkpoints: the same for ``bn`` and ``syncbn``."""
+        return {"bn": "bn", "syncbn": "bn", "gn": "gn", "in": "in"}[self.kind]
+
+    def build(self, channels: int) -> nn.Module:
+        """Return the layer for ``channels`` channels, weight 1 and bias 0."""
+        layer = self._layer(channels)
+        for parameter in layer.parameters():
+            parameter.requires_grad_(self.trainable)
+        return layer
+
+    def _layer(self, channels: int) -> nn.Module:
+        match self.kind:
+            case "gn":
+                return nn.GroupNorm(self.num_groups, channels, eps=self.eps)
+            case "in":
+                return nn.InstanceNorm2d(channels, eps=self.eps)
+            case "syncbn" if _world_size() > 1:
+                return nn.SyncBatchNorm(channels, eps=self.eps, momentum=self.momentum)
+            case _:
+                return nn.BatchNorm2d(channels, eps=self.eps, momentum=self.momentum)
+
+
+def _world_size() -> int:
+    distributed = torch.distributed
+    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
+
+
+BATCH_NORM = Norm()
+
+
+class ConvNormAct(nn.Module):
+    """Convolution, norm, ReLU: ``conv``, then ``bn`` (or the norm's key), without a bias where a norm follows.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        kernel_size: Side of the kernel, px.
+        stride: Step, px.
+        dilation: Distance between the kernel's taps, px; the padding keeps the size (at stride 1).
+        groups: Groups of the convolution.
+        norm: None: no norm, and the convolution has a bias.
+        activation: False: no ReLU.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        kernel_size: int = 1,
+        stride: int = 1,
+        dilation: int = 1,
+        groups: int = 1,
+        norm: Norm | None = BATCH_NORM,
+        activation: bool = True,
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride=stride,
+            padding=kernel_size // 2 * dilation,
+            dilation=dilation,
+            groups=groups,
+            bias=norm is None,
+        )
+        nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
+        if self.conv.bias is not None:
+            nn.init.zeros_(self.conv.bias)
+        self._norm_key = None if norm is None else norm.key
+        if norm is not None:
+            self.add_module(norm.key, norm.build(out_channels))
+        self.activation = activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map NCHW to NCHW."""
+        x = self.conv(x)
+        if self._norm_key is not None:
+            x = self.get_submodule(self._norm_key)(x)
+        return F.relu(x) if self.activation else x
+
+
+class SeparableConv(nn.Module):
+    """A 3x3 convolution in two steps: one a channel (``depthwise_conv``), then 1x1 (``pointwise_conv``)."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, dilation: int = 1, norm: Norm = BATCH_NORM) -> None:
+        super().__init__()
+        self.depthwise_conv = ConvNormAct(
+            in_channels, in_channels, kernel_size=3, dilation=dilation, groups=in_channels, norm=norm
+        )
+        self.pointwise_conv = ConvNormAct(in_channels, out_channels, norm=norm)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map NCHW to NCHW."""
+        x = self.depthwise_conv(x)
+        return self.pointwise_conv(x)  # type: ignore[no-any-return]
+
+
+def resize(x: Tensor, size: tuple[int, int], *, align_corners: bool) -> Tensor:
+    """Return ``x`` (NCHW) resized to ``size`` (height, width) by bilinear interpolation."""
+    return F.interpolate(x, size=size, mode="bilinear", align_corners=align_corners)

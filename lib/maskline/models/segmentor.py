@@ -1,0 +1,200 @@
+"""The segmentor: backbone, neck, heads behind one contract, for any input size.
+
+``Segmentor`` joins the project's own parts; ``maskline.models.smp`` puts whole architectures of
+segmentation-models-pytorch behind the same base.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol, cast
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from maskline.errors import ShapeError
+from maskline.models.heads.base import Head
+from maskline.models.layers import resize
+
+MIN_SIDE_PX = 16
+
+
+class Backbone(Protocol):
+    """A feature extractor: images NCHW -> list of NCHW features.
+
+    Attributes:
+        channels: Channels of each feature, in the order of the list.
+        strides: Input pixels per feature pixel, in the same order.
+        size_divisor: Both sides of the input must be multiples of it; 1: any size.
+    """
+
+    channels: tuple[int, ...]
+    strides: tuple[int, ...]
+    size_divisor: int
+
+    def __call__(self, images: Tensor) -> list[Tensor]:
+        """Map images to features."""
+
+
+class SegmentorBase(nn.Module, ABC):
+    """Logits at input size for any height and width from 16 px.
+
+    An input whose sides are no multiples of ``stride`` is padded with zeros (the mean colour) at the bottom and
+    right, and the logits are cropped.
+
+    Args:
+        num_classes: Channels of the logits.
+        stride: Multiple that the sides are padded to.
+        align_corners: How logits are resized.
+    """
+
+    def __init__(self, *, num_classes: int, stride: int, align_corners: bool) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.stride = stride
+        self.align_corners = align_corners
+
+    @abstractmethod
+    def run_heads(self, images: Tensor, *, auxiliary: bool) -> dict[str, Tensor]:
+        """Return each head's logits for images whose sides are multiples of ``stride``; the main ones last."""
+
+    @abstractmethod
+    def heads(self) -> dict[str, Head]:
+        """Return the heads of our own by name (SMP's decoder is none of them)."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map normalised images (float NCHW) to logits (NCHW) of the same height and width.
+
+        Raises:
+            ShapeError: A side under 16 px; or a batch of one, in training, whose deepest feature is one pixel.
+        """
+        with self._checked(images):
+            padded = self._pad(images)
+            *_, logits = self.run_heads(padded, auxiliary=False).values()
+            return self._fit(logits, padded, images)
+
+    def head_logits(self, images: Tensor) -> dict[str, Tensor]:
+        """Return every head's logits by name, each at its own resolution, auxiliary heads first.
+
+        Where the input had to be padded, logits of a lower resolution have no pixel grid that ends at the input's
+        border; they are then given at input size.
+
+        Raises:
+            ShapeError: As ``forward``.
+        """
+        with self._checked(images):
+            padded = self._pad(images)
+            outputs = self.run_heads(padded, auxiliary=True)
+            if padded.shape == images.shape:
+                return outputs
+            return {name: self._fit(logits, padded, images) for name, logits in outputs.items()}
+
+    def training_pairs(self, images: Tensor, target: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+        """Return, by head, the logits and the target that its loss compares.
+
+        Args:
+            images: Normalised, float NCHW.
+            target: Class ids, int64 NHW.
+        """
+        heads = self.heads()
+        size = (target.shape[1], target.shape[2])
+        pairs = {}
+        for name, logits in self.head_logits(images).items():
+            if name in heads:
+                pairs[name] = heads[name].training_pair(logits, target)
+            else:
+                pairs[name] = (resize(logits, size, align_corners=self.align_corners), target)
+        return pairs
+
+    @contextmanager
+    def _checked(self, images: Tensor) -> Iterator[None]:
+        height, width = images.shape[2], images.shape[3]
+        if height < MIN_SIDE_PX or width < MIN_SIDE_PX:
+            raise ShapeError("images", f"{height}x{width} px is too small", f"give at least {MIN_SIDE_PX} px a side")
+        try:
+            yield
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise ShapeError(
+                f"batch of {images.shape[0]} with {height}x{width} px",
+                "batch norm cannot train on a single value a channel",
+                "use a batch of 2 or more, or a larger crop",
+            ) from error
+
+    def _pad(self, images: Tensor) -> Tensor:
+        if self.stride == 1:
+            return images
+        height, width = images.shape[2], images.shape[3]
+        return F.pad(images, (0, -width % self.stride, 0, -height % self.stride))
+
+    def _fit(self, logits: Tensor, padded: Tensor, images: Tensor) -> Tensor:
+        size = (padded.shape[2], padded.shape[3])
+        logits = resize(logits, size, align_corners=self.align_corners)
+        return logits[:, :, : images.shape[2], : images.shape[3]]
+
+
+class Segmentor(SegmentorBase):
+    """Backbone, optional neck, one decode head or a cascade, any number of auxiliary heads.
+
+    A single head is the submodule ``decode_head`` (``auxiliary_head``), several are ``decode_head.0``, ``.1``, ...;
+    these are MMSegmentation's names.
+
+    Args:
+        backbone: See ``Backbone``; an ``nn.Module``.
+        decode_heads: The heads of the cascade in order; each sees the former's logits.
+        auxiliary_heads: Heads that only training uses.
+        neck: Maps the list of features to another list.
+        num_classes: Channels of the logits.
+        align_corners: How logits are resized to the input.
+    """
+
+    def __init__(
+        self,
+        *,
+        backbone: Backbone,
+        decode_heads: Sequence[Head],
+        auxiliary_heads: Sequence[Head],
+        neck: nn.Module | None,
+        num_classes: int,
+        align_corners: bool,
+    ) -> None:
+        super().__init__(num_classes=num_classes, stride=backbone.size_divisor, align_corners=align_corners)
+        if not decode_heads:
+            raise ShapeError("segmentor", "no decode head", "give at least one")
+        self.backbone = cast(nn.Module, backbone)
+        self.neck = neck
+        self.decode_head = _one_or_list(decode_heads)
+        self.auxiliary_head = _one_or_list(auxiliary_heads) if auxiliary_heads else None
+
+    def run_heads(self, images: Tensor, *, auxiliary: bool) -> dict[str, Tensor]:
+        """See ``SegmentorBase``; auxiliary heads see the neck's features, as in MMSegmentation."""
+        features: list[Tensor] = self.backbone(images)
+        if self.neck is not None:
+            features = self.neck(features)
+        outputs: dict[str, Tensor] = {}
+        previous = None
+        for name, head in self.heads().items():
+            if name.startswith("decode_head"):
+                previous = outputs[name] = head(features, previous)
+            elif auxiliary:
+                outputs[name] = head(features)
+        return outputs
+
+    def heads(self) -> dict[str, Head]:
+        """Return all heads by name, auxiliary ones first."""
+        found = {f"auxiliary_head.{i}": head for i, head in enumerate(_listed(self.auxiliary_head))}
+        cascade = _listed(self.decode_head)
+        if len(cascade) == 1:
+            return {**found, "decode_head": cascade[0]}
+        return {**found, **{f"decode_head.{i}": head for i, head in enumerate(cascade)}}
+
+
+def _one_or_list(heads: Sequence[Head]) -> nn.Module:
+    return heads[0] if len(heads) == 1 else nn.ModuleList(heads)
+
+
+def _listed(module: nn.Module | None) -> list[Head]:
+    if module is None:
+        return []
+    return [cast(Head, head) for head in module] if isinstance(module, nn.ModuleList) else [cast(Head, module)]

@@ -1,0 +1,78 @@
+"""Encoders by name, and whole architectures of segmentation-models-pytorch."""
+
+import pytest
+import torch
+
+from maskline.errors import CheckpointError, ShapeError
+from maskline.models.backbones import encoder as encoder_module
+from maskline.models.backbones.encoder import encoder
+from maskline.models.smp import smp_segmentor
+
+
+@pytest.mark.parametrize(
+    ("name", "output_stride", "channels", "strides"),
+    [
+        ("resnet18", 32, (64, 64, 128, 256, 512), (2, 4, 8, 16, 32)),
+        ("resnet18", 8, (64, 64, 128, 256, 512), (2, 4, 8, 8, 8)),
+        ("mit_b0", 32, (32, 64, 160, 256), (4, 8, 16, 32)),
+        ("tu-convnext_atto", 16, (40, 80, 160, 320), (4, 8, 16, 16)),
+        ("mobilenetv3_small_050", 32, (16, 8, 16, 24, 288), (2, 4, 8, 16, 32)),
+    ],
+)
+def test_features_are_what_the_attributes_say(name, output_stride, channels, strides):
+    model = encoder(name, in_channels=3, output_stride=output_stride, pretrained=False).eval()
+    features = model(torch.randn(1, 3, 64, 96))
+    assert model.channels == channels == tuple(x.shape[1] for x in features)
+    assert model.strides == strides == tuple(64 // x.shape[2] for x in features)
+
+
+def test_other_input_channels():
+    model = encoder("resnet18", in_channels=5, output_stride=32, pretrained=False).eval()
+    assert len(model(torch.randn(1, 5, 32, 32))) == 5
+
+
+def test_unknown_name_gets_the_nearest():
+    with pytest.raises(ShapeError, match=r"encoder resnet19: .*did you mean resnet18"):
+        encoder("resnet19", in_channels=3, output_stride=32, pretrained=False)
+
+
+def test_impossible_stride_is_told():
+    with pytest.raises(ShapeError, match="encoder vgg11: cannot give features with output stride 8"):
+        encoder("vgg11", in_channels=3, output_stride=8, pretrained=False)
+
+
+def test_weights_that_cannot_be_had_are_told(monkeypatch):
+    create = encoder_module._create
+
+    def offline(name, **kwargs):
+        if kwargs["weights"] is not None:
+            raise ConnectionError("no route to host")
+        return create(name, **kwargs)
+
+    monkeypatch.setattr(encoder_module, "_create", offline)
+    with pytest.raises(CheckpointError, match="encoder resnet18: its pretrained weights cannot be downloaded"):
+        encoder("resnet18", in_channels=3, output_stride=32, pretrained=True)
+
+
+def smp_model(architecture, *, name="resnet18"):
+    return smp_segmentor(
+        architecture, encoder=name, in_channels=3, num_classes=3, pretrained=False, align_corners=False
+    ).eval()
+
+
+@pytest.mark.parametrize("architecture", ["Unet", "PAN", "deeplabv3plus"])
+def test_whole_architectures_take_any_size(architecture):
+    model = smp_model(architecture)
+    assert model(torch.randn(1, 3, 17, 50)).shape == (1, 3, 17, 50)
+    assert list(model.head_logits(torch.randn(1, 3, 17, 50))) == ["decode_head"]
+
+
+def test_whole_architectures_compute_what_smp_computes():
+    model = smp_model("FPN")
+    images = torch.randn(1, 3, 32, 64)
+    torch.testing.assert_close(model(images), model.model(images), atol=0, rtol=0)
+
+
+def test_unknown_architecture_gets_the_nearest():
+    with pytest.raises(ShapeError, match="did you mean PSPNet"):
+        smp_model("PSPNett")
