@@ -67,6 +67,31 @@ class RegionBatch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AugmentedSample:
+    """One training sample as a person looks at it.
+
+    Args:
+        id: Of the source image.
+        iteration: Where in training it stands.
+        position: Where in that iteration's batch.
+        source_image: HW3 uint8, whole.
+        source_mask: HW class ids.
+        image: HW3 uint8, augmented.
+        mask: HW int64 class ids or the ignore index, augmented.
+        draw: What was drawn.
+    """
+
+    id: str
+    iteration: int
+    position: int
+    source_image: np.ndarray
+    source_mask: np.ndarray
+    image: np.ndarray
+    mask: np.ndarray
+    draw: Draw
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Augmentation:
     """Settings of the training augmentation; see the ``augment`` section of params.yaml for each."""
 
@@ -158,6 +183,12 @@ def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
     shape = (1, len(mean), 1, 1)
     offset = torch.tensor(tuple(mean), device=images.device).view(shape)
     return (images.float() - offset) / torch.tensor(tuple(std), device=images.device).view(shape)
+
+
+def denormalize(image: Tensor, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
+    """Undo ``normalize`` for one image CHW: HWC uint8."""
+    grey = image.permute(1, 2, 0).cpu().numpy() * np.asarray(std) + np.asarray(mean)
+    return np.asarray(grey.round().clip(0, 255).astype(np.uint8))
 
 
 def collate(regions: Sequence[Region]) -> RegionBatch:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from maskline.augment.pipeline import Augmentation, RegionBatch, collate
+from maskline.augment.pipeline import Augmentation, AugmentedSample, Region, RegionBatch, collate, denormalize
 from maskline.data.dataset import PreparedSplit
 from maskline.data.sampler import batch_indices
 from maskline.errors import DataError, MasklineError
@@ -31,14 +31,31 @@ class TrainBatches(Dataset[RegionBatch | MasklineError]):
         """Return the images of a batch as indices into the split."""
         return batch_indices(self.seed, iteration, batch_size=self.batch_size, length=len(self.split))
 
+    def region(self, iteration: int, position: int) -> Region:
+        """Read the image at a position of a batch, draw its parameters, and cut out what they need."""
+        sample = self.split.sample(self.indices(iteration)[position])
+        draw = self.augmentation.draw(sample.mask, seed=self.seed, iteration=iteration, position=position)
+        return self.augmentation.region(sample.image, sample.mask, draw)
+
     def batch(self, iteration: int) -> RegionBatch:
-        """Read, draw and cut out the batch of an iteration."""
-        regions = []
-        for position, index in enumerate(self.indices(iteration)):
-            sample = self.split.sample(index)
-            draw = self.augmentation.draw(sample.mask, seed=self.seed, iteration=iteration, position=position)
-            regions.append(self.augmentation.region(sample.image, sample.mask, draw))
-        return collate(regions)
+        """Return the batch of an iteration."""
+        return collate([self.region(iteration, position) for position in range(self.batch_size)])
+
+    def augmented(self, iteration: int, position: int) -> AugmentedSample:
+        """Return a sample as training sees it, beside its source, for people to look at."""
+        source = self.split.sample(self.indices(iteration)[position])
+        region = self.region(iteration, position)
+        images, targets = self.augmentation.apply(collate([region]), torch.device("cpu"))
+        return AugmentedSample(
+            id=source.id,
+            iteration=iteration,
+            position=position,
+            source_image=source.image,
+            source_mask=source.mask,
+            image=denormalize(images[0], self.augmentation.mean, self.augmentation.std),
+            mask=targets[0].numpy(),
+            draw=region.draw,
+        )
 
     def __getitem__(self, iteration: int) -> RegionBatch | MasklineError:
         # A loader process hands an error over as a value: torch would rebuild it from its text alone.
