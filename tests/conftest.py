@@ -30,3 +30,25 @@ def shared_data() -> Path:
 def shared_conformance() -> Path:
     """Numbers that MMSegmentation computed."""
     return _shared("conformance")
+
+
+SHARED_FIXTURES = {"shared_data": "../shared/data", "shared_conformance": "../shared/conformance"}
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Mark each report of a test that reads a folder beside the checkout."""
+    for fixture, folder in SHARED_FIXTURES.items():
+        if fixture in getattr(item, "fixturenames", ()):
+            item.user_properties.append(("reads", folder))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many tests read the folders beside the checkout, so that a log shows whether they ran."""
+    for folder in SHARED_FIXTURES.values():
+        counts = {
+            outcome: sum(
+                ("reads", folder) in report.user_properties for report in terminalreporter.stats.get(outcome, [])
+            )
+            for outcome in ("passed", "failed", "skipped")
+        }
+        terminalreporter.write_line(f"tests that read {folder}: " + ", ".join(f"{n} {o}" for o, n in counts.items()))

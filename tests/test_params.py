@@ -1,0 +1,185 @@
+import copy
+import json
+
+import jsonschema
+import pytest
+from pydantic import ValidationError
+
+from maskline import params
+from maskline.errors import ParamsError
+
+
+@pytest.fixture(scope="module")
+def plain(root):
+    return params.read_yaml(root / "params.yaml")
+
+
+def changed(values, key, value):
+    values = copy.deepcopy(values)
+    *path, last = [int(part) if part.isdigit() else part for part in key.split(".")]
+    section = values
+    for part in path:
+        section = section[part]
+    if value is ...:
+        del section[last]
+    else:
+        section[last] = value
+    return values
+
+
+def leaves(values, prefix=""):
+    for key, value in values.items():
+        yield prefix + key
+        if isinstance(value, dict):
+            yield from leaves(value, f"{prefix}{key}.")
+
+
+def error_of(values):
+    with pytest.raises(ParamsError) as caught:
+        params.validate(values, place="params.yaml")
+    return str(caught.value)
+
+
+def test_the_projects_own_file_is_valid_and_complete(root, plain):
+    settings = params.load(root / "params.yaml")
+    assert settings.optimizer.lr == plain["optimizer"]["lr"]
+    assert isinstance(settings.augment.crop_size, tuple)
+    assert json.loads(settings.model_dump_json()) == json.loads(json.dumps(plain))
+
+
+def test_the_projects_own_file_fits_its_schema(plain):
+    schema = params.json_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(plain, schema)
+    with pytest.raises(jsonschema.ValidationError, match="additional|Additional"):
+        jsonschema.validate({**plain, "optimiser": {}}, schema)
+
+
+def test_the_first_line_names_the_schema(root):
+    first = (root / "params.yaml").read_text(encoding="utf-8").splitlines()[0]
+    assert first == "# yaml-language-server: $schema=./params.schema.json"
+    assert (root / "params.schema.json").is_file()
+
+
+def test_every_key_is_needed(plain):
+    for key in leaves(plain):
+        message = error_of(changed(plain, key, ...))
+        assert message.startswith(f"params.yaml: {key}: missing; add the key"), key
+
+
+def test_every_key_refuses_a_mapping_that_is_not_its_own(plain):
+    for key in leaves(plain):
+        message = error_of(changed(plain, key, {"surely_no_key": 1}))
+        assert message.startswith(f"params.yaml: {key}"), key
+        assert "\n" not in message
+
+
+def test_sections_cannot_be_changed_after_loading(plain):
+    settings = params.validate(plain)
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.optimizer.lr = 1.0
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1e-3", 0.001), ("1E+2", 100.0), ("1e-05", 1e-05), (".5", 0.5), ("0.001", 0.001), ("1", 1.0)],
+)
+def test_numbers_are_read_as_yaml_1_2(tmp_path, root, text, value):
+    path = tmp_path / "params.yaml"
+    path.write_text((root / "params.yaml").read_text(encoding="utf-8").replace("lr: 0.005", f"lr: {text}"))
+    assert params.load(path).optimizer.lr == value
+
+
+def test_yes_and_no_are_words(tmp_path, root):
+    path = tmp_path / "params.yaml"
+    path.write_text((root / "params.yaml").read_text(encoding="utf-8").replace("nesterov: false", "nesterov: no"))
+    with pytest.raises(ParamsError, match=r'optimizer\.nesterov: "no" is wrong'):
+        params.load(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "text"),
+    [
+        ("optimizer.learning", 1, "optimizer.learning: unknown key; valid keys: name, lr"),
+        ("optimizer.weigth_decay", 1, "optimizer.weigth_decay: unknown key; did you mean weight_decay?"),
+        ("optimiser", {}, "optimiser: unknown key; did you mean optimizer?"),
+        ("model.decode_head.in_idx", 1, "did you mean in_index?"),
+        ("model.auxiliary_heads.0.chanels", 1, "model.auxiliary_heads.0.chanels: unknown key; did you mean channels?"),
+        ("optimizer.name", "adamv", '"adamv" is not one of sgd, adam, adamw, rmsprop; did you mean adam'),
+        ("optimizer.lr", "1e-3", '"1e-3" is text; write the number without quotes'),
+        ("optimizer.lr", -1, "optimizer.lr: -1 is wrong; give greater than 0"),
+        ("optimizer.lr", True, "optimizer.lr: true is wrong; give a valid number"),
+        ("train.iterations", 1.5, "train.iterations: 1.5 is wrong"),
+        ("train.iterations", True, "train.iterations: true is wrong"),
+        ("train.iterations", 0, "greater than or equal to 1"),
+        ("train.seed", 2**32, "train.seed"),
+        ("model.align_corners", 1, "model.align_corners: 1 is wrong"),
+        ("augment.crop_size", [128], "augment.crop_size"),
+        ("augment.crop_size.1", "128", "augment.crop_size.1"),
+        ("augment.ratio_range", [2.0, 1.0], "the first value 2 is larger than the second 1"),
+        ("augment.photometric.contrast", [2.0, 1.0], "augment.photometric: the first value 2 is larger"),
+        ("augment.blur.sigma", [2.0, 1.0], "augment.blur: the first value 2 is larger"),
+        ("model.mean", [0.0, 0.0], "model: mean has 2 values for 3 channels"),
+        ("model.decode_head.losses", [], "model.decode_head.losses"),
+        ("optimizer.momentum", 1.0, "optimizer.momentum: 1.0 is wrong; give less than 1"),
+        ("schedule.milestones", [3, 2], "schedule: milestones must rise"),
+        ("schedule.name", "step", "schedule: step needs at least one milestone"),
+        ("schedule.warmup_iterations", 1200, "warmup_iterations 1200 is not below train.iterations 1200"),
+        ("evaluate.stride", [600, 600], "evaluate: stride is larger than window"),
+        ("data.name", "folder", "data.classes needs at least two classes"),
+        ("data.sha256", "abc", "data.sha256"),
+        ("data.ignore_index", 70000, "data.ignore_index: 70000 is wrong; give less than or equal to 65535"),
+        ("export.opset", 17, "export.opset: 17 is wrong; give greater than or equal to 18"),
+        ("train", None, "params.yaml: train"),
+        ("train", [1], "params.yaml: train"),
+    ],
+)
+def test_an_error_names_key_value_and_remedy(plain, key, value, text):
+    message = error_of(changed(plain, key, value))
+    assert text in message
+    assert "\n" not in message
+    assert "pydantic" not in message
+
+
+def test_nesterov_needs_momentum(plain):
+    values = changed(changed(plain, "optimizer.name", "sgd"), "optimizer.nesterov", True)
+    assert params.validate(values).optimizer.nesterov
+    assert "nesterov needs momentum above 0" in error_of(changed(values, "optimizer.momentum", 0.0))
+
+
+def test_several_errors_name_the_first_and_list_the_others(plain):
+    values = changed(changed(plain, "optimizer.lr", -1), "train.iterations", 0)
+    assert "(also wrong: train.iterations)" in error_of(values)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_numbers_must_be_finite(plain, value):
+    message = error_of(changed(plain, "augment.noise.std", value))
+    assert "finite" in message or "augment.noise.std" in message
+
+
+def test_a_checksum_may_carry_its_prefix(plain):
+    for text in ("sha256:" + "0" * 64, "a" * 64):
+        assert params.validate(changed(plain, "data.sha256", text)).data.sha256 == text
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (None, "no such file; run from the project's folder"),
+        (b"a: [1", "not YAML"),
+        (b"- 1\n", "not a mapping of sections"),
+        (b"", "not a mapping of sections"),
+        (b"\xff\xfe\xff", "cannot be read"),
+        (b"a: 1\na: 2\n", "not YAML"),
+    ],
+)
+def test_a_damaged_file_is_one_line(tmp_path, content, text):
+    path = tmp_path / "params.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ParamsError) as caught:
+        params.load(path)
+    assert text in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
