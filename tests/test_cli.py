@@ -27,7 +27,11 @@ def run(function, *arguments, wrap=cli.stage):
 
 def test_a_stage_gets_its_params_path():
     seen = []
-    result = run(lambda params_path: seen.append(params_path), "--params", "other.yaml")
+
+    def note(params_path):
+        seen.append(params_path)
+
+    result = run(note, "--params", "other.yaml")
     assert result.exit_code == 0
     assert seen == [Path("other.yaml")]
 
