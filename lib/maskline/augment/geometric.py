@@ -149,7 +149,7 @@ def warp(
 
     Args:
         images: NCHW float; regions of the sources, padded on the right and bottom to one size.
-        masks: NHW float, class ids of the same regions.
+        masks: NHW integer, class ids of the same regions.
         transforms: N23 float32, output pixel to source pixel (of the whole source, not of the region).
         boxes: N4 float32, top, left, bottom, right of each region in its source.
         sizes: N2 float32, height and width of each source.
@@ -165,13 +165,14 @@ def warp(
     inside = (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
     top, left, bottom, right = (boxes[:, i, None, None] for i in range(4))
     # Within the region: its edge is the source's edge wherever a position inside the source lies beyond it.
-    x = x.maximum(left).minimum(right - 1) - left
-    y = y.maximum(top).minimum(bottom - 1) - top
-    grid = torch.stack([(2 * x + 1) / images.shape[3] - 1, (2 * y + 1) / images.shape[2] - 1], dim=-1)
+    x = x.maximum(left).minimum(right - 1)
+    y = y.maximum(top).minimum(bottom - 1)
+    # Rounded in the source's own coordinates, so that a tie falls the same way whatever the region.
+    column, row = (x + 0.5).floor() - left, (y + 0.5).floor() - top
+    labels = masks.flatten(1).gather(1, (row * masks.shape[2] + column).long().flatten(1)).view_as(x)
+    grid = torch.stack([(2 * (x - left) + 1) / images.shape[3] - 1, (2 * (y - top) + 1) / images.shape[2] - 1], dim=-1)
     warped = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
-    labels = F.grid_sample(masks[:, None], grid, mode="nearest", padding_mode="border", align_corners=False)[:, 0]
-    warped = torch.where(inside[:, None], warped, fill[None, :, None, None])
-    return warped, torch.where(inside, labels.round().long(), ignore_index)
+    return torch.where(inside[:, None], warped, fill[None, :, None, None]), torch.where(inside, labels, ignore_index)
 
 
 def _source_positions(transforms: Tensor, crop_size: tuple[int, int]) -> tuple[Tensor, Tensor]:

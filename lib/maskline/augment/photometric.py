@@ -80,7 +80,8 @@ def draw(
 
 def colour_matrix(sample: Photometric) -> np.ndarray:
     """Return the 3x4 float64 matrix (factors, then shift) that maps RGB grey levels to RGB grey levels."""
-    angle = math.radians(sample.hue_degrees)
+    # In the IQ plane red turns to yellow clockwise; in HSV that is a positive hue.
+    angle = -math.radians(sample.hue_degrees)
     turn = sample.saturation * np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     yiq = np.eye(3)
     yiq[1:, 1:] = turn

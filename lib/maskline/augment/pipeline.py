@@ -166,7 +166,7 @@ class Augmentation:
         mean = torch.tensor(self.mean, device=device)
         images, targets = geometric.warp(
             batch.images.to(device).float(),
-            batch.masks.to(device).float(),
+            batch.masks.to(device).long(),
             transforms=batch.transforms.to(device),
             boxes=batch.boxes.to(device),
             sizes=batch.sizes.to(device),

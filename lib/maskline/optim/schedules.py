@@ -1,8 +1,8 @@
 """Learning rates as pure functions of the iteration.
 
-Source: mmengine 0.10.7 (Apache-2.0) PolyLR, CosineAnnealingLR, LinearLR, MultiStepLR: the last iteration of a decay
-reaches the end value exactly, and a warm-up's last iteration reaches the full rate. A decay begins where the warm-up
-ends. torch's PolynomialLR differs: no end value, one step longer.
+Source: mmengine 0.10.7 (Apache-2.0) PolyLR, CosineAnnealingLR, LinearLR, MultiStepLR. The last iteration of poly
+has the end value exactly, and a warm-up's last iteration the full rate; cosine would have its end value one iteration
+after the last. A decay begins where the warm-up ends. torch's PolynomialLR differs: no end value, one step longer.
 """
 
 import math
@@ -41,14 +41,15 @@ class Schedule:
         if iteration < self.warmup_iterations:
             share = iteration / max(self.warmup_iterations - 1, 1)
             return self.warmup_factor + (1 - self.warmup_factor) * share
-        length = max(self.iterations - self.warmup_iterations - 1, 1)
-        done = min((iteration - self.warmup_iterations) / length, 1.0)
+        since, length = iteration - self.warmup_iterations, self.iterations - self.warmup_iterations
         match self.name:
             case "poly":
-                return (1 - self.end_factor) * (1 - done) ** self.power + self.end_factor
+                left = 1 - min(since / max(length - 1, 1), 1.0)
+                return float((1 - self.end_factor) * left**self.power + self.end_factor)
             case "cosine":
-                return self.end_factor + (1 - self.end_factor) * (1 + math.cos(math.pi * done)) / 2
+                wave = (1 + math.cos(math.pi * min(since / length, 1.0))) / 2
+                return self.end_factor + (1 - self.end_factor) * wave
             case "step":
-                return self.gamma ** bisect_right(self.milestones, iteration)
+                return float(self.gamma ** bisect_right(self.milestones, iteration))
             case "constant":
                 return 1.0

@@ -1,0 +1,183 @@
+"""Scale, crop, rotation, flips: MMSegmentation's numbers, one warp, labels that stay labels."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+from maskline.augment import geometric
+from maskline.augment.geometric import Geometry
+from maskline.seeds import numpy_generator
+
+
+def plain(scaled, origin=(0, 0), **changes):
+    return Geometry(
+        **{
+            "scaled_size": scaled,
+            "crop_origin": origin,
+            "rotate_degrees": 0.0,
+            "flip_horizontal": False,
+            "flip_vertical": False,
+            **changes,
+        }
+    )
+
+
+def warp_one(image, mask, geometry, crop_size, *, whole=True, ignore_index=255):
+    """Warp an HWC image and its mask; ``whole`` reads the source itself, else its region."""
+    size = mask.shape
+    transform = geometric.matrix(geometry, size=size, crop_size=crop_size)
+    box = (0, 0, *size) if whole else geometric.source_box(transform, size=size, crop_size=crop_size)
+    top, left, bottom, right = box
+    images, masks = geometric.warp(
+        torch.from_numpy(image[top:bottom, left:right]).permute(2, 0, 1)[None].float(),
+        torch.from_numpy(mask[top:bottom, left:right].astype(np.int64))[None],
+        transforms=torch.from_numpy(transform)[None].float(),
+        boxes=torch.tensor([box]).float(),
+        sizes=torch.tensor([size]).float(),
+        crop_size=crop_size,
+        fill=torch.tensor([1.0, 2.0, 3.0]),
+        ignore_index=ignore_index,
+    )
+    return images[0].permute(1, 2, 0).numpy(), masks[0].numpy()
+
+
+def picture(height, width, num_classes=4, seed=0):
+    rng = np.random.default_rng(seed)
+    image = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return image, rng.integers(0, num_classes, (height, width), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("size", "target", "ratio", "expected"),
+    [  # (height, width): what MMSegmentation's RandomResize gave for a base scale and ratio
+        ((584, 565), (565, 584), 0.5, (291, 282)),
+        ((584, 565), (565, 584), 0.777, (453, 438)),
+        ((584, 565), (565, 584), 1.99, (1162, 1124)),
+        ((1024, 2048), (2048, 1024), 0.777, (795, 1590)),
+        ((375, 500), (2048, 512), 0.5, (256, 341)),
+        ((375, 500), (2048, 512), 1.0, (512, 683)),
+    ],
+)
+def test_sizes_are_those_of_mmsegmentation(size, target, ratio, expected):
+    scaled = (int(target[0] * ratio), int(target[1] * ratio))
+    assert geometric.rescaled_size(size, scaled) == expected
+
+
+def test_own_size_is_the_base_scale():
+    assert geometric.scaled_size((584, 565), 0.777) == (453, 438)
+
+
+def test_identity_is_exact():
+    image, mask = picture(20, 30)
+    warped, labels = warp_one(image, mask, plain((20, 30)), (20, 30))
+    np.testing.assert_allclose(warped, image, atol=1e-3)
+    np.testing.assert_array_equal(labels, mask)
+
+
+def test_crop_takes_its_box():
+    image, mask = picture(20, 30)
+    warped, labels = warp_one(image, mask, plain((20, 30), (3, 5)), (8, 9))
+    np.testing.assert_allclose(warped, image[3:11, 5:14], atol=1e-3)
+    np.testing.assert_array_equal(labels, mask[3:11, 5:14])
+
+
+def test_flips_mirror_the_crop():
+    image, mask = picture(20, 30)
+    both = plain((20, 30), (3, 5), flip_horizontal=True, flip_vertical=True)
+    warped, labels = warp_one(image, mask, both, (8, 9))
+    np.testing.assert_allclose(warped, image[3:11, 5:14][::-1, ::-1], atol=1e-3)
+    np.testing.assert_array_equal(labels, mask[3:11, 5:14][::-1, ::-1])
+
+
+def test_quarter_turn_is_clockwise():
+    image, mask = picture(9, 9)
+    warped, labels = warp_one(image, mask, plain((9, 9), rotate_degrees=90.0), (9, 9))
+    np.testing.assert_allclose(warped, np.rot90(image, -1), atol=1e-2)
+    np.testing.assert_array_equal(labels, np.rot90(mask, -1))
+
+
+@pytest.mark.parametrize("scaled", [(40, 60), (30, 45), (10, 15)])
+def test_scaling_equals_a_resize(scaled):
+    image, mask = picture(20, 30)
+    warped, _ = warp_one(image, mask, plain(scaled), scaled)
+    chw = torch.from_numpy(image).permute(2, 0, 1)[None].float()
+    resized = F.interpolate(chw, size=scaled, mode="bilinear", align_corners=False)
+    np.testing.assert_allclose(warped, resized[0].permute(1, 2, 0).numpy(), atol=1e-2)
+
+
+def test_outside_is_fill_and_ignored():
+    image, mask = picture(10, 10)
+    warped, labels = warp_one(image, mask, plain((10, 10)), (12, 16), ignore_index=77)
+    np.testing.assert_array_equal(labels[:10, :10], mask)
+    assert (labels[10:] == 77).all()
+    assert (labels[:, 10:] == 77).all()
+    np.testing.assert_array_equal(warped[11, 12], [1.0, 2.0, 3.0])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    height=st.integers(16, 60),
+    width=st.integers(16, 60),
+    seed=st.integers(0, 2**16),
+    degrees=st.floats(0, 180),
+    crop=st.tuples(st.integers(4, 50), st.integers(4, 50)),
+)
+def test_region_gives_what_the_whole_image_gives(height, width, seed, degrees, crop):
+    image, mask = picture(height, width, seed=seed)
+    mask += 1  # no class 0: a border that is class 0 by mistake would be a new label
+    geometry = geometric.draw(
+        numpy_generator(seed, "test"),
+        mask,
+        crop_size=crop,
+        ratio_range=(0.5, 2.0),
+        cat_max_ratio=0.75,
+        rotate_degrees=degrees,
+        flip_horizontal=0.5,
+        flip_vertical=0.5,
+        ignore_index=255,
+    )
+    whole_image, whole_mask = warp_one(image, mask, geometry, crop)
+    image_of_region, mask_of_region = warp_one(image, mask, geometry, crop, whole=False)
+    np.testing.assert_array_equal(mask_of_region, whole_mask)
+    np.testing.assert_allclose(image_of_region, whole_image, atol=0.05)
+    assert set(np.unique(whole_mask)) <= {*np.unique(mask).tolist(), 255}
+
+
+def mixed_crops(cat_max_ratio):
+    """Return how many of 60 seeded crops hold two classes, neither above three quarters."""
+    mask = np.zeros((64, 64), dtype=np.uint8)
+    mask[:24, :24] = 1
+    count = 0
+    for seed in range(60):
+        geometry = geometric.draw(
+            numpy_generator(seed, "crop"),
+            mask,
+            crop_size=(16, 16),
+            ratio_range=(1.0, 1.0),
+            cat_max_ratio=cat_max_ratio,
+            rotate_degrees=0,
+            flip_horizontal=0,
+            flip_vertical=0,
+            ignore_index=255,
+        )
+        top, left = geometry.crop_origin
+        count += bool(0.25 < mask[top : top + 16, left : left + 16].mean() < 0.75)
+    return count
+
+
+def test_crop_avoids_one_class_where_it_can():
+    by_chance, drawn_again = mixed_crops(1.0), mixed_crops(0.75)
+    assert by_chance < 15
+    assert drawn_again > 2 * by_chance
+    assert drawn_again > 30
+
+
+def test_ignored_pixels_do_not_make_a_crop_mixed():
+    mask = np.zeros((16, 16), dtype=np.uint8)
+    mask[8:] = 255
+    assert not geometric._is_mixed(mask, (16, 16), (0, 0), (16, 16), cat_max_ratio=0.75, ignore_index=255)
+    mask[8:] = 1
+    assert geometric._is_mixed(mask, (16, 16), (0, 0), (16, 16), cat_max_ratio=0.75, ignore_index=255)
