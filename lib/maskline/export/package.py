@@ -1,0 +1,241 @@
+"""The export folder: one ONNX file that has passed the parity gate, and its labels.
+
+Each way to ship a model is a file of the folder and a ``Model`` behind ``maskline.export.parity``; a folder takes the
+former one's place only when every file in it has passed.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from maskline.errors import DataError
+from maskline.export import onnx_graph, parity
+from maskline.export.latency import measure
+from maskline.export.runtime_onnx import OnnxModel
+from maskline.export.runtime_torch import TorchModel
+from maskline.export.trace import Deployable, trace
+from maskline.files import replace_folder, write_bytes
+from maskline.labels import LabelSet
+from maskline.models.segmentor import SegmentorBase
+from maskline.seeds import numpy_generator
+
+MODEL_FILE = "model.onnx"
+LABELS_FILE = "labels.json"
+METADATA_FORMAT = 1
+
+_WARM_UP_RUNS = 3
+
+
+class Split(Protocol):
+    """The pictures to compare on; ``maskline.data.dataset.PreparedSplit`` is one."""
+
+    @property
+    def labels(self) -> LabelSet:
+        """Classes of the masks."""
+
+    def __len__(self) -> int:
+        """Number of pictures."""
+
+    def sample(self, index: int) -> parity.Picture:
+        """Return one picture."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """A trained network and what model.json says of it.
+
+    Args:
+        network: In eval mode, float32, on the CPU.
+        labels: Its classes.
+        mean: Subtracted from each channel, grey levels of 255.
+        std: Divides each channel, grey levels of 255.
+        params: The settings it was trained with, as plain types.
+        weights_sha256: SHA-256 of its weights file.
+    """
+
+    network: SegmentorBase
+    labels: LabelSet
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    params: Mapping[str, Any]
+    weights_sha256: str
+
+    @classmethod
+    def from_card(cls, network: SegmentorBase, card: Mapping[str, Any]) -> "Trained":
+        """Build from a network and the content of its model.json."""
+        return cls(
+            network=network,
+            labels=LabelSet.from_dict(card["labels"], place="model.json"),
+            mean=tuple(card["preprocessing"]["mean"]),
+            std=tuple(card["preprocessing"]["std"]),
+            params=card["params"],
+            weights_sha256=card["receipt"]["weights_sha256"],
+        )
+
+    def deployable(self) -> Deployable:
+        """Return the network with its pre-processing and activation, in eval mode."""
+        return Deployable(
+            self.network,
+            num_classes=self.labels.num_classes,
+            stride=self.network.stride,
+            mean=self.mean,
+            std=self.std,
+        ).eval()
+
+    def runtime(self, *, threads: int) -> TorchModel:
+        """Return the network as the reference of the parity gate."""
+        return TorchModel(self.network, mean=self.mean, std=self.std, threads=threads)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What the parity gate lets through; see ``maskline.export.parity.check``."""
+
+    max_disagreement: float
+    max_metric_change: float
+
+
+def export_model(
+    trained: Trained,
+    split: Split,
+    *,
+    out: Path,
+    opset: int,
+    example_size: tuple[int, int],
+    threads: int,
+    limits: Limits,
+) -> dict[str, Any]:
+    """Write the export folder after comparing its model with torch, and return the comparison as plain types.
+
+    Args:
+        trained: What to export.
+        split: Compared on at original sizes, and in crops of ``maskline.export.parity.ODD_SIZES``.
+        out: Replaced as a whole; stays as it was when the gate refuses.
+        opset: ONNX operator set.
+        example_size: Height and width of the traced example.
+        threads: CPU threads of torch and onnxruntime.
+        limits: Of the parity gate.
+
+    Raises:
+        ExportError: The network cannot be traced, or the exported model differs from it.
+        DataError: The split has no picture, or other classes than the model.
+    """
+    _check_split(trained, split)
+    program = trace(trained.deployable(), example_size=example_size)
+    metadata = describe(trained, example_size=example_size)
+    content = onnx_graph.to_onnx(program, opset=opset, metadata=metadata)
+    with replace_folder(out) as part:
+        write_bytes(part / MODEL_FILE, content)
+        trained.labels.write(part / LABELS_FILE)
+        exported = OnnxModel(part / MODEL_FILE, threads=threads)
+        found = check_parity(trained.runtime(threads=threads), exported, split, place=out / MODEL_FILE, limits=limits)
+    return {**found, "bytes": len(content)}
+
+
+def check_parity(
+    reference: parity.Model, exported: parity.Model, split: Split, *, place: Path, limits: Limits
+) -> dict[str, Any]:
+    """Compare on the split's pictures and on odd sizes.
+
+    Returns:
+        ``{"test": {...}, "odd_sizes": {...}}``, see ``maskline.export.parity.Parity.to_dict``.
+
+    Raises:
+        ExportError: The models differ by more than the limits.
+    """
+    labels = split.labels
+    report = {}
+    for name, where, cases in (
+        ("test", f"the {len(split)} test images", parity.original_cases(_pictures(split))),
+        ("odd_sizes", "odd sizes", parity.odd_cases(_pictures(split))),
+    ):
+        found = parity.compare(
+            reference, exported, cases, num_classes=labels.num_classes, ignore_index=labels.ignore_index
+        )
+        parity.check(
+            found,
+            where=where,
+            place=place,
+            max_disagreement=limits.max_disagreement,
+            max_metric_change=limits.max_metric_change,
+        )
+        report[name] = found.to_dict()
+    return report
+
+
+def describe(trained: Trained, *, example_size: tuple[int, int]) -> dict[str, Any]:
+    """Return what the file says of itself under its metadata key, as plain types."""
+    return {
+        "format": METADATA_FORMAT,
+        "class_names": list(trained.labels.class_names),
+        "palette": [list(color) for color in trained.labels.palette],
+        "ignore_index": trained.labels.ignore_index,
+        "reduce_zero_label": trained.labels.reduce_zero_label,
+        "mean": list(trained.mean),
+        "std": list(trained.std),
+        "input": "images (batch, height, width, 3), uint8, RGB; normalised inside",
+        "outputs": "labels (batch, height, width); probabilities (batch, classes, height, width), float32",
+        "sizes": {
+            "stride": trained.network.stride,
+            "example": list(example_size),
+            "compared": [list(size) for size in parity.ODD_SIZES],
+        },
+        "params": _public(trained.params),
+        "receipt": trained.weights_sha256,
+    }
+
+
+def latency(trained: Trained, model: Path, *, size: tuple[int, int], runs: int, threads: int) -> dict[str, Any]:
+    """Time the exported file beside torch eager on the same work: one uint8 image in, labels and probabilities out.
+
+    Args:
+        trained: The network.
+        model: The ONNX file.
+        size: Height and width of the image.
+        runs: Timed runs of each.
+        threads: CPU threads of both.
+
+    Returns:
+        Plain types; ``ratio`` is onnxruntime's median over torch's.
+    """
+    torch.set_num_threads(threads)
+    images = numpy_generator(0, "latency").integers(0, 256, (1, *size, 3), dtype=np.uint8)
+    eager, tensor, session = trained.deployable(), torch.from_numpy(images), OnnxModel(model, threads=threads)
+    with torch.inference_mode():
+        times = measure(
+            {"torch": lambda: eager(tensor), "onnxruntime": lambda: session.predict(images)},
+            runs=runs,
+            warm_up=_WARM_UP_RUNS,
+        )
+    return {
+        "threads": threads,
+        "height": size[0],
+        "width": size[1],
+        "runs": runs,
+        **{name: time.to_dict() for name, time in times.items()},
+        "ratio": round(times["onnxruntime"].median_ms / times["torch"].median_ms, 3),
+    }
+
+
+def _check_split(trained: Trained, split: Split) -> None:
+    if not len(split):
+        raise DataError("test split", "no image to compare the exported model on", "set data.test_fraction above 0")
+    if split.labels != trained.labels:
+        raise DataError("test split", "other classes than the model's", "train on this data first (dvc repro train)")
+
+
+def _pictures(split: Split) -> Iterator[parity.Picture]:
+    return (split.sample(i) for i in range(len(split)))
+
+
+def _public(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the params without paths and addresses, which are the author's own."""
+    private = {("data", "archive"), ("data", "url"), ("model", "weights")}
+    return {
+        section: {key: value for key, value in values.items() if (section, key) not in private}
+        for section, values in params.items()
+    }

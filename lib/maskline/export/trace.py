@@ -1,0 +1,146 @@
+"""From a trained network to a traced program that takes any image and says what it sees.
+
+Shapes: N batch, H height, W width, C classes. Everything a user of the file would otherwise have to know
+(channel order, mean, padding, activation) is inside the program.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+from maskline.errors import ExportError
+from maskline.models.segmentor import MIN_SIDE_PX
+
+
+class Deployable(nn.Module):
+    """A network with its pre-processing, padding and activation: uint8 pictures in, labels and probabilities out.
+
+    The picture is padded with zeros (the mean colour) at its right and lower edge to a multiple of ``stride``, and
+    the result is cropped back. A network that pads by itself in the same way gives the same result without it; it is
+    done here because a tracer can follow this form for every size.
+
+    Args:
+        network: Normalised float images NCHW -> logits NCHW at input size.
+        num_classes: C; labels are uint8 up to 256 classes, else uint16.
+        stride: The network's input sides are multiples of this.
+        mean: Subtracted from each channel, grey levels of 255.
+        std: Divides each channel, grey levels of 255.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, network: nn.Module, *, num_classes: int, stride: int, mean: Sequence[float], std: Sequence[float]
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.stride = stride
+        self.label_dtype = torch.uint8 if num_classes <= 256 else torch.uint16
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1))
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return labels NHW (uint8 or uint16) and probabilities NCHW (float32) of images NHWC (uint8)."""
+        height, width = images.shape[1], images.shape[2]
+        # Subtracted, not folded into the first convolution: that one pads with zeros, which must mean "mean colour".
+        pixels = (images.permute(0, 3, 1, 2).float() - self.mean) / self.std
+        logits = self.network(F.pad(pixels, (0, self._excess(width), 0, self._excess(height))))
+        logits = logits[:, :, :height, :width].float()
+        return logits.argmax(1).to(self.label_dtype), logits.softmax(1)
+
+    def _excess(self, length: int) -> int:
+        # Not ``-length % stride``: the tracer sees that ``length`` plus this is a multiple of the stride, so that
+        # halved and doubled sizes inside the network are equal for it.
+        return self.stride * ((length + self.stride - 1) // self.stride) - length
+
+
+def trace(model: Deployable, *, example_size: tuple[int, int]) -> ExportedProgram:
+    """Trace ``model`` for any batch, height and width.
+
+    The trace assumes sides above the stride, because a feature map of one pixel takes other paths in torch; whether
+    smaller pictures work all the same is for the parity gate to say.
+
+    Args:
+        model: In eval mode, on the CPU.
+        example_size: Height and width of the example, each above the stride and the segmentor's least side.
+
+    Raises:
+        ExportError: The example is too small; or the network's code depends on its input's size in a way that cannot be
+            traced.
+    """
+    assert not model.training, "trace needs the model in eval mode"
+    least = max(model.stride + 1, MIN_SIDE_PX)
+    if min(example_size) < least:
+        raise ExportError(
+            "export.example_size", f"{example_size[0]}x{example_size[1]} px", f"give at least {least} px a side"
+        )
+    sizes = {0: Dim("batch", min=1), 1: Dim("height", min=least), 2: Dim("width", min=least)}
+    # Two images, since torch.export makes a constant of a batch of one.
+    example = torch.zeros(2, *example_size, 3, dtype=torch.uint8)
+    with torch.no_grad(), third_party_warnings_ignored(), _PoolByMatrices():
+        try:
+            return torch.export.export(
+                model,
+                (example,),
+                dynamic_shapes=(sizes,),
+                strict=False,
+                # Cropping needs "height <= padded height", which holds yet is more than the tracer can prove.
+                prefer_deferred_runtime_asserts_over_guards=True,
+            )
+        except RuntimeError as error:
+            raise ExportError(
+                type(model.network).__name__,
+                f"cannot be traced for images of any size ({str(error).strip().splitlines()[0]})",
+                "choose another model.smp.architecture, backbone or head",
+            ) from error
+
+
+def adaptive_average_pool(images: Tensor, output_size: int | Sequence[int | None]) -> Tensor:
+    """Average ``images`` (NCHW) over a fixed number of bins, as two matrix products.
+
+    Equal to ``torch.nn.functional.adaptive_avg_pool2d`` but for float rounding. The ONNX exporter turns the latter into
+    a pooling whose window fits the example's size only: silently wrong at every other.
+    """
+    rows, columns = (output_size, output_size) if isinstance(output_size, int) else output_size
+    height, width = images.shape[-2:]
+    down = _bins(height, height if rows is None else rows, images)
+    across = _bins(width, width if columns is None else columns, images)
+    return down @ images @ across.T
+
+
+def _bins(length: int, count: int, like: Tensor) -> Tensor:
+    """Return the (count, length) matrix whose row i averages the i-th of ``count`` bins of ``length`` positions."""
+    index = torch.arange(count, device=like.device)[:, None]
+    position = torch.arange(length, device=like.device)[None, :]
+    inside = (position >= index * length // count) & (position < ((index + 1) * length + count - 1) // count)
+    weight = inside.to(like.dtype)
+    return weight / weight.sum(1, keepdim=True)
+
+
+class _PoolByMatrices(TorchFunctionMode):
+    """Inside this block, adaptive average pooling is ``adaptive_average_pool``, in whoever's code it stands."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is F.adaptive_avg_pool2d:
+            return adaptive_average_pool(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def third_party_warnings_ignored() -> Iterator[None]:
+    """Silence torch's and onnxscript's warnings about their own code; a user can do nothing about them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", UserWarning)
+        yield

@@ -1,0 +1,105 @@
+import dataclasses
+import json
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from maskline.errors import DataError, ExportError
+from maskline.export import onnx_graph, package
+from maskline.export.runtime_onnx import OnnxModel
+from maskline.labels import LabelSet
+
+LIMITS = package.Limits(max_disagreement=1e-4, max_metric_change=1e-4)
+
+
+def export(trained, pictures, out):
+    return package.export_model(trained, pictures, out=out, opset=18, example_size=(32, 48), threads=1, limits=LIMITS)
+
+
+@pytest.fixture
+def fast(monkeypatch, content):
+    """The session's export in place of another of the same network."""
+    monkeypatch.setattr(package, "trace", lambda *_, **__: None)
+    monkeypatch.setattr(onnx_graph, "to_onnx", lambda *_, **__: content)
+
+
+@pytest.mark.usefixtures("fast")
+def test_folder_and_report(trained, pictures, tmp_path):
+    report = export(trained, pictures, tmp_path / "export")
+    assert sorted(path.name for path in (tmp_path / "export").iterdir()) == ["labels.json", "model.onnx"]
+    assert LabelSet.read(tmp_path / "export" / "labels.json") == trained.labels
+    assert report["bytes"] == (tmp_path / "export" / "model.onnx").stat().st_size
+    assert report["test"]["cases"] == 3
+    assert report["test"]["pixels"] == 40 * 56 + 71 * 33 + 64 * 64
+    assert report["odd_sizes"]["cases"] == 5
+    assert report["test"]["disagreement"] <= 1e-4
+    assert report["test"]["mIoU_torch"] > 0
+    json.dumps(report, allow_nan=False)
+
+
+def scaled(content: bytes, name: str, factor: float) -> bytes:
+    """The file with one of its constants multiplied."""
+    model = onnx.load_from_string(content)
+    (constant,) = (value for value in model.graph.initializer if value.name == name)
+    constant.CopyFrom(numpy_helper.from_array((numpy_helper.to_array(constant) * factor).astype(np.float32), name))
+    return model.SerializeToString()
+
+
+@pytest.mark.parametrize("name", ["network.head.bias", "network.stem.weight", "mean", "std"])
+def test_one_changed_constant_fails_and_keeps_the_former_export(
+    monkeypatch, trained, pictures, content, tmp_path, name
+):
+    monkeypatch.setattr(package, "trace", lambda *_, **__: None)
+    monkeypatch.setattr(onnx_graph, "to_onnx", lambda *_, **__: scaled(content, name, 1.05))
+    out = tmp_path / "export"
+    out.mkdir()
+    (out / "model.onnx").write_text("former")
+    with pytest.raises(ExportError, match=r"model.onnx: on the 3 test images, .*; most in image eye_\d \(\d+x\d+\): 0"):
+        export(trained, pictures, out)
+    assert (out / "model.onnx").read_text() == "former"
+    assert [path.name for path in tmp_path.iterdir()] == ["export"]
+
+
+def test_difference_at_odd_sizes_alone_fails(trained, pictures, model_file, tmp_path):
+    class WrongWhereLarge(OnnxModel):
+        def predict(self, images):
+            found = super().predict(images)
+            if images.shape[1] < 200:
+                return found
+            return dataclasses.replace(found, labels=np.zeros_like(found.labels))
+
+    with pytest.raises(ExportError, match=r"on odd sizes, .*most in crop of image eye_\d and .* \(257x161\)"):
+        package.check_parity(
+            trained.runtime(threads=1),
+            WrongWhereLarge(model_file, threads=1),
+            pictures,
+            place=tmp_path / "model.onnx",
+            limits=LIMITS,
+        )
+
+
+@pytest.mark.usefixtures("fast")
+def test_split_of_other_classes_or_without_pictures(trained, pictures, tmp_path):
+    other = dataclasses.replace(trained.labels, class_names=("a", "b", "c"))
+    with pytest.raises(DataError, match="other classes than the model's"):
+        export(trained, dataclasses.replace(pictures, labels=other), tmp_path / "export")
+    with pytest.raises(DataError, match="no image to compare"):
+        export(trained, dataclasses.replace(pictures, sizes=()), tmp_path / "export")
+
+
+def test_latency_report(trained, model_file):
+    report = package.latency(trained, model_file, size=(32, 40), runs=2, threads=1)
+    assert (report["height"], report["width"], report["runs"], report["threads"]) == (32, 40, 2, 1)
+    assert report["ratio"] == pytest.approx(report["onnxruntime"]["median_ms"] / report["torch"]["median_ms"], abs=2e-3)
+
+
+def test_trained_from_card(trained):
+    card = {
+        "labels": trained.labels.to_dict(),
+        "preprocessing": {"mean": list(trained.mean), "std": list(trained.std), "scale": 255},
+        "params": trained.params,
+        "receipt": {"weights_sha256": trained.weights_sha256},
+    }
+    assert package.Trained.from_card(trained.network, card) == trained

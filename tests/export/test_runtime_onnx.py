@@ -1,0 +1,36 @@
+import numpy as np
+import onnx
+import pytest
+
+from maskline.errors import ExportError, ShapeError
+from maskline.export.runtime_onnx import OnnxModel
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(ExportError, match=r"model.onnx: no such file; give a model.onnx"):
+        OnnxModel(tmp_path / "model.onnx", threads=1)
+
+
+def test_damaged_file(tmp_path, content):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(ExportError, match="cannot be loaded"):
+        OnnxModel(path, threads=1)
+
+
+def test_file_of_another_tool(tmp_path, content):
+    model = onnx.load_from_string(content)
+    del model.metadata_props[:]
+    path = tmp_path / "model.onnx"
+    onnx.save(model, path)
+    with pytest.raises(ExportError, match="no metadata under the key maskline"):
+        OnnxModel(path, threads=1)
+
+
+@pytest.mark.parametrize(
+    "images",
+    [np.zeros((1, 32, 32, 3), np.float32), np.zeros((32, 32, 3), np.uint8), np.zeros((1, 3, 32, 32), np.uint8)],
+)
+def test_wrong_input(model_file, images):
+    with pytest.raises(ShapeError, match="give uint8"):
+        OnnxModel(model_file, threads=1).predict(images)

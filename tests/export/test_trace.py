@@ -1,0 +1,51 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from maskline.errors import ExportError
+from maskline.export.trace import Deployable, adaptive_average_pool, trace
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 6, (2, 5), (None, 3)])
+@pytest.mark.parametrize("shape", [(7, 11), (3, 3), (2, 9), (1, 1)])
+def test_pooling_by_matrices_equals_torch(size, shape):
+    images = torch.randn(2, 4, *shape, dtype=torch.float64)
+    torch.testing.assert_close(adaptive_average_pool(images, size), F.adaptive_avg_pool2d(images, size))
+
+
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (17, 29), (64, 31)])
+def test_deployable_equals_the_network_it_wraps(trained, height, width):
+    images = np.random.default_rng(0).integers(0, 256, (2, height, width, 3), dtype=np.uint8)
+    with torch.no_grad():
+        labels, probabilities = trained.deployable()(torch.from_numpy(images))
+    expected = trained.runtime(threads=1).predict(images)
+    np.testing.assert_array_equal(labels, expected.labels)
+    # Channels last, as NHWC input makes it here, sums a convolution in another order.
+    np.testing.assert_allclose(probabilities, expected.probabilities, atol=1e-5)
+    np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
+
+
+def test_many_classes_need_wider_labels():
+    network = nn.Conv2d(3, 300, 1)
+    model = Deployable(network, num_classes=300, stride=1, mean=(0, 0, 0), std=(1, 1, 1)).eval()
+    labels, _ = model(torch.full((1, 16, 16, 3), 255, dtype=torch.uint8))
+    assert labels.dtype == torch.uint16
+    assert int(labels[0, 0, 0]) == int(network.bias.detach().add(network.weight.detach().sum((1, 2, 3)) * 255).argmax())
+
+
+def test_example_smaller_than_the_stride_is_refused(trained):
+    with pytest.raises(ExportError, match=r"export.example_size: 16x8 px; give at least 16 px a side"):
+        trace(trained.deployable(), example_size=(16, 8))
+
+
+class _OneSize(nn.Module):
+    def forward(self, images):
+        return images if images.shape[2] == 32 else images * 2
+
+
+def test_network_of_one_size_is_refused():
+    model = Deployable(_OneSize(), num_classes=3, stride=1, mean=(0, 0, 0), std=(1, 1, 1)).eval()
+    with pytest.raises(ExportError, match="_OneSize: cannot be traced for images of any size"):
+        trace(model, example_size=(32, 48))
