@@ -30,9 +30,8 @@ from maskline import cli
 @cli.stage
 def main(params_path: Path, prepared: Path, picture: Path, draws: Path) -> None:
     """Draw a grid of augmented samples beside their originals."""
-    from maskline.data.dataset import PreparedSplit
-
     from maskline import build, params  # imports torch: not needed for --help
+    from maskline.data.dataset import PreparedSplit
     from maskline.report import preview
 
     settings = params.load(params_path)

@@ -30,6 +30,7 @@ def main(
     die_with_parent()
     settings = params.load(params_path)
     job = build.training(settings, prepared)
+    cli.log.info("train: %s", build.describe(settings, job))
     result = run.train(job)
     run.write(result, job, model=model, metrics=metrics, curves=curves, steps=steps, timing=timing)
     cli.log.info("train: best %s %.4f after %d iterations", job.loop.best_metric, *result.best)

@@ -69,6 +69,17 @@ def training(params: Params, prepared: Path) -> Job:
     )
 
 
+def describe(params: Params, job: Job) -> str:
+    """Return one line on what is about to be trained, and which knobs have no effect."""
+    compute = job.loop.compute
+    count = sum(parameter.numel() for parameter in job.model.parameters())
+    unread = ", ".join(optimizers.unread_knobs(params.optimizer.name))
+    return (
+        f"{count:,} parameters, {len(job.loop.batches.split)} images, {compute.device.type} {compute.precision}; "
+        f"{params.optimizer.name} does not read {unread}"
+    )
+
+
 def segmentor(params: ModelParams, *, num_classes: int) -> SegmentorBase:
     """Build the network in train mode with fresh weights, or those of ``params.weights``."""
     model: SegmentorBase

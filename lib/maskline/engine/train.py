@@ -117,7 +117,8 @@ def step(state: TrainState, loop: Loop, batch: RegionBatch) -> Row:
         for name, (logits, target) in pairs.items()
     }
     total = torch.stack(list(losses.values())).sum()
-    _check_finite(float(total), state, loop)
+    loss = float(total.detach())
+    _check_finite(loss, state, loop)
     state.optimizer.zero_grad(set_to_none=True)
     total.backward()  # type: ignore[no-untyped-call]
     norm = float(clip_gradients(state.optimizer, loop.clip_norm))
@@ -126,9 +127,9 @@ def step(state: TrainState, loop: Loop, batch: RegionBatch) -> Row:
     return {
         "iteration": state.iteration + 1,
         "lr": state.optimizer.param_groups[0]["lr"],
-        "loss": float(total),
+        "loss": loss,
         "gradient_norm": norm,
-        **{f"loss_{name}": float(loss) for name, loss in losses.items()},
+        **{f"loss_{name}": float(part.detach()) for name, part in losses.items()},
     }
 
 
