@@ -40,7 +40,7 @@ class Split(Protocol):
     def __len__(self) -> int:
         """Number of pictures."""
 
-    def sample(self, index: int) -> parity.Picture:
+    def sample(self, i: int) -> parity.Picture:
         """Return one picture."""
 
 
