@@ -1,0 +1,139 @@
+"""Prepared data, read by random access: one split's images and masks as numpy arrays."""
+
+import hashlib
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from maskline.data import manifest
+from maskline.data.manifest import PARTS
+from maskline.errors import DataError
+from maskline.labels import LabelSet
+
+Cache = Literal["ram", "stream"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One image with its masks; do not write into the arrays, a cache may hold them.
+
+    Args:
+        id: Of the manifest.
+        group: Of the manifest.
+        image: (h, w, 3) uint8, RGB; grey images have three equal channels.
+        mask: (h, w) uint8 or uint16: class ids and the ignore index.
+        valid: (h, w) bool: pixels that can be scored; None: all.
+        second: (h, w) as ``mask``, by a second annotator; None: there is none.
+    """
+
+    id: str
+    group: str
+    image: NDArray[np.uint8]
+    mask: NDArray[np.integer[Any]]
+    valid: NDArray[np.bool_] | None
+    second: NDArray[np.integer[Any]] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Extent:
+    """Where an encoded file lies in its shard, and the hash of its bytes."""
+
+    offset: int
+    length: int
+    sha256: str
+
+
+class PreparedSplit:
+    """The samples of one split, in the order of their ids.
+
+    It can be pickled, for loader processes; what the cache holds is left behind.
+
+    Args:
+        folder: Of the shards.
+        labels: The classes.
+        rows: Manifest rows of the split.
+        cache: ``ram``: decoded samples stay in memory once asked for; ``stream``: decoded each time.
+    """
+
+    def __init__(self, folder: Path, labels: LabelSet, rows: list[dict[str, Any]], *, cache: Cache) -> None:
+        self.labels = labels
+        self.ids = [str(row["id"]) for row in rows]
+        self.groups = [str(row["group"]) for row in rows]
+        self.sizes = [(int(row["height"]), int(row["width"])) for row in rows]
+        self._folder, self._cache = Path(folder), cache
+        self._shards = [str(row["shard"]) for row in rows]
+        self._extents = [
+            {part: _Extent(*(row[f"{part}_{what}"] for what in ("offset", "bytes", "sha256"))) for part in PARTS}
+            for row in rows
+        ]
+        self._samples: dict[int, Sample] = {}
+
+    @classmethod
+    def open(cls, folder: Path, split: str, *, cache: Cache) -> "PreparedSplit":
+        """Open a split of a prepared folder.
+
+        Raises:
+            DataError: No manifest, a manifest that breaks its schema, or a split without images.
+        """
+        frame, labels = manifest.read(Path(folder))
+        rows = frame[frame["split"] == split].to_dict("records")
+        if not rows:
+            raise DataError(
+                f"{Path(folder) / manifest.MANIFEST_NAME}",
+                f"no images in the split {split}",
+                "choose another split, or raise data.val_fraction or data.test_fraction",
+            )
+        return cls(folder, labels, [{str(key): value for key, value in row.items()} for row in rows], cache=cache)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_samples": {}}
+
+    def sample(self, i: int) -> Sample:
+        """Return sample ``i``, 0 <= i < len(self).
+
+        Raises:
+            DataError: The shard is missing or its bytes are not those that convert wrote.
+        """
+        if i in self._samples:
+            return self._samples[i]
+        valid, second = self._decode(i, "valid"), self._decode(i, "second")
+        image, mask = self._decode(i, "image", mode="RGB"), self._decode(i, "mask")
+        assert image is not None
+        assert mask is not None
+        sample = Sample(
+            id=self.ids[i],
+            group=self.groups[i],
+            image=image,
+            mask=mask,
+            valid=None if valid is None else valid > 0,
+            second=second,
+        )
+        if self._cache == "ram":
+            self._samples[i] = sample
+        return sample
+
+    def _decode(self, i: int, part: str, *, mode: str | None = None) -> NDArray[Any] | None:
+        """Return a decoded part, converted to ``mode`` if one is given; None if the row has no such part."""
+        extent = self._extents[i][part]
+        if extent.length == 0:
+            return None
+        path = self._folder / self._shards[i]
+        remedy = "restore it (dvc checkout --force data/prepared) or run the convert stage again"
+        try:
+            with path.open("rb") as stream:
+                stream.seek(extent.offset)
+                content = stream.read(extent.length)
+        except FileNotFoundError as error:
+            raise DataError(path, "no such file", remedy) from error
+        if hashlib.sha256(content).hexdigest() != extent.sha256:
+            raise DataError(path, f"the {part} of {self.ids[i]} is not what was written", remedy)
+        with Image.open(io.BytesIO(content)) as picture:
+            return np.array(picture if mode is None else picture.convert(mode))

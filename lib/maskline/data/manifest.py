@@ -1,0 +1,133 @@
+"""manifest.csv and labels.json: their columns, their schemas, reading and writing.
+
+One row an image. Images and masks are encoded files, one behind the other in a few shards; the manifest says where.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pandera.pandas as pa
+from pandera.errors import SchemaErrors
+
+from maskline.data.records import SPLITS
+from maskline.errors import DataError
+from maskline.files import write_text
+from maskline.labels import LabelSet
+
+MANIFEST_NAME = "manifest.csv"
+LABELS_NAME = "labels.json"
+
+PARTS = ("image", "mask", "valid", "second")
+"""Encoded files of a row; ``valid`` and ``second`` may be absent (0 bytes)."""
+
+_SHA256 = r"[0-9a-f]{64}"
+_REMEDY = "run the convert stage again (dvc repro --force convert)"
+
+
+def columns(num_classes: int) -> list[str]:
+    """Return the manifest's columns in order."""
+    parts = [f"{part}_{what}" for part in PARTS for what in ("offset", "bytes", "sha256")]
+    counts = [*(f"pixels_{i}" for i in range(num_classes)), "pixels_ignored"]
+    return ["id", "split", "group", "source", "height", "width", "shard", *parts, *counts]
+
+
+def manifest_schema(num_classes: int) -> pa.DataFrameSchema:
+    """Return the schema of manifest.csv for a set of ``num_classes``."""
+    text = {
+        name: pa.Column(str, pa.Check.str_length(min_value=1), unique=name == "id")
+        for name in ("id", "group", "source")
+    }
+    fields: dict[str, Any] = {
+        **text,
+        "split": pa.Column(str, pa.Check.isin(SPLITS)),
+        "shard": pa.Column(str, pa.Check.str_matches(r"^shard-\d{5}\.bin$")),
+        "height": pa.Column(int, pa.Check.ge(1)),
+        "width": pa.Column(int, pa.Check.ge(1)),
+    }
+    for part in PARTS:
+        needed = part in ("image", "mask")
+        fields[f"{part}_offset"] = pa.Column(int, pa.Check.ge(0))
+        fields[f"{part}_bytes"] = pa.Column(int, pa.Check.ge(1 if needed else 0))
+        fields[f"{part}_sha256"] = pa.Column(str, pa.Check.str_matches(f"^{_SHA256}$" if needed else f"^({_SHA256})?$"))
+    counts = [name for name in columns(num_classes) if name.startswith("pixels_")]
+    fields |= {name: pa.Column(int, pa.Check.ge(0)) for name in counts}
+    whole = [
+        pa.Check(
+            lambda frame: frame[counts].sum(axis=1) == frame["height"] * frame["width"],
+            error="pixel counts do not sum to height x width",
+        ),
+        pa.Check(lambda frame: frame.groupby("group")["split"].transform("nunique") == 1, error="group in two splits"),
+        pa.Check(_is_sorted, error="rows are not sorted by split and id"),
+    ]
+    return pa.DataFrameSchema({name: fields[name] for name in columns(num_classes)}, checks=whole, strict=True)
+
+
+def label_schema() -> pa.DataFrameSchema:
+    """Return the schema of labels.json as a table: one row a class."""
+    byte = pa.Check.in_range(0, 255)
+    return pa.DataFrameSchema(
+        {
+            "id": pa.Column(int, unique=True),
+            "name": pa.Column(str, pa.Check.str_length(min_value=1), unique=True),
+            **{name: pa.Column(int, byte) for name in ("red", "green", "blue")},
+        },
+        checks=pa.Check(lambda frame: frame["id"] == range(len(frame)), error="ids are not 0, 1, 2, ..."),
+        strict=True,
+    )
+
+
+def label_table(labels: LabelSet) -> pd.DataFrame:
+    """Return labels as a table: id, name, red, green, blue."""
+    rows = [(i, name, *labels.palette[i]) for i, name in enumerate(labels.class_names)]
+    return pd.DataFrame(rows, columns=["id", "name", "red", "green", "blue"])
+
+
+def write(folder: Path, rows: list[dict[str, Any]], labels: LabelSet) -> None:
+    """Check rows and labels, sort the rows by (split, id) and write both files.
+
+    Raises:
+        DataError: They do not fit their schemas.
+    """
+    frame = pd.DataFrame(rows, columns=columns(labels.num_classes)).sort_values(["split", "id"], ignore_index=True)
+    _validate(frame, manifest_schema(labels.num_classes), folder / MANIFEST_NAME)
+    _validate(label_table(labels), label_schema(), folder / LABELS_NAME)
+    write_text(folder / MANIFEST_NAME, frame.to_csv(index=False, lineterminator="\n"))
+    labels.write(folder / LABELS_NAME)
+
+
+def read(folder: Path) -> tuple[pd.DataFrame, LabelSet]:
+    """Read and check both files.
+
+    Raises:
+        DataError: A file is missing or does not fit its schema.
+    """
+    labels = LabelSet.read(folder / LABELS_NAME)
+    path = folder / MANIFEST_NAME
+    text = ["id", "split", "group", "source", "shard", *(f"{part}_sha256" for part in PARTS)]
+    try:
+        frame = pd.read_csv(path, dtype=dict.fromkeys(text, str), keep_default_na=False)
+    except FileNotFoundError as error:
+        raise DataError(path, "no such file", "run the convert stage first (dvc repro convert)") from error
+    except ValueError as error:  # pandas' parser errors are such
+        raise DataError(path, f"not a manifest ({error})", _REMEDY) from error
+    _validate(label_table(labels), label_schema(), folder / LABELS_NAME)
+    _validate(frame, manifest_schema(labels.num_classes), path)
+    return frame, labels
+
+
+def _is_sorted(frame: pd.DataFrame) -> bool:
+    keys = list(zip(frame["split"], frame["id"], strict=True))
+    return keys == sorted(keys)
+
+
+def _validate(frame: pd.DataFrame, schema: pa.DataFrameSchema, place: Path) -> None:
+    try:
+        schema.validate(frame, lazy=True)
+    except SchemaErrors as errors:
+        first = errors.failure_cases.iloc[0]
+        line = "" if pd.isna(first["index"]) else f" line {int(first['index']) + 2}"
+        column = "" if first["schema_context"] == "DataFrameSchema" else f" {first['column']}"
+        raise DataError(
+            f"{place}{line}{column}", f"{first['check']} fails for {first['failure_case']!r}", _REMEDY
+        ) from errors

@@ -1,0 +1,98 @@
+"""Opening picture files: one place that knows modes, alpha, EXIF rotation and broken files."""
+
+import warnings
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from maskline.errors import DataError
+
+PICTURE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".bmp", ".webp", ".ppm", ".pgm"))
+
+_KEPT_FORMATS = ("PNG", "JPEG")
+_EIGHT_BIT = ("1", "L", "P", "RGB")
+_WITH_ALPHA = {"RGBA": "RGB", "LA": "L", "PA": "RGB", "La": "L", "RGBa": "RGB"}
+
+
+def open_picture(path: Path, *, exif: Literal["error", "apply", "ignore"]) -> Image.Image:
+    """Open and decode a whole picture, with its EXIF rotation settled.
+
+    Args:
+        path: The file.
+        exif: ``error``: refuse a rotated picture; ``apply``: rotate its pixels; ``ignore``: leave them.
+
+    Raises:
+        DataError: Not a picture, truncated, of several frames, or rotated with ``error``.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # odd metadata, large pictures (twice that size is an error)
+            warnings.filterwarnings("error", message=".*([Tt]runcated|[Cc]orrupt)")
+            picture: Image.Image = Image.open(path)
+            frames, kind = getattr(picture, "n_frames", 1), picture.format
+            picture.load()
+            orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
+    except Image.DecompressionBombError as error:
+        raise DataError(path, f"picture too large ({error})", "cut it into tiles") from error
+    except UnidentifiedImageError as error:
+        raise DataError(path, "not a picture, or its beginning is damaged", "replace the file") from error
+    except (OSError, SyntaxError, ValueError, EOFError, Warning) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise
+        raise DataError(path, f"unreadable picture ({error})", "replace the file") from error
+    if frames > 1 and kind != "MPO":  # a camera's MPO is a JPEG with previews behind it
+        raise DataError(path, f"{frames} frames in one file", "save each frame as a file of its own")
+    if orientation in range(2, 9) and exif != "ignore":
+        if exif == "error":
+            raise DataError(
+                path,
+                f"EXIF orientation {orientation} says that the picture is to be rotated",
+                "set data.exif to apply (masks drawn on the rotated picture) or ignore (on the stored pixels)",
+            )
+        kind, picture = None, ImageOps.exif_transpose(picture)
+    elif orientation in range(2, 9):
+        kind = None
+    picture.format = kind  # exif_transpose forgets it
+    return picture
+
+
+def read_image(
+    path: Path, *, exif: Literal["error", "apply", "ignore"], alpha: Literal["error", "drop"]
+) -> tuple[Image.Image, bool]:
+    """Return an image as RGB or grey, and whether the file's own bytes hold just that.
+
+    Raises:
+        DataError: As ``open_picture``; an alpha channel with ``alpha`` error; more than 8 bits; CMYK.
+    """
+    picture = open_picture(path, exif=exif)
+    has_alpha = picture.mode in _WITH_ALPHA or "transparency" in picture.info
+    if has_alpha and alpha == "error":
+        raise DataError(path, f"alpha channel (mode {picture.mode})", "set data.alpha to drop, or save it without")
+    kept = picture.format in _KEPT_FORMATS and picture.mode in ("L", "RGB") and not has_alpha
+    picture.info.pop("transparency", None)
+    if picture.mode in _WITH_ALPHA:
+        picture = picture.convert(_WITH_ALPHA[picture.mode])
+    if picture.mode not in _EIGHT_BIT or png_bit_depth(path) == 16:  # Pillow would cut 16-bit RGB down silently
+        raise DataError(
+            path,
+            f"mode {picture.mode} of more than 8 bits or other colours, not 8-bit RGB or grey",
+            "convert it to 8-bit RGB or grey (scale 16-bit values to 0..255 yourself)",
+        )
+    if picture.mode in ("1", "P"):
+        picture = picture.convert("L" if picture.mode == "1" else "RGB")
+    return picture, kept
+
+
+def png_bit_depth(path: Path) -> int:
+    """Return the bits a sample of a PNG file as its header says; 0 for other formats."""
+    with path.open("rb") as stream:
+        head = stream.read(25)
+    return head[24] if head.startswith(b"\x89PNG\r\n\x1a\n") and len(head) == 25 else 0
+
+
+def to_rgb(picture: Image.Image) -> NDArray[np.uint8]:
+    """Return (h, w, 3) uint8; grey is repeated."""
+    return np.array(picture.convert("RGB"), dtype=np.uint8)
