@@ -72,17 +72,7 @@ class Project:
 
     def edit(self, values: Mapping[str, Any]) -> None:
         """Set dotted keys in params.yaml as a person would: everything else in it stays."""
-        yaml = YAML()
-        path = self.folder / "params.yaml"
-        content = yaml.load(path)
-        for key, value in values.items():
-            *above, last = key.split(".")
-            section = content
-            for part in above:
-                section = section[part]
-            assert last in section, key
-            section[last] = copy.deepcopy(value)
-        yaml.dump(content, path)
+        write_params(self.folder / "params.yaml", values)
 
     def commit(self, message: str) -> None:
         """Commit everything that git does not ignore."""
@@ -92,6 +82,20 @@ class Project:
     def read(self, name: str) -> bytes:
         """Return the bytes of a file of the project."""
         return (self.folder / name).read_bytes()
+
+
+def write_params(path: Path, values: Mapping[str, Any]) -> None:
+    """Set dotted keys in a params file; its comments and everything else stay."""
+    yaml = YAML()
+    content = yaml.load(path)
+    for key, value in values.items():
+        *above, last = key.split(".")
+        section = content
+        for part in above:
+            section = section[part]
+        assert last in section, key
+        section[last] = copy.deepcopy(value)
+    yaml.dump(content, path)
 
 
 def ran(output: str) -> list[str]:

@@ -1,0 +1,46 @@
+"""A prepared set and settings for the benchmarks: those of params.yaml, on small drawn images."""
+
+import pytest
+
+from maskline import params
+from tools.trial import write_params
+
+VALUES = {
+    "data.synthetic.num_train": 6,
+    "data.synthetic.num_test": 2,
+    "data.synthetic.size": 128,
+    "data.val_fraction": 0.34,
+    "augment.crop_size": [64, 64],
+    "train.batch_size": 4,
+    "train.threads": 1,
+    "train.precision": "fp32",
+}
+
+
+@pytest.fixture(scope="session")
+def settings_file(root, tmp_path_factory):
+    path = tmp_path_factory.mktemp("settings") / "params.yaml"
+    path.write_bytes((root / "params.yaml").read_bytes())
+    write_params(path, VALUES)
+    return path
+
+
+@pytest.fixture(scope="session")
+def settings(settings_file):
+    return params.load(settings_file)
+
+
+@pytest.fixture(scope="session")
+def prepared(settings_file, tmp_path_factory):
+    """Folder of the prepared set, made by the stages themselves."""
+    from stages import convert, download
+
+    base = tmp_path_factory.mktemp("prepared")
+    shared = ["--params", str(settings_file), "--raw", str(base / "raw")]
+    download.main(shared, standalone_mode=False)
+    made = ["--prepared", str(base / "prepared")]
+    for option in convert.main.params:  # the reports go beside
+        if option.name not in {"params_path", "raw", "prepared"}:
+            made += [option.opts[0], str(base / option.name)]
+    convert.main([*shared, *made], standalone_mode=False)
+    return base / "prepared"

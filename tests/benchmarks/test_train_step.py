@@ -1,0 +1,32 @@
+"""One optimizer step of the network of params.yaml. ``make bench`` times it."""
+
+import math
+
+import pytest
+import torch
+
+from maskline import build
+from maskline.engine.state import TrainState
+from maskline.engine.train import step
+
+
+@pytest.fixture(autouse=True)
+def _settings_of_torch():
+    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(deterministic)
+
+
+def test_step(benchmark, prepared, settings):
+    job = build.training(settings, prepared)
+    state = TrainState(model=job.model, optimizer=job.optimizer)
+    batch = job.loop.batches.batch(0)
+    before = {name: value.clone() for name, value in state.model.named_parameters()}
+    first = step(state, job.loop, batch)
+    row = benchmark(step, state, job.loop, batch)
+    assert row["iteration"] == 1
+    assert math.isfinite(row["loss"])
+    assert math.isclose(row["loss"], sum(value for key, value in row.items() if key.startswith("loss_")), rel_tol=1e-5)
+    assert row["loss"] < first["loss"], "the same batch again must fit better"
+    assert all(not torch.equal(before[name], value) for name, value in state.model.named_parameters())
