@@ -19,6 +19,7 @@ from maskline.export.runtime_onnx import OnnxModel
 from maskline.export.runtime_torch import TorchModel
 from maskline.export.trace import Deployable, trace
 from maskline.files import replace_folder, write_bytes
+from maskline.inference.predictor import Predictor
 from maskline.labels import LabelSet
 from maskline.models.segmentor import SegmentorBase
 from maskline.seeds import numpy_generator
@@ -87,8 +88,17 @@ class Trained:
         ).eval()
 
     def runtime(self, *, threads: int) -> TorchModel:
-        """Return the network as the reference of the parity gate."""
-        return TorchModel(self.network, mean=self.mean, std=self.std, threads=threads)
+        """Return the network as the reference of the parity gate: whole images, one at a time."""
+        predictor = Predictor(
+            model=self.network,
+            mean=self.mean,
+            std=self.std,
+            mode="whole",
+            window=(1, 1),  # not read for whole images
+            stride=(1, 1),
+            batch_size=1,
+        )
+        return TorchModel(predictor, threads=threads)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
