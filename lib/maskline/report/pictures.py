@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from maskline.files import replace_file
 from maskline.labels import LabelSet
@@ -41,10 +41,9 @@ def overlay(image: np.ndarray, mask: np.ndarray, labels: LabelSet, *, opacity: f
 
 
 def fit(image: np.ndarray, side: int) -> np.ndarray:
-    """Return the image no larger than ``side`` px on its longer side, aspect kept."""
+    """Return the image scaled so that its longer side is ``side`` px, aspect kept."""
     picture = Image.fromarray(image)
-    picture.thumbnail((side, side), Image.Resampling.LANCZOS)
-    return np.asarray(picture)
+    return np.asarray(ImageOps.contain(picture, (side, side), Image.Resampling.LANCZOS))
 
 
 def grid(tiles: Sequence[tuple[str, np.ndarray]], *, columns: int) -> Image.Image:
