@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from maskline.models.sync_norm import SyncBatchNorm
+
 NormKind = Literal["bn", "syncbn", "gn", "in"]
 
 
@@ -50,15 +52,10 @@ class Norm:
                 return nn.GroupNorm(self.num_groups, channels, eps=self.eps)
             case "in":
                 return nn.InstanceNorm2d(channels, eps=self.eps)
-            case "syncbn" if _world_size() > 1:
-                return nn.SyncBatchNorm(channels, eps=self.eps, momentum=self.momentum)
-            case _:
+            case "syncbn":
+                return SyncBatchNorm(channels, eps=self.eps, momentum=self.momentum)
+            case "bn":
                 return nn.BatchNorm2d(channels, eps=self.eps, momentum=self.momentum)
-
-
-def _world_size() -> int:
-    distributed = torch.distributed
-    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
 
 
 BATCH_NORM = Norm()
@@ -76,6 +73,7 @@ class ConvNormAct(nn.Module):
         groups: Groups of the convolution.
         norm: None: no norm, and the convolution has a bias.
         activation: False: no ReLU.
+        dims: 2: NCHW; 1: N, C, length.
     """
 
     def __init__(
@@ -89,9 +87,11 @@ class ConvNormAct(nn.Module):
         groups: int = 1,
         norm: Norm | None = BATCH_NORM,
         activation: bool = True,
+        dims: Literal[1, 2] = 2,
     ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(
+        kind: type[nn.Conv1d] | type[nn.Conv2d] = nn.Conv1d if dims == 1 else nn.Conv2d
+        self.conv = kind(
             in_channels,
             out_channels,
             kernel_size,
@@ -120,7 +120,9 @@ class ConvNormAct(nn.Module):
 class SeparableConv(nn.Module):
     """A 3x3 convolution in two steps: one a channel (``depthwise_conv``), then 1x1 (``pointwise_conv``)."""
 
-    def __init__(self, in_channels: int, out_channels: int, *, dilation: int = 1, norm: Norm = BATCH_NORM) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, *, dilation: int = 1, norm: Norm | None = BATCH_NORM
+    ) -> None:
         super().__init__()
         self.depthwise_conv = ConvNormAct(
             in_channels, in_channels, kernel_size=3, dilation=dilation, groups=in_channels, norm=norm
@@ -131,6 +133,32 @@ class SeparableConv(nn.Module):
         """Map NCHW to NCHW."""
         x = self.depthwise_conv(x)
         return self.pointwise_conv(x)  # type: ignore[no-any-return]
+
+
+class DropPath(nn.Module):
+    """Leaves a residual branch out for a random share of the samples while training; the others are scaled up.
+
+    Args:
+        prob: Probability that a sample's branch is left out.
+
+    Source: Huang et al., "Deep Networks with Stochastic Depth", 2016.
+    """
+
+    def __init__(self, prob: float) -> None:
+        super().__init__()
+        self.prob = prob
+
+    def forward(self, branch: Tensor) -> Tensor:
+        """Return ``branch`` (N first), or zeros in the rows that are left out."""
+        if not self.training or self.prob == 0:
+            return branch
+        kept = torch.rand(branch.shape[0], *[1] * (branch.ndim - 1), device=branch.device) >= self.prob
+        return branch * kept / (1 - self.prob)
+
+
+def size_of(x: Tensor) -> tuple[int, int]:
+    """Return height and width of an NCHW tensor."""
+    return x.shape[2], x.shape[3]
 
 
 def resize(x: Tensor, size: tuple[int, int], *, align_corners: bool) -> Tensor:

@@ -7,33 +7,17 @@ segmentation-models-pytorch behind the same base.
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol, cast
+from typing import cast
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from maskline.errors import ShapeError
+from maskline.models.backbones.base import BackboneBase
 from maskline.models.heads.base import Head
-from maskline.models.layers import resize
+from maskline.models.layers import resize, size_of
 
 MIN_SIDE_PX = 16
-
-
-class Backbone(Protocol):
-    """A feature extractor: images NCHW -> list of NCHW features.
-
-    Attributes:
-        channels: Channels of each feature, in the order of the list.
-        strides: Input pixels per feature pixel, in the same order.
-        size_divisor: Both sides of the input must be multiples of it; 1: any size.
-    """
-
-    channels: tuple[int, ...]
-    strides: tuple[int, ...]
-    size_divisor: int
-
-    def __call__(self, images: Tensor) -> list[Tensor]:
-        """Map images to features."""
 
 
 class SegmentorBase(nn.Module, ABC):
@@ -59,8 +43,8 @@ class SegmentorBase(nn.Module, ABC):
         """Return each head's logits for images whose sides are multiples of ``stride``; the main ones last."""
 
     @abstractmethod
-    def heads(self) -> dict[str, Head]:
-        """Return the heads of our own by name (SMP's decoder is none of them)."""
+    def supervise_heads(self, images: Tensor, target: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+        """Return ``training_pairs`` for images whose sides are multiples of ``stride``; ``target`` may be smaller."""
 
     def forward(self, images: Tensor) -> Tensor:
         """Map normalised images (float NCHW) to logits (NCHW) of the same height and width.
@@ -90,21 +74,17 @@ class SegmentorBase(nn.Module, ABC):
             return {name: self._fit(logits, padded, images) for name, logits in outputs.items()}
 
     def training_pairs(self, images: Tensor, target: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-        """Return, by head, the logits and the target that its loss compares.
+        """Return, by head, the logits and the target that its loss compares; the main head's last.
 
         Args:
             images: Normalised, float NCHW.
-            target: Class ids, int64 NHW.
+            target: Class ids, int64 NHW, of the images' size.
+
+        Raises:
+            ShapeError: As ``forward``.
         """
-        heads = self.heads()
-        size = (target.shape[1], target.shape[2])
-        pairs = {}
-        for name, logits in self.head_logits(images).items():
-            if name in heads:
-                pairs[name] = heads[name].training_pair(logits, target)
-            else:
-                pairs[name] = (resize(logits, size, align_corners=self.align_corners), target)
-        return pairs
+        with self._checked(images):
+            return self.supervise_heads(self._pad(images), target)
 
     @contextmanager
     def _checked(self, images: Tensor) -> Iterator[None]:
@@ -141,7 +121,7 @@ class Segmentor(SegmentorBase):
     these are MMSegmentation's names.
 
     Args:
-        backbone: See ``Backbone``; an ``nn.Module``.
+        backbone: See ``BackboneBase``.
         decode_heads: The heads of the cascade in order; each sees the former's logits.
         auxiliary_heads: Heads that only training uses.
         neck: Maps the list of features to another list.
@@ -152,7 +132,7 @@ class Segmentor(SegmentorBase):
     def __init__(
         self,
         *,
-        backbone: Backbone,
+        backbone: BackboneBase,
         decode_heads: Sequence[Head],
         auxiliary_heads: Sequence[Head],
         neck: nn.Module | None,
@@ -162,16 +142,14 @@ class Segmentor(SegmentorBase):
         super().__init__(num_classes=num_classes, stride=backbone.size_divisor, align_corners=align_corners)
         if not decode_heads:
             raise ShapeError("segmentor", "no decode head", "give at least one")
-        self.backbone = cast(nn.Module, backbone)
+        self.backbone = backbone
         self.neck = neck
         self.decode_head = _one_or_list(decode_heads)
         self.auxiliary_head = _one_or_list(auxiliary_heads) if auxiliary_heads else None
 
     def run_heads(self, images: Tensor, *, auxiliary: bool) -> dict[str, Tensor]:
         """See ``SegmentorBase``; auxiliary heads see the neck's features, as in MMSegmentation."""
-        features: list[Tensor] = self.backbone(images)
-        if self.neck is not None:
-            features = self.neck(features)
+        features = self._features(images)
         outputs: dict[str, Tensor] = {}
         previous = None
         for name, head in self.heads().items():
@@ -180,6 +158,21 @@ class Segmentor(SegmentorBase):
             elif auxiliary:
                 outputs[name] = head(features)
         return outputs
+
+    def supervise_heads(self, images: Tensor, target: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+        """See ``SegmentorBase``."""
+        features = self._features(images)
+        pairs: dict[str, tuple[Tensor, Tensor]] = {}
+        previous = None
+        for name, head in self.heads().items():
+            logits, pairs[name] = head.supervise(features, previous, target, padded=size_of(images))
+            if name.startswith("decode_head"):
+                previous = logits
+        return pairs
+
+    def _features(self, images: Tensor) -> list[Tensor]:
+        features: list[Tensor] = self.backbone(images)
+        return features if self.neck is None else list(self.neck(features))
 
     def heads(self) -> dict[str, Head]:
         """Return all heads by name, auxiliary ones first."""

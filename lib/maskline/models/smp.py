@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from maskline.errors import ShapeError
 from maskline.models.backbones.encoder import no_download, pretrained_weights, resolve_encoder
 from maskline.models.heads.base import Head
+from maskline.models.layers import resize, size_of
 from maskline.models.segmentor import SegmentorBase
 from maskline.models.torchvision_ops import declare_missing_operators
 
@@ -48,13 +49,23 @@ class SmpSegmentor(SegmentorBase):
         """See ``SegmentorBase``."""
         parts: Any = self.model
         features = parts.encoder(images)
-        outputs = {name: head(features) for name, head in self.heads().items()} if auxiliary else {}
-        if parts.name.startswith("dpt"):  # the one decoder that also takes the tokens before the patches
-            features, tokens = features
-            outputs["decode_head"] = parts.segmentation_head(parts.decoder(features, tokens))
-        else:
-            outputs["decode_head"] = parts.segmentation_head(parts.decoder(features))
+        # DPT's encoder gives the tokens before the patches too, and its decoder takes them.
+        inputs = features if isinstance(features, tuple) else (features,)
+        outputs = {name: head(inputs[0]) for name, head in self.heads().items()} if auxiliary else {}
+        outputs["decode_head"] = parts.segmentation_head(parts.decoder(*inputs))
         return outputs
+
+    def supervise_heads(self, images: Tensor, target: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+        """See ``SegmentorBase``."""
+        parts: Any = self.model
+        features = parts.encoder(images)
+        inputs = features if isinstance(features, tuple) else (features,)
+        padded = size_of(images)
+        pairs = {name: head.supervise(inputs[0], None, target, padded=padded)[1] for name, head in self.heads().items()}
+        logits = parts.segmentation_head(parts.decoder(*inputs))
+        full = resize(logits, padded, align_corners=self.align_corners)
+        pairs["decode_head"] = (full[:, :, : target.shape[1], : target.shape[2]], target)
+        return pairs
 
     def heads(self) -> dict[str, Head]:
         """Return the auxiliary heads by name."""

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from maskline.errors import CheckpointError, ShapeError
+from maskline.models.backbones.base import BackboneBase
 from maskline.models.torchvision_ops import declare_missing_operators
 
 
-class Encoder(nn.Module):
+class Encoder(BackboneBase):
     """The features of an SMP encoder, fine to coarse, without the input itself and without empty features.
 
     Args:
@@ -29,14 +30,21 @@ class Encoder(nn.Module):
         widths: list[int] = list(encoder.out_channels)  # type: ignore[arg-type]
         first_is_input = widths[0] == in_channels
         self._kept = tuple(i for i, width in enumerate(widths) if width > 0 and not (i == 0 and first_is_input))
-        self.channels: tuple[int, ...] = tuple(widths[i] for i in self._kept)
-        self.strides: tuple[int, ...] = tuple(min(2**i, output_stride) for i in self._kept)
-        self.size_divisor: int = max(self.strides)
+        self.channels = tuple(widths[i] for i in self._kept)
+        self.strides = tuple(min(2**i, output_stride) for i in self._kept)
+        self.size_divisor = max(self.strides)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Map images (NCHW, sides multiples of ``size_divisor``) to features, finest first."""
         features = self.encoder(images)
         return [features[i] for i in self._kept]
+
+    def stages(self) -> list[list[nn.Module]]:
+        """See ``BackboneBase``: the encoder's own modules in order, as one stage after an empty stem.
+
+        Where stages end inside a foreign encoder differs from one to the next, so it is frozen as a whole or not.
+        """
+        return [[], [self.encoder]]
 
 
 def encoder(name: str, *, in_channels: int, output_stride: int, pretrained: bool) -> Encoder:

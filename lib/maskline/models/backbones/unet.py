@@ -10,10 +10,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from maskline.models.backbones.base import BackboneBase
 from maskline.models.layers import BATCH_NORM, ConvNormAct, Norm
 
 
-class UNet(nn.Module):
+class UNet(BackboneBase):
     """Encoder with skip connections and decoder; gives one feature a resolution, deep to shallow.
 
     Stage k has ``base_channels * 2**k`` channels. ``channels`` and ``strides`` list the outputs, deepest first.
@@ -83,9 +84,9 @@ class UNet(nn.Module):
         products = [steps[0]]
         for step in steps[1:]:
             products.append(products[-1] * step)
-        self.channels: tuple[int, ...] = tuple(reversed(widths))
-        self.strides: tuple[int, ...] = tuple(reversed(products))
-        self.size_divisor: int = products[-1]
+        self.channels = tuple(reversed(widths))
+        self.strides = tuple(reversed(products))
+        self.size_divisor = products[-1]
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Map images (NCHW, sides multiples of ``size_divisor``) to features, deepest first."""
@@ -98,6 +99,10 @@ class UNet(nn.Module):
         for block, skip in zip(reversed(self.decoder), reversed(skips[:-1]), strict=True):
             features.append(block(skip, features[-1]))
         return features
+
+    def stages(self) -> list[list[nn.Module]]:
+        """See ``BackboneBase``: stage k is the encoder's; there is no stem."""
+        return [[], *([stage] for stage in self.encoder)]
 
 
 class _ConvBlock(nn.Module):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from maskline.errors import ShapeError
-from maskline.models.layers import BATCH_NORM, Norm, resize
+from maskline.models.layers import BATCH_NORM, Norm, resize, size_of
 
 InputTransform = Literal["resize_concat", "multiple_select"]
 
@@ -47,10 +47,13 @@ class Head(nn.Module, ABC):
     Args:
         input_transform: None: one feature; ``resize_concat``: several, resized to the first one's size and
             concatenated; ``multiple_select``: several, as they are.
+        with_classifier: False: the head brings classifiers of its own.
         options: See ``HeadOptions``.
     """
 
-    def __init__(self, options: HeadOptions, *, input_transform: InputTransform | None = None) -> None:
+    def __init__(
+        self, options: HeadOptions, *, input_transform: InputTransform | None = None, with_classifier: bool = True
+    ) -> None:
         super().__init__()
         widths, indices = _as_list(options["in_channels"]), _as_list(options["in_index"])
         if len(widths) != len(indices) or (input_transform is None and len(indices) != 1):
@@ -68,7 +71,8 @@ class Head(nn.Module, ABC):
         self.align_corners = options["align_corners"]
         self.norm = options.get("norm", BATCH_NORM)
         self.dropout = nn.Dropout2d(options["dropout"]) if options["dropout"] > 0 else nn.Identity()
-        self.conv_seg = classifier(self.channels, self.num_classes)
+        if with_classifier:
+            self.conv_seg = classifier(self.channels, self.num_classes)
 
     @abstractmethod
     def forward(self, features: Features, previous: Tensor | None = None) -> Tensor:
@@ -79,22 +83,35 @@ class Head(nn.Module, ABC):
         chosen = self.select_all(features)
         if self.input_transform != "resize_concat":
             return chosen[0]
-        size = (chosen[0].shape[2], chosen[0].shape[3])
-        same = [chosen[0], *(resize(x, size, align_corners=self.align_corners) for x in chosen[1:])]
-        return torch.cat(same, dim=1)
+        return torch.cat(self.resize_all(chosen), dim=1)
 
     def select_all(self, features: Features) -> list[Tensor]:
         """Return the chosen features as they are."""
         return [features[index] for index in self.in_index]
 
+    def resize_all(self, features: Features) -> list[Tensor]:
+        """Return the features at the first one's size."""
+        first, *others = features
+        return [first, *(resize(x, size_of(first), align_corners=self.align_corners) for x in others)]
+
     def classify(self, feature: Tensor) -> Tensor:
         """Map the last feature to logits: dropout, then a 1x1 convolution."""
         return self.conv_seg(self.dropout(feature))  # type: ignore[no-any-return]
 
-    def training_pair(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits and target (NHW) at one size, for the loss."""
-        size = (target.shape[1], target.shape[2])
-        return resize(logits, size, align_corners=self.align_corners), target
+    def supervise(
+        self, features: Features, previous: Tensor | None, target: Tensor, *, padded: tuple[int, int]
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Return the logits, for the next head, and the logits and target that the loss compares.
+
+        Args:
+            features: As in ``forward``.
+            previous: As in ``forward``.
+            target: Class ids of the images, int64 NHW.
+            padded: Height and width that the features cover: those of ``target``, or more at the bottom and right.
+        """
+        logits = self(features, previous)
+        full = resize(logits, padded, align_corners=self.align_corners)
+        return logits, (full[:, :, : target.shape[1], : target.shape[2]], target)
 
 
 def classifier(channels: int, num_classes: int) -> nn.Conv2d:

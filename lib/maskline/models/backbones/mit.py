@@ -1,0 +1,253 @@
+"""Mix Transformer (MiT-B0 to B5), the backbone of SegFormer, with MMSegmentation's names.
+
+Source: Xie et al., "SegFormer: Simple and Efficient Design for Semantic Segmentation with Transformers", 2021.
+The licence of the published weights is NVIDIA's (non-commercial).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from maskline.models.backbones.base import BackboneBase
+from maskline.models.layers import DropPath, size_of
+
+_EPS = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True)
+class MitPlan:
+    """Shape of the network; one entry a stage.
+
+    Args:
+        embed_dims: Channels of the first stage's one head; a stage has this times its heads.
+        num_layers: Blocks.
+        num_heads: Attention heads.
+        patch_sizes: Kernel of the convolution that starts the stage, px.
+        strides: Its step, px.
+        reductions: Keys and values are taken at 1/reduction of the resolution.
+        mlp_ratio: Hidden width of a block over its width.
+        qkv_bias: Whether queries, keys and values have a bias.
+    """
+
+    embed_dims: int
+    num_layers: tuple[int, ...]
+    num_heads: tuple[int, ...] = (1, 2, 5, 8)
+    patch_sizes: tuple[int, ...] = (7, 3, 3, 3)
+    strides: tuple[int, ...] = (4, 2, 2, 2)
+    reductions: tuple[int, ...] = (8, 4, 2, 1)
+    mlp_ratio: int = 4
+    qkv_bias: bool = True
+
+
+MIT_PLANS = {
+    "b0": MitPlan(embed_dims=32, num_layers=(2, 2, 2, 2)),
+    "b1": MitPlan(embed_dims=64, num_layers=(2, 2, 2, 2)),
+    "b2": MitPlan(embed_dims=64, num_layers=(3, 4, 6, 3)),
+    "b3": MitPlan(embed_dims=64, num_layers=(3, 4, 18, 3)),
+    "b4": MitPlan(embed_dims=64, num_layers=(3, 8, 27, 3)),
+    "b5": MitPlan(embed_dims=64, num_layers=(3, 6, 40, 3)),
+}
+
+
+class MixTransformer(BackboneBase):
+    """Four stages of overlapping patches and attention at reduced resolution; features fine to coarse.
+
+    Args:
+        in_channels: Channels of the images.
+        plan: Shape of the network; see ``MIT_PLANS``.
+        dropout: Share of activations dropped after attention and in the hidden layer.
+        attention_dropout: Share of attention weights dropped.
+        drop_path: Largest share of residual branches dropped; rises linearly over the blocks.
+        out_indices: Stages whose output is a feature.
+        norm_eps: Added to the variance in layer norms.
+    """
+
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        plan: MitPlan,
+        dropout: float,
+        attention_dropout: float,
+        drop_path: float,
+        out_indices: Sequence[int] = (0, 1, 2, 3),
+        norm_eps: float = _EPS,
+    ) -> None:
+        super().__init__()
+        total = sum(plan.num_layers)
+        probs = iter([drop_path * i / max(total - 1, 1) for i in range(total)])
+        self.layers = nn.ModuleList()
+        before, stride, strides = in_channels, 1, []
+        for stage, num_layers in enumerate(plan.num_layers):
+            width = plan.embed_dims * plan.num_heads[stage]
+            patches = _PatchEmbed(before, width, plan.patch_sizes[stage], stride=plan.strides[stage], eps=norm_eps)
+            blocks = nn.ModuleList(
+                _Block(
+                    width,
+                    plan=plan,
+                    stage=stage,
+                    dropout=dropout,
+                    attention_dropout=attention_dropout,
+                    drop_path=next(probs),
+                    eps=norm_eps,
+                )
+                for _ in range(num_layers)
+            )
+            self.layers.append(nn.ModuleList([patches, blocks, nn.LayerNorm(width, eps=norm_eps)]))
+            before, stride = width, stride * plan.strides[stage]
+            strides.append(stride)
+        self._out_indices = tuple(out_indices)
+        self.channels = tuple(plan.embed_dims * plan.num_heads[i] for i in self._out_indices)
+        self.strides = tuple(strides[i] for i in self._out_indices)
+        self.size_divisor = 1
+        self.apply(_init)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Map images (NCHW, any size) to features, finest first."""
+        x = images
+        outputs = []
+        for layer in self.layers:
+            patches, blocks, norm = cast(tuple[nn.Module, nn.ModuleList, nn.Module], layer)
+            tokens, size = patches(x)
+            for block in blocks:
+                tokens = block(tokens, size)
+            x = _to_map(norm(tokens), size)
+            outputs.append(x)
+        return [outputs[i] for i in self._out_indices]
+
+    def stages(self) -> list[list[nn.Module]]:
+        """See ``BackboneBase``; there is no stem."""
+        return [[], *([layer] for layer in self.layers)]
+
+
+class _PatchEmbed(nn.Module):
+    """Overlapping patches by a strided convolution, as normalised tokens, with height and width of their grid."""
+
+    def __init__(self, in_channels: int, width: int, size: int, *, stride: int, eps: float) -> None:
+        super().__init__()
+        self.projection = nn.Conv2d(in_channels, width, size, stride=stride, padding=size // 2)
+        self.norm = nn.LayerNorm(width, eps=eps)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        x = self.projection(x)
+        return self.norm(x.flatten(2).transpose(1, 2)), size_of(x)
+
+
+class _Block(nn.Module):
+    """Attention, then a perceptron with a depthwise convolution; each on a residual branch."""
+
+    def __init__(
+        self,
+        width: int,
+        *,
+        plan: MitPlan,
+        stage: int,
+        dropout: float,
+        attention_dropout: float,
+        drop_path: float,
+        eps: float,
+    ) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, eps=eps)
+        self.attn = _ReducedAttention(
+            width,
+            num_heads=plan.num_heads[stage],
+            reduction=plan.reductions[stage],
+            bias=plan.qkv_bias,
+            dropout=dropout,
+            attention_dropout=attention_dropout,
+            eps=eps,
+        )
+        self.norm2 = nn.LayerNorm(width, eps=eps)
+        self.ffn = _MixFFN(width, width * plan.mlp_ratio, dropout=dropout)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, tokens: Tensor, size: tuple[int, int]) -> Tensor:
+        tokens = tokens + self.drop_path(self.attn(self.norm1(tokens), size))
+        return tokens + self.drop_path(self.ffn(self.norm2(tokens), size))  # type: ignore[no-any-return]
+
+
+class _ReducedAttention(nn.Module):
+    """Multi-head attention whose keys and values come from a smaller map (``sr``, ``norm``)."""
+
+    def __init__(
+        self,
+        width: int,
+        *,
+        num_heads: int,
+        reduction: int,
+        bias: bool,
+        dropout: float,
+        attention_dropout: float,
+        eps: float,
+    ) -> None:
+        super().__init__()
+        # Holds the weights under torch's names; its own forward would also compute the weights' mean.
+        self.attn = nn.MultiheadAttention(width, num_heads, dropout=attention_dropout, bias=bias, batch_first=True)
+        self.reduction = reduction
+        if reduction > 1:
+            self.sr = nn.Conv2d(width, width, reduction, stride=reduction)
+            self.norm = nn.LayerNorm(width, eps=eps)
+        self.proj_drop = nn.Dropout(dropout)
+
+    def forward(self, tokens: Tensor, size: tuple[int, int]) -> Tensor:
+        source = tokens
+        if self.reduction > 1:
+            source = self.norm(self.sr(_to_map(tokens, size)).flatten(2).transpose(1, 2))
+        weight, bias, width = self.attn.in_proj_weight, self.attn.in_proj_bias, tokens.shape[2]
+        query = F.linear(tokens, weight[:width], None if bias is None else bias[:width])
+        key, value = F.linear(source, weight[width:], None if bias is None else bias[width:]).chunk(2, dim=2)
+        attended = F.scaled_dot_product_attention(
+            self._split(query),
+            self._split(key),
+            self._split(value),
+            dropout_p=self.attn.dropout if self.training else 0.0,
+        )
+        joined = attended.transpose(1, 2).flatten(2)
+        return self.proj_drop(self.attn.out_proj(joined))  # type: ignore[no-any-return]
+
+    def _split(self, x: Tensor) -> Tensor:
+        """(N, L, C) -> (N, heads, L, C / heads)."""
+        return x.reshape(x.shape[0], x.shape[1], self.attn.num_heads, -1).transpose(1, 2)
+
+
+class _MixFFN(nn.Module):
+    """1x1, depthwise 3x3, GELU, 1x1: the depthwise convolution tells tokens where they are."""
+
+    def __init__(self, width: int, hidden: int, *, dropout: float) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(width, hidden, 1),
+            nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Conv2d(hidden, width, 1),
+            nn.Dropout(dropout),
+        )
+
+    def forward(self, tokens: Tensor, size: tuple[int, int]) -> Tensor:
+        return self.layers(_to_map(tokens, size)).flatten(2).transpose(1, 2)  # type: ignore[no-any-return]
+
+
+def _to_map(tokens: Tensor, size: tuple[int, int]) -> Tensor:
+    """(N, H*W, C) -> NCHW."""
+    return tokens.transpose(1, 2).reshape(tokens.shape[0], tokens.shape[2], *size)
+
+
+def _init(module: nn.Module) -> None:
+    match module:
+        case nn.Linear():
+            nn.init.trunc_normal_(module.weight, std=0.02)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        case nn.MultiheadAttention():
+            nn.init.trunc_normal_(module.in_proj_weight, std=0.02)
+        case nn.Conv2d():
+            fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels // module.groups
+            nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out))
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)

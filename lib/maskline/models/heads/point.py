@@ -1,0 +1,145 @@
+"""PointRend's point head: uncertain pixels of the former logits are predicted anew at a finer resolution.
+
+Source: Kirillov et al., "PointRend: Image Segmentation as Rendering", 2020; names as in MMSegmentation.
+"""
+
+from dataclasses import dataclass
+from typing import Unpack
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from maskline.errors import ShapeError
+from maskline.models.heads.base import Features, Head, HeadOptions
+from maskline.models.layers import ConvNormAct
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointSampling:
+    """How many points, and which.
+
+    Args:
+        train_points: Points of an image that training compares.
+        oversample: Candidates per chosen point.
+        uncertain_share: Share of the points that are the most uncertain candidates; the others are random.
+        steps: Doublings of the resolution at inference.
+        step_points: Points predicted anew after each doubling.
+        scale_factor: What a "doubling" multiplies the resolution by.
+    """
+
+    train_points: int = 2048
+    oversample: float = 3.0
+    uncertain_share: float = 0.75
+    steps: int = 2
+    step_points: int = 8196
+    scale_factor: int = 2
+
+
+class PointHead(Head):
+    """A cascade head: a small network on single points, shared by all points.
+
+    Args:
+        num_fcs: Layers before the classifier.
+        coarse_each_layer: The former logits are joined to each layer's output, not only to the input.
+        sampling: Which points.
+        options: See ``HeadOptions``; several features are sampled and concatenated; points have no norm.
+    """
+
+    def __init__(
+        self, *, num_fcs: int, coarse_each_layer: bool, sampling: PointSampling, **options: Unpack[HeadOptions]
+    ) -> None:
+        super().__init__({**options, "norm": None}, input_transform="multiple_select", with_classifier=False)
+        self.sampling = sampling
+        self.coarse_each_layer = coarse_each_layer
+        self.point_dropout = nn.Dropout(options["dropout"])
+        self.fcs = nn.ModuleList()
+        width = sum(self.in_widths) + self.num_classes
+        for _ in range(num_fcs):
+            self.fcs.append(ConvNormAct(width, self.channels, norm=self.norm, dims=1))
+            width = self.channels + (self.num_classes if coarse_each_layer else 0)
+        self.fc_seg = nn.Conv1d(width, self.num_classes, 1)
+        nn.init.normal_(self.fc_seg.weight, std=0.01)
+        assert self.fc_seg.bias is not None
+        nn.init.zeros_(self.fc_seg.bias)
+
+    def forward(self, features: Features, previous: Tensor | None = None) -> Tensor:
+        """Return the former logits at a finer resolution, its uncertain points predicted anew.
+
+        Raises:
+            ShapeError: No head comes before.
+        """
+        coarse = _needed(previous)
+        refined = coarse
+        chosen = self.select_all(features)
+        for _ in range(self.sampling.steps):
+            refined = F.interpolate(
+                refined,
+                scale_factor=self.sampling.scale_factor,
+                mode="bilinear",
+                align_corners=self.align_corners,
+            )
+            height, width = refined.shape[2], refined.shape[3]
+            index = uncertainty(refined.flatten(2)).topk(min(self.sampling.step_points, height * width), dim=1).indices
+            columns, rows = index % width, torch.div(index, width, rounding_mode="floor")
+            points = torch.stack([(columns + 0.5) / width, (rows + 0.5) / height], dim=2).to(coarse.dtype)
+            logits = self.predict(chosen, coarse, points)
+            index = index.unsqueeze(1).expand(-1, self.num_classes, -1)
+            refined = refined.flatten(2).scatter(2, index, logits.to(refined.dtype)).reshape(refined.shape)
+        return refined
+
+    def predict(self, features: Features, coarse: Tensor, points: Tensor) -> Tensor:
+        """Return logits (N, classes, P) at points (N, P, 2): x and y, 0..1 across the features."""
+        at_points = sample_points(coarse, points, align_corners=self.align_corners)
+        fine = [sample_points(x, points, align_corners=self.align_corners) for x in features]
+        y = torch.cat([*fine, at_points], dim=1)
+        for layer in self.fcs:
+            y = layer(y)
+            if self.coarse_each_layer:
+                y = torch.cat([y, at_points], dim=1)
+        return self.fc_seg(self.point_dropout(y))  # type: ignore[no-any-return]
+
+    def supervise(
+        self, features: Features, previous: Tensor | None, target: Tensor, *, padded: tuple[int, int]
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """See ``Head``: the loss compares points, as logits (N, classes, P, 1) and target (N, P, 1)."""
+        coarse = _needed(previous)
+        height, width = target.shape[1:]
+        covered = coarse.new_tensor([width / padded[1], height / padded[0]])
+        with torch.no_grad():
+            points = self._training_points(coarse, covered)
+        logits = self.predict(self.select_all(features), coarse, points * covered).unsqueeze(3)
+        # The nearest pixel; a float sampler would blur large class ids in bfloat16.
+        columns = (points[:, :, 0] * width).long().clamp(max=width - 1)
+        rows = (points[:, :, 1] * height).long().clamp(max=height - 1)
+        labels = target.flatten(1).gather(1, rows * width + columns).unsqueeze(2)
+        return coarse, (logits, labels)
+
+    def _training_points(self, coarse: Tensor, covered: Tensor) -> Tensor:
+        """Draw points (N, P, 2), 0..1 across the unpadded image: the most uncertain candidates, and random ones."""
+        plan, batch = self.sampling, coarse.shape[0]
+        num_uncertain = int(plan.uncertain_share * plan.train_points)
+        candidates = torch.rand(batch, int(plan.train_points * plan.oversample), 2, device=coarse.device)
+        at_candidates = sample_points(coarse.float(), candidates * covered.float(), align_corners=self.align_corners)
+        index = uncertainty(at_candidates).topk(num_uncertain, dim=1).indices
+        chosen = candidates.gather(1, index.unsqueeze(2).expand(-1, -1, 2))
+        others = torch.rand(batch, plan.train_points - num_uncertain, 2, device=coarse.device)
+        return torch.cat([chosen, others], dim=1).to(coarse.dtype)
+
+
+def uncertainty(logits: Tensor) -> Tensor:
+    """Return minus the lead of the best class over the second, (N, P), for logits (N, classes, P)."""
+    best = logits.topk(2, dim=1).values
+    return best[:, 1] - best[:, 0]
+
+
+def sample_points(x: Tensor, points: Tensor, *, align_corners: bool) -> Tensor:
+    """Return values (N, C, P) of ``x`` (NCHW) at points (N, P, 2), x and y from 0 to 1, bilinear, zero outside."""
+    grid = (2 * points - 1).unsqueeze(2).to(x.dtype)
+    return F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=align_corners).squeeze(3)
+
+
+def _needed(previous: Tensor | None) -> Tensor:
+    if previous is None:
+        raise ShapeError("point head", "no logits of a head before it", "put it second in a cascade")
+    return previous
