@@ -20,11 +20,12 @@ from maskline.labels import LabelSet
 from maskline.losses.composite import CompositeLoss, Loss
 from maskline.losses.pixel import cross_entropy
 from maskline.losses.region import dice
+from maskline.models.backbones.base import BackboneBase
 from maskline.models.backbones.encoder import encoder
 from maskline.models.backbones.unet import UNet
 from maskline.models.heads.base import Head
 from maskline.models.heads.fcn import FCNHead
-from maskline.models.segmentor import Backbone, Segmentor, SegmentorBase
+from maskline.models.segmentor import Segmentor, SegmentorBase
 from maskline.models.smp import smp_segmentor
 from maskline.optim import optimizers
 from maskline.optim.schedules import Schedule
@@ -112,7 +113,7 @@ def segmentor(params: ModelParams, *, num_classes: int) -> SegmentorBase:
     return model
 
 
-def backbone(params: BackboneParams, *, in_channels: int) -> Backbone:
+def backbone(params: BackboneParams, *, in_channels: int) -> BackboneBase:
     """Build the feature extractor."""
     if params.name == "unet":
         return UNet(in_channels=in_channels, base_channels=params.base_channels, num_stages=params.num_stages)
@@ -121,7 +122,7 @@ def backbone(params: BackboneParams, *, in_channels: int) -> Backbone:
     )
 
 
-def head(params: HeadParams, features: Backbone, *, num_classes: int, align_corners: bool) -> Head:
+def head(params: HeadParams, features: BackboneBase, *, num_classes: int, align_corners: bool) -> Head:
     """Build a head on a backbone's features."""
     widths = features.channels
     if not -len(widths) <= params.in_index < len(widths):
