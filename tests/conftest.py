@@ -21,6 +21,23 @@ def root() -> Path:
 
 
 @pytest.fixture(scope="session")
+def finished_project(root, tmp_path_factory):
+    """A copy of the project in which the whole pipeline has run with tiny settings; for copying only."""
+    from tools.trial import TINY, copy_of
+
+    project = copy_of(root, tmp_path_factory.mktemp("finished"), TINY)
+    project.printed = project.run("dvc", "repro")
+    project.commit("run")
+    return project
+
+
+@pytest.fixture(scope="module")
+def finished_copy(finished_project, tmp_path_factory):
+    """A copy of ``finished_project`` to work in."""
+    return finished_project.duplicate(tmp_path_factory.mktemp("copy"))
+
+
+@pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Archives of real data sets."""
     return _shared("data")

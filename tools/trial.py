@@ -40,10 +40,14 @@ class Project:
     Args:
         folder: Where it is.
         scratch: Where DVC keeps its own state.
+
+    Attributes:
+        printed: What the first run printed, where there was one.
     """
 
     def __init__(self, folder: Path, scratch: Path) -> None:
         self.folder = folder
+        self.printed = ""
         self.environment = {
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -69,6 +73,11 @@ class Project:
         text = done.stdout + done.stderr
         assert done.returncode == code, f"{' '.join(command)} ended with {done.returncode}:\n{text}"
         return text
+
+    def duplicate(self, base: Path) -> "Project":
+        """Copy the whole folder, git and DVC's cache with it."""
+        shutil.copytree(self.folder, base / "project", symlinks=True)
+        return Project(base / "project", base / "site")
 
     def edit(self, values: Mapping[str, Any]) -> None:
         """Set dotted keys in params.yaml as a person would: everything else in it stays."""

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from maskline.params import read_yaml
-from tools.trial import TINY, Project, copy_of, ran
+from tools.trial import Project, ran
 
 pytestmark = pytest.mark.pipeline
 
@@ -15,14 +15,12 @@ NAMES = ["download", "convert", "augment-preview", "train", "evaluate", "export"
 
 
 @pytest.fixture(scope="module")
-def project(root, tmp_path_factory):
-    """A copy in which the whole pipeline has run once, committed as ``make commit`` would."""
-    base = tmp_path_factory.mktemp("repro")
-    made = copy_of(root, base, TINY)
-    output = made.run("dvc", "repro")
-    assert sorted(ran(output)) == sorted(NAMES)
-    made.commit("run")
-    return made
+def project(finished_copy):
+    return finished_copy
+
+
+def test_the_first_repro_runs_all_stages(finished_project):
+    assert sorted(ran(finished_project.printed)) == sorted(NAMES)
 
 
 def test_every_output_is_there_and_finite(project):
@@ -55,7 +53,8 @@ def test_no_absolute_path_in_what_is_recorded(project):
     assert str(project.folder) not in (project.folder / "data" / "models" / "model.json").read_text()
 
 
-def test_another_clone_gives_the_same_bytes(project, tmp_path):
+def test_another_clone_gives_the_same_bytes(finished_project, tmp_path):
+    project = finished_project
     subprocess.run(["git", "clone", "-q", project.folder, tmp_path / "clone"], check=True)
     other = Project(tmp_path / "clone", tmp_path / "site")
     output = other.run("dvc", "repro")
@@ -90,27 +89,64 @@ def test_metrics_are_read_by_dvc(project):
     assert 0 <= evaluate["mDice"] <= 1
 
 
-def test_a_queued_kind_of_run_uses_the_experiments_own_code(project):
-    path = project.folder / "stages" / "augment_preview.py"
-    library = project.folder / "lib" / "maskline" / "report" / "preview.py"
-    source = library.read_text(encoding="utf-8")
-    assert (
-        "lib/maskline/report/preview.py" in read_yaml(project.folder / "dvc.yaml")["stages"]["augment-preview"]["deps"]
+LIBRARY = "lib/maskline/report/preview.py"
+
+
+@pytest.fixture
+def edited_library(project):
+    """An edit of a file that only the augmentation preview imports, uncommitted."""
+    path = project.folder / LIBRARY
+    source = path.read_text(encoding="utf-8")
+    stages = read_yaml(project.folder / "dvc.yaml")["stages"]
+    assert [name for name in NAMES if LIBRARY in stages[name]["deps"]] == ["augment-preview"]
+    path.write_text(
+        source.replace("    save_png(picture", "    entries = [{'edited': 1}]\n    save_png(picture"), encoding="utf-8"
     )
-    try:
-        library.write_text(source + '\nprint("the edited library of the experiment")\n', encoding="utf-8")
-        output = project.run("dvc", "exp", "run", "--temp", "augment-preview")
-    finally:
-        library.write_text(source, encoding="utf-8")
-    assert "the edited library of the experiment" in output
+    assert path.read_text(encoding="utf-8") != source
+    yield
+    path.write_text(source, encoding="utf-8")
+
+
+def experiment_file(project, name, path):
+    """A file of an experiment, as git keeps it."""
+    reference = project.run("git", "for-each-ref", "--format=%(refname)", "refs/exps").split()
+    (found,) = [entry for entry in reference if entry.endswith(f"/{name}")]
+    return project.run("git", "show", f"{found}:{path}")
+
+
+@pytest.mark.usefixtures("edited_library")
+def test_a_run_in_a_copy_uses_the_experiments_own_code(project):
+    output = project.run("dvc", "exp", "run", "--temp", "--name", "in-a-copy")
     assert ran(output) == ["augment-preview"]
-    assert path.is_file()
+    made = experiment_file(project, "in-a-copy", "reports/augment_preview/params.json")
+    assert json.loads(made) == [{"edited": 1}]
+
+
+@pytest.mark.usefixtures("edited_library")
+def test_a_queue_uses_the_experiments_own_code(project):
+    project.run("dvc", "exp", "run", "--queue", "--name", "queued", "-S", "augment.preview_samples=1")
+    project.run("dvc", "exp", "run", "--run-all", "-j", "1")
+    made = experiment_file(project, "queued", "reports/augment_preview/params.json")
+    assert json.loads(made) == [{"edited": 1}]
+    assert "preview_samples: 1\n" in experiment_file(project, "queued", "params.yaml")
 
 
 def test_another_learning_rate_trains_again_and_converts_nothing(project):
     before = json.loads(project.read("reports/train/metrics.json"))
-    output = project.run("dvc", "exp", "run", "-S", "optimizer.lr=0.01")
+    output = project.run("dvc", "exp", "run", "--name", "faster", "-S", "optimizer.lr=0.01")
     assert ran(output) == ["train", "evaluate", "export"]
     assert json.loads(project.read("reports/train/metrics.json")) != before
     assert read_yaml(project.folder / "params.yaml")["optimizer"]["lr"] == 0.01
     project.run("dvc", "metrics", "diff")
+
+
+def test_another_optimizer_needs_no_other_key(project):
+    output = project.run("dvc", "exp", "run", "-S", "optimizer.name=sgd", "-S", "optimizer.lr=0.05")
+    assert ran(output) == ["train", "evaluate", "export"]
+
+
+def test_an_experiment_can_be_taken_back(project):
+    project.run("dvc", "exp", "apply", "faster")
+    values = read_yaml(project.folder / "params.yaml")["optimizer"]
+    assert (values["name"], values["lr"]) == ("adamw", 0.01)
+    assert ran(project.run("dvc", "repro")) == []

@@ -1,0 +1,120 @@
+"""Every command, path, link and settings key in the documents is real."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from maskline import params
+from tools.closure import ROOT
+
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+RUN = "run here"
+# How each command of the documents is held to the truth: run here in a copy of the project, or by the test named.
+COMMANDS = {
+    "make repro": "tests/pipeline/test_repro.py::test_every_output_is_there_and_finite",
+    "make test": "tests/test_makefile.py::test_targets_set_the_environment_up_first",
+    "make check": "tests/test_makefile.py::test_targets_set_the_environment_up_first",
+    "make commit": "tests/test_makefile.py::test_targets_set_the_environment_up_first",
+    "source .venv/bin/activate": "tests/test_makefile.py::test_the_first_time_it_makes_the_environment_and_installs",
+    "dvc repro": "tests/pipeline/test_repro.py::test_a_second_repro_does_nothing",
+    "dvc repro convert": RUN,
+    "dvc repro augment-preview": RUN,
+    "dvc metrics show": RUN,
+    "dvc metrics diff": RUN,
+    "dvc plots diff": RUN,
+    "dvc exp show": RUN,
+    "dvc exp run -S optimizer.lr=0.01": (
+        "tests/pipeline/test_repro.py::test_another_learning_rate_trains_again_and_converts_nothing"
+    ),
+    "dvc exp run -S optimizer.name=sgd -S optimizer.lr=0.05": (
+        "tests/pipeline/test_repro.py::test_another_optimizer_needs_no_other_key"
+    ),
+    "dvc exp run -S train.seed=1 --queue": RUN,
+    "dvc exp run --queue -S optimizer.lr=0.005,0.01,0.02": RUN,
+    "dvc queue status": RUN,
+    "dvc queue start": "tests/pipeline/test_repro.py::test_a_queue_uses_the_experiments_own_code",
+    "dvc exp run -S data.name=folder -S data.archive=/path/to/set": (
+        "tests/pipeline/test_honest.py::test_a_stage_reads_the_params_it_lists_and_no_other"
+    ),
+    "dvc exp apply NAME": "tests/pipeline/test_repro.py::test_an_experiment_can_be_taken_back",
+    'git commit -m "Learning rate 0.01"': "git's own",
+}
+
+
+def commands():
+    found = {}
+    for page in PAGES:
+        for language, text in FENCE.findall(page.read_text(encoding="utf-8")):
+            if language == "bash":
+                found |= dict.fromkeys(line for line in text.splitlines() if line.strip())
+    return list(found)
+
+
+def test_every_command_has_its_test():
+    assert sorted(set(commands()) ^ set(COMMANDS)) == []
+    for command, how in COMMANDS.items():
+        if "::" in how:
+            path, name = how.split("::")
+            assert f"def {name}(" in (ROOT / path).read_text(encoding="utf-8"), command
+
+
+@pytest.mark.pipeline
+def test_the_other_commands_run(finished_copy):
+    for command in commands():
+        if COMMANDS[command] == RUN:
+            finished_copy.run(*command.split())
+    assert finished_copy.run("dvc", "queue", "status").count("Queued") == 4
+
+
+def test_the_graph_is_the_pipelines():
+    shown = re.search(r"<!-- dvc dag --mermaid -->\n```mermaid\n(.*?)\n```", PAGES_TEXT["README.md"], re.DOTALL)
+    made = subprocess.run(["dvc", "dag", "--mermaid"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert shown.group(1).strip() == made.strip()
+
+
+PAGES_TEXT = {page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8") for page in PAGES}
+
+
+@pytest.mark.parametrize("name", PAGES_TEXT)
+def test_links_lead_somewhere(name):
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", PAGES_TEXT[name]):
+        if not target.startswith(("http://", "https://")):
+            assert (ROOT / name).parent.joinpath(target).exists(), target
+
+
+def test_the_tree_of_the_readme_exists():
+    block = next(text for language, text in FENCE.findall(PAGES_TEXT["README.md"]) if "lib/maskline/" in text)
+    above = Path()
+    for line in block.splitlines():
+        names = re.split(r"\s{2,}", line.strip())
+        paths = [name for name in names[:-1] for name in name.split()]
+        base = Path("lib/maskline") if line.startswith("  ") else above
+        for path in paths:
+            assert (ROOT / base / path).exists() or path in {"dvc.lock", "data/", "reports/"}, path
+
+
+def test_settings_named_in_the_documents_exist():
+    schema = params.json_schema()
+    sections = list(schema["properties"])
+    key = re.compile(rf"\b(?:{'|'.join(sections)})\.[a-z_]+(?:\.[a-z_0-9]+)*")
+    for name, text in PAGES_TEXT.items():
+        for found in [*re.findall(r"-S ([a-z_.0-9]+)=", text), *re.findall(r"`([^`\s]+)`", text)]:
+            if key.fullmatch(found):
+                assert known(found.split("."), schema), f"{name}: {found}"
+
+
+def known(path, schema):
+    node = schema
+    for part in path:
+        if "$ref" in node:
+            node = schema["$defs"][node["$ref"].rsplit("/", maxsplit=1)[1]]
+        if part.isdigit() or part == "N":
+            return True
+        if part not in node.get("properties", {}):
+            return False
+        node = node["properties"][part]
+    return True
