@@ -4,10 +4,12 @@
 order of ids. So the prepared bytes do not depend on how many records are converted at a time.
 """
 
+import csv
 import io
+import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,9 +22,11 @@ from maskline.data import archives, checks, manifest, splits
 from maskline.data.pictures import read_image, to_rgb
 from maskline.data.records import Layout, LayoutSettings, Record, SourceSet
 from maskline.data.shards import ShardWriter
-from maskline.errors import DataError, DataProblemsError
-from maskline.files import replace_folder
+from maskline.errors import DataError, DataProblemsError, StorageError
+from maskline.files import replace_folder, write_text
 from maskline.labels import LabelSet
+
+WARNINGS_NAME = "warnings.csv"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,19 +59,6 @@ class Converted:
     warnings: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
-    """What convert has to tell.
-
-    Args:
-        labels: The classes.
-        warnings: (image id, remark).
-    """
-
-    labels: LabelSet
-    warnings: list[tuple[str, str]]
-
-
 def convert_archive(
     archive: Path,
     prepared: Path,
@@ -77,8 +68,10 @@ def convert_archive(
     split: SplitSettings,
     max_unpacked_bytes: int,
     progress: Callable[[list[Record]], Iterable[Record]] = iter,
-) -> Summary:
-    """Unpack an archive, convert all of it and put the result in place of ``prepared``.
+) -> list[tuple[str, str]]:
+    """Unpack an archive, convert all of it, put the result in place of ``prepared`` and return (image id, remark).
+
+    The remarks, such as on empty masks, are also written to ``prepared/warnings.csv``.
 
     Args:
         archive: The verified source archive.
@@ -99,9 +92,9 @@ def convert_archive(
         source_folder.mkdir()
         archives.unpack(archive, source_folder, max_bytes=max_unpacked_bytes)
         source = layout(source_folder, settings)
-        summary = _convert_set(source, source_folder, part, settings=settings, split=split, progress=progress)
+        warnings = _convert_set(source, source_folder, part, settings=settings, split=split, progress=progress)
         shutil.rmtree(source_folder)
-    return summary
+    return warnings
 
 
 def _convert_set(
@@ -112,7 +105,7 @@ def _convert_set(
     settings: LayoutSettings,
     split: SplitSettings,
     progress: Callable[[list[Record]], Iterable[Record]],
-) -> Summary:
+) -> list[tuple[str, str]]:
     records = sorted(source.records, key=lambda record: record.id)
     problems = [*source.problems, *checks.check_groups(records)]
     rows, hashes, remarks, shards = [], {}, [], ShardWriter(target)
@@ -137,8 +130,38 @@ def _convert_set(
         same_picture=pairs,
     )
     manifest.write(target, [{**row, "split": chosen[row["id"]]} for row in rows], source.labels)
-    remarks += [(other, f"the same picture as {one}, both in {chosen[one]}") for one, other in pairs]
-    return Summary(labels=source.labels, warnings=sorted(remarks))
+    remarks += [(other, f"the same picture as {one}") for one, other in pairs]
+    remarks.sort()
+    write_csv(target / WARNINGS_NAME, ("id", "warning"), remarks)
+    return remarks
+
+
+def problems_file() -> Path:
+    """Return where all problems of a failed conversion are listed: outside of DVC's outs, which keep their content."""
+    return Path(os.environ.get("DVC_ROOT", ".")) / ".maskline" / "convert_problems.csv"
+
+
+@contextmanager
+def listed_problems(target: Path) -> Iterator[None]:
+    """Write the problems of a ``DataError`` of the block to ``target`` as CSV; remove it if the block ends well."""
+    try:
+        yield
+    except DataError as error:
+        problems = error.problems if isinstance(error, DataProblemsError) else (error,)
+        rows = [(problem.place, problem.problem, problem.remedy) for problem in problems]
+        with suppress(StorageError):  # the problems themselves matter more
+            write_csv(target, ("place", "problem", "remedy"), rows)
+        raise
+    target.unlink(missing_ok=True)
+
+
+def write_csv(target: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Write rows of text as CSV, whole or not at all."""
+    sink = io.StringIO()
+    writer = csv.writer(sink, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    write_text(target, sink.getvalue())
 
 
 def convert_record(record: Record, source: SourceSet, source_folder: Path, *, settings: LayoutSettings) -> Converted:

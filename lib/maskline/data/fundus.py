@@ -115,7 +115,7 @@ def _choroid(rng: np.random.Generator, picture: Floats, field: Field, unit: floa
     fine = np.exp(-((_noise(rng, field, 3.0 * unit) / 0.16) ** 2))
     where = 0.35 + 0.65 / (1 + np.exp(-2 * _noise(rng, field, 30 * unit)))
     dark = ((strength * ridges + 0.6 * strength * fine) * where)[..., None]
-    return picture * (1 - dark * np.array([0.35, 1.0, 0.9]))
+    return np.asarray(picture * (1 - dark * np.array([0.35, 1.0, 0.9])))
 
 
 def _macula(rng: np.random.Generator, picture: Floats, field: Field, anatomy: Anatomy) -> Floats:
