@@ -35,7 +35,8 @@ def overlay(image: np.ndarray, mask: np.ndarray, labels: LabelSet, *, opacity: f
     strength[labels.ignore_index] = 0
     index = mask.astype(np.int64)
     shown = image.astype(np.float32) * (1 - strength[index]) + table[index] * strength[index]
-    rows, columns = np.indices(mask.shape, sparse=True)
+    height, width = mask.shape
+    rows, columns = np.indices((height, width), sparse=True)
     shown[(index == labels.ignore_index) & ((rows + columns) % 8 < 2)] = 128
     return shown.round().astype(np.uint8)
 
