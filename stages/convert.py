@@ -32,9 +32,7 @@ from maskline import cli
     "--grid", type=cli.PATH, default="reports/convert/grid.png", show_default=True, help="Written: images and masks."
 )
 @cli.stage
-def main(
-    params_path: Path, raw: Path, prepared: Path, summary: Path, class_shares: Path, sizes: Path, grid: Path
-) -> None:
+def main(params_path: Path, raw: Path, prepared: Path, **reports: Path) -> None:
     """Check and convert the source archive; all problems are listed at once, and the former data stays."""
     from maskline.data.convert import SplitSettings, convert_archive, listed_problems, problems_file
     from maskline.data.fetch import source_archive
