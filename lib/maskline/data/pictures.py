@@ -27,22 +27,8 @@ def open_picture(path: Path, *, exif: Literal["error", "apply", "ignore"]) -> Im
     Raises:
         DataError: Not a picture, truncated, of several frames, or rotated with ``error``.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # odd metadata, large pictures (twice that size is an error)
-            warnings.filterwarnings("error", message=".*([Tt]runcated|[Cc]orrupt)")
-            picture: Image.Image = Image.open(path)
-            frames, kind = getattr(picture, "n_frames", 1), picture.format
-            picture.load()
-            orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
-    except Image.DecompressionBombError as error:
-        raise DataError(path, f"picture too large ({error})", "cut it into tiles") from error
-    except UnidentifiedImageError as error:
-        raise DataError(path, "not a picture, or its beginning is damaged", "replace the file") from error
-    except (OSError, SyntaxError, ValueError, EOFError, Warning) as error:
-        if isinstance(error, OSError) and error.errno:
-            raise
-        raise DataError(path, f"unreadable picture ({error})", "replace the file") from error
+    picture, frames, orientation = _decode(path)
+    kind = picture.format
     if frames > 1 and kind != "MPO":  # a camera's MPO is a JPEG with previews behind it
         raise DataError(path, f"{frames} frames in one file", "save each frame as a file of its own")
     if orientation in range(2, 9) and exif != "ignore":
@@ -57,6 +43,26 @@ def open_picture(path: Path, *, exif: Literal["error", "apply", "ignore"]) -> Im
         kind = None
     picture.format = kind  # exif_transpose forgets it
     return picture
+
+
+def _decode(path: Path) -> tuple[Image.Image, int, int]:
+    """Return the decoded picture, its number of frames and its EXIF orientation (1: upright)."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # odd metadata, large pictures (twice that size is an error)
+            warnings.filterwarnings("error", message=".*([Tt]runcated|[Cc]orrupt)")
+            with Image.open(path) as picture:
+                frames = getattr(picture, "n_frames", 1)
+                picture.load()
+                return picture, frames, picture.getexif().get(ExifTags.Base.Orientation, 1)
+    except Image.DecompressionBombError as error:
+        raise DataError(path, f"picture too large ({error})", "cut it into tiles") from error
+    except UnidentifiedImageError as error:
+        raise DataError(path, "not a picture, or its beginning is damaged", "replace the file") from error
+    except (OSError, SyntaxError, ValueError, EOFError, Warning) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise
+        raise DataError(path, f"unreadable picture ({error})", "replace the file") from error
 
 
 def read_image(

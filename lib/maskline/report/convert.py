@@ -18,8 +18,9 @@ from maskline.report import pictures
 from maskline.report.pictures import fit, overlay, save_png
 
 _DECIMALS = 6
-_TILE_PX = 220
-_PICTURES = 4  # of each split
+_TILE_PX = 200
+_PICTURES = 2  # of each split
+_COLORS = 256  # a third of the bytes: the picture is kept in git
 _MOST_SIZES = 40
 
 
@@ -46,7 +47,7 @@ def write(
     write_json(summary, _summary(frame, labels, warnings))
     _write_table(class_shares, _class_shares(frame, labels))
     _write_table(sizes, _sizes(frame))
-    save_png(grid, pictures.grid(_tiles(prepared, frame), columns=6))
+    save_png(grid, pictures.grid(_tiles(prepared, frame), columns=6).quantize(_COLORS))
 
 
 def _summary(frame: pd.DataFrame, labels: LabelSet, warnings: Sequence[tuple[str, str]]) -> dict[str, Any]:
