@@ -1,0 +1,59 @@
+"""The ``maskline`` command: a group whose commands are imported when they are called, not before."""
+
+import difflib
+import importlib
+from typing import NoReturn
+
+import click
+
+from maskline import __version__
+
+# Name -> one line of help, which the list of commands shows without importing them.
+COMMANDS = {
+    "predict": "Segment pictures with a trained or exported model.",
+}
+
+
+class LazyGroup(click.Group):
+    """Finds the command NAME as ``main`` of ``maskline.commands.NAME``, with underscores for hyphens."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return all names; imports nothing."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(f"maskline.commands.{cmd_name.replace('-', '_')}").main
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or fail with the nearest name."""
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            _unknown(ctx, args[0])
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands from the table above."""
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(COMMANDS.items()))
+
+
+def _unknown(ctx: click.Context, name: str) -> NoReturn:
+    near = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]}?" if near else f"commands: {', '.join(sorted(COMMANDS))}"
+    ctx.fail(f"no command {name!r}; {hint}")
+
+
+@click.group(cls=LazyGroup)
+@click.version_option(__version__, prog_name="maskline")
+def main() -> None:
+    """Semantic segmentation that can be reproduced."""
+
+
+if __name__ == "__main__":
+    main()

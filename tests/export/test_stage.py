@@ -1,0 +1,113 @@
+"""The stage as DVC runs it, on a tiny network and two pictures."""
+
+import io
+import json
+
+import pytest
+from click.testing import CliRunner
+from onnx import load as load_onnx
+from PIL import Image
+from ruamel.yaml import YAML
+
+from maskline import build, params, seeds
+from maskline.data import manifest
+from maskline.data.shards import ShardWriter
+from maskline.engine.checkpoint import save_model
+from stages import export
+
+CHANGES = {
+    "model": {"backbone": {"base_channels": 4, "num_stages": 2}, "decode_head": {"channels": 4}, "auxiliary_heads": []},
+    "export": {"example_size": [32, 32], "latency_size": [32, 32], "latency_runs": 2},
+    "train": {"threads": 1},
+}
+
+
+@pytest.fixture(scope="module")
+def project(root, pictures, tmp_path_factory):
+    """A folder with params.yaml, prepared data and an untrained model."""
+    folder = tmp_path_factory.mktemp("project")
+    values = params.read_yaml(root / "params.yaml")
+    for section, changes in CHANGES.items():
+        for key, value in changes.items():
+            values[section][key] = {**values[section][key], **value} if isinstance(value, dict) else value
+    with (folder / "params.yaml").open("w") as stream:
+        YAML().dump(values, stream)
+    write_prepared(folder / "prepared", pictures)
+    settings = params.load(folder / "params.yaml")
+    seeds.seed_torch(0)
+    weights = build.segmentor(settings.model, num_classes=pictures.labels.num_classes).state_dict()
+    card = {
+        "params": settings.model_dump(mode="json"),
+        "labels": pictures.labels.to_dict(),
+        "preprocessing": {"mean": list(settings.model.mean), "std": list(settings.model.std), "scale": 255},
+        "receipt": {},
+    }
+    save_model(folder / "models", weights=weights, last=weights, card=card)
+    return folder
+
+
+def write_prepared(folder, pictures):
+    folder.mkdir()
+    shards, rows = ShardWriter(folder), []
+    for i in range(len(pictures)):
+        sample = pictures.sample(i)
+        counts = {f"pixels_{c}": int((sample.mask == c).sum()) for c in range(pictures.labels.num_classes)}
+        rows.append(
+            {
+                "id": sample.id,
+                "split": "test",
+                "group": sample.id,
+                "source": f"{sample.id}.png",
+                "height": sample.mask.shape[0],
+                "width": sample.mask.shape[1],
+                **shards.add({"image": png(sample.image), "mask": png(sample.mask)}),
+                **counts,
+                "pixels_ignored": int((sample.mask == pictures.labels.ignore_index).sum()),
+            }
+        )
+    manifest.write(folder, rows, pictures.labels)
+
+
+def png(pixels):
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, format="PNG")
+    return stream.getvalue()
+
+
+def run(project, **paths):
+    names = {
+        "params": "params.yaml",
+        "prepared": "prepared",
+        "model": "models",
+        "out": "export",
+        "metrics": "metrics.json",
+        "latency": "latency.json",
+        **paths,
+    }
+    arguments = [part for name, path in names.items() for part in (f"--{name}", str(project / path))]
+    return CliRunner().invoke(export.main, arguments, catch_exceptions=False)
+
+
+def test_stage_writes_model_agreement_and_times(project):
+    result = run(project)
+    assert result.exit_code == 0, result.output
+    agreement = json.loads((project / "metrics.json").read_text())
+    assert agreement["test"]["cases"] == 3
+    assert agreement["bytes"] == (project / "export" / "model.onnx").stat().st_size
+    assert json.loads((project / "latency.json").read_text())["runs"] == 2
+    (entry,) = load_onnx(project / "export" / "model.onnx").metadata_props
+    receipt = json.loads((project / "models" / "model.json").read_text())["receipt"]
+    assert json.loads(entry.value)["receipt"] == receipt["weights_sha256"]
+    assert str(project) not in entry.value
+    first = (project / "export" / "model.onnx").read_bytes(), (project / "metrics.json").read_bytes()
+    assert run(project).exit_code == 0
+    assert (project / "export" / "model.onnx").read_bytes() == first[0]
+    assert (project / "metrics.json").read_bytes() == first[1]
+
+
+def test_missing_model_is_one_line(project):
+    result = run(project, model="nothing", out="other", metrics="other.json")
+    assert result.exit_code == 2
+    assert "no such file; train first" in result.stderr
+    assert not (project / "other").exists()
+    assert not (project / "other.json").exists()
