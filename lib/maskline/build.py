@@ -59,11 +59,12 @@ def training(params: Params, prepared: Path) -> Job:
     seeds.seed_torch(train.seed, "weights")
     model = segmentor(params.model, num_classes=split.labels.num_classes)
     model.to(compute.device, memory_format=compute.memory_format)  # type: ignore[call-overload]
+    trained = _trained_params(params)
     card = {
-        "params": params.model_dump(mode="json"),
+        "params": trained,  # the others are not train's: DVC would not see that they are in its output
         "labels": split.labels.to_dict(),
         "preprocessing": {"mean": list(params.model.mean), "std": list(params.model.std), "scale": 255},
-        "receipt": receipt(params=_trained_params(params), prepared=prepared, compute=compute, threads=train.threads),
+        "receipt": receipt(params=trained, prepared=prepared, compute=compute, threads=train.threads),
     }
     return Job(
         model=model, optimizer=_optimizer(params, model), loop=_loop(params, prepared, split, compute), card=card

@@ -1,6 +1,7 @@
 """The receipt: what a model was made of, as hashes and versions that do not change from run to run."""
 
 import platform
+import sys
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -40,10 +41,12 @@ def receipt(*, params: Mapping[str, Any], prepared: Path, compute: Compute, thre
 
 
 def code_sha256() -> str:
-    """Return one hash over this package's Python files."""
-    package = Path(__file__).resolve().parent.parent
-    files = sorted(package.rglob("*.py"))
-    return sha256_json({file.relative_to(package).as_posix(): sha256_file(file) for file in files})
+    """Return one hash over this package's files that the running process has loaded.
+
+    Files that it has not loaded are no input of the run, and DVC would not see that they are in its output.
+    """
+    loaded = {name: module.__file__ for name, module in sorted(sys.modules.items()) if name.split(".")[0] == "maskline"}
+    return sha256_json({name: sha256_file(Path(file)) for name, file in loaded.items() if file})
 
 
 def _device_name(device: torch.device) -> str:
