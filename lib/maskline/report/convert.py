@@ -61,7 +61,7 @@ def _summary(frame: pd.DataFrame, labels: LabelSet, warnings: Sequence[tuple[str
     return {
         "images": {split: len(rows) for split, rows in by_split.items()},
         "groups": {split: int(rows["group"].nunique()) for split, rows in by_split.items()},
-        "class_share": dict(zip(labels.keys, shares, strict=True)),
+        "class_share": shares,
         "ignored_share": round(ignored / (sum(pixels) + ignored), _DECIMALS),
         "with_second_annotator": int((frame["second_bytes"] > 0).sum()),
         "with_valid_area": int((frame["valid_bytes"] > 0).sum()),
