@@ -104,7 +104,10 @@ class Recorder:
             return
         name = target_of(path.relative_to(self.root))
         flags = arguments[2] if isinstance(arguments[2], int) else 0
-        (self.written if flags & (os.O_WRONLY | os.O_RDWR) else self.read).add(name)
+        if flags & (os.O_WRONLY | os.O_RDWR):
+            self.written.add(name)
+        elif path.is_file():  # a folder is opened to be synced or removed
+            self.read.add(name)
 
 
 def target_of(path: Path) -> str:
