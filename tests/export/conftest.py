@@ -36,8 +36,8 @@ class TinyNet(SegmentorBase):
         up = F.interpolate(coarse + context, scale_factor=8, mode="nearest")
         return {"decode_head": self.head(torch.cat([fine, up], 1))}
 
-    def heads(self) -> dict[str, nn.Module]:
-        return {}
+    def supervise_heads(self, images: Tensor, target: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)

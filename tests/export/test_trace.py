@@ -5,14 +5,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from maskline.errors import ExportError
-from maskline.export.trace import Deployable, adaptive_average_pool, trace
-
-
-@pytest.mark.parametrize("size", [1, 2, 3, 6, (2, 5), (None, 3)])
-@pytest.mark.parametrize("shape", [(7, 11), (3, 3), (2, 9), (1, 1)])
-def test_pooling_by_matrices_equals_torch(size, shape):
-    images = torch.randn(2, 4, *shape, dtype=torch.float64)
-    torch.testing.assert_close(adaptive_average_pool(images, size), F.adaptive_avg_pool2d(images, size))
+from maskline.export.trace import Deployable, trace
 
 
 @pytest.mark.parametrize(("height", "width"), [(16, 16), (17, 29), (64, 31)])
@@ -49,3 +42,17 @@ def test_network_of_one_size_is_refused():
     model = Deployable(_OneSize(), num_classes=3, stride=1, mean=(0, 0, 0), std=(1, 1, 1)).eval()
     with pytest.raises(ExportError, match="_OneSize: cannot be traced for images of any size"):
         trace(model, example_size=(32, 48))
+
+
+class _Pools(nn.Module):
+    def forward(self, images):
+        square = F.adaptive_avg_pool2d(images, output_size=(2, 2)).sum((2, 3), keepdim=True)
+        return images + square + nn.AdaptiveAvgPool2d(1)(images)
+
+
+def test_pooling_follows_the_size_of_the_image():
+    model = Deployable(_Pools(), num_classes=3, stride=1, mean=(0, 0, 0), std=(50, 60, 70)).eval()
+    program = trace(model, example_size=(32, 48))
+    assert "adaptive_avg_pool2d" not in program.graph_module.code
+    images = torch.randint(0, 256, (1, 37, 21, 3), dtype=torch.uint8)
+    torch.testing.assert_close(program.module()(images)[1], model(images)[1])

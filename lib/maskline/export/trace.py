@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from maskline.errors import ExportError
+from maskline.models.pooling import AdaptiveAvgPool
 from maskline.models.segmentor import MIN_SIDE_PX
 
 
@@ -103,37 +104,27 @@ def trace(model: Deployable, *, example_size: tuple[int, int]) -> ExportedProgra
             ) from error
 
 
-def adaptive_average_pool(images: Tensor, output_size: int | Sequence[int | None]) -> Tensor:
-    """Average ``images`` (NCHW) over a fixed number of bins, as two matrix products.
-
-    Equal to ``torch.nn.functional.adaptive_avg_pool2d`` but for float rounding. The ONNX exporter turns the latter into
-    a pooling whose window fits the example's size only: silently wrong at every other.
-    """
-    rows, columns = (output_size, output_size) if isinstance(output_size, int) else output_size
-    height, width = images.shape[-2:]
-    down = _bins(height, height if rows is None else rows, images)
-    across = _bins(width, width if columns is None else columns, images)
-    return down @ images @ across.T
-
-
-def _bins(length: int, count: int, like: Tensor) -> Tensor:
-    """Return the (count, length) matrix whose row i averages the i-th of ``count`` bins of ``length`` positions."""
-    index = torch.arange(count, device=like.device)[:, None]
-    position = torch.arange(length, device=like.device)[None, :]
-    inside = (position >= index * length // count) & (position < ((index + 1) * length + count - 1) // count)
-    weight = inside.to(like.dtype)
-    return weight / weight.sum(1, keepdim=True)
-
-
 class _PoolByMatrices(TorchFunctionMode):
-    """Inside this block, adaptive average pooling is ``adaptive_average_pool``, in whoever's code it stands."""
+    """Inside this block, adaptive average pooling to a square is ``AdaptiveAvgPool``, in whoever's code it stands.
+
+    The ONNX exporter turns torch's own into a pooling whose window fits the example's size only: silently wrong at
+    every other. Pooling to a rectangle is left alone; the parity gate would refuse it.
+    """
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         if func is F.adaptive_avg_pool2d:
-            return adaptive_average_pool(*args, **(kwargs or {}))
+            return _pool(*args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
+
+
+def _pool(input: Tensor, output_size: int | Sequence[int | None]) -> Tensor:  # noqa: A002  (torch's own names)
+    rows, columns = (output_size, output_size) if isinstance(output_size, int) else output_size
+    if rows is None or rows != columns:
+        return F.adaptive_avg_pool2d(input, output_size)  # type: ignore[arg-type]
+    pooled: Tensor = AdaptiveAvgPool(rows)(input)
+    return pooled
 
 
 @contextmanager
