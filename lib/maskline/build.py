@@ -16,6 +16,7 @@ from maskline.engine.receipt import receipt
 from maskline.engine.run import Job
 from maskline.engine.train import Loop
 from maskline.errors import CheckpointError, DataError
+from maskline.inference.predictor import Predictor
 from maskline.labels import LabelSet
 from maskline.losses.composite import CompositeLoss, Loss
 from maskline.losses.pixel import cross_entropy
@@ -34,6 +35,7 @@ from maskline.params import (
     BackboneParams,
     CrossEntropyParams,
     DiceParams,
+    EvaluateParams,
     HeadParams,
     LossParams,
     ModelParams,
@@ -235,6 +237,24 @@ def load_segmentor(folder: Path) -> SegmentorBase:
             folder / checkpoint.WEIGHTS_FILE, f"not of the network that model.json describes ({error})", "train again"
         ) from error
     return model.eval()
+
+
+def predictor(params: EvaluateParams, folder: Path) -> Predictor:
+    """Build the use of a trained model folder on pictures: fp32, on the CPU.
+
+    Raises:
+        CheckpointError: As ``load_segmentor``.
+    """
+    preprocessing = checkpoint.read_card(folder)["preprocessing"]
+    return Predictor(
+        model=load_segmentor(folder),
+        mean=tuple(preprocessing["mean"]),
+        std=tuple(preprocessing["std"]),
+        mode=params.inference,
+        window=params.window,
+        stride=params.stride,
+        batch_size=params.batch_size,
+    )
 
 
 def _without_start_weights(params: ModelParams) -> ModelParams:

@@ -14,6 +14,7 @@ from maskline.files import replace_folder, write_json, write_text
 from maskline.inference.predictor import Predictor
 from maskline.inference.scoring import ImageScore, Split, score_split
 from maskline.labels import LabelSet
+from maskline.metrics.scores import flatten
 from maskline.report import gallery, tables
 from maskline.report.charts import Curves, read_curves
 from maskline.report.page import PageData, render
@@ -32,12 +33,14 @@ class Evaluation:
     """A scored split.
 
     Args:
+        data_name: Of the data set.
         name: Of the split: train, val or test.
         scores: One an image, in the split's order.
         metrics: The tree of metrics.json.
         within_valid: Whether only valid areas were scored.
     """
 
+    data_name: str
     name: str
     scores: Sequence[ImageScore]
     metrics: Mapping[str, Any]
@@ -53,7 +56,7 @@ class Outputs:
     per_class: Path
     confusion: Path
     gallery: Path
-    page: Path
+    report: Path
 
 
 def check_labels(labels: LabelSet, card: Mapping[str, Any], *, place: object) -> None:
@@ -73,13 +76,21 @@ def check_labels(labels: LabelSet, card: Mapping[str, Any], *, place: object) ->
 
 
 def evaluate(
-    predictor: Predictor, split: LabelledSplit, *, name: str, within_valid: bool, resamples: int, seed: int
+    predictor: Predictor,
+    split: LabelledSplit,
+    *,
+    data_name: str,
+    name: str,
+    within_valid: bool,
+    resamples: int,
+    seed: int,
 ) -> Evaluation:
     """Score every image of a split at its own size.
 
     Args:
         predictor: The network and how it is used.
         split: Images with their labels.
+        data_name: Of the data set.
         name: Of the split.
         within_valid: Score only inside the valid-area mask, where an image has one.
         resamples: Bootstrap resamples behind each interval; 0: no intervals.
@@ -107,7 +118,18 @@ def evaluate(
     )
     scores = sorted(shown, key=lambda score: score.index)
     metrics = tables.metrics_tree(scores, labels, resamples=resamples, seed=seed)
-    return Evaluation(name=name, scores=scores, metrics=metrics, within_valid=within_valid)
+    return Evaluation(data_name=data_name, name=name, scores=scores, metrics=metrics, within_valid=within_valid)
+
+
+def headline(evaluation: Evaluation) -> str:
+    """Return the result in a line: images, Dice of the foreground where there is one, mIoU, with intervals."""
+    flat = flatten(dict(evaluation.metrics))
+    parts = []
+    for name in ("foreground.Dice", "mIoU"):
+        if name in flat:
+            low, high = (flat.get(f"{tables.UNCERTAINTY}.{name}.{end}") for end in ("low", "high"))
+            parts.append(f"{name} {flat[name]:.4f}" + (f" ({low:.3f} to {high:.3f})" if low is not None else ""))
+    return f"{len(evaluation.scores)} images of {evaluation.name}, " + ", ".join(parts)
 
 
 def write(
@@ -136,7 +158,7 @@ def write(
     files, pictures = _pictures(evaluation, split, rows, gallery_each)
     text = render(
         PageData(
-            title=_title(card),
+            title=f"{_network(card)} on {evaluation.data_name}",
             facts=_facts(evaluation, rows, labels),
             labels=labels,
             metrics=evaluation.metrics,
@@ -155,7 +177,7 @@ def write(
     with replace_folder(outputs.gallery) as folder:
         for name, content in files.items():
             (folder / name).write_bytes(content)
-    write_text(outputs.page, text)
+    write_text(outputs.report, text)
 
 
 def _pictures(
@@ -181,14 +203,11 @@ def _curves(path: Path | None) -> Curves:
     return read_curves(path) if path is not None and path.exists() else {}
 
 
-def _title(card: Mapping[str, Any]) -> str:
-    params = card.get("params", {})
-    model, data = params.get("model", {}), params.get("data", {}).get("name", "")
-    if model.get("type") == "smp":
-        network = f"{model['smp']['architecture']} with {model['smp']['encoder']}"
-    else:
-        network = f"{model['backbone']['name']} with {model['decode_head']['name']}" if model else "model"
-    return f"{network} on {data}" if data else network
+def _network(card: Mapping[str, Any]) -> str:
+    model = card["params"]["model"]
+    if model["type"] == "smp":
+        return f"{model['smp']['architecture']} with {model['smp']['encoder']}"
+    return f"{model['backbone']['name']} with {model['decode_head']['name']}"
 
 
 def _facts(evaluation: Evaluation, rows: Sequence[tables.Row], labels: LabelSet) -> list[str]:
