@@ -24,7 +24,7 @@ def trained_folder(root, tmp_path_factory):
     weights = build.segmentor(settings.model, num_classes=2).state_dict()
     folder = tmp_path_factory.mktemp("trained") / "models"
     card = {
-        "params": settings.model_dump(mode="json"),
+        "params": {"model": settings.model.model_dump(mode="json")},
         "labels": LABELS.to_dict(),
         "preprocessing": {"mean": list(settings.model.mean), "std": list(settings.model.std), "scale": 255},
         "receipt": {},

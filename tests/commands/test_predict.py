@@ -79,6 +79,21 @@ def test_class_ids_are_the_networks(trained_folder, pictures, tmp_path):
     np.testing.assert_array_equal(pixels(tmp_path / "out" / "index" / "eye.png"), expected)
 
 
+def test_sliding_window(trained_folder, onnx_file, pictures, tmp_path, all_kinds):
+    Image.new("RGB", (100, 70), (200, 30, 90)).save(pictures / "large.png")
+    run(trained_folder, pictures / "large.png", out=tmp_path / "whole", options=all_kinds)
+    result = run(
+        trained_folder, pictures / "large.png", out=tmp_path / "slide", options=(*all_kinds, "--slide", 32, 48)
+    )
+    assert result.exit_code == 0, result.output
+    whole, slide = (np.load(tmp_path / name / "probabilities" / "large.npy") for name in ("whole", "slide"))
+    assert whole.shape == slide.shape
+    assert not np.array_equal(whole, slide)  # windows have borders of their own
+    result = run(onnx_file, pictures, out=tmp_path / "other", options=("--slide", 32, 48))
+    assert result.exit_code == 2
+    assert "an exported model sees whole pictures only" in result.stderr
+
+
 def test_export_folder_is_a_model(onnx_file, pictures, tmp_path):
     assert run(onnx_file.parent, pictures / "eye.png", out=tmp_path / "out").exit_code == 0
 

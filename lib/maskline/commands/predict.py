@@ -1,5 +1,6 @@
 """``maskline predict MODEL INPUT... -o OUT``: a trained or exported model on one's own pictures."""
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from maskline.commands.prediction_folder import PredictionFolder
     from maskline.export.parity import Model
     from maskline.labels import LabelSet
+
+# Of the window, from one to the next.
+_STEP = 2 / 3
 
 KINDS = ("index", "palette", "overlay", "probabilities")
 
@@ -30,13 +34,29 @@ KINDS = ("index", "palette", "overlay", "probabilities")
     show_default=True,
     help="What to write for each picture; give it once for each kind.",
 )
+@click.option(
+    "--slide",
+    type=click.IntRange(16),
+    nargs=2,
+    default=None,
+    metavar="HEIGHT WIDTH",
+    help="Windows of this size that overlap by a third, for pictures too large to be seen whole; trained models only.",
+)
 @click.option("--threads", type=click.IntRange(1, 256), default=None, help="CPU threads.  [default: all cores]")
 @errors_to_exit_code
-def main(*, model: Path, inputs: tuple[str, ...], out: Path, kinds: tuple[str, ...], threads: int | None) -> None:
+def main(
+    *,
+    model: Path,
+    inputs: tuple[str, ...],
+    out: Path,
+    kinds: tuple[str, ...],
+    slide: tuple[int, int] | None,
+    threads: int | None,
+) -> None:
     """Segment pictures.
 
     MODEL is a folder that training or export wrote, or an .onnx file. INPUT is a picture, a folder of pictures or a
-    pattern in quotes. A trained model is used as it was evaluated: whole pictures or a sliding window.
+    pattern in quotes.
 
     \b
     OUT/index/NAME.png          class ids
@@ -51,26 +71,33 @@ def main(*, model: Path, inputs: tuple[str, ...], out: Path, kinds: tuple[str, .
     from maskline.commands.prediction_folder import PredictionFolder
 
     sources = find_sources(inputs, out=out)
-    runtime, labels, made_by = open_model(model, threads=threads or os.cpu_count() or 1)
+    runtime, labels, made_by = open_model(model, slide=slide, threads=threads or os.cpu_count() or 1)
     folder = PredictionFolder(out, labels, kinds=kinds, made_by=made_by)
     done = predict(runtime, sources, folder)
     log.info("predict: %d of %d pictures were new; results in %s", done, len(sources), out)
 
 
-def open_model(path: Path, *, threads: int) -> "tuple[Model, LabelSet, dict[str, Any]]":
-    """Return a model, its classes, and what identifies it.
+def open_model(path: Path, *, slide: tuple[int, int] | None, threads: int) -> "tuple[Model, LabelSet, dict[str, Any]]":
+    """Return a model, its classes, and what the results depend on as plain types.
+
+    Args:
+        path: A folder that training or export wrote, or an .onnx file.
+        slide: Height and width of the sliding window, px; None: whole pictures.
+        threads: CPU threads.
 
     Raises:
-        CheckpointError: Neither a model folder nor an ONNX file.
+        CheckpointError: Neither a model folder nor an ONNX file; or an ONNX file with ``slide``.
         ExportError: An ONNX file that the export stage did not write.
     """
     from maskline.errors import CheckpointError
 
     if (path / "model.json").is_file():
-        return _open_trained(path, threads=threads)
+        return _open_trained(path, slide=slide, threads=threads)
     file = path / "model.onnx" if path.is_dir() else path
     if file.suffix != ".onnx" or not file.is_file():
         raise CheckpointError(path, "no model", "name a folder with model.json or model.onnx, or an .onnx file")
+    if slide is not None:
+        raise CheckpointError(file, "an exported model sees whole pictures only", "name the trained folder for --slide")
     return _open_exported(file, threads=threads)
 
 
@@ -101,7 +128,9 @@ def predict(model: "Model", sources: "list[Source]", folder: "PredictionFolder")
     return count
 
 
-def _open_trained(folder: Path, *, threads: int) -> "tuple[Model, LabelSet, dict[str, Any]]":
+def _open_trained(
+    folder: Path, *, slide: tuple[int, int] | None, threads: int
+) -> "tuple[Model, LabelSet, dict[str, Any]]":
     from maskline import build
     from maskline.engine.checkpoint import read_card
     from maskline.export.runtime_torch import TorchModel
@@ -109,20 +138,20 @@ def _open_trained(folder: Path, *, threads: int) -> "tuple[Model, LabelSet, dict
     from maskline.labels import LabelSet
 
     card = read_card(folder)
-    section = card["params"]["evaluate"]
+    window = slide or (1, 1)  # not read for whole pictures
     predictor = Predictor(
         model=build.load_segmentor(folder),
         mean=tuple(card["preprocessing"]["mean"]),
         std=tuple(card["preprocessing"]["std"]),
-        mode=section["inference"],
-        window=tuple(section["window"]),
-        stride=tuple(section["stride"]),
-        batch_size=section["batch_size"],
+        mode="slide" if slide else "whole",
+        window=window,
+        stride=(math.ceil(window[0] * _STEP), math.ceil(window[1] * _STEP)),
+        batch_size=1,
     )
     made_by = {
         "weights_sha256": card["receipt"]["weights_sha256"],
         "runtime": "torch",
-        **{key: section[key] for key in ("inference", "window", "stride")},
+        "slide": list(slide) if slide else None,
     }
     return TorchModel(predictor, threads=threads), LabelSet.from_dict(card["labels"], place=folder), made_by
 
