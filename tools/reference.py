@@ -81,7 +81,7 @@ def cli_page(pipeline: dict[str, Any]) -> str:
 def _help_text(module: str) -> str:
     found = [value for value in vars(importlib.import_module(module)).values() if isinstance(value, click.Command)]
     assert len(found) == 1, f"{module} has {len(found)} commands"
-    with click.Context(found[0], info_name=f"python -m {module}", max_content_width=100) as context:
+    with click.Context(found[0], info_name=f"python -m {module}", terminal_width=100) as context:
         return found[0].get_help(context)
 
 
@@ -92,7 +92,7 @@ def _leaves(
     for name, prop in model["properties"].items():
         key, value = f"{prefix}.{name}", values.get(name, _ABSENT)
         below = _resolve(prop, schema)
-        items = _resolve(below.get("items") or {}, schema)
+        items = _one_model(_resolve(below.get("items") or {}, schema), schema)
         if "properties" in below:
             yield from _leaves(key, below, value, schema)
         elif "properties" in items:
@@ -101,6 +101,26 @@ def _leaves(
             yield from _leaves(f"{key}.N", items, value[0] if value else {}, schema)
         else:
             yield key, below, value
+
+
+def _one_model(prop: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the variants of a tagged section as one section whose keys say which variants have them."""
+    if "oneOf" not in prop:
+        return prop
+    variants = {}
+    for option in prop["oneOf"]:
+        variant = _resolve(option, schema)
+        variants[variant["properties"]["name"]["const"]] = variant["properties"]
+    merged: dict[str, Any] = {}
+    for key in dict.fromkeys(key for properties in variants.values() for key in properties):
+        having = [name for name, properties in variants.items() if key in properties]
+        found = variants[having[0]][key]
+        if key == "name":
+            found = {"enum": having, "description": "Which one."}
+        elif len(having) < len(variants):
+            found = {**found, "description": f"{found.get('description', '')} Only for {', '.join(having)}.".strip()}
+        merged[key] = found
+    return {"properties": merged, "description": ""}
 
 
 def _resolve(prop: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
@@ -128,7 +148,7 @@ def _array_text(prop: dict[str, Any], schema: dict[str, Any]) -> str:
         return f"{len(texts)} x {texts[0]}" if len(set(texts)) == 1 else ", ".join(texts)
     items = _resolve(prop["items"], schema)
     least = f", at least {prop['minItems']}" if prop.get("minItems") else ""
-    return f"list{least}" if "properties" in items else f"list of {_type_text(items, schema)}{least}"
+    return f"list{least}" if {"properties", "oneOf"} & items.keys() else f"list of {_type_text(items, schema)}{least}"
 
 
 def _range_text(prop: dict[str, Any]) -> str:

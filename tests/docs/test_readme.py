@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,7 +73,8 @@ def test_the_other_commands_run(finished_copy):
 
 def test_the_graph_is_the_pipelines():
     shown = re.search(r"<!-- dvc dag --mermaid -->\n```mermaid\n(.*?)\n```", PAGES_TEXT["README.md"], re.DOTALL)
-    made = subprocess.run(["dvc", "dag", "--mermaid"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    dvc = Path(sys.executable).parent / "dvc"
+    made = subprocess.run([dvc, "dag", "--mermaid"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert shown.group(1).strip() == made.strip()
 
 
@@ -103,7 +105,7 @@ def test_settings_named_in_the_documents_exist():
     key = re.compile(rf"\b(?:{'|'.join(sections)})\.[a-z_]+(?:\.[a-z_0-9]+)*")
     for name, text in PAGES_TEXT.items():
         for found in [*re.findall(r"-S ([a-z_.0-9]+)=", text), *re.findall(r"`([^`\s]+)`", text)]:
-            if key.fullmatch(found):
+            if key.fullmatch(found) and not found.endswith((".safetensors", ".json", ".onnx", ".manifest")):
                 assert known(found.split("."), schema), f"{name}: {found}"
 
 
