@@ -72,7 +72,7 @@ def label_schema() -> pa.DataFrameSchema:
             "name": pa.Column(str, pa.Check.str_length(min_value=1), unique=True),
             **{name: pa.Column(int, byte) for name in ("red", "green", "blue")},
         },
-        checks=pa.Check(lambda frame: frame["id"] == range(len(frame)), error="ids are not 0, 1, 2, ..."),
+        checks=pa.Check(lambda frame: frame["id"] == list(range(len(frame))), error="ids are not 0, 1, 2, ..."),
         strict=True,
     )
 
