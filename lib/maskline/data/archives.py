@@ -243,14 +243,14 @@ class _Budget:
     """Bytes that may still be unpacked."""
 
     def __init__(self, path: Path, max_bytes: int) -> None:
-        self._path, self._max_bytes, self._used = path, max_bytes, 0
+        self.path, self._max_bytes, self._used = path, max_bytes, 0
 
     def spend(self, count: int) -> None:
         self._used += count
         if self._used > self._max_bytes:
             limit = self._max_bytes / 2**30
             raise DataError(
-                self._path,
+                self.path,
                 f"unpacks to more than {limit:g} GiB",
                 "raise data.max_unpacked_gib if you trust the archive",
             )
@@ -263,6 +263,7 @@ class _Counting:
         self._stream, self._budget = stream, budget
 
     def read(self, count: int = -1) -> bytes:
-        content = self._stream.read(count if count >= 0 else _CHUNK_BYTES)
+        with _damage(self._budget.path):
+            content = self._stream.read(count if count >= 0 else _CHUNK_BYTES)
         self._budget.spend(len(content))
         return content

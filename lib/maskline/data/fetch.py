@@ -127,9 +127,8 @@ def source_archive(raw: Path) -> Path:
     """
     found = sorted(raw.glob("archive.*")) if raw.is_dir() else []
     if len(found) != 1:
-        raise DataError(
-            raw, f"{len(found) or 'no'} archives in it", "run the download stage first (dvc repro download)"
-        )
+        problem = f"{len(found)} archives in it" if found else "no archive in it"
+        raise DataError(raw, problem, "run the download stage first (dvc repro download)")
     return found[0]
 
 
