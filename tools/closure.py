@@ -84,10 +84,22 @@ def _imported(node: ast.AST) -> Iterator[str]:
             yield from _imported(child)
 
 
-def _data_files(path: Path, source: str, root: Path) -> Iterator[Path]:
-    for file in (root / path).parent.iterdir():
-        if file.is_file() and file.suffix not in {".py", ".pyc", ".typed"} and file.name in source:
-            yield path.parent / file.name
+def _data_files(path: Path, source: str, root: Path) -> set[Path]:
+    """Return the files beside ``path`` that its source names, and those that they name in turn."""
+    others = [
+        file
+        for file in (root / path).parent.iterdir()
+        if file.is_file() and file.suffix not in {".py", ".pyc", ".typed"}
+    ]
+    found: set[Path] = set()
+    texts = [source]
+    while texts:
+        text = texts.pop()
+        for file in others:
+            if file not in found and file.name in text:
+                found.add(file)
+                texts.append(file.read_text(encoding="utf-8", errors="ignore"))
+    return {path.parent / file.name for file in found}
 
 
 def main() -> None:
