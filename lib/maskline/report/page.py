@@ -27,7 +27,13 @@ _SECTIONS = (
     ("images", "Images"),
     ("run", "Run"),
 )
-_COLUMN_NAMES = {"id": "Image", "group": "Group", "scored_px": "Scored pixels"}
+_COLUMN_NAMES = {
+    "id": "Image",
+    "group": "Group",
+    "scored_px": "Scored pixels",
+    "second_Dice": "Human Dice",
+    "second_mIoU": "Human mIoU",
+}
 _HIDDEN_COLUMNS = {"height", "width", "mAcc"}
 # Cells of single classes that a page can hold and still sort at once.
 _CLASS_CELLS = 20_000
@@ -173,22 +179,35 @@ def _exhibits(data: PageData) -> Iterator[dict[str, Any]]:
 
 
 def _columns(data: PageData) -> list[str]:
-    """Return which columns of the image table the page shows: those of two classes say little, of many too much."""
-    few = len(data.labels.keys) > 2 and len(data.labels.keys) * len(data.images) <= _CLASS_CELLS
-    return [key for key in data.images[0] if key not in _HIDDEN_COLUMNS and (few or not key.startswith("IoU_"))]
+    """Return the columns of the image table: names, scores, the human's beside the model's, then the rest.
+
+    IoU of single classes says little where there are two, and is too much where there are very many.
+    """
+    row, num_classes = data.images[0], data.labels.num_classes
+    few = num_classes > 2 and num_classes * len(data.images) <= _CLASS_CELLS
+    shown = [key for key in row if key not in _HIDDEN_COLUMNS and (few or not key.startswith("IoU_"))]
+    main, human = ranking_name(row), f"second_{ranking_name(row)}"
+    others = [key for key in shown if key not in {"id", "group", "scored_px", main, human}]
+    return ["id", "group", main, *([human] if human in row else []), *others, "scored_px"]
 
 
 def _image_cells(row: Row, columns: Sequence[str], link: int | None) -> list[dict[str, Any]]:
     return [
         {
             "value": "" if row[key] is None else row[key],
-            "text": _score(value) if (value := row[key]) is None or isinstance(value, float) else value,
+            "text": _cell_text(row[key]),
             "numeric": key not in {"id", "group"},
             "score": row[key] if isinstance(row[key], float) else None,
             "link": link,
         }
         for key in columns
     ]
+
+
+def _cell_text(value: str | int | float | None) -> str:
+    if isinstance(value, int):
+        return f"{value:,}"
+    return value if isinstance(value, str) else _score(value)
 
 
 def _details(data: PageData) -> list[tuple[str, list[tuple[str, str]]]]:

@@ -1,0 +1,117 @@
+"""Trees and rows of an evaluation."""
+
+import csv
+import json
+import re
+
+import numpy as np
+import pytest
+
+from maskline.errors import DataError
+from maskline.metrics.scores import flatten
+from maskline.report import tables
+
+from .conftest import FOUR, TWO, Pictures, draw, scored
+
+
+def test_overall_comes_first_in_the_file_and_when_dvc_sorts(two_classes):
+    names = list(flatten(two_classes[1].metrics))
+    assert names[:7] == ["aAcc", "mIoU", "mAcc", "mDice", "mFscore", "mPrecision", "mRecall"]
+    for order in (names, sorted(names)):
+        blocks = [name.split(".")[0] for name in order if "." in name]
+        assert list(dict.fromkeys(blocks)) == ["foreground", "per_class", "second_annotator", "uncertainty_95"]
+        assert order.index("mIoU") < order.index("per_class.vessel.IoU")
+
+
+def test_names_and_numbers_are_fit_for_dvc(four_classes):
+    text = json.dumps(four_classes[1].metrics, allow_nan=False)
+    for name, value in flatten(json.loads(text)).items():
+        assert re.fullmatch(r"[A-Za-z0-9_.]+", name), name
+        assert isinstance(value, float), name
+        assert value == round(value, 6), name
+
+
+def test_absent_class_is_left_out(four_classes):
+    assert set(four_classes[1].metrics["per_class"]) == {"sky_air", "road", "car"}
+    assert "foreground" not in four_classes[1].metrics
+
+
+def test_scores_by_hand():
+    split = draw(TWO, number=2, second=False)
+    tree = scored(split).metrics
+    # Image 0 has 3 wrong pixels, image 1 has 6; 5 of each are ignored.
+    assert tree["aAcc"] == pytest.approx(1 - 9 / (20 * 36 + 24 * 30 - 10), abs=1e-6)
+    assert "second_annotator" not in tree
+
+
+def test_interval_holds_the_score(two_classes):
+    tree = two_classes[1].metrics
+    flat = flatten({name: value for name, value in tree.items() if name not in {"uncertainty_95", "second_annotator"}})
+    intervals = flatten(tree["uncertainty_95"])
+    for name, value in flat.items():
+        assert intervals[f"{name}.low"] <= value <= intervals[f"{name}.high"], name
+
+
+def test_no_resamples_no_intervals():
+    assert "uncertainty_95" not in scored(draw(TWO, number=3, second=True), resamples=0).metrics
+
+
+def test_nothing_to_score_is_an_error():
+    split = draw(TWO, number=2, second=False)
+    for picture in split.pictures:
+        picture.mask[:] = 255
+    with pytest.raises(DataError, match="no pixel of the split has a label"):
+        scored(split)
+
+
+def test_rows_by_image(two_classes):
+    split, evaluation = two_classes
+    rows = tables.per_image_rows(evaluation.scores, split.labels)
+    assert [row["id"] for row in rows] == [f"image_{k:02d}" for k in range(8)]
+    assert [(row["height"], row["width"]) for row in rows[:2]] == [(20, 36), (24, 30)]
+    assert rows[2]["scored_px"] == 20 * 36 - 5
+    assert rows[2]["aAcc"] == pytest.approx(1 - 9 / (20 * 36 - 5), abs=1e-6)
+    assert {"Dice", "sensitivity", "specificity", "second_Dice", "IoU_vessel"} <= set(rows[0])
+
+
+def test_rows_by_image_where_only_some_have_a_second_annotator(tmp_path):
+    split = draw(TWO, number=3, second=True)
+    split.pictures[0].second = None
+    rows = tables.per_image_rows(scored(split).scores, TWO)
+    tables.write_csv(tmp_path / "rows.csv", rows)
+    with (tmp_path / "rows.csv").open(newline="") as stream:
+        read = list(csv.DictReader(stream))
+    assert read[0]["second_Dice"] == ""
+    assert float(read[1]["second_Dice"]) == rows[1]["second_Dice"]
+
+
+def test_rows_by_class(four_classes):
+    split, evaluation = four_classes
+    rows = tables.per_class_rows(evaluation.scores, split.labels, evaluation.metrics)
+    assert [row["class"] for row in rows] == list(FOUR.class_names)
+    assert sum(row["share"] for row in rows) == pytest.approx(1, abs=1e-5)
+    assert rows[3]["pixels"] == 0
+    assert rows[3]["IoU"] is None
+    assert rows[3]["IoU_low"] is None
+    assert rows[1]["IoU_low"] <= rows[1]["IoU"] <= rows[1]["IoU_high"]
+
+
+def test_confusion_rows_hold_every_cell(four_classes):
+    split, evaluation = four_classes
+    total = tables.total_confusion(evaluation.scores)
+    rows = tables.confusion_rows(total, split.labels.class_names)
+    assert [list(row) for row in rows] == [["actual", "predicted", "count"]] * 16
+    assert sum(row["count"] for row in rows) == total.sum()
+    assert rows[1]["count"] == total[0, 1]
+
+
+def test_ranking_score_of_an_image_without_foreground():
+    # No foreground and no false alarm: there is no Dice, and nothing is wrong.
+    split = draw(TWO, number=1, second=False)
+    picture = split.pictures[0]
+    picture.mask[:] = 0
+    picture.image[:] = (200, 0, 0)
+    rows = tables.per_image_rows(scored(Pictures([picture], TWO)).scores, TWO)
+    assert rows[0]["Dice"] is None
+    assert tables.ranking_score(rows[0]) == 1
+    assert np.isnan(tables.ranking_score({"Dice": None, "aAcc": None}))
