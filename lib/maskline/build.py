@@ -283,13 +283,9 @@ def _load(model: SegmentorBase, folder: Path) -> None:
 
 def _loop(params: Params, prepared: Path, split: PreparedSplit, compute: device.Compute) -> Loop:
     train = params.train
-    try:
-        validation = PreparedSplit.open(prepared, "val", cache=train.cache)
-    except DataError:
-        validation = None
     return Loop(
         batches=batches(params, split),
-        validation=validation,
+        validation=PreparedSplit.find(prepared, "val", cache=train.cache),
         criteria=criteria(params.model),
         schedule=schedule(params.schedule, iterations=train.iterations),
         compute=compute,

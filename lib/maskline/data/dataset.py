@@ -80,14 +80,26 @@ class PreparedSplit:
         Raises:
             DataError: No manifest, a manifest that breaks its schema, or a split without images.
         """
-        frame, labels = manifest.read(Path(folder))
-        rows = frame[frame["split"] == split].to_dict("records")
-        if not rows:
+        found = cls.find(folder, split, cache=cache)
+        if found is None:
             raise DataError(
                 f"{Path(folder) / manifest.MANIFEST_NAME}",
                 f"no images in the split {split}",
                 "choose another split, or raise data.val_fraction or data.test_fraction",
             )
+        return found
+
+    @classmethod
+    def find(cls, folder: Path, split: str, *, cache: Cache) -> "PreparedSplit | None":
+        """Open a split of a prepared folder, or return None where it has no images.
+
+        Raises:
+            DataError: No manifest, or a manifest that breaks its schema.
+        """
+        frame, labels = manifest.read(Path(folder))
+        rows = frame[frame["split"] == split].to_dict("records")
+        if not rows:
+            return None
         return cls(folder, labels, [{str(key): value for key, value in row.items()} for row in rows], cache=cache)
 
     def __len__(self) -> int:
