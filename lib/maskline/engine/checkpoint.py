@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import safetensors
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from maskline.errors import CheckpointError
@@ -31,8 +31,9 @@ def save_model(
     """
     with replace_folder(folder) as part:
         # No metadata: safetensors writes more than one entry in an order that changes (its issue 584).
-        save_file(dict(weights), part / WEIGHTS_FILE)
-        save_file(dict(last), part / LAST_FILE)
+        # Written by Python, so that a full disk is an OSError and not an error of safetensors' own.
+        (part / WEIGHTS_FILE).write_bytes(save(dict(weights)))
+        (part / LAST_FILE).write_bytes(save(dict(last)))
         receipt = {**card["receipt"], "weights_sha256": sha256_file(part / WEIGHTS_FILE)}
         write_json(part / CARD_FILE, {"format": FORMAT, **card, "receipt": receipt})
 
