@@ -34,8 +34,8 @@ from maskline import cli
 @cli.stage
 def main(params_path: Path, raw: Path, prepared: Path, **reports: Path) -> None:
     """Check and convert the source archive; all problems are listed at once, and the former data stays."""
+    from maskline.data.archives import source_archive
     from maskline.data.convert import SplitSettings, convert_archive, listed_problems, problems_file
-    from maskline.data.fetch import source_archive
     from maskline.data.layouts import layout
     from maskline.data.progress import tracked
     from maskline.data.records import LayoutSettings

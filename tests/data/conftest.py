@@ -73,9 +73,9 @@ def workspace(tmp_path, monkeypatch, root):
             with (folder / "params.yaml").open("w") as stream:
                 YAML().dump(values, stream)
 
-        def run(self, stage):
+        def run(self, stage, *options):
             module = __import__(f"stages.{stage}", fromlist=["main"])
-            result = CliRunner().invoke(module.main, [])
+            result = CliRunner().invoke(module.main, list(map(str, options)))
             cli.log.handlers.clear()  # bound to the runner's stderr
             if result.exception and not isinstance(result.exception, SystemExit):
                 raise result.exception

@@ -8,9 +8,9 @@ import pytest
 
 from maskline.data import fetch as fetching
 from maskline.data import transfer
-from maskline.data.archives import pack_folder
+from maskline.data.archives import pack_folder, source_archive
 from maskline.data.catalog import Published, is_drawn, published
-from maskline.data.fetch import Order, fetch, source_archive
+from maskline.data.fetch import Order, fetch
 from maskline.errors import DataError, StorageError
 from tests.data.server import serving
 from tests.data.sets import tree, zip_of

@@ -62,6 +62,19 @@ def suffix(path: Path) -> str:
     raise DataError(path, what, "give a .zip, .tar, .tar.gz, .tar.bz2 or .tar.xz file, or a folder")
 
 
+def source_archive(raw: Path) -> Path:
+    """Return the archive in a folder that the download stage wrote.
+
+    Raises:
+        DataError: There is none.
+    """
+    found = sorted(raw.glob("archive.*")) if raw.is_dir() else []
+    if len(found) != 1:
+        problem = f"{len(found)} archives in it" if found else "no archive in it"
+        raise DataError(raw, problem, "run the download stage first (dvc repro download)")
+    return found[0]
+
+
 def inspect(path: Path, *, max_bytes: int, max_members: int = MAX_MEMBERS) -> int:
     """Read an archive whole, checksums included, and return its number of files.
 

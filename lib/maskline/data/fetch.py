@@ -119,19 +119,6 @@ def fetch(order: Order, raw: Path, *, mirror: Path | None, downloads: Path, max_
     return str(found.place)
 
 
-def source_archive(raw: Path) -> Path:
-    """Return the archive in a folder that ``fetch`` wrote.
-
-    Raises:
-        DataError: There is none.
-    """
-    found = sorted(raw.glob("archive.*")) if raw.is_dir() else []
-    if len(found) != 1:
-        problem = f"{len(found)} archives in it" if found else "no archive in it"
-        raise DataError(raw, problem, "run the download stage first (dvc repro download)")
-    return found[0]
-
-
 def _find(order: Order, incoming: Path, *, mirror: Path | None, downloads: Path, max_bytes: int) -> _Found:
     """Locate, pack, draw or download the archive."""
     if order.draw is not None:

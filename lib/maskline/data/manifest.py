@@ -111,6 +111,9 @@ def read(folder: Path) -> tuple[pd.DataFrame, LabelSet]:
         raise DataError(path, "no such file", "run the convert stage first (dvc repro convert)") from error
     except ValueError as error:  # pandas' parser errors are such
         raise DataError(path, f"not a manifest ({error})", _REMEDY) from error
+    odd = sorted(set(frame.columns) ^ set(columns(labels.num_classes)))
+    if odd:
+        raise DataError(path, f"columns missing or not known: {', '.join(odd)}", _REMEDY)
     _validate(label_table(labels), label_schema(), folder / LABELS_NAME)
     _validate(frame, manifest_schema(labels.num_classes), path)
     return frame, labels
@@ -125,9 +128,9 @@ def _validate(frame: pd.DataFrame, schema: pa.DataFrameSchema, place: Path) -> N
     try:
         schema.validate(frame, lazy=True)
     except SchemaErrors as errors:
-        first = errors.failure_cases.iloc[0]
+        cases = errors.failure_cases
+        first = cases.sort_values("schema_context", kind="stable").iloc[0]  # of a column before of the whole table
         line = "" if pd.isna(first["index"]) else f" line {int(first['index']) + 2}"
-        column = "" if first["schema_context"] == "DataFrameSchema" else f" {first['column']}"
-        raise DataError(
-            f"{place}{line}{column}", f"{first['check']} fails for {first['failure_case']!r}", _REMEDY
-        ) from errors
+        column = f" {first['column']}" if first["schema_context"] == "Column" else ""
+        problem = f"{first['check']} fails for {first['failure_case']!r}"
+        raise DataError(f"{place}{line}{column}", problem, _REMEDY) from errors
