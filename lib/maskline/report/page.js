@@ -79,6 +79,7 @@
   const show = (layer) => {
     document.body.dataset.layer = layer;
     radios.forEach((radio) => { radio.checked = radio.value === layer; });
+    one("[data-layer-step]").textContent = `Layer: ${layer}`;
   };
   radios.forEach((radio) => radio.addEventListener("change", () => show(radio.value)));
   show("error"); // a reloaded page may remember another button
