@@ -58,7 +58,8 @@ def test_another_clone_gives_the_same_bytes(finished_project, tmp_path):
     subprocess.run(["git", "clone", "-q", project.folder, tmp_path / "clone"], check=True)
     other = Project(tmp_path / "clone", tmp_path / "site")
     output = other.run("dvc", "repro")
-    assert sorted(ran(output)) == sorted(NAMES)
+    # All that the preview makes is in git, and what it depends on comes out the same.
+    assert ran(output) == [name for name in NAMES if name != "augment-preview"]
     assert other.read("dvc.lock") == project.read("dvc.lock")
     assert other.read("data/models/model.safetensors") == project.read("data/models/model.safetensors")
     assert other.run("git", "status", "--porcelain").split("\n")[:-1] in ([], changed_timing(other))
@@ -141,8 +142,9 @@ def test_another_learning_rate_trains_again_and_converts_nothing(project):
 
 
 def test_another_optimizer_needs_no_other_key(project):
-    output = project.run("dvc", "exp", "run", "-S", "optimizer.name=sgd", "-S", "optimizer.lr=0.05")
-    assert ran(output) == ["train", "evaluate", "export"]
+    output = project.run("dvc", "exp", "run", "-S", "optimizer.name=sgd", "-S", "optimizer.lr=0.05", "train")
+    assert ran(output) == ["train"]
+    assert "sgd" in output
 
 
 def test_an_experiment_can_be_taken_back(project):
