@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from maskline import seeds
+from maskline.torch_seeds import seed_torch, torch_generator
 
 
 def test_a_seed_is_the_hash_of_its_coordinates():
@@ -29,13 +30,13 @@ def test_seeds_fill_32_bits_evenly():
 def test_generators_repeat_and_differ_by_coordinate():
     assert seeds.numpy_generator(3, "x").random() == seeds.numpy_generator(3, "x").random()
     assert seeds.numpy_generator(3, "x").random() != seeds.numpy_generator(3, "y").random()
-    first = torch.rand(2, generator=seeds.torch_generator(3, "x"))
-    assert torch.equal(first, torch.rand(2, generator=seeds.torch_generator(3, "x")))
+    first = torch.rand(2, generator=torch_generator(3, "x"))
+    assert torch.equal(first, torch.rand(2, generator=torch_generator(3, "x")))
 
 
 def test_seed_torch_sets_the_global_generator():
-    seeds.seed_torch(3, "weights")
-    expected = torch.rand(3, generator=seeds.torch_generator(3, "weights"))
+    seed_torch(3, "weights")
+    expected = torch.rand(3, generator=torch_generator(3, "weights"))
     assert torch.equal(torch.rand(3), expected)
 
 

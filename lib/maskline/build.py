@@ -7,7 +7,6 @@ from typing import Any
 
 from torch.optim import Optimizer
 
-from maskline import seeds
 from maskline.augment.pipeline import Augmentation
 from maskline.data.dataset import PreparedSplit
 from maskline.engine import checkpoint, device
@@ -43,6 +42,7 @@ from maskline.params import (
     ScheduleParams,
     validate_model,
 )
+from maskline.torch_seeds import seed_torch
 
 # Settings of the train section that change no bit of the weights.
 _INDIFFERENT = frozenset({"workers", "cache", "journal_every", "log_every"})
@@ -58,7 +58,7 @@ def training(params: Params, prepared: Path) -> Job:
     device.set_deterministic(train.threads)
     compute = device.resolve(device=train.device, precision=train.precision, channels_last=train.channels_last)
     split = PreparedSplit.open(prepared, "train", cache=train.cache)
-    seeds.seed_torch(train.seed, "weights")
+    seed_torch(train.seed, "weights")
     model = segmentor(params.model, num_classes=split.labels.num_classes)
     model.to(compute.device, memory_format=compute.memory_format)  # type: ignore[call-overload]
     trained = _trained_params(params)

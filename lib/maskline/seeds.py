@@ -6,12 +6,8 @@ because torch's CPU generator uses only the low 32 bits of what it is given.
 """
 
 import hashlib
-from typing import TYPE_CHECKING
 
 import numpy as np
-
-if TYPE_CHECKING:
-    import torch
 
 
 def derive(seed: int, *coordinates: str | int) -> int:
@@ -23,17 +19,3 @@ def derive(seed: int, *coordinates: str | int) -> int:
 def numpy_generator(seed: int, *coordinates: str | int) -> np.random.Generator:
     """Return a NumPy generator (Philox) for these coordinates."""
     return np.random.Generator(np.random.Philox(derive(seed, *coordinates)))
-
-
-def torch_generator(seed: int, *coordinates: str | int) -> "torch.Generator":
-    """Return a torch CPU generator for these coordinates."""
-    import torch  # not at the top: download and convert draw numbers without loading torch
-
-    return torch.Generator().manual_seed(derive(seed, *coordinates))
-
-
-def seed_torch(seed: int, *coordinates: str | int) -> None:
-    """Seed torch's global generators (dropout, weight initialisation) for these coordinates."""
-    import torch  # see torch_generator
-
-    torch.manual_seed(derive(seed, *coordinates))

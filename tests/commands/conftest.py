@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maskline import build, params, seeds
+from maskline import build, params
 from maskline.engine.checkpoint import read_card, save_model
 from maskline.export import onnx_graph, package
 from maskline.export.trace import trace
 from maskline.labels import LabelSet
+from maskline.torch_seeds import seed_torch
 
 LABELS = LabelSet(class_names=("background", "vessel"), palette=((0, 0, 0), (230, 60, 60)))
 
@@ -20,7 +21,7 @@ def trained_folder(root, tmp_path_factory):
     values["model"]["decode_head"]["channels"] = 4
     values["model"]["auxiliary_heads"] = []
     settings = params.validate(values)
-    seeds.seed_torch(0)
+    seed_torch(0)
     weights = build.segmentor(settings.model, num_classes=2).state_dict()
     folder = tmp_path_factory.mktemp("trained") / "models"
     card = {
@@ -36,8 +37,8 @@ def trained_folder(root, tmp_path_factory):
 @pytest.fixture(scope="session")
 def onnx_file(trained_folder, tmp_path_factory):
     trained = package.Trained.from_card(build.load_segmentor(trained_folder), read_card(trained_folder))
-    program = trace(trained.deployable(), example_size=(32, 48))
-    content = onnx_graph.to_onnx(program, opset=18, metadata=package.describe(trained, example_size=(32, 48)))
+    program = trace(trained.deployable(), example_size=(40, 48))
+    content = onnx_graph.to_onnx(program, opset=18, metadata=package.describe(trained, example_size=(40, 48)))
     path = tmp_path_factory.mktemp("exported") / "model.onnx"
     path.write_bytes(content)
     return path

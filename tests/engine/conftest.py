@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from maskline import seeds
 from maskline.augment.pipeline import Augmentation
 from maskline.data.dataset import Sample
 from maskline.engine import device
@@ -21,6 +20,7 @@ from maskline.models.heads.fcn import FCNHead
 from maskline.models.segmentor import Segmentor
 from maskline.optim.optimizers import optimizer
 from maskline.optim.schedules import Schedule
+from maskline.torch_seeds import seed_torch
 
 LABELS = LabelSet(class_names=("background", "disc"), palette=((0, 0, 0), (255, 255, 0)))
 
@@ -79,7 +79,7 @@ def augmentation():
 
 
 def model():
-    seeds.seed_torch(0, "weights")
+    seed_torch(0, "weights")
     backbone = UNet(in_channels=3, base_channels=8, num_stages=2)
     shared = {"channels": 8, "num_classes": 2, "align_corners": False, "num_convs": 1}
     return Segmentor(

@@ -9,15 +9,16 @@ from onnx import load as load_onnx
 from PIL import Image
 from ruamel.yaml import YAML
 
-from maskline import build, params, seeds
+from maskline import build, params
 from maskline.data import manifest
 from maskline.data.shards import ShardWriter
 from maskline.engine.checkpoint import save_model
+from maskline.torch_seeds import seed_torch
 from stages import export
 
 CHANGES = {
     "model": {"backbone": {"base_channels": 4, "num_stages": 2}, "decode_head": {"channels": 4}, "auxiliary_heads": []},
-    "export": {"example_size": [32, 32], "latency_size": [32, 32], "latency_runs": 2},
+    "export": {"example_size": [40, 40], "latency_size": [32, 32], "latency_runs": 2},
     "train": {"threads": 1},
 }
 
@@ -34,7 +35,7 @@ def project(root, pictures, tmp_path_factory):
         YAML().dump(values, stream)
     write_prepared(folder / "prepared", pictures)
     settings = params.load(folder / "params.yaml")
-    seeds.seed_torch(0)
+    seed_torch(0)
     weights = build.segmentor(settings.model, num_classes=pictures.labels.num_classes).state_dict()
     card = {
         "params": settings.model_dump(mode="json"),

@@ -9,10 +9,11 @@ from click.testing import CliRunner
 from PIL import Image
 from ruamel.yaml import YAML
 
-from maskline import build, params, seeds
+from maskline import build, params
 from maskline.data import manifest
 from maskline.data.shards import ShardWriter
 from maskline.engine.checkpoint import save_model
+from maskline.torch_seeds import seed_torch
 from stages import evaluate
 
 from .conftest import TWO, draw
@@ -75,7 +76,7 @@ def project(root, tmp_path_factory):
     write_params(root, folder / "params.yaml", CHANGES)
     write_prepared(folder / "prepared", draw(TWO, number=4, second=True))
     settings = params.load(folder / "params.yaml")
-    seeds.seed_torch(0)
+    seed_torch(0)
     weights = build.segmentor(settings.model, num_classes=2).state_dict()
     card = {
         "params": settings.model_dump(mode="json", include={"model", "train"}),

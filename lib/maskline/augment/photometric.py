@@ -13,7 +13,7 @@ import torch
 from kornia.filters import gaussian_blur2d
 from torch import Tensor
 
-from maskline.seeds import torch_generator
+from maskline.torch_seeds import torch_generator
 
 _RGB_TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
 _YIQ_TO_RGB = np.linalg.inv(_RGB_TO_YIQ)

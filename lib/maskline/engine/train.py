@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from maskline import seeds
 from maskline.augment.pipeline import RegionBatch
 from maskline.data.dataset import PreparedSplit
 from maskline.engine.device import Compute
@@ -24,6 +23,7 @@ from maskline.engine.validate import validate
 from maskline.errors import ParamsError, TrainingError
 from maskline.optim.optimizers import clip_gradients, set_factor
 from maskline.optim.schedules import Schedule
+from maskline.torch_seeds import seed_torch
 
 
 class StoppedError(Exception):
@@ -104,7 +104,7 @@ def fit(state: TrainState, loop: Loop, *, journal: Journal, stop: StopFlag) -> N
 
 def step(state: TrainState, loop: Loop, batch: RegionBatch) -> Row:
     """Do one iteration and return its point of the curve: iteration, lr, loss, each head's loss, gradient norm."""
-    seeds.seed_torch(loop.batches.seed, "step", state.iteration)
+    seed_torch(loop.batches.seed, "step", state.iteration)
     state.model.train()
     factor = loop.schedule.factor(state.iteration)
     set_factor(state.optimizer, factor)

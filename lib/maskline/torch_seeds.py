@@ -1,0 +1,15 @@
+"""``maskline.seeds`` for torch, apart from it so that download and convert load no torch."""
+
+import torch
+
+from maskline.seeds import derive
+
+
+def torch_generator(seed: int, *coordinates: str | int) -> torch.Generator:
+    """Return a torch CPU generator for these coordinates."""
+    return torch.Generator().manual_seed(derive(seed, *coordinates))
+
+
+def seed_torch(seed: int, *coordinates: str | int) -> None:
+    """Seed torch's global generators (dropout, weight initialisation) for these coordinates."""
+    torch.manual_seed(derive(seed, *coordinates))
