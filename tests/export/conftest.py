@@ -93,8 +93,8 @@ def pictures() -> Pictures:
 @pytest.fixture(scope="session")
 def content(trained: package.Trained) -> bytes:
     """The ONNX file's bytes."""
-    program = trace(trained.deployable(), example_size=(32, 48))
-    return onnx_graph.to_onnx(program, opset=18, metadata=package.describe(trained, example_size=(32, 48)))
+    program = trace(trained.deployable(), example_size=(40, 48))
+    return onnx_graph.to_onnx(program, opset=18, metadata=package.describe(trained, example_size=(40, 48)))
 
 
 @pytest.fixture(scope="session")

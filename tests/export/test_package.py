@@ -15,7 +15,7 @@ LIMITS = package.Limits(max_disagreement=1e-4, max_metric_change=1e-4)
 
 
 def export(trained, pictures, out):
-    return package.export_model(trained, pictures, out=out, opset=18, example_size=(32, 48), threads=1, limits=LIMITS)
+    return package.export_model(trained, pictures, out=out, opset=18, example_size=(40, 48), threads=1, limits=LIMITS)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import torch
 from torch.export import ExportedProgram
 
 from maskline.errors import ExportError
-from maskline.export.trace import third_party_warnings_ignored
+from maskline.export.trace import reason, third_party_warnings_ignored
 
 METADATA_KEY = "maskline"
 INPUT = "images"
@@ -47,7 +47,7 @@ def to_onnx(program: ExportedProgram, *, opset: int, metadata: Mapping[str, Any]
         except torch.onnx.OnnxExporterError as error:
             raise ExportError(
                 "onnx",
-                str(error).strip().splitlines()[0],
+                reason(error),
                 "choose another export.opset, or a network of operations that ONNX has",
             ) from error
     assert exported is not None

@@ -4,6 +4,7 @@ Shapes: N batch, H height, W width, C classes. Everything a user of the file wou
 (channel order, mean, padding, activation) is inside the program.
 """
 
+import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +18,9 @@ from torch.overrides import TorchFunctionMode
 
 from maskline.errors import ExportError
 from maskline.models.pooling import AdaptiveAvgPool
-from maskline.models.segmentor import MIN_SIDE_PX
+
+# Networks that take any size have features of this stride all the same.
+_DEEPEST_STRIDE = 32
 
 
 class Deployable(nn.Module):
@@ -66,19 +69,19 @@ class Deployable(nn.Module):
 def trace(model: Deployable, *, example_size: tuple[int, int]) -> ExportedProgram:
     """Trace ``model`` for any batch, height and width.
 
-    The trace assumes sides above the stride, because a feature map of one pixel takes other paths in torch; whether
-    smaller pictures work all the same is for the parity gate to say.
+    The trace assumes sides above 32 px and above the stride, because a feature map of one pixel takes other paths in
+    torch; whether smaller pictures work all the same is for the parity gate to say.
 
     Args:
         model: In eval mode, on the CPU.
-        example_size: Height and width of the example, each above the stride and the segmentor's least side.
+        example_size: Height and width of the example, each above 32 px and above the stride.
 
     Raises:
         ExportError: The example is too small; or the network's code depends on its input's size in a way that cannot be
             traced.
     """
     assert not model.training, "trace needs the model in eval mode"
-    least = max(model.stride + 1, MIN_SIDE_PX)
+    least = max(model.stride, _DEEPEST_STRIDE) + 1
     if min(example_size) < least:
         raise ExportError(
             "export.example_size", f"{example_size[0]}x{example_size[1]} px", f"give at least {least} px a side"
@@ -99,7 +102,7 @@ def trace(model: Deployable, *, example_size: tuple[int, int]) -> ExportedProgra
         except RuntimeError as error:
             raise ExportError(
                 type(model.network).__name__,
-                f"cannot be traced for images of any size ({str(error).strip().splitlines()[0]})",
+                f"cannot be traced for images of any size ({reason(error)})",
                 "choose another model.smp.architecture, backbone or head",
             ) from error
 
@@ -135,3 +138,16 @@ def third_party_warnings_ignored() -> Iterator[None]:
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("ignore", UserWarning)
         yield
+
+
+def reason(error: BaseException) -> str:
+    """Return the operation that a chain of errors names, and the first line of the error that began it.
+
+    The errors after that one say how to debug the exporter.
+    """
+    operation = ""
+    while error.__cause__ is not None:
+        error = error.__cause__
+        named = re.search(r"target=torch\.ops\.([\w.]+)", str(error))
+        operation = f"{named[1]}: " if named else operation
+    return operation + (str(error).strip().splitlines() or [type(error).__name__])[0]
