@@ -222,3 +222,23 @@ def test_a_disk_that_fills_up_is_not_called_a_damaged_archive(tmp_path, monkeypa
     monkeypatch.setattr(archives, "copy_stream", full)
     with pytest.raises(StorageError, match="no space left"):
         archives.unpack(path, tmp_path, max_bytes=BIG)
+
+
+def test_names_that_are_not_utf_8(tmp_path):
+    with tarfile.open(tmp_path / "a.tar", "w", format=tarfile.GNU_FORMAT, encoding="latin-1") as archive:
+        archive.addfile(tarfile.TarInfo("caf\xe9"), io.BytesIO())
+    with pytest.raises(DataError, match="not UTF-8"):
+        archives.inspect(tmp_path / "a.tar", max_bytes=BIG)
+    (tmp_path / "set").mkdir()
+    with open(os.fsencode(tmp_path / "set") + b"/caf\xe9", "wb"):  # noqa: PTH123
+        pass
+    with pytest.raises(DataError, match="not UTF-8"):
+        archives.pack_folder(tmp_path / "set", tmp_path / "a.zip")
+
+
+def test_other_letters_are_fine(tmp_path):
+    path = tar_of(tmp_path / "a.tar", {"Gefäße/眼.png": b"x"})
+    (tmp_path / "out").mkdir()
+    archives.unpack(path, tmp_path / "out", max_bytes=BIG)
+    archives.pack_folder(tmp_path / "out", tmp_path / "a.zip")
+    assert archives.inspect(tmp_path / "a.zip", max_bytes=BIG) == 1

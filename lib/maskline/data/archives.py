@@ -123,8 +123,9 @@ def pack_folder(folder: Path, target: Path) -> None:
         raise DataError(folder, "no files in it", "give the folder that holds the data set")
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
         for path in files:
+            name = _safe_name(folder, path.relative_to(folder).as_posix())
             with path.open("rb") as source:
-                add_stream(archive, path.relative_to(folder).as_posix(), source, size=path.stat().st_size)
+                add_stream(archive, name.as_posix(), source, size=path.stat().st_size)
 
 
 def add_stream(archive: zipfile.ZipFile, name: str, source: IO[bytes], *, size: int) -> None:
@@ -247,7 +248,9 @@ def _safe_name(path: Path, name: str) -> PurePosixPath:
     drive = bool(parts) and len(parts[0]) >= 2 and parts[0][1] == ":"
     if bad or drive:
         raise DataError(path, f"member {name!r} leads outside of the target folder", "do not use this archive")
-    if any(len(part.encode(errors="surrogateescape")) > 255 for part in parts):
+    if plain.encode(errors="replace").decode() != plain:
+        raise DataError(path, f"member {name!r} has a name that is not UTF-8", "rename it and make the archive anew")
+    if any(len(part.encode()) > 255 for part in parts):
         raise DataError(path, f"member {name[:40]!r}... has too long a name", "make the archive with shorter names")
     return PurePosixPath(*parts)
 

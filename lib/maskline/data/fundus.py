@@ -83,11 +83,11 @@ def photograph(
     picture = _macula(rng, picture, field, anatomy)
     picture = _disc(rng, picture, field, anatomy)
     picture = _draw_vessels(picture, tubes, rng)
-    picture = _lesions(rng, picture, field, anatomy, unit)
+    picture = _lesions(rng, picture, field=field, anatomy=anatomy, unit=unit)
     picture = picture * _light(camera, rng, field, anatomy)[..., None]
     edge = np.clip((1 - np.hypot(field.x, field.y)) * field.radius + 0.5, 0, 1)[..., None]
     picture = picture * edge + np.array([5.0, 3.0, 3.0]) * (1 - edge)
-    return _sensor(camera, rng, picture, edge, unit)
+    return _sensor(camera, rng, picture, edge=edge, unit=unit)
 
 
 def _skin(camera: np.random.Generator, rng: np.random.Generator) -> Floats:
@@ -171,19 +171,19 @@ def _reflex(d: Floats, r: Floats) -> Floats:
     return np.clip(1 - d / (0.45 * r), 0, 1)
 
 
-def _lesions(rng: np.random.Generator, picture: Floats, field: Field, anatomy: Anatomy, unit: float) -> Floats:
+def _lesions(rng: np.random.Generator, picture: Floats, *, field: Field, anatomy: Anatomy, unit: float) -> Floats:
     """Add dots and blots of blood, and in some eyes yellow deposits."""
     sick = rng.random()
     dark, bright = np.zeros(picture.shape[:2]), np.zeros(picture.shape[:2])
     for _ in range(int(rng.integers(2, 9) + 14 * (sick > 0.6))):
-        _blob(rng, dark, field, _anywhere(rng), rng.uniform(0.7, 2.6) * unit)
+        _blob(rng, dark, field=field, centre=_anywhere(rng), radius=rng.uniform(0.7, 2.6) * unit)
     if sick > 0.45:
         for _ in range(int(rng.integers(1, 4))):
             angle, reach = rng.uniform(0, 2 * math.pi), rng.uniform(0.2, 0.5)
             nest = (anatomy.fovea[0] + reach * math.cos(angle), anatomy.fovea[1] + reach * math.sin(angle))
             for _ in range(int(rng.integers(3, 10))):
                 place = (nest[0] + rng.normal(0, 0.06), nest[1] + rng.normal(0, 0.06))
-                _blob(rng, bright, field, place, rng.uniform(0.6, 1.6) * unit)
+                _blob(rng, bright, field=field, centre=place, radius=rng.uniform(0.6, 1.6) * unit)
     picture = picture * (1 - np.clip(dark, 0, 1)[..., None] * np.array([0.28, 0.5, 0.42]))
     return np.asarray(picture + np.clip(bright, 0, 1)[..., None] * np.array([48.0, 62.0, 26.0]))
 
@@ -193,7 +193,9 @@ def _anywhere(rng: np.random.Generator) -> tuple[float, float]:
     return reach * math.cos(angle), reach * math.sin(angle)
 
 
-def _blob(rng: np.random.Generator, canvas: Floats, field: Field, centre: tuple[float, float], radius: float) -> None:
+def _blob(
+    rng: np.random.Generator, canvas: Floats, *, field: Field, centre: tuple[float, float], radius: float
+) -> None:
     """Add a soft ellipse of ``radius`` px to ``canvas``."""
     x, y = (field.x - centre[0]) * field.radius, (field.y - centre[1]) * field.radius
     turn, stretch = rng.uniform(0, math.pi), rng.uniform(1.0, 1.7)
@@ -214,7 +216,7 @@ def _light(camera: np.random.Generator, rng: np.random.Generator, field: Field, 
 
 
 def _sensor(
-    camera: np.random.Generator, rng: np.random.Generator, picture: Floats, edge: Floats, unit: float
+    camera: np.random.Generator, rng: np.random.Generator, picture: Floats, *, edge: Floats, unit: float
 ) -> NDArray[np.uint8]:
     """Blur, add shot and read noise that is correlated a little between pixels, and quantise."""
     focus = max(camera.uniform(0.42, 0.62) * unit, 0.35)

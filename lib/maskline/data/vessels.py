@@ -84,7 +84,7 @@ def grow(rng: np.random.Generator, anatomy: Anatomy, *, min_radius: float, scale
         radius = np.maximum(bud.radius * (1 - taper * np.linspace(0, 1, len(points)) ** 1.2), min_radius)
         _occupy(taken[bud.vein], points)
         vessels.append(Vessel(points=points, radius=radius, vein=bud.vein, generation=bud.generation))
-        buds += _branches(rng, bud, points, radius, anatomy, min_radius)
+        buds += _branches(rng, bud, points=points, radius=radius, anatomy=anatomy, min_radius=min_radius)
     return vessels
 
 
@@ -96,19 +96,33 @@ def _trunks(rng: np.random.Generator, anatomy: Anatomy, scale: float) -> list[_B
         for up in (-1.0, 1.0):
             apart = rng.uniform(0.05, 0.22) * (1 if vein else -1)
             start_angle = up * (math.pi / 2 + apart + rng.uniform(-0.08, 0.12))
-            buds.append(_bud(rng, anatomy, start_angle, calibre, 2.4, vein, _arcade(rng, anatomy, up)))
+            buds.append(
+                _bud(
+                    rng,
+                    anatomy,
+                    angle=start_angle,
+                    radius=calibre,
+                    length=2.4,
+                    vein=vein,
+                    bend=_arcade(rng, anatomy, up),
+                )
+            )
             nasal = up * rng.uniform(0.45, 0.95) + (0.12 if vein else -0.12)
-            buds.append(_bud(rng, anatomy, nasal, calibre * 0.72, 1.2, vein, _steady(-up * 0.2)))
+            buds.append(
+                _bud(rng, anatomy, angle=nasal, radius=calibre * 0.72, length=1.2, vein=vein, bend=_steady(-up * 0.2))
+            )
     for _ in range(int(rng.integers(3, 6))):
         angle = math.pi + rng.uniform(-0.75, 0.75) if rng.random() < 0.7 else rng.uniform(-0.3, 0.3)
         vein = bool(rng.random() < 0.5)
-        buds.append(_bud(rng, anatomy, angle, scale * 0.42, rng.uniform(0.4, 0.7), vein, _steady(0.0)))
+        length = rng.uniform(0.4, 0.7)
+        buds.append(_bud(rng, anatomy, angle=angle, radius=scale * 0.42, length=length, vein=vein, bend=_steady(0.0)))
     return buds
 
 
 def _bud(
     rng: np.random.Generator,
     anatomy: Anatomy,
+    *,
     angle: float,
     radius: float,
     length: float,
@@ -183,7 +197,7 @@ def _path(rng: np.random.Generator, bud: _Bud, anatomy: Anatomy, taken: NDArray[
 
 
 def _branches(
-    rng: np.random.Generator, bud: _Bud, points: Floats, radius: Floats, anatomy: Anatomy, min_radius: float
+    rng: np.random.Generator, bud: _Bud, *, points: Floats, radius: Floats, anatomy: Anatomy, min_radius: float
 ) -> list[_Bud]:
     """Return side branches along a vessel and the fork at its end."""
     if bud.generation >= 4:
@@ -194,22 +208,24 @@ def _branches(
     while (i := int(at / _STEP)) < len(points) - 4:
         child = radius[i] * rng.uniform(0.42, 0.74)
         if child >= min_radius * 0.8:
-            buds.append(_child(rng, bud, points, i, max(child, min_radius), side * rng.uniform(0.6, 1.2), anatomy))
+            turn = side * rng.uniform(0.6, 1.2)
+            buds.append(_child(rng, bud, points[: i + 1], radius=max(child, min_radius), turn=turn, anatomy=anatomy))
         side = -side if rng.random() < 0.7 else side
         at += gap * rng.uniform(0.5, 1.8)
     if radius[-1] > min_radius * 1.15 and math.hypot(*points[-1]) < 0.95:
         buds += [
-            _child(rng, bud, points, len(points) - 1, max(radius[-1] * 0.8, min_radius), fork, anatomy)
+            _child(rng, bud, points, radius=max(radius[-1] * 0.8, min_radius), turn=fork, anatomy=anatomy)
             for fork in (rng.uniform(0.3, 0.6), -rng.uniform(0.3, 0.6))
         ]
     return buds
 
 
 def _child(
-    rng: np.random.Generator, bud: _Bud, points: Floats, i: int, radius: float, turn: float, anatomy: Anatomy
+    rng: np.random.Generator, bud: _Bud, points: Floats, *, radius: float, turn: float, anatomy: Anatomy
 ) -> _Bud:
-    x, y = float(points[i, 0]), float(points[i, 1])
-    before = points[max(i - 3, 0)]
+    """Return a bud at the last of ``points``, turned from the direction in which they run."""
+    x, y = float(points[-1, 0]), float(points[-1, 1])
+    before = points[max(len(points) - 4, 0)]
     angle = math.atan2(y - before[1], x - before[0]) + turn
     facing = math.cos(math.atan2(anatomy.fovea[1] - y, anatomy.fovea[0] - x) - angle)
     target, strength = (anatomy.fovea, 1.8) if facing > 0.2 else (anatomy.disc, -1.2)

@@ -54,14 +54,12 @@ def _summary(frame: pd.DataFrame, labels: LabelSet, warnings: Sequence[tuple[str
     by_split = {split: frame[frame["split"] == split] for split in SPLITS}
     pixels = [int(frame[f"pixels_{i}"].sum()) for i in range(labels.num_classes)]
     ignored = int(frame["pixels_ignored"].sum())
-    shares = {
-        key: round(count / max(sum(pixels), 1), _DECIMALS) for key, count in zip(labels.keys, pixels, strict=True)
-    }
-    kinds = Counter(remark.split(" as ")[0] for _, remark in warnings)
+    shares = [round(count / max(sum(pixels), 1), _DECIMALS) for count in pixels]
+    kinds = Counter(_slug(remark) for _, remark in warnings)
     return {
         "images": {split: len(rows) for split, rows in by_split.items()},
         "groups": {split: int(rows["group"].nunique()) for split, rows in by_split.items()},
-        "class_share": shares,
+        "class_share": dict(zip(labels.keys, shares, strict=True)),
         "ignored_share": round(ignored / (sum(pixels) + ignored), _DECIMALS),
         "with_second_annotator": int((frame["second_bytes"] > 0).sum()),
         "with_valid_area": int((frame["valid_bytes"] > 0).sum()),
