@@ -38,9 +38,16 @@ class _OneSize(nn.Module):
         return images if images.shape[2] == 40 else images * 2
 
 
-def test_network_of_one_size_is_refused():
-    model = Deployable(_OneSize(), num_classes=3, stride=1, mean=(0, 0, 0), std=(1, 1, 1)).eval()
-    with pytest.raises(ExportError, match="_OneSize: cannot be traced for images of any size"):
+class _Asserts(nn.Module):
+    def forward(self, images):
+        assert images.shape[2] == 41, "made for 41 px"
+        return images
+
+
+@pytest.mark.parametrize("network", [_OneSize(), _Asserts()])
+def test_network_of_one_size_is_refused(network):
+    model = Deployable(network, num_classes=3, stride=1, mean=(0, 0, 0), std=(1, 1, 1)).eval()
+    with pytest.raises(ExportError, match="_(OneSize|Asserts): cannot be traced for images of any size"):
         trace(model, example_size=(40, 48))
 
 

@@ -99,7 +99,7 @@ def trace(model: Deployable, *, example_size: tuple[int, int]) -> ExportedProgra
                 # Cropping needs "height <= padded height", which holds yet is more than the tracer can prove.
                 prefer_deferred_runtime_asserts_over_guards=True,
             )
-        except RuntimeError as error:
+        except (AssertionError, RuntimeError, TypeError, ValueError) as error:  # from the tracer or the network's code
             raise ExportError(
                 type(model.network).__name__,
                 f"cannot be traced for images of any size ({reason(error)})",
