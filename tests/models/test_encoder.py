@@ -26,6 +26,20 @@ def test_features_are_what_the_attributes_say(name, output_stride, channels, str
     assert model.strides == strides == tuple(64 // x.shape[2] for x in features)
 
 
+def test_a_window_transformer_takes_any_size():
+    model = encoder("swin_tiny_patch4_window7_224", in_channels=3, output_stride=32, pretrained=False).eval()
+    assert [tuple(x.shape[2:]) for x in model(torch.randn(1, 3, 64, 96))] == [(16, 24), (8, 12), (4, 6), (2, 3)]
+
+
+def test_an_encoder_for_one_size_alone_is_told():
+    with pytest.raises(ShapeError, match="encoder tu-test_maxvit: does not take images of any size"):
+        encoder("test_maxvit", in_channels=3, output_stride=32, pretrained=False)
+
+
+def test_an_encoder_for_large_images_gets_padded_ones():
+    assert encoder("inception_v4", in_channels=3, output_stride=32, pretrained=False).min_side == 128
+
+
 def test_other_input_channels():
     model = encoder("resnet18", in_channels=5, output_stride=32, pretrained=False).eval()
     assert len(model(torch.randn(1, 5, 32, 32))) == 5

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -30,12 +31,14 @@ class SegmentorBase(nn.Module, ABC):
         num_classes: Channels of the logits.
         stride: Multiple that the sides are padded to.
         align_corners: How logits are resized.
+        min_side: Smaller sides are padded to it.
     """
 
-    def __init__(self, *, num_classes: int, stride: int, align_corners: bool) -> None:
+    def __init__(self, *, num_classes: int, stride: int, align_corners: bool, min_side: int = MIN_SIDE_PX) -> None:
         super().__init__()
         self.num_classes = num_classes
         self.stride = stride
+        self.min_side = min_side
         self.align_corners = align_corners
 
     @abstractmethod
@@ -103,10 +106,13 @@ class SegmentorBase(nn.Module, ABC):
             ) from error
 
     def _pad(self, images: Tensor) -> Tensor:
-        if self.stride == 1:
-            return images
-        height, width = images.shape[2], images.shape[3]
-        return F.pad(images, (0, -width % self.stride, 0, -height % self.stride))
+        height, width = self._padded(images.shape[2]), self._padded(images.shape[3])
+        return F.pad(images, (0, width - images.shape[3], 0, height - images.shape[2]))
+
+    def _padded(self, side: int) -> int:
+        if self.min_side > MIN_SIDE_PX:
+            side = torch.sym_max(side, self.min_side)  # type: ignore[no-untyped-call]  # also for the symbols of an export
+        return (side + self.stride - 1) // self.stride * self.stride
 
     def _fit(self, logits: Tensor, padded: Tensor, images: Tensor) -> Tensor:
         size = (padded.shape[2], padded.shape[3])
@@ -139,7 +145,12 @@ class Segmentor(SegmentorBase):
         num_classes: int,
         align_corners: bool,
     ) -> None:
-        super().__init__(num_classes=num_classes, stride=backbone.size_divisor, align_corners=align_corners)
+        super().__init__(
+            num_classes=num_classes,
+            stride=backbone.size_divisor,
+            align_corners=align_corners,
+            min_side=max(MIN_SIDE_PX, backbone.min_side),
+        )
         if not decode_heads:
             raise ShapeError("segmentor", "no decode head", "give at least one")
         self.backbone = backbone

@@ -15,11 +15,13 @@ class BackboneBase(nn.Module, ABC):
         channels: Channels of each feature, in the order of the list.
         strides: Input pixels per feature pixel, in the same order.
         size_divisor: Both sides of the input must be multiples of it; 1: any size.
+        min_side: Smallest side of the input, px.
     """
 
     channels: tuple[int, ...]
     strides: tuple[int, ...]
     size_divisor: int
+    min_side: int = 1
 
     def __init__(self) -> None:
         super().__init__()

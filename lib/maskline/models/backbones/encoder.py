@@ -14,6 +14,8 @@ from maskline.errors import CheckpointError, ShapeError
 from maskline.models.backbones.base import BackboneBase
 from maskline.models.torchvision_ops import declare_missing_operators
 
+_SIDES = (32, 64, 128)  # px
+
 
 class Encoder(BackboneBase):
     """The features of an SMP encoder, fine to coarse, without the input itself and without empty features.
@@ -22,9 +24,10 @@ class Encoder(BackboneBase):
         encoder: An encoder as ``segmentation_models_pytorch.encoders.get_encoder`` makes them.
         in_channels: Channels of the images.
         output_stride: Stride of the deepest feature.
+        min_side: Smallest side of an image that it takes, px.
     """
 
-    def __init__(self, encoder: nn.Module, *, in_channels: int, output_stride: int) -> None:
+    def __init__(self, encoder: nn.Module, *, in_channels: int, output_stride: int, min_side: int) -> None:
         super().__init__()
         self.encoder = encoder
         widths: list[int] = list(encoder.out_channels)  # type: ignore[arg-type]
@@ -33,6 +36,7 @@ class Encoder(BackboneBase):
         self.channels = tuple(widths[i] for i in self._kept)
         self.strides = tuple(min(2**i, output_stride) for i in self._kept)
         self.size_divisor = max(self.strides)
+        self.min_side = min_side
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Map images (NCHW, sides multiples of ``size_divisor``) to features, finest first."""
@@ -65,7 +69,8 @@ def encoder(name: str, *, in_channels: int, output_stride: int, pretrained: bool
     model = _create(known, in_channels=in_channels, output_stride=output_stride, weights=None)
     if pretrained:
         model = _download(known, in_channels=in_channels, output_stride=output_stride)
-    return Encoder(model, in_channels=in_channels, output_stride=output_stride)
+    min_side = _min_side(known, model, in_channels=in_channels)
+    return Encoder(model, in_channels=in_channels, output_stride=output_stride, min_side=min_side)
 
 
 def resolve_encoder(name: str) -> str:
@@ -118,9 +123,11 @@ def _download(name: str, *, in_channels: int, output_stride: int) -> nn.Module:
 def _create(name: str, *, in_channels: int, output_stride: int, weights: Any) -> nn.Module:
     import segmentation_models_pytorch as smp
 
+    # Without it timm's Swin takes images of its training size alone.
+    extra = {"strict_img_size": False} if name.startswith("tu-swin") else {}
     try:
         model = smp.encoders.get_encoder(
-            name, in_channels=in_channels, depth=5, weights=weights, output_stride=output_stride
+            name, in_channels=in_channels, depth=5, weights=weights, output_stride=output_stride, **extra
         )
     except (ValueError, TypeError, NotImplementedError, AssertionError, RuntimeError) as error:
         if weights is not None:
@@ -132,3 +139,26 @@ def _create(name: str, *, in_channels: int, output_stride: int, weights: Any) ->
         ) from error
     assert isinstance(model, nn.Module)
     return model.to(torch.float32)
+
+
+def _min_side(name: str, model: nn.Module, *, in_channels: int) -> int:
+    """Return the smallest side that an encoder takes, found by trying; some take only images of one size.
+
+    Raises:
+        ShapeError: It takes none of the sizes.
+    """
+    training = model.training
+    model.eval()
+    reason: Exception | None = None
+    for side in _SIDES:
+        try:
+            with torch.no_grad():
+                model(torch.zeros(1, in_channels, side, 2 * side))
+        except (AssertionError, RuntimeError, ValueError) as error:
+            reason = error
+        else:
+            model.train(training)
+            return side
+    raise ShapeError(
+        f"encoder {name}", f"does not take images of any size ({reason})", "choose another, such as resnet18"
+    ) from reason

@@ -104,6 +104,8 @@ class MixTransformer(BackboneBase):
         self.channels = tuple(plan.embed_dims * plan.num_heads[i] for i in self._out_indices)
         self.strides = tuple(strides[i] for i in self._out_indices)
         self.size_divisor = 1
+        # Keys and values are taken from maps smaller by these factors, which must leave a pixel.
+        self.min_side = max(stride * factor for stride, factor in zip(strides, plan.reductions, strict=False))
         self.apply(_init)
 
     def forward(self, images: Tensor) -> list[Tensor]:

@@ -43,14 +43,13 @@ class StagePlan:
 
     @classmethod
     def for_output_stride(cls, output_stride: Literal[8, 16, 32], *, multi_grid: Sequence[int] | None) -> "StagePlan":
-        """Return the plan of a stride of the deepest feature; ``multi_grid`` multiplies the last stage's dilation."""
+        """Return the plan of a stride of the deepest feature; ``multi_grid`` as in the class."""
         strides, dilations = {
             8: ((1, 2, 1, 1), (1, 1, 2, 4)),
             16: ((1, 2, 2, 1), (1, 1, 1, 2)),
             32: ((1, 2, 2, 2), (1, 1, 1, 1)),
         }[output_stride]
-        grid = None if multi_grid is None else tuple(dilations[-1] * factor for factor in multi_grid)
-        return cls(strides=strides, dilations=dilations, multi_grid=grid)
+        return cls(strides=strides, dilations=dilations, multi_grid=None if multi_grid is None else tuple(multi_grid))
 
     def block_dilations(self, stage: int, num_blocks: int) -> tuple[int, ...]:
         """Return the dilation of each block of a stage."""

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from maskline.errors import ShapeError
 from maskline.models.heads.base import Features, Head, HeadOptions
-from maskline.models.layers import ConvNormAct
+from maskline.models.layers import ConvNormAct, size_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,14 +79,25 @@ class PointHead(Head):
                 mode="bilinear",
                 align_corners=self.align_corners,
             )
-            height, width = refined.shape[2], refined.shape[3]
-            index = uncertainty(refined.flatten(2)).topk(min(self.sampling.step_points, height * width), dim=1).indices
-            columns, rows = index % width, torch.div(index, width, rounding_mode="floor")
-            points = torch.stack([(columns + 0.5) / width, (rows + 0.5) / height], dim=2).to(coarse.dtype)
-            logits = self.predict(chosen, coarse, points)
-            index = index.unsqueeze(1).expand(-1, self.num_classes, -1)
-            refined = refined.flatten(2).scatter(2, index, logits.to(refined.dtype)).reshape(refined.shape)
+            refined = self._refine(chosen, coarse, refined)
         return refined
+
+    def _refine(self, features: Features, coarse: Tensor, logits: Tensor) -> Tensor:
+        """Return ``logits`` with the most uncertain pixels predicted anew.
+
+        A map of fewer pixels than points is filled up with pixels beyond it, which are cut off again: the number of
+        points must not depend on the size, or it cannot be exported.
+        """
+        count, (height, width) = self.sampling.step_points, size_of(logits)
+        flat = F.pad(logits.flatten(2), (0, count))
+        doubt = F.pad(uncertainty(logits.flatten(2)), (0, count), value=float("-inf"))
+        index = doubt.topk(count, dim=1).indices
+        rows = torch.div(index, width, rounding_mode="floor")
+        columns = index - rows * width  # a remainder by a symbol cannot be exported
+        points = torch.stack([(columns + 0.5) / width, (rows + 0.5) / height], dim=2)
+        anew = self.predict(features, coarse, points).to(logits.dtype)
+        index = index.unsqueeze(1).expand(-1, self.num_classes, -1)
+        return flat.scatter(2, index, anew)[:, :, : height * width].reshape(logits.shape)
 
     def predict(self, features: Features, coarse: Tensor, points: Tensor) -> Tensor:
         """Return logits (N, classes, P) at points (N, P, 2): x and y, 0..1 across the features."""
@@ -105,7 +116,7 @@ class PointHead(Head):
         """See ``Head``: the loss compares points, as logits (N, classes, P, 1) and target (N, P, 1)."""
         coarse = _needed(previous)
         height, width = target.shape[1:]
-        covered = coarse.new_tensor([width / padded[1], height / padded[0]])
+        covered = torch.tensor([width / padded[1], height / padded[0]], device=coarse.device)
         with torch.no_grad():
             points = self._training_points(coarse, covered)
         logits = self.predict(self.select_all(features), coarse, points * covered).unsqueeze(3)
@@ -120,11 +131,11 @@ class PointHead(Head):
         plan, batch = self.sampling, coarse.shape[0]
         num_uncertain = int(plan.uncertain_share * plan.train_points)
         candidates = torch.rand(batch, int(plan.train_points * plan.oversample), 2, device=coarse.device)
-        at_candidates = sample_points(coarse.float(), candidates * covered.float(), align_corners=self.align_corners)
+        at_candidates = sample_points(coarse.float(), candidates * covered, align_corners=self.align_corners)
         index = uncertainty(at_candidates).topk(num_uncertain, dim=1).indices
         chosen = candidates.gather(1, index.unsqueeze(2).expand(-1, -1, 2))
         others = torch.rand(batch, plan.train_points - num_uncertain, 2, device=coarse.device)
-        return torch.cat([chosen, others], dim=1).to(coarse.dtype)
+        return torch.cat([chosen, others], dim=1)
 
 
 def uncertainty(logits: Tensor) -> Tensor:
@@ -135,8 +146,10 @@ def uncertainty(logits: Tensor) -> Tensor:
 
 def sample_points(x: Tensor, points: Tensor, *, align_corners: bool) -> Tensor:
     """Return values (N, C, P) of ``x`` (NCHW) at points (N, P, 2), x and y from 0 to 1, bilinear, zero outside."""
-    grid = (2 * points - 1).unsqueeze(2).to(x.dtype)
-    return F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=align_corners).squeeze(3)
+    # In bfloat16 a coordinate would have 8 bits.
+    grid = (2 * points.float() - 1).unsqueeze(2)
+    sampled = F.grid_sample(x.float(), grid, mode="bilinear", padding_mode="zeros", align_corners=align_corners)
+    return sampled.squeeze(3).to(x.dtype)
 
 
 def _needed(previous: Tensor | None) -> Tensor:

@@ -1,0 +1,274 @@
+"""What holds for every backbone, neck and head: one line in MEMBERS for a new one."""
+
+import copy
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+from maskline.models.backbones.encoder import encoder
+from maskline.models.backbones.hrnet import HRNet, HRStage
+from maskline.models.backbones.mit import MitPlan, MixTransformer
+from maskline.models.backbones.resnet import ResNet, StagePlan
+from maskline.models.backbones.unet import UNet
+from maskline.models.heads.aspp import ASPPHead
+from maskline.models.heads.fcn import FCNHead
+from maskline.models.heads.fcn_skip import FCNSkipHead
+from maskline.models.heads.fpn import FPNHead
+from maskline.models.heads.large_fov import LargeFOVHead
+from maskline.models.heads.ocr import OCRHead
+from maskline.models.heads.point import PointHead, PointSampling
+from maskline.models.heads.psp import PSPHead
+from maskline.models.heads.segformer import SegformerHead
+from maskline.models.heads.separable_aspp import SeparableASPPHead
+from maskline.models.heads.summed_aspp import SummedASPPHead
+from maskline.models.heads.uper import UPerHead
+from maskline.models.layers import Norm
+from maskline.models.necks.fpn import FPN
+from maskline.models.necks.select import ResizeConcat, Select
+from maskline.models.segmentor import Segmentor
+from maskline.models.smp import smp_segmentor
+
+CLASSES = 3
+PLANS = {
+    8: StagePlan.for_output_stride(8, multi_grid=None),
+    16: StagePlan.for_output_stride(16, multi_grid=(1, 2)),
+    32: StagePlan.for_output_stride(32, multi_grid=None),
+}
+HR_STAGES = (
+    HRStage(num_modules=1, block="bottleneck", num_blocks=(1,), widths=(4,)),
+    HRStage(num_modules=1, block="basic", num_blocks=(1, 1), widths=(4, 8)),
+    HRStage(num_modules=2, block="basic", num_blocks=(1, 1, 1), widths=(4, 8, 16)),
+    HRStage(num_modules=1, block="basic", num_blocks=(1, 1, 1, 1), widths=(4, 8, 16, 32)),
+)
+MIT = MitPlan(embed_dims=4, num_layers=(1, 1, 1, 1), num_heads=(1, 2, 2, 4))
+NO_DROPOUT = {"dropout": 0.0, "attention_dropout": 0.0, "drop_path": 0.0}
+ALL = [0, 1, 2, 3]
+FEW_POINTS = PointSampling(train_points=32, steps=2, step_points=40)
+
+
+def resnet(depth=18, *, stride=8, stem="deep", **options):
+    return ResNet(
+        depth=depth,
+        in_channels=3,
+        plan=PLANS[stride],
+        stem=stem,
+        stem_channels=8,
+        base_channels=4,
+        zero_init=False,
+        **options,
+    )
+
+
+def options(backbone, index=-1):
+    """Options of a head on one feature, or on several, of what gives ``channels``."""
+    widths = backbone.channels
+    picked = widths[index] if isinstance(index, int) else [widths[i] for i in index]
+    return {
+        "in_channels": picked,
+        "in_index": index,
+        "channels": 8,
+        "num_classes": CLASSES,
+        "dropout": 0.0,
+        "align_corners": False,
+    }
+
+
+def fcn(backbone, index=-1):
+    return FCNHead(num_convs=1, concat_input=True, **options(backbone, index))
+
+
+def join(backbone, *heads, neck=None, auxiliary=()):
+    return Segmentor(
+        backbone=backbone,
+        decode_heads=heads,
+        auxiliary_heads=auxiliary,
+        neck=neck,
+        num_classes=CLASSES,
+        align_corners=False,
+    )
+
+
+def on_backbone(backbone, index=-1):
+    return join(backbone, fcn(backbone, index), auxiliary=[fcn(backbone, -2 if index == -1 else -1)])
+
+
+def on_all(backbone):
+    head = FCNHead(num_convs=1, concat_input=False, input_transform="resize_concat", **options(backbone, ALL))
+    return join(backbone, head)
+
+
+def with_head(kind, index=-1, *, stride=8, **extra):
+    backbone = resnet(stride=stride)
+    return join(backbone, kind(**extra, **options(backbone, index)))
+
+
+def with_fpn(*heads):
+    backbone = resnet(stride=32)
+    neck = FPN(in_channels=backbone.channels, out_channels=8, num_outs=4)
+    return join(backbone, *(head(neck) for head in heads), neck=neck)
+
+
+def semantic_fpn(neck):
+    return FPNHead(strides=(4, 8, 16, 32), **options(neck, ALL))
+
+
+def point(neck):
+    return PointHead(num_fcs=2, coarse_each_layer=True, sampling=FEW_POINTS, **options(neck, [0]))
+
+
+def ocrnet():
+    backbone = resnet()
+    return join(backbone, fcn(backbone, -2), OCRHead(ocr_channels=4, **options(backbone)))
+
+
+def with_neck(neck, width):
+    backbone = resnet()
+    neck.channels = (width,)
+    return join(backbone, fcn(neck), neck=neck)
+
+
+def smp(architecture, name="tu-mobilenetv3_small_050"):
+    return smp_segmentor(
+        architecture, encoder=name, in_channels=3, num_classes=CLASSES, pretrained=False, align_corners=False
+    )
+
+
+MEMBERS = {
+    "unet": lambda: on_backbone(UNet(in_channels=3, base_channels=4, num_stages=5)),
+    "unet-deconv": lambda: on_backbone(UNet(in_channels=3, base_channels=4, num_stages=3, upsample="deconv")),
+    "unet-strided": lambda: on_backbone(UNet(in_channels=3, base_channels=4, num_stages=3, strides=(1, 2, 2))),
+    "resnet18-d8": lambda: on_backbone(resnet()),
+    "resnet34-7x7-d32": lambda: on_backbone(resnet(34, stride=32, stem="7x7")),
+    "resnet18-d16-multigrid": lambda: on_backbone(resnet(stride=16)),
+    "resnet50-v1d-d8": lambda: on_backbone(resnet(50, average_shortcut=True)),
+    "resnet50-caffe-gn": lambda: on_backbone(resnet(50, style="caffe", norm=Norm(kind="gn", num_groups=2))),
+    "resnet18-syncbn": lambda: on_backbone(resnet(norm=Norm(kind="syncbn"))),
+    "hrnet": lambda: on_all(HRNet(in_channels=3, stages=HR_STAGES)),
+    "mit": lambda: on_backbone(MixTransformer(in_channels=3, plan=MIT, **NO_DROPOUT)),
+    "encoder": lambda: on_backbone(
+        encoder("mobilenetv3_small_050", in_channels=3, output_stride=32, pretrained=False), -2
+    ),
+    "neck-select": lambda: with_neck(Select(indices=[-1]), 32),
+    "neck-resize-concat": lambda: with_neck(ResizeConcat(indices=[1, 2, 3], align_corners=False), 8 + 16 + 32),
+    "fcn-resize-concat": lambda: with_head(
+        FCNHead, [1, 3], num_convs=2, concat_input=False, input_transform="resize_concat"
+    ),
+    "fcn-32s": lambda: with_head(FCNSkipHead, [3], stride=32, kernel_size=3, upsample="bilinear"),
+    "fcn-16s": lambda: with_head(FCNSkipHead, [2, 3], stride=32, kernel_size=3, upsample="deconv"),
+    "fcn-8s": lambda: with_head(FCNSkipHead, [1, 2, 3], stride=32, kernel_size=7, upsample="deconv"),
+    "psp": lambda: with_head(PSPHead),
+    "aspp": lambda: with_head(ASPPHead, dilations=(1, 3, 6)),
+    "separable-aspp": lambda: with_head(SeparableASPPHead, dilations=(1, 3), c1_in_channels=4, c1_channels=4),
+    "separable-aspp-no-decoder": lambda: with_head(
+        SeparableASPPHead, dilations=(1, 3), c1_in_channels=0, c1_channels=0
+    ),
+    "large-fov": lambda: with_head(LargeFOVHead, dilation=3),
+    "summed-aspp": lambda: with_head(SummedASPPHead, dilations=(2, 4)),
+    "uper": lambda: with_head(UPerHead, ALL, stride=32),
+    "segformer": lambda: with_head(SegformerHead, ALL, stride=32),
+    "semantic-fpn": lambda: with_fpn(semantic_fpn),
+    "ocrnet": ocrnet,
+    "pointrend": lambda: with_fpn(semantic_fpn, point),
+    "smp-unet": lambda: smp("Unet"),
+    "smp-fpn": lambda: smp("FPN"),
+}
+
+
+@pytest.fixture(params=MEMBERS.values(), ids=MEMBERS)
+def model(request):
+    torch.manual_seed(0)
+    return request.param()
+
+
+class TestEveryMember:
+    @pytest.mark.parametrize("batch", [1, 3])
+    def test_any_size_gives_logits_of_that_size(self, model, batch):
+        model.eval()
+        with torch.inference_mode():
+            for size in ((16, 16), (33, 50), (47, 17)):
+                assert model(torch.randn(batch, 3, *size)).shape == (batch, CLASSES, *size)
+
+    def test_features_are_what_the_attributes_say(self, model):
+        if not hasattr(model, "backbone"):
+            pytest.skip("a whole architecture has no backbone of ours")
+        features = model.backbone.eval()(torch.randn(1, 3, 64, 96))
+        assert [x.shape[1] for x in features] == list(model.backbone.channels)
+        assert [64 // x.shape[2] for x in features] == list(model.backbone.strides)
+        assert [96 // x.shape[3] for x in features] == list(model.backbone.strides)
+
+    def test_evaluation_is_deterministic_and_one_by_one(self, model):
+        model.eval()
+        images = torch.randn(3, 3, 40, 33)
+        with torch.inference_mode():
+            together, again = model(images), model(images)
+            alone = torch.cat([model(image.unsqueeze(0)) for image in images])
+        torch.testing.assert_close(together, again, atol=0, rtol=0)
+        torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-3)
+
+    def test_gradients_reach_every_parameter(self, model):
+        model.train()
+        target = torch.randint(0, CLASSES, (3, 40, 56))
+        pairs = model.training_pairs(torch.randn(3, 3, 40, 56), target)
+        sum(torch.nn.functional.cross_entropy(logits, labels) for logits, labels in pairs.values()).backward()
+        missing = [name for name, parameter in model.named_parameters() if parameter.grad is None]
+        assert not missing
+        assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
+        still = [name for name, p in model.named_parameters() if p.ndim > 1 and p.grad.abs().max() == 0]
+        assert not still
+
+    def test_pairs_have_one_shape(self, model):
+        pairs = model.training_pairs(torch.randn(3, 3, 40, 33), torch.zeros(3, 40, 33, dtype=torch.int64))
+        for logits, labels in pairs.values():
+            assert logits.shape == (3, CLASSES, *labels.shape[1:])
+            assert labels.dtype == torch.int64
+
+    def test_weights_load_strictly_into_a_copy(self, model):
+        model.eval()
+        other = copy.deepcopy(model)
+        with torch.no_grad():
+            for parameter in other.parameters():
+                parameter.normal_()
+        other.load_state_dict(model.state_dict())
+        images = torch.randn(1, 3, 32, 32)
+        torch.testing.assert_close(other(images), model(images), atol=0, rtol=0)
+
+    def test_channels_last_and_bf16_run(self, model):
+        model.train().to(memory_format=torch.channels_last)
+        images = torch.randn(2, 3, 48, 48).contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            pairs = model.training_pairs(images, torch.zeros(2, 48, 48, dtype=torch.int64))
+        assert all(logits.isfinite().all() for logits, _ in pairs.values())
+
+
+@pytest.mark.parametrize("name", ["mit", "ocrnet"])
+def test_compiles_as_one_graph(name):
+    # Without a code generator: what is tested is that nothing in forward breaks the graph.
+    model = MEMBERS[name]().eval()
+    images = torch.randn(1, 3, 48, 64)
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    with torch.inference_mode():
+        torch.testing.assert_close(compiled(images), model(images), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["uper", "pointrend"])
+def test_onnx_follows_the_size(name):
+    # Pooling to a grid, and a number of points that depends on the size: where an export silently keeps the example's.
+    onnxruntime = pytest.importorskip("onnxruntime")
+    torch.manual_seed(0)
+    model = MEMBERS[name]().eval()
+    dim = torch.export.Dim
+    dynamic = {"images": {0: dim("n", min=1), 2: 32 * dim("h", min=2), 3: 32 * dim("w", min=2)}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            model, (torch.randn(2, 3, 64, 96),), dynamo=True, opset_version=18, dynamic_shapes=dynamic, verbose=False
+        )
+    session = onnxruntime.InferenceSession(program.model_proto.SerializeToString())
+    for size in ((64, 96), (128, 64), (96, 224)):
+        images = torch.randn(1, 3, *size)
+        with torch.inference_mode():
+            expected = model(images).numpy()
+        (found,) = session.run(None, {session.get_inputs()[0].name: images.numpy()})
+        np.testing.assert_allclose(found, expected, atol=1e-4 * abs(expected).max())
