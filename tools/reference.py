@@ -6,18 +6,20 @@
 import importlib
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
 from maskline import params
+from maskline.commands.main import COMMANDS
 from maskline.files import write_text
 from tools.closure import stage_module
 
 ROOT = Path(__file__).resolve().parent.parent
 
-_ABSENT = ""
+_ABSENT: Any = object()
 
 _MADE = "<!-- Made from the code by `make reference`; edit the code instead. -->\n"
 
@@ -42,16 +44,22 @@ def params_page(schema: dict[str, Any], values: dict[str, Any]) -> str:
         "An unknown key, a wrong type or a value out of range stops a stage before any work, with exit code 2.",
         "",
         "For another value for one run: `dvc exp run -S optimizer.lr=0.01`; an item of a list by its position:",
-        "`-S augment.crop_size.0=96`.",
+        "`-S augment.crop_size.0=96`. N stands for a position.",
     ]
+    choices: dict[str, Choice] = {}
     for section, prop in schema["properties"].items():
         model = _resolve(prop, schema)
         lines += ["", f"## {section}", "", model.get("description", ""), ""]
         lines += ["| key | type and range | in params.yaml | meaning |", "| --- | --- | --- | --- |"]
         lines += [
-            f"| `{key}` | {_type_text(leaf, schema)} | {_value_text(value)} | {leaf.get('description', '')} |"
-            for key, leaf, value in _leaves(section, model, values[section], schema)
+            f"| `{row.key}` | {row.kind} | {row.value} | {row.meaning} |"
+            for row in _rows(section, model, values[section], schema, choices)
         ]
+    waiting = list(choices.values())
+    while waiting:  # a choice may bring further ones: the losses of a head
+        choice, known = waiting.pop(0), set(choices)
+        lines += _choice_lines(choice, schema, choices)
+        waiting += [choices[key] for key in choices if key not in known]
     return "\n".join(lines) + "\n"
 
 
@@ -61,7 +69,11 @@ def cli_page(pipeline: dict[str, Any]) -> str:
     lines += ["A stage is run by `dvc repro`, which knows when it must run. By hand, from the project's folder:"]
     for stage in pipeline["stages"].values():
         module = stage_module(stage)
-        lines += ["", f"## {module}", "", "```text", _help_text(module), "```"]
+        lines += ["", f"## {module}", "", "```text", _help_text(module, f"python -m {module}"), "```"]
+    lines += ["", "## maskline", "", "```text", _help_text("maskline.commands.main", "maskline"), "```"]
+    for name in sorted(COMMANDS):
+        text = _help_text(f"maskline.commands.{name.replace('-', '_')}", f"maskline {name}")
+        lines += ["", f"## maskline {name}", "", "```text", text, "```"]
     lines += [
         "",
         "## Exit codes",
@@ -78,49 +90,88 @@ def cli_page(pipeline: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _help_text(module: str) -> str:
-    found = [value for value in vars(importlib.import_module(module)).values() if isinstance(value, click.Command)]
-    assert len(found) == 1, f"{module} has {len(found)} commands"
-    with click.Context(found[0], info_name=f"python -m {module}", terminal_width=100) as context:
-        return found[0].get_help(context)
+def _help_text(module: str, name: str) -> str:
+    command = importlib.import_module(module).main
+    assert isinstance(command, click.Command), module
+    with click.Context(command, info_name=name, terminal_width=100) as context:
+        return command.get_help(context)
 
 
-def _leaves(
-    prefix: str, model: dict[str, Any], values: dict[str, Any], schema: dict[str, Any]
-) -> Iterator[tuple[str, dict[str, Any], Any]]:
-    """Yield key, JSON schema and value of each setting below ``prefix``; N stands for a position in a list."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A line of a table."""
+
+    key: str
+    kind: str
+    value: str
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """A section whose key ``name`` says which keys it has.
+
+    Args:
+        title: The key where it was met first.
+        variants: Name -> JSON schema.
+    """
+
+    title: str
+    variants: dict[str, dict[str, Any]]
+
+
+def _rows(
+    prefix: str, model: dict[str, Any], values: Any, schema: dict[str, Any], choices: dict[str, Choice]
+) -> Iterator[Row]:
+    """Yield a row for each setting below ``prefix``; a section with a choice is one row and is put into ``choices``."""
     for name, prop in model["properties"].items():
-        key, value = f"{prefix}.{name}", values.get(name, _ABSENT)
+        key, value = f"{prefix}.{name}".lstrip("."), values.get(name, _ABSENT) if isinstance(values, dict) else _ABSENT
         below = _resolve(prop, schema)
-        items = _one_model(_resolve(below.get("items") or {}, schema), schema)
-        if "properties" in below:
-            yield from _leaves(key, below, value, schema)
+        items = _resolve(below.get("items") or {}, schema)
+        meaning = below.get("description", items.get("description", "What its `name` says."))
+        entries = f"{len(value)} entries" if isinstance(value, list) else ""
+        if "oneOf" in below:
+            chosen = value["name"] if isinstance(value, dict) else _ABSENT
+            yield Row(key=key, kind=_choice_link(name, below, schema, choices), value=_value(chosen), meaning=meaning)
+        elif "oneOf" in items:
+            link = _choice_link(name, items, schema, choices)
+            yield Row(key=key, kind=f"list of {link}", value=entries, meaning=meaning)
         elif "properties" in items:
-            meaning = below.get("description", items.get("description", ""))
-            yield key, {**below, "description": meaning}, f"{len(value or [])} entries"
-            yield from _leaves(f"{key}.N", items, value[0] if value else {}, schema)
+            yield Row(key=key, kind=_type_text(below, schema), value=entries, meaning=meaning)
+            yield from _rows(f"{key}.N", items, value[0] if value else {}, schema, choices)
+        elif "properties" in below:
+            yield from _rows(key, below, value, schema, choices)
         else:
-            yield key, below, value
+            yield Row(key=key, kind=_type_text(below, schema), value=_value(value), meaning=meaning)
 
 
-def _one_model(prop: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
-    """Return the variants of a tagged section as one section whose keys say which variants have them."""
-    if "oneOf" not in prop:
-        return prop
+def _choice_link(name: str, prop: dict[str, Any], schema: dict[str, Any], choices: dict[str, Choice]) -> str:
+    """Note the choice and return a link to where its variants are told."""
     variants = {}
     for option in prop["oneOf"]:
         variant = _resolve(option, schema)
-        variants[variant["properties"]["name"]["const"]] = variant["properties"]
-    merged: dict[str, Any] = {}
-    for key in dict.fromkeys(key for properties in variants.values() for key in properties):
-        having = [name for name, properties in variants.items() if key in properties]
-        found = variants[having[0]][key]
-        if key == "name":
-            found = {"enum": having, "description": "Which one."}
-        elif len(having) < len(variants):
-            found = {**found, "description": f"{found.get('description', '')} Only for {', '.join(having)}.".strip()}
-        merged[key] = found
-    return {"properties": merged, "description": ""}
+        variants[str(variant["properties"]["name"]["const"])] = variant
+    choice = choices.setdefault(" ".join(variants), Choice(title=name, variants=variants))
+    return f"[one of {len(variants)}](#choices-{choice.title})"
+
+
+def _choice_lines(choice: Choice, schema: dict[str, Any], choices: dict[str, Choice]) -> list[str]:
+    """Return the section of a choice: the keys of all variants, then those of each."""
+    rows = {name: list(_rows("", variant, {}, schema, choices)) for name, variant in choice.variants.items()}
+    common = [row for row in next(iter(rows.values())) if all(row in others for others in rows.values())]
+    head = ["", "| key | type and range | meaning |", "| --- | --- | --- |"]
+    lines = ["", f"## Choices: {choice.title}", "", f"`name` is {', '.join(f'`{name}`' for name in rows)}."]
+    if common:
+        lines += ["Each of them has:", *head, *map(_choice_row, common)]
+    for name, found in rows.items():
+        own = [row for row in found if row not in common and row.key != "name"]
+        lines += ["", f"### {name}", "", choice.variants[name].get("description", "")]
+        lines += [*head, *map(_choice_row, own)] if own else []
+    return lines
+
+
+def _choice_row(row: Row) -> str:
+    return f"| `{row.key}` | {row.kind} | {row.meaning} |"
 
 
 def _resolve(prop: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
@@ -162,9 +213,9 @@ def _range_text(prop: dict[str, Any]) -> str:
     return f" {text}" if text else ""
 
 
-def _value_text(value: Any) -> str:
-    if value is _ABSENT or str(value).endswith(" entries"):
-        return str(value)
+def _value(value: Any) -> str:
+    if value is _ABSENT:
+        return ""
     return f"`{json.dumps(value)}`"
 
 

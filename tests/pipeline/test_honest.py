@@ -80,7 +80,7 @@ def test_the_closure_follows_imports_of_every_kind(tmp_path):
 @pytest.mark.parametrize("name", NAMES)
 def test_each_path_option_is_listed(name):
     module = importlib.import_module(stage_module(STAGES[name]))
-    command = next(value for value in vars(module).values() if isinstance(value, click.Command))
+    command = module.main
     defaults = {option.default for option in command.params if isinstance(option.type, click.Path)}
     listed = {dep for dep in STAGES[name]["deps"] if not is_code(dep)} | set(outputs(STAGES[name]))
     defaults = {path for path in defaults if not path.startswith(".maskline/")}
@@ -92,7 +92,7 @@ def test_metrics_beside_the_stages_are_written_by_one_of_them():
     defaults = set()
     for stage in STAGES.values():
         module = importlib.import_module(stage_module(stage))
-        command = next(value for value in vars(module).values() if isinstance(value, click.Command))
+        command = module.main
         defaults |= {option.default for option in command.params if isinstance(option.type, click.Path)}
     assert set(TOP_METRICS) <= defaults
 
