@@ -1,5 +1,6 @@
 import csv
 import hashlib
+import json
 import subprocess
 import sys
 
@@ -12,6 +13,7 @@ from PIL import Image
 from maskline import build
 from maskline.commands import predict
 from maskline.commands.prediction_folder import PredictionFolder
+from maskline.params import read_yaml
 
 NAMES = ["eye", "left/alpha", "left/eye", "turned"]
 
@@ -79,17 +81,19 @@ def test_class_ids_are_the_networks(trained_folder, pictures, tmp_path):
     np.testing.assert_array_equal(pixels(tmp_path / "out" / "index" / "eye.png"), expected)
 
 
-def test_sliding_window(trained_folder, onnx_file, pictures, tmp_path, all_kinds):
+def test_sliding_window(root, trained_folder, onnx_file, pictures, tmp_path, all_kinds):
     Image.new("RGB", (100, 70), (200, 30, 90)).save(pictures / "large.png")
+    values = read_yaml(root / "params.yaml")
+    values["evaluate"] |= {"inference": "slide", "window": [32, 48], "stride": [20, 30]}
+    (tmp_path / "params.yaml").write_text(json.dumps(values))  # YAML holds JSON
+    options = (*all_kinds, "--params", tmp_path / "params.yaml")
     run(trained_folder, pictures / "large.png", out=tmp_path / "whole", options=all_kinds)
-    result = run(
-        trained_folder, pictures / "large.png", out=tmp_path / "slide", options=(*all_kinds, "--slide", 32, 48)
-    )
+    result = run(trained_folder, pictures / "large.png", out=tmp_path / "slide", options=options)
     assert result.exit_code == 0, result.output
     whole, slide = (np.load(tmp_path / name / "probabilities" / "large.npy") for name in ("whole", "slide"))
     assert whole.shape == slide.shape
     assert not np.array_equal(whole, slide)  # windows have borders of their own
-    result = run(onnx_file, pictures, out=tmp_path / "other", options=("--slide", 32, 48))
+    result = run(onnx_file, pictures, out=tmp_path / "other", options=options)
     assert result.exit_code == 2
     assert "an exported model sees whole pictures only" in result.stderr
 

@@ -47,7 +47,7 @@ class _Asserts(nn.Module):
 @pytest.mark.parametrize("network", [_OneSize(), _Asserts()])
 def test_network_of_one_size_is_refused(network):
     model = Deployable(network, num_classes=3, stride=1, mean=(0, 0, 0), std=(1, 1, 1)).eval()
-    with pytest.raises(ExportError, match="_(OneSize|Asserts): cannot be traced for images of any size"):
+    with pytest.raises(ExportError, match=r"_(OneSize|Asserts): cannot be traced for images of any size"):
         trace(model, example_size=(40, 48))
 
 

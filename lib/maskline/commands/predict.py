@@ -1,6 +1,5 @@
 """``maskline predict MODEL INPUT... -o OUT``: a trained or exported model on one's own pictures."""
 
-import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +13,6 @@ if TYPE_CHECKING:
     from maskline.commands.prediction_folder import PredictionFolder
     from maskline.export.parity import Model
     from maskline.labels import LabelSet
-
-# Of the window, from one to the next.
-_STEP = 2 / 3
 
 KINDS = ("index", "palette", "overlay", "probabilities")
 
@@ -35,12 +31,12 @@ KINDS = ("index", "palette", "overlay", "probabilities")
     help="What to write for each picture; give it once for each kind.",
 )
 @click.option(
-    "--slide",
-    type=click.IntRange(16),
-    nargs=2,
+    "--params",
+    "params_path",
+    type=PATH,
     default=None,
-    metavar="HEIGHT WIDTH",
-    help="Windows of this size that overlap by a third, for pictures too large to be seen whole; trained models only.",
+    help="Use a trained model as the evaluate section of this file says, such as by sliding window; whole pictures "
+    "without it.",
 )
 @click.option("--threads", type=click.IntRange(1, 256), default=None, help="CPU threads.  [default: all cores]")
 @errors_to_exit_code
@@ -50,7 +46,7 @@ def main(
     inputs: tuple[str, ...],
     out: Path,
     kinds: tuple[str, ...],
-    slide: tuple[int, int] | None,
+    params_path: Path | None,
     threads: int | None,
 ) -> None:
     """Segment pictures.
@@ -71,33 +67,34 @@ def main(
     from maskline.commands.prediction_folder import PredictionFolder
 
     sources = find_sources(inputs, out=out)
-    runtime, labels, made_by = open_model(model, slide=slide, threads=threads or os.cpu_count() or 1)
+    runtime, labels, made_by = open_model(model, params_path=params_path, threads=threads or os.cpu_count() or 1)
     folder = PredictionFolder(out, labels, kinds=kinds, made_by=made_by)
     done = predict(runtime, sources, folder)
     log.info("predict: %d of %d pictures were new; results in %s", done, len(sources), out)
 
 
-def open_model(path: Path, *, slide: tuple[int, int] | None, threads: int) -> "tuple[Model, LabelSet, dict[str, Any]]":
+def open_model(path: Path, *, params_path: Path | None, threads: int) -> "tuple[Model, LabelSet, dict[str, Any]]":
     """Return a model, its classes, and what the results depend on as plain types.
 
     Args:
         path: A folder that training or export wrote, or an .onnx file.
-        slide: Height and width of the sliding window, px; None: whole pictures.
+        params_path: A params file whose evaluate section says how a trained model is used; None: on whole pictures.
         threads: CPU threads.
 
     Raises:
-        CheckpointError: Neither a model folder nor an ONNX file; or an ONNX file with ``slide``.
+        CheckpointError: Neither a model folder nor an ONNX file; or an ONNX file with a params file.
+        ParamsError: The params file is wrong.
         ExportError: An ONNX file that the export stage did not write.
     """
     from maskline.errors import CheckpointError
 
     if (path / "model.json").is_file():
-        return _open_trained(path, slide=slide, threads=threads)
+        return _open_trained(path, params_path=params_path, threads=threads)
     file = path / "model.onnx" if path.is_dir() else path
     if file.suffix != ".onnx" or not file.is_file():
         raise CheckpointError(path, "no model", "name a folder with model.json or model.onnx, or an .onnx file")
-    if slide is not None:
-        raise CheckpointError(file, "an exported model sees whole pictures only", "name the trained folder for --slide")
+    if params_path is not None:
+        raise CheckpointError(file, "an exported model sees whole pictures only", "leave --params out")
     return _open_exported(file, threads=threads)
 
 
@@ -128,32 +125,20 @@ def predict(model: "Model", sources: "list[Source]", folder: "PredictionFolder")
     return count
 
 
-def _open_trained(
-    folder: Path, *, slide: tuple[int, int] | None, threads: int
-) -> "tuple[Model, LabelSet, dict[str, Any]]":
-    from maskline import build
+def _open_trained(folder: Path, *, params_path: Path | None, threads: int) -> "tuple[Model, LabelSet, dict[str, Any]]":
+    from maskline import build, params
     from maskline.engine.checkpoint import read_card
+    from maskline.export.package import Trained
     from maskline.export.runtime_torch import TorchModel
-    from maskline.inference.predictor import Predictor
-    from maskline.labels import LabelSet
 
     card = read_card(folder)
-    window = slide or (1, 1)  # not read for whole pictures
-    predictor = Predictor(
-        model=build.load_segmentor(folder),
-        mean=tuple(card["preprocessing"]["mean"]),
-        std=tuple(card["preprocessing"]["std"]),
-        mode="slide" if slide else "whole",
-        window=window,
-        stride=(math.ceil(window[0] * _STEP), math.ceil(window[1] * _STEP)),
-        batch_size=1,
-    )
-    made_by = {
-        "weights_sha256": card["receipt"]["weights_sha256"],
-        "runtime": "torch",
-        "slide": list(slide) if slide else None,
-    }
-    return TorchModel(predictor, threads=threads), LabelSet.from_dict(card["labels"], place=folder), made_by
+    trained = Trained.from_card(build.load_segmentor(folder), card)
+    made_by: dict[str, Any] = {"weights_sha256": trained.weights_sha256, "runtime": "torch"}
+    if params_path is None:
+        return trained.runtime(threads=threads), trained.labels, made_by
+    section = params.load(params_path).evaluate
+    runtime = TorchModel(build.predictor(section, folder).logits, threads=threads)
+    return runtime, trained.labels, {**made_by, "evaluate": section.model_dump(mode="json")}
 
 
 def _open_exported(file: Path, *, threads: int) -> "tuple[Model, LabelSet, dict[str, Any]]":

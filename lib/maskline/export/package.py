@@ -11,7 +11,9 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from maskline.augment.pipeline import normalize
 from maskline.errors import DataError
 from maskline.export import onnx_graph, parity
 from maskline.export.latency import measure
@@ -19,7 +21,6 @@ from maskline.export.runtime_onnx import OnnxModel
 from maskline.export.runtime_torch import TorchModel
 from maskline.export.trace import Deployable, trace
 from maskline.files import replace_folder, write_bytes
-from maskline.inference.predictor import Predictor
 from maskline.labels import LabelSet
 from maskline.models.segmentor import SegmentorBase
 from maskline.seeds import numpy_generator
@@ -88,17 +89,13 @@ class Trained:
         ).eval()
 
     def runtime(self, *, threads: int) -> TorchModel:
-        """Return the network as the reference of the parity gate: whole images, one at a time."""
-        predictor = Predictor(
-            model=self.network,
-            mean=self.mean,
-            std=self.std,
-            mode="whole",
-            window=(1, 1),  # not read for whole images
-            stride=(1, 1),
-            batch_size=1,
-        )
-        return TorchModel(predictor, threads=threads)
+        """Return the network as the reference of the parity gate: whole pictures, padded as it does by itself."""
+
+        def logits(pictures: Tensor) -> Tensor:
+            seen: Tensor = self.network(normalize(pictures.permute(0, 3, 1, 2).contiguous(), self.mean, self.std))
+            return seen
+
+        return TorchModel(logits, threads=threads)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
