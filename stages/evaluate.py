@@ -35,6 +35,7 @@ def main(*, params_path: Path, prepared: Path, model: Path, curves: Path, **outp
     from maskline import build, params  # imports torch: not needed for --help
     from maskline.data.dataset import PreparedSplit
     from maskline.engine import checkpoint, device
+    from maskline.inference.tuning import with_threshold
     from maskline.report import evaluation
 
     settings = params.load(params_path)
@@ -43,8 +44,16 @@ def main(*, params_path: Path, prepared: Path, model: Path, curves: Path, **outp
     split = PreparedSplit.open(prepared, section.split, cache="stream")
     card = checkpoint.read_card(model)
     evaluation.check_labels(split.labels, card, place=model / checkpoint.CARD_FILE)
+    inference = with_threshold(
+        build.inference(section, model),
+        tune=section.threshold == "tune",
+        num_classes=split.labels.num_classes,
+        validation=lambda: PreparedSplit.open(prepared, "val", cache="stream"),
+        ignore_index=split.labels.ignore_index,
+        within_valid=section.within_valid,
+    )
     result = evaluation.evaluate(
-        build.predictor(section, model),
+        inference,
         split,
         data_name=settings.data.name,
         name=section.split,

@@ -15,7 +15,10 @@ from maskline.engine.receipt import receipt
 from maskline.engine.run import Job
 from maskline.engine.train import Loop
 from maskline.errors import CheckpointError, DataError
+from maskline.inference.crf import DenseCrf
+from maskline.inference.pipeline import Inference
 from maskline.inference.predictor import Predictor
+from maskline.inference.views import Views
 from maskline.labels import LabelSet
 from maskline.losses.composite import CompositeLoss, Loss
 from maskline.losses.pixel import cross_entropy
@@ -254,6 +257,25 @@ def predictor(params: EvaluateParams, folder: Path) -> Predictor:
         window=params.window,
         stride=params.stride,
         batch_size=params.batch_size,
+        weighting=params.window_weights,
+        average=params.average,
+    )
+
+
+def inference(params: EvaluateParams, folder: Path) -> Inference:
+    """Build the use of a trained model with all that follows the network; a threshold to tune is left open.
+
+    Raises:
+        CheckpointError: As ``load_segmentor``.
+    """
+    crf = params.crf.model_dump(exclude={"enabled"})
+    return Inference(
+        predictor=predictor(params, folder),
+        views=Views(scales=params.tta.scales, flips=params.tta.flips),
+        crf=DenseCrf(**crf) if params.crf.enabled else None,
+        threshold=params.threshold if isinstance(params.threshold, float) else None,
+        min_component_px=params.min_component_px,
+        max_hole_px=params.max_hole_px,
     )
 
 

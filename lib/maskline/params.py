@@ -274,6 +274,28 @@ class TrainParams(Section):
     journal_every: CountOrNone = Field(description="Iterations between two entries of the resume journal; 0: none.")
 
 
+class TtaParams(Section):
+    """Test-time augmentation: every scale with every flip, probabilities averaged."""
+
+    scales: tuple[Positive, ...] = Field(min_length=1, description="Factors of the image's sides; `[1.0]`: none.")
+    flips: tuple[Literal["none", "horizontal", "vertical", "both"], ...] = Field(
+        min_length=1, description="Mirrorings of each scale; `[none]`: none."
+    )
+
+
+class CrfParams(Section):
+    """Dense conditional random field after the network: mean field over all pairs of pixels within a window."""
+
+    enabled: bool = Field(description="Whether it runs.")
+    iterations: Count = Field(description="Updates of all pixels.")
+    radius: Annotated[int, Field(ge=1, le=64)] = Field(description="Pairs are within this distance on each axis, px.")
+    bilateral_weight: NonNegative = Field(description="Weight of nearness in place and colour.")
+    bilateral_px: Positive = Field(description="Its standard deviation in place, px.")
+    bilateral_grey: Positive = Field(description="Its standard deviation in colour, grey levels of 255.")
+    smooth_weight: NonNegative = Field(description="Weight of nearness in place alone.")
+    smooth_px: Positive = Field(description="Its standard deviation, px.")
+
+
 class EvaluateParams(Section):
     """Scoring of the trained model."""
 
@@ -281,7 +303,23 @@ class EvaluateParams(Section):
     inference: Literal["whole", "slide"] = Field(description="Whole images, or a sliding window.")
     window: Size = Field(description="Height and width of the window, px (slide).")
     stride: Size = Field(description="Step of the window, px (slide).")
+    window_weights: Literal["uniform", "gaussian"] = Field(
+        description="Windows count alike, or less towards their edges (slide)."
+    )
+    average: Literal["logits", "probabilities"] = Field(description="What is averaged where windows overlap (slide).")
     batch_size: Count = Field(description="Images, or windows, at a time.")
+    tta: TtaParams
+    crf: CrfParams
+    threshold: Annotated[float, Field(gt=0, lt=1)] | Literal["tune"] | None = Field(
+        description="Two-class sets: probability from which a pixel is foreground; tune: the one with the highest "
+        "Dice on the val split; null: the more likely class."
+    )
+    min_component_px: CountOrNone = Field(
+        description="Components of fewer pixels go to the nearest class; class 0 keeps its own; 0: all stay."
+    )
+    max_hole_px: CountOrNone = Field(
+        description="Holes of class 0 up to this size go to the nearest class; 0: all stay."
+    )
     bootstrap: CountOrNone = Field(description="Resamples behind each interval.")
     within_valid: bool = Field(description="Score only inside the valid-area mask.")
     gallery: Annotated[int, Field(ge=1, le=10)] = Field(description="Pictures of each of best, median, worst.")

@@ -6,9 +6,11 @@ from torch import nn
 from maskline.errors import CheckpointError
 from maskline.inference.predictor import Predictor, predict_classes, predict_logits
 
+AVERAGE = {"weighting": "uniform", "average": "logits"}
+
 
 def options(**changes):
-    return {"mode": "whole", "window": (16, 16), "stride": (8, 8), "batch_size": 2} | changes
+    return {"mode": "whole", "window": (16, 16), "stride": (8, 8), "batch_size": 2, **AVERAGE} | changes
 
 
 def predictor(model, **changes):
@@ -92,3 +94,30 @@ def test_classes_of_a_picture():
     classes = predictor(nn.Identity()).classes(torch.from_numpy(picture))
     assert (classes[0, :8] == 2).all()
     assert (classes[0, 8:] == 1).all()
+
+
+def test_probabilities_are_averaged_where_asked_for():
+    torch.manual_seed(0)
+    network = nn.Conv2d(3, 3, 3, padding=1).eval()
+    images = torch.randn(1, 3, 16, 24)
+    with torch.no_grad():
+        left, right = network(images[..., :16]).softmax(1), network(images[..., 8:]).softmax(1)
+    expected = torch.cat([left[..., :8], (left[..., 8:] + right[..., :8]) / 2, right[..., 8:]], dim=3)
+    found = predict_logits(network, images, **options(mode="slide", average="probabilities"))
+    torch.testing.assert_close(found.softmax(1), expected)
+    torch.testing.assert_close(found.exp(), expected)
+
+
+def test_gaussian_weights_favour_the_centre_of_a_window():
+    def forward(images):  # a window's own mean: neighbours disagree
+        return images.mean((2, 3), keepdim=True).expand(-1, -1, *images.shape[2:])
+
+    images = torch.zeros(1, 3, 16, 24)
+    images[..., 16:] = 1
+    found = predict_logits(forward, images, **options(mode="slide", weighting="gaussian"))[0, 0, 0]
+    uniform = predict_logits(forward, images, **options(mode="slide"))[0, 0, 0]
+    distance = np.arange(16) - 7.5
+    weights = np.exp(-0.5 * (distance / 2) ** 2)
+    share = weights[:8] / (weights[:8] + weights[8:])  # of the right window, over the pixels 8..15
+    np.testing.assert_allclose(found[8:16].numpy(), 0.5 * share, rtol=1e-5)
+    np.testing.assert_allclose(uniform[8:16].numpy(), 0.25, rtol=1e-5)

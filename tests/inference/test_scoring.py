@@ -7,8 +7,10 @@ import torch
 from torch import nn
 
 from maskline.errors import DataError
+from maskline.inference.pipeline import Inference
 from maskline.inference.predictor import Predictor
 from maskline.inference.scoring import same_size_batches, score_split
+from maskline.inference.views import Views
 
 
 @dataclass
@@ -45,13 +47,17 @@ class BrighterChannel(nn.Module):
         return images[:, :2]
 
 
-def predictor(**changes) -> Predictor:
+def inference(*, steps=None, **changes) -> Inference:
     parts = {"mode": "whole", "window": (16, 16), "stride": (8, 8), "batch_size": 2}
-    return Predictor(model=BrighterChannel(), mean=(0.0,) * 3, std=(1.0,) * 3, **(parts | changes))
+    parts |= {"weighting": "uniform", "average": "logits"}
+    predictor = Predictor(model=BrighterChannel(), mean=(0.0,) * 3, std=(1.0,) * 3, **(parts | changes))
+    after = {"views": Views(scales=(1.0,), flips=("none",)), "crf": None, "threshold": None}
+    after |= {"min_component_px": 0, "max_hole_px": 0} | (steps or {})
+    return Inference(predictor=predictor, **after)
 
 
 def score(split, *, within_valid=False, **changes):
-    scores = score_split(predictor(**changes), split, num_classes=2, ignore_index=255, within_valid=within_valid)
+    scores = score_split(inference(**changes), split, num_classes=2, ignore_index=255, within_valid=within_valid)
     return sorted(scores, key=lambda score: score.index)
 
 
@@ -130,3 +136,12 @@ def test_read_only_and_16_bit_masks():
 def test_same_size_batches_hold_each_image_once():
     sizes = [(4, 4), (5, 4), (4, 4), (4, 4), (5, 4)]
     assert list(same_size_batches(sizes, batch_size=2)) == [[0, 2], [3], [1, 4]]
+
+
+def test_each_step_is_counted_by_itself():
+    result = score(Pictures(picture("a", 0)), steps={"min_component_px": 481, "threshold": 0.5})[0]
+    assert list(result.steps) == ["network", "threshold", "cleanup"]
+    np.testing.assert_array_equal(result.steps["cleanup"], result.confusion)
+    assert result.steps["network"].trace() == 476
+    assert result.confusion[:, 1].sum() == 0  # no component is that large
+    assert not score(Pictures(picture("a", 0)))[0].steps

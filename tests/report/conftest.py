@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch import nn
 
+from maskline.inference.pipeline import Inference
 from maskline.inference.predictor import Predictor
+from maskline.inference.views import Views
 from maskline.labels import LabelSet
 from maskline.report.evaluation import Evaluation, evaluate
 
@@ -72,8 +74,8 @@ def draw(labels: LabelSet, *, number: int, second: bool) -> Pictures:
     return Pictures(pictures, labels)
 
 
-def predictor(labels: LabelSet) -> Predictor:
-    return Predictor(
+def inference(labels: LabelSet) -> Inference:
+    predictor = Predictor(
         model=Channels(labels.num_classes),
         mean=(0.0,) * 3,
         std=(1.0,) * 3,
@@ -81,12 +83,22 @@ def predictor(labels: LabelSet) -> Predictor:
         window=(1, 1),
         stride=(1, 1),
         batch_size=3,
+        weighting="uniform",
+        average="logits",
+    )
+    return Inference(
+        predictor=predictor,
+        views=Views(scales=(1.0,), flips=("none",)),
+        crf=None,
+        threshold=None,
+        min_component_px=0,
+        max_hole_px=0,
     )
 
 
 def scored(split: Pictures, **changes: Any) -> Evaluation:
     options = {"data_name": "drawn", "name": "test", "within_valid": False, "resamples": 50, "seed": 0}
-    return evaluate(predictor(split.labels), split, **(options | changes))
+    return evaluate(inference(split.labels), split, **(options | changes))
 
 
 @pytest.fixture(scope="session")

@@ -9,9 +9,13 @@ from torch import Tensor, nn
 
 from maskline.augment.pipeline import normalize
 from maskline.errors import CheckpointError
-from maskline.inference.slide import slide_bands
+from maskline.inference.slide import Weighting, slide_bands
 
 Mode = Literal["whole", "slide"]
+Average = Literal["logits", "probabilities"]
+
+# Keeps the logarithm of a probability finite.
+_LEAST = 1e-30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +30,8 @@ class Predictor:
         window: Height and width of the window, px (slide).
         stride: Vertical and horizontal step, px (slide).
         batch_size: Images (whole) or windows (slide) at a time.
+        weighting: How much a window counts at each of its pixels (slide).
+        average: What is averaged where windows overlap (slide).
     """
 
     model: nn.Module
@@ -35,16 +41,24 @@ class Predictor:
     window: tuple[int, int]
     stride: tuple[int, int]
     batch_size: int
+    weighting: Weighting
+    average: Average
 
     def logits(self, images: Tensor) -> Tensor:
         """Return the logits NCHW float32 of pictures NHWC uint8, at their size."""
+        return self.logits_of(normalize(images.permute(0, 3, 1, 2), self.mean, self.std))
+
+    def logits_of(self, normalised: Tensor) -> Tensor:
+        """Return the logits NCHW float32 of normalised images NCHW, at their size."""
         return predict_logits(
             self.model,
-            normalize(images.permute(0, 3, 1, 2), self.mean, self.std),
+            normalised,
             mode=self.mode,
             window=self.window,
             stride=self.stride,
             batch_size=self.batch_size,
+            weighting=self.weighting,
+            average=self.average,
         )
 
     def classes(self, images: Tensor) -> Tensor:
@@ -60,6 +74,8 @@ class Predictor:
             window=self.window,
             stride=self.stride,
             batch_size=self.batch_size,
+            weighting=self.weighting,
+            average=self.average,
         )
 
 
@@ -71,6 +87,8 @@ def predict_logits(
     window: tuple[int, int],
     stride: tuple[int, int],
     batch_size: int,
+    weighting: Weighting,
+    average: Average,
 ) -> Tensor:
     """Return the logits of normalised images at their size.
 
@@ -81,14 +99,26 @@ def predict_logits(
         window: Height and width, px (slide).
         stride: Vertical and horizontal step, px (slide).
         batch_size: Images or windows at a time.
+        weighting: How much a window counts at each of its pixels (slide).
+        average: ``probabilities``: the softmax of each window is averaged, and the logarithm of that is returned
+            (slide).
 
     Returns:
         NCHW float32.
     """
     with torch.inference_mode():
-        bands = _bands(model, images, mode=mode, window=window, stride=stride, batch_size=batch_size)
-        parts = [torch.cat(list(of_images), dim=2) for of_images in bands]
-        return torch.cat(parts)
+        bands = _bands(
+            model,
+            images,
+            mode=mode,
+            window=window,
+            stride=stride,
+            batch_size=batch_size,
+            weighting=weighting,
+            average=average,
+        )
+        averaged = torch.cat([torch.cat(list(of_images), dim=2) for of_images in bands])
+        return averaged.clamp_min(_LEAST).log() if mode == "slide" and average == "probabilities" else averaged
 
 
 def predict_classes(
@@ -99,6 +129,8 @@ def predict_classes(
     window: tuple[int, int],
     stride: tuple[int, int],
     batch_size: int,
+    weighting: Weighting,
+    average: Average,
 ) -> Tensor:
     """Return the most likely class of each pixel; the arguments are those of ``predict_logits``.
 
@@ -111,8 +143,17 @@ def predict_classes(
         CheckpointError: The network gives nan.
     """
     with torch.inference_mode():
-        bands = _bands(model, images, mode=mode, window=window, stride=stride, batch_size=batch_size)
-        parts = [torch.cat([_most_likely(band) for band in of_images], dim=1) for of_images in bands]
+        bands = _bands(
+            model,
+            images,
+            mode=mode,
+            window=window,
+            stride=stride,
+            batch_size=batch_size,
+            weighting=weighting,
+            average=average,
+        )
+        parts = [torch.cat([most_likely(band) for band in of_images], dim=1) for of_images in bands]
         return torch.cat(parts)
 
 
@@ -124,17 +165,39 @@ def _bands(
     window: tuple[int, int],
     stride: tuple[int, int],
     batch_size: int,
+    weighting: Weighting,
+    average: Average,
 ) -> Iterator[Iterator[Tensor]]:
-    """Yield for each part of the batch an iterator over its bands of logits, n x C x rows x W."""
+    """Yield for each part of the batch an iterator over its bands of averages, n x C x rows x W."""
     if mode == "slide":
+        forward = model if average == "logits" else _with_softmax(model)
         for i in range(len(images)):  # the windows of one image fill the batches; more would only cost memory
-            yield slide_bands(model, images[i : i + 1], window=window, stride=stride, batch_size=batch_size)
+            yield slide_bands(
+                forward,
+                images[i : i + 1],
+                window=window,
+                stride=stride,
+                batch_size=batch_size,
+                weighting=weighting,
+            )
     else:
         for start in range(0, len(images), batch_size):
             yield iter([model(images[start : start + batch_size]).float()])
 
 
-def _most_likely(logits: Tensor) -> Tensor:
+def _with_softmax(model: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    return lambda images: model(images).float().softmax(dim=1)
+
+
+def most_likely(logits: Tensor) -> Tensor:
+    """Return the class of the highest of NCHW logits or probabilities as NHW; of equal ones the lowest class.
+
+    Returns:
+        uint8 up to 256 classes, else int32.
+
+    Raises:
+        CheckpointError: There is a nan.
+    """
     values, classes = logits.max(dim=1)
     if bool(values.isnan().any()):  # max hands nan on
         raise CheckpointError("model", "its output is nan", "train again with a lower optimizer.lr")

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from maskline.inference.predictor import Predictor
+from maskline.inference.pipeline import Inference
 from maskline.metrics.confusion import confusion_matrix
 
 
@@ -64,6 +64,7 @@ class ImageScore:
         confusion: C x C counts, int64, rows actual.
         second: The second annotator against the first, C x C; None without one.
         packed: The class map, compressed; see ``prediction``.
+        steps: Step of the inference -> C x C counts after it, the network first; empty where nothing follows it.
     """
 
     index: int
@@ -73,6 +74,7 @@ class ImageScore:
     confusion: npt.NDArray[np.int64]
     second: npt.NDArray[np.int64] | None
     packed: bytes
+    steps: dict[str, npt.NDArray[np.int64]]
 
     @property
     def prediction(self) -> npt.NDArray[np.int32]:
@@ -82,12 +84,12 @@ class ImageScore:
 
 
 def score_split(
-    predictor: Predictor, split: Split, *, num_classes: int, ignore_index: int, within_valid: bool
+    inference: Inference, split: Split, *, num_classes: int, ignore_index: int, within_valid: bool
 ) -> Iterator[ImageScore]:
     """Yield each image's score, images of one size together; order them by ``index``.
 
     Args:
-        predictor: The network and how it is used.
+        inference: The network and what follows it.
         split: Images with their labels.
         num_classes: C.
         ignore_index: Label of pixels that do not count.
@@ -97,13 +99,15 @@ def score_split(
         DataError: A label is neither a class nor ``ignore_index``.
         CheckpointError: The network gives nan.
     """
+    predictor = inference.predictor
     at_a_time = predictor.batch_size if predictor.mode == "whole" else 1
     device = next((parameter.device for parameter in predictor.model.parameters()), torch.device("cpu"))
     for indices in same_size_batches(split.sizes, batch_size=at_a_time):
         samples = [split.sample(index) for index in indices]
         images = torch.from_numpy(np.stack([sample.image for sample in samples])).to(device)
-        predictions = predictor.classes(images).cpu()
-        for index, sample, prediction in zip(indices, samples, predictions, strict=True):
+        segmentation = inference.segment(images, probabilities=False)
+        for i, (index, sample) in enumerate(zip(indices, samples, strict=True)):
+            prediction = segmentation.labels[i].cpu()
             target = labels_to_score(sample, ignore_index=ignore_index, within_valid=within_valid)
             yield ImageScore(
                 index=index,
@@ -113,6 +117,10 @@ def score_split(
                 confusion=_count(prediction.numpy(), target, num_classes, ignore_index),
                 second=_count_second(sample.second, target, num_classes, ignore_index),
                 packed=zlib.compress(prediction.numpy().astype("<i4").tobytes(), level=1),
+                steps={
+                    name: _count(labels[i].cpu().numpy(), target, num_classes, ignore_index)
+                    for name, labels in segmentation.steps.items()
+                },
             )
 
 

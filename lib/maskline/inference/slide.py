@@ -1,17 +1,25 @@
 """Sliding-window inference in bands, so that memory does not grow with the image's height.
 
-Logits of overlapping windows are averaged. Rows of windows run from top to bottom; rows of pixels that no further
-window touches are handed out at once, and only one window's height of logits is held.
+Outputs of overlapping windows are averaged, all alike or by their distance from the window's centre. Rows of windows
+run from top to bottom; rows of pixels that no further window touches are handed out at once, and only one window's
+height of logits is held.
 
-Source: window placement of MMSegmentation 1.2.2's ``EncoderDecoder.slide_inference`` (Apache-2.0), written anew.
+Source: window placement of MMSegmentation 1.2.2's ``EncoderDecoder.slide_inference`` (Apache-2.0), Gaussian weights of
+nnU-Net's (Apache-2.0); both written anew.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from maskline.errors import ShapeError
+
+Weighting = Literal["uniform", "gaussian"]
+
+# Standard deviation of the Gaussian, as a share of the window.
+_GAUSSIAN_SIGMA = 1 / 8
 
 
 def window_starts(length: int, *, window: int, stride: int) -> list[int]:
@@ -38,6 +46,7 @@ def slide_bands(
     window: tuple[int, int],
     stride: tuple[int, int],
     batch_size: int,
+    weighting: Weighting,
 ) -> Iterator[Tensor]:
     """Yield the averaged logits of whole rows, from top to bottom.
 
@@ -47,6 +56,7 @@ def slide_bands(
         window: Height and width, px.
         stride: Vertical and horizontal step, px.
         batch_size: Windows given to ``forward`` at a time, at most.
+        weighting: ``uniform``: windows count alike; ``gaussian``: less towards their edges, where they see less.
 
     Yields:
         N x C x rows x W float32; all of them, joined along the rows, are the logits of the images.
@@ -55,9 +65,10 @@ def slide_bands(
     tops = window_starts(height, window=window[0], stride=stride[0])
     lefts = window_starts(width, window=window[1], stride=stride[1])
     size = min(window[0], height), min(window[1], width)
-    # A pixel's windows are a grid: their number is a product of the numbers along the two axes.
-    row_counts = _coverage(tops, size[0], height, images.device)
-    column_counts = _coverage(lefts, size[1], width, images.device)
+    rows, columns = (window_weights(length, weighting=weighting).to(images.device) for length in size)
+    weights = None if weighting == "uniform" else rows[:, None] * columns
+    # A pixel's windows are a grid: their summed weight is a product of the sums along the two axes.
+    row_sums, column_sums = _coverage(tops, rows, height), _coverage(lefts, columns, width)
     corners = [(i, left) for i in range(num_images) for left in lefts]
     sums: Tensor | None = None
     for top, following in zip(tops, [*tops[1:], height], strict=True):
@@ -68,16 +79,24 @@ def slide_bands(
             if sums is None:
                 sums = logits.new_zeros((num_images, logits.shape[1], size[0], width))
             for (i, left), window_logits in zip(chosen, logits, strict=True):
-                sums[i, :, :, left : left + size[1]] += window_logits
+                sums[i, :, :, left : left + size[1]] += window_logits if weights is None else window_logits * weights
         assert sums is not None, "at least one window"
         done = following - top
-        yield sums[:, :, :done] / (row_counts[top:following, None] * column_counts)
+        yield sums[:, :, :done] / (row_sums[top:following, None] * column_sums)
         sums = torch.cat([sums[:, :, done:], torch.zeros_like(sums[:, :, :done])], dim=2)
 
 
-def _coverage(starts: Sequence[int], window: int, length: int, device: torch.device) -> Tensor:
-    """Return how many windows cover each position of an axis, float32."""
-    counts = torch.zeros(length, device=device)
+def window_weights(length: int, *, weighting: Weighting) -> Tensor:
+    """Return the weight of each position along one axis of a window, float32, above 0."""
+    if weighting == "uniform":
+        return torch.ones(length)
+    distance = torch.arange(length) - (length - 1) / 2
+    return torch.exp(-0.5 * (distance / (length * _GAUSSIAN_SIGMA)) ** 2)
+
+
+def _coverage(starts: Sequence[int], weights: Tensor, length: int) -> Tensor:
+    """Return the summed weight of the windows at each position of an axis, float32."""
+    sums = weights.new_zeros(length)
     for start in starts:
-        counts[start : start + window] += 1
-    return counts
+        sums[start : start + len(weights)] += weights
+    return sums

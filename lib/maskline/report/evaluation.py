@@ -11,7 +11,7 @@ from rich.progress import track
 
 from maskline.errors import CheckpointError
 from maskline.files import replace_folder, write_json, write_text
-from maskline.inference.predictor import Predictor
+from maskline.inference.pipeline import Inference
 from maskline.inference.scoring import ImageScore, Split, score_split
 from maskline.labels import LabelSet
 from maskline.metrics.scores import flatten
@@ -76,7 +76,7 @@ def check_labels(labels: LabelSet, card: Mapping[str, Any], *, place: object) ->
 
 
 def evaluate(
-    predictor: Predictor,
+    inference: Inference,
     split: LabelledSplit,
     *,
     data_name: str,
@@ -88,7 +88,7 @@ def evaluate(
     """Score every image of a split at its own size.
 
     Args:
-        predictor: The network and how it is used.
+        inference: The network and what follows it.
         split: Images with their labels.
         data_name: Of the data set.
         name: Of the split.
@@ -102,7 +102,7 @@ def evaluate(
     """
     labels = split.labels
     scored = score_split(
-        predictor,
+        inference,
         split,
         num_classes=labels.num_classes,
         ignore_index=labels.ignore_index,
@@ -117,7 +117,7 @@ def evaluate(
         disable=not sys.stderr.isatty(),
     )
     scores = sorted(shown, key=lambda score: score.index)
-    metrics = tables.metrics_tree(scores, labels, resamples=resamples, seed=seed)
+    metrics = tables.metrics_tree(scores, labels, resamples=resamples, seed=seed, threshold=inference.threshold)
     return Evaluation(data_name=data_name, name=name, scores=scores, metrics=metrics, within_valid=within_valid)
 
 

@@ -21,18 +21,22 @@ from maskline.metrics.statistics import bootstrap_intervals
 LEVEL = 0.95
 UNCERTAINTY = "uncertainty_95"
 SECOND = "second_annotator"
+STEPS = "steps"
 
 _DECIMALS = 6
 
 Row = dict[str, str | int | float | None]
 
 
-def metrics_tree(scores: Sequence[ImageScore], labels: LabelSet, *, resamples: int, seed: int) -> dict[str, Any]:
+def metrics_tree(
+    scores: Sequence[ImageScore], labels: LabelSet, *, resamples: int, seed: int, threshold: float | None
+) -> dict[str, Any]:
     """Return what metrics.json holds.
 
     Overall scores come first, then the foreground's (two-class sets), ``per_class``, ``second_annotator`` (the
-    second annotator against the first, where a set has one), and ``uncertainty_95``: the same tree with ``low``
-    and ``high`` of each score's interval. The names are such that DVC, which sorts them, keeps this order.
+    second annotator against the first, where a set has one), ``steps`` (main scores after the network and after each
+    step that follows it, where any does) and ``uncertainty_95``: the same tree with ``low`` and ``high`` of each
+    score's interval. The names are such that DVC, which sorts them, keeps this order.
     Scores that are not defined are left out.
 
     Args:
@@ -40,6 +44,7 @@ def metrics_tree(scores: Sequence[ImageScore], labels: LabelSet, *, resamples: i
         labels: Classes of the set.
         resamples: Bootstrap resamples behind each interval; 0: no intervals.
         seed: Of the resampling.
+        threshold: Probability from which class 1 was chosen; None: the more likely class was.
 
     Raises:
         DataError: No pixel of the split has a label.
@@ -55,9 +60,25 @@ def metrics_tree(scores: Sequence[ImageScore], labels: LabelSet, *, resamples: i
         matrices = [one.second for one in annotated if one.second is not None]
         tree[SECOND] = _plain(statistic(np.sum(matrices, axis=0)))
         intervals[SECOND] = _intervals(annotated, matrices, statistic, resamples, seed)
+    steps = step_scores(scores, labels)
+    if steps:
+        tree[STEPS] = steps
+    if threshold is not None:
+        tree["threshold"] = rounded(threshold)
     if resamples:
         tree[UNCERTAINTY] = intervals
     return tree
+
+
+def step_scores(scores: Sequence[ImageScore], labels: LabelSet) -> dict[str, Any]:
+    """Return the main scores after each step of the inference, ``1_network`` first: what each step is worth."""
+    found = {}
+    for number, name in enumerate(scores[0].steps, 1):
+        total = np.sum([one.steps[name] for one in scores], axis=0)
+        flat = flatten(all_scores(total, class_keys=labels.keys))
+        names = [key for key in ("foreground.Dice", "mDice", "mIoU") if key in flat]
+        found[f"{number}_{name}"] = _plain({key.rsplit(".", maxsplit=1)[-1]: flat[key] for key in names})
+    return found
 
 
 def total_confusion(scores: Sequence[ImageScore]) -> npt.NDArray[np.int64]:

@@ -1,0 +1,66 @@
+"""Test-time augmentation: a picture is seen at several scales and mirrored, and the probabilities are averaged.
+
+Source: ``SegTTAModel`` of MMSegmentation 1.2.2 (Apache-2.0), written anew.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+Flip = Literal["none", "horizontal", "vertical", "both"]
+
+_AXES: dict[Flip, tuple[int, ...]] = {"none": (), "horizontal": (3,), "vertical": (2,), "both": (2, 3)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Views:
+    """What a picture is turned into: every scale with every flip.
+
+    Args:
+        scales: Factors of both sides; the sides are rounded to whole pixels.
+        flips: Mirrorings.
+    """
+
+    scales: tuple[float, ...]
+    flips: tuple[Flip, ...]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the picture itself is the only view."""
+        return self.scales == (1.0,) and self.flips == ("none",)
+
+
+def averaged_probabilities(logits_of: Callable[[Tensor], Tensor], images: Tensor, views: Views) -> Tensor:
+    """Return the mean over views of the softmax, each at the size of the images.
+
+    Args:
+        logits_of: Maps NCHW to logits NCHW at input size; it gets all flips of a scale in one batch.
+        images: NCHW float.
+        views: At least one.
+
+    Returns:
+        NCHW float32, sum 1 over C.
+    """
+    size = (int(images.shape[2]), int(images.shape[3]))
+    total: Tensor | None = None
+    for scale in views.scales:
+        scaled = images if scale == 1 else _resized(images, (_scaled(size[0], scale), _scaled(size[1], scale)))
+        flipped = torch.cat([scaled.flip(_AXES[flip]) for flip in views.flips])
+        for flip, part in zip(views.flips, logits_of(flipped).chunk(len(views.flips)), strict=True):
+            logits = part.flip(_AXES[flip])
+            probabilities = (logits if scale == 1 else _resized(logits, size)).softmax(1)
+            total = probabilities if total is None else total + probabilities
+    assert total is not None, "at least one view"
+    return total / (len(views.scales) * len(views.flips))
+
+
+def _scaled(length: int, scale: float) -> int:
+    return max(1, int(length * scale + 0.5))
+
+
+def _resized(values: Tensor, size: tuple[int, int]) -> Tensor:
+    return F.interpolate(values, size=size, mode="bilinear", align_corners=False)
