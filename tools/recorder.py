@@ -16,6 +16,7 @@ import click
 
 import stages  # this checkout's lib/ first on the path
 from maskline import params
+from maskline.params_types import Section
 
 assert stages.__file__, "stages is a package with an __init__.py"
 
@@ -29,29 +30,29 @@ class Recorder:
         self.read: set[str] = set()
         self.written: set[str] = set()
         self._names: dict[int, str] = {}
-        self._kept: list[params.Section] = []  # an id is only good while its object lives
+        self._kept: list[Section] = []  # an id is only good while its object lives
 
     def start(self) -> None:
         """Begin to record, until the process ends."""
-        load, copy, dump = params.load, params.Section.model_copy, params.Section.model_dump
+        load, copy, dump = params.load, Section.model_copy, Section.model_dump
 
         def recorded_load(path: Path) -> params.Params:
             settings = load(path)
             self._name(settings, "")
             return settings
 
-        def recorded_copy(section: params.Section, **options: Any) -> params.Section:
+        def recorded_copy(section: Section, **options: Any) -> Section:
             made = copy(section, **options)
             if id(section) in self._names:
                 self._name(made, self._names[id(section)])
             return made
 
-        def recorded_dump(section: params.Section, **options: Any) -> dict[str, Any]:
+        def recorded_dump(section: Section, **options: Any) -> dict[str, Any]:
             for key in set(type(section).model_fields) - set(options.get("exclude") or ()):
                 self._note_whole(section, key)
             return dump(section, **options)
 
-        def recorded_get(section: params.Section, key: str) -> Any:
+        def recorded_get(section: Section, key: str) -> Any:
             if key in type(section).model_fields:
                 self._note(section, key)
             return object.__getattribute__(section, key)
@@ -62,7 +63,7 @@ class Recorder:
             ("model_dump", recorded_dump),
             ("__getattribute__", recorded_get),
         ):
-            setattr(params.Section, name, function)
+            setattr(Section, name, function)
         sys.addaudithook(self._audit)
 
     def record(self) -> dict[str, list[str]]:
@@ -73,26 +74,26 @@ class Recorder:
             "written": sorted(self.written),
         }
 
-    def _name(self, section: params.Section, name: str) -> None:
+    def _name(self, section: Section, name: str) -> None:
         self._kept.append(section)
         self._names[id(section)] = name
         for key, value in section.__dict__.items():
             for part in value if isinstance(value, tuple) else (value,):
-                if isinstance(part, params.Section):
+                if isinstance(part, Section):
                     self._name(part, f"{name}.{key}".lstrip("."))
 
-    def _note(self, section: params.Section, key: str) -> None:
+    def _note(self, section: Section, key: str) -> None:
         value = section.__dict__[key]
         parts = value if isinstance(value, tuple) else (value,)
-        inner = bool(parts) and all(isinstance(part, params.Section) for part in parts)
+        inner = bool(parts) and all(isinstance(part, Section) for part in parts)
         if id(section) in self._names and not inner:
             self.keys.add(f"{self._names[id(section)]}.{key}".lstrip("."))
 
-    def _note_whole(self, section: params.Section, key: str) -> None:
+    def _note_whole(self, section: Section, key: str) -> None:
         self._note(section, key)
         value = section.__dict__[key]
         for part in value if isinstance(value, tuple) else (value,):
-            if isinstance(part, params.Section):
+            if isinstance(part, Section):
                 for below in type(part).model_fields:
                     self._note_whole(part, below)
 
@@ -133,8 +134,8 @@ def main() -> None:
     module, target = sys.argv[1:]
     recorder = Recorder(Path.cwd())
     recorder.start()
-    loaded = importlib.import_module(module)
-    command = next(value for value in vars(loaded).values() if isinstance(value, click.Command))
+    command = importlib.import_module(module).main
+    assert isinstance(command, click.Command), module
     command.main([], prog_name=module, standalone_mode=False)
     Path(target).write_text(json.dumps(recorder.record(), indent=2), encoding="utf-8")
 

@@ -1,51 +1,38 @@
 """From params to objects: the only module that knows both. Everything below takes plain keywords."""
 
-from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from torch.optim import Optimizer
 
 from maskline.augment.pipeline import Augmentation
+from maskline.build_model import criteria, criterion, loss, segmentor
 from maskline.data.dataset import PreparedSplit
 from maskline.engine import checkpoint, device
 from maskline.engine.loader import TrainBatches, check_crop
 from maskline.engine.receipt import receipt
 from maskline.engine.run import Job
 from maskline.engine.train import Loop
-from maskline.errors import CheckpointError, DataError
+from maskline.errors import CheckpointError, ParamsError
 from maskline.inference.crf import DenseCrf
 from maskline.inference.pipeline import Inference
 from maskline.inference.predictor import Predictor
 from maskline.inference.views import Views
 from maskline.labels import LabelSet
-from maskline.losses.composite import CompositeLoss, Loss
-from maskline.losses.pixel import cross_entropy
-from maskline.losses.region import dice
-from maskline.models.backbones.base import BackboneBase
-from maskline.models.backbones.encoder import encoder
-from maskline.models.backbones.unet import UNet
-from maskline.models.heads.base import Head
-from maskline.models.heads.fcn import FCNHead
-from maskline.models.segmentor import Segmentor, SegmentorBase
-from maskline.models.smp import smp_segmentor
+from maskline.models.segmentor import SegmentorBase
 from maskline.optim import optimizers
 from maskline.optim.schedules import Schedule
 from maskline.params import (
     AugmentParams,
-    BackboneParams,
-    CrossEntropyParams,
-    DiceParams,
     EvaluateParams,
-    HeadParams,
-    LossParams,
-    ModelParams,
     Params,
     ScheduleParams,
     validate_model,
 )
+from maskline.params_model import ModelParams
 from maskline.torch_seeds import seed_torch
+
+__all__ = ["criteria", "criterion", "loss", "segmentor"]  # the network's parts, handed on
 
 # Settings of the train section that change no bit of the weights.
 _INDIFFERENT = frozenset({"workers", "cache", "journal_every", "log_every"})
@@ -61,6 +48,7 @@ def training(params: Params, prepared: Path) -> Job:
     device.set_deterministic(train.threads)
     compute = device.resolve(device=train.device, precision=train.precision, channels_last=train.channels_last)
     split = PreparedSplit.open(prepared, "train", cache=train.cache)
+    check_channels(params.model)
     seed_torch(train.seed, "weights")
     model = segmentor(params.model, num_classes=split.labels.num_classes)
     model.to(compute.device, memory_format=compute.memory_format)  # type: ignore[call-overload]
@@ -85,91 +73,6 @@ def describe(params: Params, job: Job) -> str:
         f"{count:,} parameters, {len(job.loop.batches.split)} images, {compute.device.type} {compute.precision}; "
         f"{params.optimizer.name} does not read {unread}"
     )
-
-
-def segmentor(params: ModelParams, *, num_classes: int) -> SegmentorBase:
-    """Build the network in train mode with fresh weights, or those of ``params.weights``."""
-    model: SegmentorBase
-    match params.type:
-        case "smp":
-            model = smp_segmentor(
-                params.smp.architecture,
-                encoder=params.smp.encoder,
-                in_channels=params.in_channels,
-                num_classes=num_classes,
-                pretrained=params.smp.pretrained,
-                align_corners=params.align_corners,
-            )
-        case "encoder_decoder":
-            features = backbone(params.backbone, in_channels=params.in_channels)
-            heads = [
-                head(part, features, num_classes=num_classes, align_corners=params.align_corners)
-                for part in (params.decode_head, *params.auxiliary_heads)
-            ]
-            model = Segmentor(
-                backbone=features,
-                decode_heads=heads[:1],
-                auxiliary_heads=heads[1:],
-                neck=None,
-                num_classes=num_classes,
-                align_corners=params.align_corners,
-            )
-    if params.weights is not None:
-        _load(model, Path(params.weights))
-    return model
-
-
-def backbone(params: BackboneParams, *, in_channels: int) -> BackboneBase:
-    """Build the feature extractor."""
-    if params.name == "unet":
-        return UNet(in_channels=in_channels, base_channels=params.base_channels, num_stages=params.num_stages)
-    return encoder(
-        params.name, in_channels=in_channels, output_stride=params.output_stride, pretrained=params.pretrained
-    )
-
-
-def head(params: HeadParams, features: BackboneBase, *, num_classes: int, align_corners: bool) -> Head:
-    """Build a head on a backbone's features."""
-    widths = features.channels
-    if not -len(widths) <= params.in_index < len(widths):
-        raise DataError(
-            "params.yaml: model head in_index",
-            f"{params.in_index}, but the backbone gives {len(widths)} features",
-            f"choose {-len(widths)} to {len(widths) - 1}",
-        )
-    match params.name:
-        case "fcn":
-            return FCNHead(
-                in_channels=widths[params.in_index],
-                in_index=params.in_index,
-                channels=params.channels,
-                num_convs=params.num_convs,
-                num_classes=num_classes,
-                dropout=params.dropout,
-                align_corners=align_corners,
-            )
-
-
-def criteria(params: ModelParams) -> dict[str, CompositeLoss]:
-    """Build the loss of each head by its name; that of the final logits is last."""
-    if params.type == "smp":
-        return {"decode_head": criterion(params.smp.losses)}
-    auxiliary = {f"auxiliary_head.{i}": criterion(part.losses) for i, part in enumerate(params.auxiliary_heads)}
-    return {**auxiliary, "decode_head": criterion(params.decode_head.losses)}
-
-
-def criterion(params: Sequence[LossParams]) -> CompositeLoss:
-    """Build the weighted sum of losses."""
-    return CompositeLoss([(loss(part), part.weight) for part in params])
-
-
-def loss(params: LossParams) -> Loss:
-    """Build one loss."""
-    match params:
-        case CrossEntropyParams():
-            return cross_entropy
-        case DiceParams():
-            return partial(dice, smooth=params.smooth)
 
 
 def augmentation(params: AugmentParams, model: ModelParams, *, ignore_index: int) -> Augmentation:
@@ -219,6 +122,20 @@ def schedule(params: ScheduleParams, *, iterations: int) -> Schedule:
         warmup_iterations=params.warmup_iterations,
         warmup_factor=params.warmup_factor,
     )
+
+
+def check_channels(params: ModelParams) -> None:
+    """Check that the network takes what prepared data has.
+
+    Raises:
+        ParamsError: It does not.
+    """
+    if params.in_channels != 3:
+        raise ParamsError(
+            "params.yaml: model.in_channels",
+            f"{params.in_channels}, but prepared images have 3 channels",
+            "set it to 3, and give mean and std 3 values",
+        )
 
 
 def load_segmentor(folder: Path) -> SegmentorBase:
@@ -287,20 +204,6 @@ def _without_start_weights(params: ModelParams) -> ModelParams:
             "smp": params.smp.model_copy(update={"pretrained": False}),
         }
     )
-
-
-def _load(model: SegmentorBase, folder: Path) -> None:
-    """Start from a folder's weights; tensors of another shape (another number of classes) stay fresh."""
-    found = checkpoint.read_weights(folder)
-    own = model.state_dict()
-    fitting = {name: value for name, value in found.items() if name in own and own[name].shape == value.shape}
-    if not fitting:
-        raise CheckpointError(
-            folder / checkpoint.WEIGHTS_FILE,
-            "no tensor has a name and shape of this network",
-            "set model.weights to a model of the same architecture, or to null",
-        )
-    model.load_state_dict(fitting, strict=False)
 
 
 def _loop(params: Params, prepared: Path, split: PreparedSplit, compute: device.Compute) -> Loop:

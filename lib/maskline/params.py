@@ -10,27 +10,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from maskline.errors import ParamsError
-
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=1)]
-CountOrNone = Annotated[int, Field(ge=0)]
-Size = tuple[Count, Count]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Byte = Annotated[int, Field(ge=0, le=255)]
-
-
-class Section(BaseModel):
-    """A mapping in params.yaml: frozen, complete, with no keys but its own."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+from maskline.params_model import ModelParams
+from maskline.params_types import Byte, Count, CountOrNone, Fraction, NonNegative, Positive, Section, Seed, Size
 
 
 def _ordered(low_high: tuple[float, float]) -> tuple[float, float]:
@@ -139,76 +126,6 @@ class AugmentParams(Section):
     @model_validator(mode="after")
     def _check(self) -> "AugmentParams":
         _ordered(self.ratio_range)
-        return self
-
-
-class CrossEntropyParams(Section):
-    """Cross-entropy: the mean over pixels that count."""
-
-    name: Literal["cross_entropy"] = Field(description="The loss.")
-    weight: NonNegative = Field(description="Factor in the weighted sum.")
-
-
-class DiceParams(Section):
-    """One minus the mean soft Dice score of the classes in the batch."""
-
-    name: Literal["dice"] = Field(description="The loss.")
-    weight: NonNegative = Field(description="Factor in the weighted sum.")
-    smooth: Positive = Field(description="Added to both sides of the fraction, px.")
-
-
-LossParams = Annotated[CrossEntropyParams | DiceParams, Field(discriminator="name")]
-
-
-class BackboneParams(Section):
-    """The feature extractor."""
-
-    name: str = Field(min_length=1, description="`unet`, or an encoder of segmentation-models-pytorch or timm.")
-    pretrained: bool = Field(description="Start from ImageNet weights (encoders only; they are downloaded).")
-    output_stride: Literal[8, 16, 32] = Field(description="Stride of the deepest feature (encoders only).")
-    base_channels: Count = Field(description="Channels of the finest feature (unet only).")
-    num_stages: Annotated[int, Field(ge=2, le=8)] = Field(description="Resolutions, the finest counted (unet only).")
-
-
-class HeadParams(Section):
-    """A head: feature to logits, with its losses."""
-
-    name: Literal["fcn"] = Field(description="The head.")
-    in_index: int = Field(description="Which of the backbone's features.")
-    channels: Count = Field(description="Channels of the head's convolutions.")
-    num_convs: CountOrNone = Field(description="3x3 convolutions before the classifier.")
-    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(description="Share of channels dropped before the classifier.")
-    losses: tuple[LossParams, ...] = Field(min_length=1, description="Weighted sum.")
-
-
-class SmpParams(Section):
-    """A whole architecture of segmentation-models-pytorch."""
-
-    architecture: str = Field(min_length=1, description="Unet, UnetPlusPlus, MAnet, Linknet, FPN, PSPNet, ...")
-    encoder: str = Field(min_length=1, description="resnet18, mit_b0, tu-convnext_atto, ...")
-    pretrained: bool = Field(description="Start from ImageNet weights (they are downloaded).")
-    losses: tuple[LossParams, ...] = Field(min_length=1, description="Weighted sum.")
-
-
-class ModelParams(Section):
-    """The network and what its input looks like."""
-
-    type: Literal["encoder_decoder", "smp"] = Field(description="Which of the parts below make the network.")
-    in_channels: Literal[3] = Field(description="Channels of the images.")
-    mean: tuple[float, ...] = Field(description="Subtracted from each channel, grey levels of 255.")
-    std: tuple[Positive, ...] = Field(description="Divides each channel, grey levels of 255.")
-    align_corners: bool = Field(description="How logits and features are resized.")
-    weights: str | None = Field(description="A folder with model.safetensors to start from.")
-    backbone: BackboneParams
-    decode_head: HeadParams
-    auxiliary_heads: tuple[HeadParams, ...]
-    smp: SmpParams
-
-    @model_validator(mode="after")
-    def _check(self) -> "ModelParams":
-        for key, value in (("mean", self.mean), ("std", self.std)):
-            if len(value) != self.in_channels:
-                raise ValueError(f"{key} has {len(value)} values for {self.in_channels} channels")
         return self
 
 
@@ -431,7 +348,8 @@ def json_schema() -> dict[str, Any]:
 def _params_error(error: ValidationError, values: Mapping[str, Any], place: object) -> ParamsError:
     details = error.errors(include_url=False)
     key, problem, remedy = _explain(details[0], values)
-    others = [".".join(map(str, other["loc"])) or "the whole" for other in details[1:]]
+    keys = [_key(other["loc"], values, absent=other["type"] == "missing") or "the whole" for other in details[1:]]
+    others = [other for other in dict.fromkeys(keys) if other != key]
     if others:
         remedy += f" (also wrong: {', '.join(others[:5])}{', ...' if len(others) > 5 else ''})"
     return ParamsError(f"{place}: {key}" if key else place, problem, remedy)
@@ -440,13 +358,13 @@ def _params_error(error: ValidationError, values: Mapping[str, Any], place: obje
 def _explain(detail: ErrorDetails, values: Mapping[str, Any]) -> tuple[str, str, str]:
     """Return key, problem and remedy of one pydantic error."""
     loc = [part for part in detail["loc"] if not (isinstance(part, str) and part.startswith("function-"))]
-    key = ".".join(map(str, loc))
     kind, context = detail["type"], detail.get("ctx", {})
+    key = _key(loc, values, absent=kind == "missing")
     if kind == "union_tag_invalid":
         tag, options = context["tag"], context["expected_tags"].replace("'", "").split(", ")
         return f"{key}.name", f"{json.dumps(tag)} is not one of {', '.join(options)}", _nearest(tag, options, "value")
     if kind == "union_tag_not_found":
-        return key, "no name", "add the key name"
+        return f"{key}.name", "missing", "add the key name to its section"
     if kind == "extra_forbidden":
         known = _known_keys(loc[:-1])
         return key, "unknown key", _nearest(str(loc[-1]), known, "key")
@@ -464,6 +382,26 @@ def _explain(detail: ErrorDetails, values: Mapping[str, Any]) -> tuple[str, str,
     if len(value) > 80:
         value = value[:77] + "..."
     return key, f"{value} is wrong", f"give {message}"
+
+
+def _key(loc: Iterable[str | int], values: Any, *, absent: bool) -> str:
+    """Return the key as the file spells it: without the tags that pydantic adds for the variants of a union.
+
+    Args:
+        loc: Pydantic's path.
+        values: What was checked.
+        absent: The last part is a key that is not there.
+    """
+    found: list[str] = []
+    parts = tuple(loc)
+    for position, part in enumerate(parts, start=1):
+        try:
+            values = values[part]
+        except (KeyError, IndexError, TypeError):
+            if not absent or position < len(parts):
+                continue
+        found.append(str(part))
+    return ".".join(found)
 
 
 def _known_keys(loc: Iterable[str | int]) -> list[str]:

@@ -1,0 +1,108 @@
+"""The model section of params.yaml: backbone, neck, heads, whole architectures."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from maskline.params_heads import HeadParams
+from maskline.params_losses import LossParams
+from maskline.params_necks import NeckParams
+from maskline.params_types import Count, Fraction, Positive, Section
+
+
+class NormParams(Section):
+    """The norm after every convolution of the backbone, and of those necks and heads that have one."""
+
+    name: Literal["bn", "syncbn", "gn"] = Field(
+        description="Batch norm; batch norm over all processes (bn where there is one process); group norm."
+    )
+    num_groups: Count = Field(description="Groups of gn; must divide every width.")
+    eps: Positive = Field(description="Added to the variance.")
+    momentum: Fraction = Field(description="Share of a batch in the running statistics (bn, syncbn).")
+    trainable: bool = Field(description="Whether weights and biases of norms are trained.")
+
+
+class BackboneParams(Section):
+    """The feature extractor; the knobs of all families stand side by side."""
+
+    name: str = Field(
+        min_length=1,
+        description=(
+            "`unet`; `resnet18_v1c` (18 to 152; v1b: 7x7 stem, v1c: deep stem, v1d: also averaged shortcuts); "
+            "`mixvit_b0` to `mixvit_b5` (SegFormer's); `hrnet18`, `hrnet18s`, `hrnet32`, `hrnet48`; or any encoder "
+            "of segmentation-models-pytorch or timm."
+        ),
+    )
+    pretrained: bool = Field(description="Start from ImageNet weights (encoders only; they are downloaded).")
+    output_stride: Literal[8, 16, 32] = Field(description="Stride of the deepest feature (resnet, encoders).")
+    strides: tuple[Count, ...] | None = Field(
+        description="Stride of each stage (resnet, unet); null: those of output_stride, or 1 for unet, which pools."
+    )
+    dilations: tuple[Count, ...] | None = Field(
+        description="Dilation of each stage (resnet, unet's encoder); null: those of output_stride, or 1 for unet."
+    )
+    contract_dilation: bool = Field(description="The first block of a dilated stage has half its dilation (resnet).")
+    multi_grid: tuple[Count, ...] | None = Field(description="Dilation of each block of the last stage (resnet).")
+    base_channels: Count = Field(description="Channels of the finest feature (unet).")
+    num_stages: int = Field(ge=2, le=8, description="Resolutions, the finest counted (unet).")
+    encoder_convs: tuple[Count, ...] | None = Field(description="Convolutions of each stage (unet); null: 2.")
+    decoder_convs: tuple[Count, ...] | None = Field(
+        description="Convolutions of each decoder block, shallow to deep (unet); null: 2."
+    )
+    decoder_dilations: tuple[Count, ...] | None = Field(
+        description="Dilation of each decoder block, shallow to deep (unet); null: 1."
+    )
+    downsamples: tuple[bool, ...] | None = Field(
+        description="Whether each stage but the first starts with max pooling (unet); null: all."
+    )
+    upsample: Literal["interp", "deconv"] = Field(
+        description="Bilinear and 1x1 convolution, or 4x4 transposed convolution (unet)."
+    )
+    drop_path: float = Field(ge=0, lt=1, description="Largest share of residual branches left out (mixvit).")
+    dropout: float = Field(ge=0, lt=1, description="Share of activations dropped (mixvit).")
+    attention_dropout: float = Field(ge=0, lt=1, description="Share of attention weights dropped (mixvit).")
+    frozen_stages: int = Field(
+        ge=-1, description="-1: none; 0: the stem; k: the stem and the first k stages; an encoder is one stage."
+    )
+    norm_eval: bool = Field(description="Batch norms of the backbone keep their running statistics.")
+
+
+class SmpParams(Section):
+    """A whole architecture of segmentation-models-pytorch."""
+
+    architecture: str = Field(min_length=1, description="Unet, UnetPlusPlus, MAnet, Linknet, FPN, PSPNet, ...")
+    encoder: str = Field(min_length=1, description="resnet18, mit_b0, tu-convnext_atto, ...")
+    pretrained: bool = Field(description="Start from ImageNet weights (they are downloaded).")
+    losses: tuple[LossParams, ...] = Field(min_length=1, description="Weighted sum.")
+    auxiliary_heads: tuple[HeadParams, ...] = Field(
+        description="Heads on the encoder's features (position 0 is the image) that only training uses."
+    )
+
+
+class ModelParams(Section):
+    """The network and what its input looks like."""
+
+    type: Literal["encoder_decoder", "smp"] = Field(description="Which of the parts below make the network.")
+    in_channels: Count = Field(description="Channels of the images; mean and std have as many values.")
+    mean: tuple[float, ...] = Field(description="Subtracted from each channel, grey levels of 255.")
+    std: tuple[Positive, ...] = Field(description="Divides each channel, grey levels of 255.")
+    align_corners: bool = Field(description="How logits and features are resized.")
+    weights: str | None = Field(description="A folder with model.safetensors to start from.")
+    norm: NormParams
+    backbone: BackboneParams
+    neck: NeckParams
+    cascade_heads: tuple[HeadParams, ...] = Field(
+        description="Heads before decode_head, in order; each head sees the logits of the one before."
+    )
+    decode_head: HeadParams
+    auxiliary_heads: tuple[HeadParams, ...] = Field(description="Heads that only training uses; any number.")
+    smp: SmpParams
+
+    @model_validator(mode="after")
+    def _check(self) -> "ModelParams":
+        for key, value in (("mean", self.mean), ("std", self.std)):
+            if len(value) != self.in_channels:
+                raise ValueError(f"{key} has {len(value)} values for {self.in_channels} channels")
+        if not self.cascade_heads and self.decode_head.name in ("ocr", "point"):
+            raise ValueError(f"decode_head {self.decode_head.name} refines logits: cascade_heads needs a head")
+        return self
