@@ -7,7 +7,7 @@ from torch import nn
 from maskline.errors import ShapeError
 from maskline.models.backbones.hrnet import HRNet, hrnet_stages
 from maskline.models.backbones.mit import MIT_PLANS, MixTransformer
-from maskline.models.backbones.resnet import ResNet, StagePlan
+from maskline.models.backbones.resnet import ResNet, StagePlan, Stem
 from maskline.models.backbones.unet import UNet
 from maskline.models.layers import Norm
 
@@ -15,7 +15,7 @@ from maskline.models.layers import Norm
 def resnet(depth, *, plan=None, **options):
     plan = plan or StagePlan.for_output_stride(32, multi_grid=None)
     with torch.device("meta"):
-        return ResNet(depth=depth, in_channels=3, plan=plan, stem="7x7", **options)
+        return ResNet(depth=depth, in_channels=3, plan=plan, stem=Stem(kind="7x7"), **options)
 
 
 def count(module):
@@ -103,7 +103,7 @@ def test_blocks_may_start_as_the_identity():
         depth=18,
         in_channels=3,
         plan=StagePlan.for_output_stride(32, multi_grid=None),
-        stem="deep",
+        stem=Stem(kind="deep"),
         base_channels=4,
         norm=Norm(kind="gn", num_groups=2),
     )

@@ -1,6 +1,7 @@
 """What holds for every backbone, neck and head: one line in MEMBERS for a new one."""
 
 import copy
+import dataclasses
 import warnings
 
 import numpy as np
@@ -10,8 +11,8 @@ import torch
 from maskline.models.backbones.encoder import encoder
 from maskline.models.backbones.hrnet import HRNet, HRStage
 from maskline.models.backbones.mit import MitPlan, MixTransformer
-from maskline.models.backbones.resnet import ResNet, StagePlan
-from maskline.models.backbones.unet import UNet
+from maskline.models.backbones.resnet import ResNet, StagePlan, Stem
+from maskline.models.backbones.unet import UNet, UNetStage
 from maskline.models.heads.aspp import ASPPHead
 from maskline.models.heads.fcn import FCNHead
 from maskline.models.heads.fcn_skip import FCNSkipHead
@@ -42,19 +43,21 @@ HR_STAGES = (
     HRStage(num_modules=2, block="basic", num_blocks=(1, 1, 1), widths=(4, 8, 16)),
     HRStage(num_modules=1, block="basic", num_blocks=(1, 1, 1, 1), widths=(4, 8, 16, 32)),
 )
+STRIDED = (UNetStage(), UNetStage(stride=2, convs=1), UNetStage(pool=False, dilation=2, up_convs=3))
 MIT = MitPlan(embed_dims=4, num_layers=(1, 1, 1, 1), num_heads=(1, 2, 2, 4))
 NO_DROPOUT = {"dropout": 0.0, "attention_dropout": 0.0, "drop_path": 0.0}
+PLAN_KEYS = {"style", "average_shortcut"}
 ALL = [0, 1, 2, 3]
 FEW_POINTS = PointSampling(train_points=32, steps=2, step_points=40)
 
 
 def resnet(depth=18, *, stride=8, stem="deep", **options):
+    plan = dataclasses.replace(PLANS[stride], **{key: options.pop(key) for key in PLAN_KEYS & options.keys()})
     return ResNet(
         depth=depth,
         in_channels=3,
-        plan=PLANS[stride],
-        stem=stem,
-        stem_channels=8,
+        plan=plan,
+        stem=Stem(kind=stem, channels=8),
         base_channels=4,
         zero_init=False,
         **options,
@@ -138,7 +141,7 @@ def smp(architecture, name="tu-mobilenetv3_small_050"):
 MEMBERS = {
     "unet": lambda: on_backbone(UNet(in_channels=3, base_channels=4, num_stages=5)),
     "unet-deconv": lambda: on_backbone(UNet(in_channels=3, base_channels=4, num_stages=3, upsample="deconv")),
-    "unet-strided": lambda: on_backbone(UNet(in_channels=3, base_channels=4, num_stages=3, strides=(1, 2, 2))),
+    "unet-strided": lambda: on_backbone(UNet(in_channels=3, base_channels=4, num_stages=3, plan=STRIDED)),
     "resnet18-d8": lambda: on_backbone(resnet()),
     "resnet34-7x7-d32": lambda: on_backbone(resnet(34, stride=32, stem="7x7")),
     "resnet18-d16-multigrid": lambda: on_backbone(resnet(stride=16)),

@@ -73,7 +73,6 @@ class ConvNormAct(nn.Module):
         groups: Groups of the convolution.
         norm: None: no norm, and the convolution has a bias.
         activation: False: no ReLU.
-        dims: 2: NCHW; 1: N, C, length.
     """
 
     def __init__(
@@ -87,11 +86,9 @@ class ConvNormAct(nn.Module):
         groups: int = 1,
         norm: Norm | None = BATCH_NORM,
         activation: bool = True,
-        dims: Literal[1, 2] = 2,
     ) -> None:
         super().__init__()
-        kind: type[nn.Conv1d] | type[nn.Conv2d] = nn.Conv1d if dims == 1 else nn.Conv2d
-        self.conv = kind(
+        self.conv = nn.Conv2d(
             in_channels,
             out_channels,
             kernel_size,

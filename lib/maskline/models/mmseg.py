@@ -12,7 +12,7 @@ from maskline.models.heads.base import Head
 from maskline.models.mmseg_backbones import backbone_from_mmseg
 from maskline.models.mmseg_heads import head_from_mmseg
 from maskline.models.mmseg_section import Section, norm_from_mmseg
-from maskline.models.necks.fpn import FPN
+from maskline.models.necks.fpn import FPN, Pyramid
 from maskline.models.segmentor import Segmentor
 
 
@@ -74,14 +74,16 @@ def _fpn(section: Section) -> FPN:
         in_channels=section.take("in_channels"),
         out_channels=section.take("out_channels"),
         num_outs=section.take("num_outs"),
-        start_level=section.take("start_level", 0),
-        end_level=None if end == -1 else end,
-        extra_convs=extra or None,
-        relu_before_extra_convs=section.take("relu_before_extra_convs", False),
+        plan=Pyramid(
+            start_level=section.take("start_level", 0),
+            end_level=None if end == -1 else end,
+            extra_convs=extra or None,
+            relu_before_extra_convs=section.take("relu_before_extra_convs", False),
+            upsample=upsample.get("mode", "nearest"),
+        ),
         norm=norm_from_mmseg(section.take("norm_cfg", None), place=section.place),
         norm_on_lateral=not section.take("no_norm_on_lateral", False),
         activation=activation is not None,
-        upsample=upsample.get("mode", "nearest"),
     )
     section.done()
     return neck

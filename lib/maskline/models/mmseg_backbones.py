@@ -7,8 +7,8 @@ from maskline.errors import ShapeError
 from maskline.models.backbones.base import BackboneBase
 from maskline.models.backbones.hrnet import HRNet, HRStage
 from maskline.models.backbones.mit import MitPlan, MixTransformer
-from maskline.models.backbones.resnet import ResNet, StagePlan
-from maskline.models.backbones.unet import UNet
+from maskline.models.backbones.resnet import ResNet, StagePlan, Stem
+from maskline.models.backbones.unet import UNet, UNetStage
 from maskline.models.layers import Norm
 from maskline.models.mmseg_section import Section, norm_from_mmseg
 
@@ -42,18 +42,17 @@ def _resnet(section: Section) -> BackboneBase:
         dilations=tuple(section.take("dilations", (1, 1, 1, 1))[:num_stages]),
         contract_dilation=section.take("contract_dilation", False),
         multi_grid=None if multi_grid is None else tuple(multi_grid),
+        style=section.take("style", "pytorch"),
+        average_shortcut=section.take("avg_down", average),
     )
-    deep, average = section.take("deep_stem", deep), section.take("avg_down", average)
+    deep = section.take("deep_stem", deep)
     frozen, norm_eval = section.take("frozen_stages", -1), section.take("norm_eval", False)
     return ResNet(
         depth=section.take("depth"),
         in_channels=section.take("in_channels", 3),
         plan=plan,
-        stem="deep" if deep else "7x7",
-        stem_channels=section.take("stem_channels", 64),
+        stem=Stem(kind="deep" if deep else "7x7", channels=section.take("stem_channels", 64)),
         base_channels=section.take("base_channels", 64),
-        average_shortcut=average,
-        style=section.take("style", "pytorch"),
         out_indices=_indices(section.take("out_indices", (0, 1, 2, 3))),
         norm=_norm(section),
         zero_init=section.take("zero_init_residual", True),
@@ -73,20 +72,35 @@ def _unet(section: Section) -> BackboneBase:
     upsample.expect("scale_factor", 2)
     upsample.expect("upsample_cfg", {"scale_factor": 2, "mode": "bilinear", "align_corners": False})
     upsample.done()
-    norm_eval = section.take("norm_eval", False)
+    norm_eval, num_stages = section.take("norm_eval", False), section.take("num_stages", 5)
     return UNet(
         in_channels=section.take("in_channels", 3),
         base_channels=section.take("base_channels", 64),
-        num_stages=section.take("num_stages", 5),
-        strides=section.take("strides", None),
-        downsamples=section.take("downsamples", None),
-        encoder_convs=section.take("enc_num_convs", None),
-        decoder_convs=section.take("dec_num_convs", None),
-        encoder_dilations=section.take("enc_dilations", None),
-        decoder_dilations=section.take("dec_dilations", None),
+        num_stages=num_stages,
+        plan=_unet_plan(section, num_stages),
         upsample="interp" if upsample.type == "InterpConv" else "deconv",
         norm=_norm(section),
     ).freeze(stages=-1, norm_eval=norm_eval)
+
+
+def _unet_plan(section: Section, num_stages: int) -> list[UNetStage]:
+    def entries(key: str, usual: Any, *, first: Any = None) -> list[Any]:
+        """One entry a stage; the decoder's lists and ``downsamples`` have none for the first."""
+        given = list(section.take(key, [usual] * num_stages))
+        return given if first is None else [first, *given]
+
+    columns = (
+        entries("strides", 1),
+        entries("downsamples", True, first=False),
+        entries("enc_num_convs", 2),
+        entries("enc_dilations", 1),
+        entries("dec_num_convs", 2, first=0),
+        entries("dec_dilations", 1, first=1),
+    )
+    return [
+        UNetStage(stride=stride, pool=pool, convs=convs, dilation=dilation, up_convs=up_convs, up_dilation=up_dilation)
+        for stride, pool, convs, dilation, up_convs, up_dilation in list(zip(*columns, strict=False))[:num_stages]
+    ]
 
 
 def _mit(section: Section) -> BackboneBase:

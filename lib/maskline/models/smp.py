@@ -102,16 +102,7 @@ def smp_segmentor(
         ShapeError: Unknown architecture or encoder, or two that do not fit together.
         CheckpointError: The weights cannot be downloaded.
     """
-    declare_missing_operators()
-    from segmentation_models_pytorch import MODEL_ARCHITECTURES_MAPPING as KNOWN
-
-    key = architecture.lower()
-    if key not in KNOWN:
-        names = [model.__name__ for model in KNOWN.values()]
-        near = difflib.get_close_matches(key, list(KNOWN), n=1, cutoff=0.5)
-        remedy = f"did you mean {KNOWN[near[0]].__name__}?" if near else f"valid: {', '.join(names)}"
-        raise ShapeError(f"architecture {architecture}", "segmentation-models-pytorch does not have it", remedy)
-    name = resolve_encoder(encoder)
+    key, name = _resolve_architecture(architecture), resolve_encoder(encoder)
     model = _create(key, name, in_channels=in_channels, num_classes=num_classes, weights=None)
     if pretrained:
         try:
@@ -126,6 +117,19 @@ def smp_segmentor(
         num_classes=num_classes,
         align_corners=align_corners,
     )
+
+
+def _resolve_architecture(name: str) -> str:
+    declare_missing_operators()
+    from segmentation_models_pytorch import MODEL_ARCHITECTURES_MAPPING as KNOWN
+
+    key = name.lower()
+    if key in KNOWN:
+        return key
+    names = [model.__name__ for model in KNOWN.values()]
+    near = difflib.get_close_matches(key, list(KNOWN), n=1, cutoff=0.5)
+    remedy = f"did you mean {KNOWN[near[0]].__name__}?" if near else f"valid: {', '.join(names)}"
+    raise ShapeError(f"architecture {name}", "segmentation-models-pytorch does not have it", remedy)
 
 
 def _create(architecture: str, encoder: str, *, in_channels: int, num_classes: int, weights: Any) -> nn.Module:

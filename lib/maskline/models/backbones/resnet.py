@@ -34,12 +34,16 @@ class StagePlan:
         dilations: Dilation of each stage.
         contract_dilation: The first block of a dilated stage has half its dilation.
         multi_grid: Dilation of each block of the last stage, in place of the stage's own; None: the stage's own.
+        style: Which convolution of a bottleneck strides; see ``Bottleneck``.
+        average_shortcut: Strided shortcuts average before their 1x1 convolution (V1d).
     """
 
     strides: tuple[int, ...] = (1, 2, 2, 2)
     dilations: tuple[int, ...] = (1, 1, 1, 1)
     contract_dilation: bool = True
     multi_grid: tuple[int, ...] | None = None
+    style: Style = "pytorch"
+    average_shortcut: bool = False
 
     @classmethod
     def for_output_stride(cls, output_stride: Literal[8, 16, 32], *, multi_grid: Sequence[int] | None) -> "StagePlan":
@@ -60,6 +64,19 @@ class StagePlan:
         return (first, *[dilation] * (num_blocks - 1))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Stem:
+    """What comes before the stages.
+
+    Args:
+        kind: ``7x7``: one convolution; ``deep``: three 3x3 convolutions (V1c, V1d).
+        channels: Channels after it.
+    """
+
+    kind: Literal["7x7", "deep"]
+    channels: int = 64
+
+
 class ResNet(BackboneBase):
     """ResNet-18/34/50/101/152; features of the stages, fine to coarse.
 
@@ -67,11 +84,8 @@ class ResNet(BackboneBase):
         depth: 18, 34, 50, 101 or 152.
         in_channels: Channels of the images.
         plan: Strides and dilations.
-        stem: ``7x7``: one convolution; ``deep``: three 3x3 convolutions (V1c, V1d).
-        stem_channels: Channels after the stem.
+        stem: What comes before the stages.
         base_channels: Width of the first stage; each further one is twice as wide.
-        average_shortcut: Strided shortcuts average before their 1x1 convolution (V1d).
-        style: See ``Bottleneck``.
         out_indices: Stages whose output is a feature.
         norm: Norm after each convolution.
         zero_init: Blocks start as the identity.
@@ -83,48 +97,24 @@ class ResNet(BackboneBase):
         depth: int,
         in_channels: int,
         plan: StagePlan,
-        stem: Literal["7x7", "deep"],
-        stem_channels: int = 64,
+        stem: Stem,
         base_channels: int = 64,
-        average_shortcut: bool = False,
-        style: Style = "pytorch",
         out_indices: Sequence[int] = (0, 1, 2, 3),
         norm: Norm = BATCH_NORM,
         zero_init: bool = True,
     ) -> None:
         super().__init__()
-        if depth not in _DEPTHS:
-            raise ShapeError("ResNet", f"depth {depth} does not exist", f"valid: {', '.join(map(str, _DEPTHS))}")
-        block, num_blocks = _DEPTHS[depth]
-        if plan.multi_grid is not None and len(plan.multi_grid) < num_blocks[len(plan.strides) - 1]:
-            raise ShapeError("ResNet", f"multi_grid {plan.multi_grid} is too short", "give one dilation a block")
+        block, num_blocks = _checked(depth, plan)
         self._norm_key = norm.key
-        self._add_stem(stem, in_channels, stem_channels, norm=norm)
+        self._add_stem(stem, in_channels, norm=norm)
         self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
-        width_in, stride, widths, strides = stem_channels, 4, [], []
+        before, stride, widths, strides = stem.channels, 4, [], []
         for stage, step in enumerate(plan.strides):
             width = base_channels * 2**stage
-            blocks = []
-            for index, dilation in enumerate(plan.block_dilations(stage, num_blocks[stage])):
-                step_here = step if index == 0 else 1
-                shortcut = None
-                if index == 0 and (step != 1 or width_in != width * block.expansion):
-                    shortcut = _shortcut(width_in, width * block.expansion, step, average=average_shortcut, norm=norm)
-                blocks.append(
-                    block(
-                        width_in,
-                        width,
-                        stride=step_here,
-                        dilation=dilation,
-                        downsample=shortcut,
-                        style=style,
-                        norm=norm,
-                    )
-                )
-                width_in = width * block.expansion
-            self.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
-            stride *= step
-            widths.append(width_in)
+            blocks = _stage(block, before, width, plan=plan, stage=stage, num_blocks=num_blocks[stage], norm=norm)
+            self.add_module(f"layer{stage + 1}", blocks)
+            before, stride = width * block.expansion, stride * step
+            widths.append(before)
             strides.append(stride)
         self._out_indices = tuple(out_indices)
         self.channels = tuple(widths[i] for i in self._out_indices)
@@ -153,13 +143,13 @@ class ResNet(BackboneBase):
             stem = [self.conv1, self.get_submodule(f"{self._norm_key}1"), nn.ReLU(), self.maxpool]
         return [stem, *([module] for name, module in self.named_children() if name.startswith("layer"))]
 
-    def _add_stem(self, kind: Literal["7x7", "deep"], in_channels: int, channels: int, *, norm: Norm) -> None:
-        if kind == "7x7":
-            self.conv1 = conv(in_channels, channels, kernel_size=7, stride=2)
-            self.add_module(f"{norm.key}1", norm.build(channels))
+    def _add_stem(self, stem: Stem, in_channels: int, *, norm: Norm) -> None:
+        if stem.kind == "7x7":
+            self.conv1 = conv(in_channels, stem.channels, kernel_size=7, stride=2)
+            self.add_module(f"{norm.key}1", norm.build(stem.channels))
             return
-        half = channels // 2
-        widths = ((in_channels, half, 2), (half, half, 1), (half, channels, 1))
+        half = stem.channels // 2
+        widths = ((in_channels, half, 2), (half, half, 1), (half, stem.channels, 1))
         self.stem = nn.Sequential(
             *(
                 layer
@@ -167,6 +157,39 @@ class ResNet(BackboneBase):
                 for layer in (conv(before, after, kernel_size=3, stride=stride), norm.build(after), nn.ReLU())
             )
         )
+
+
+def _checked(depth: int, plan: StagePlan) -> tuple[Block, tuple[int, ...]]:
+    if depth not in _DEPTHS:
+        raise ShapeError("ResNet", f"depth {depth} does not exist", f"valid: {', '.join(map(str, _DEPTHS))}")
+    block, num_blocks = _DEPTHS[depth]
+    if plan.multi_grid is not None and len(plan.multi_grid) < num_blocks[len(plan.strides) - 1]:
+        raise ShapeError("ResNet", f"multi_grid {plan.multi_grid} is too short", "give one dilation a block")
+    return block, num_blocks
+
+
+def _stage(
+    block: Block, in_channels: int, width: int, *, plan: StagePlan, stage: int, num_blocks: int, norm: Norm
+) -> nn.Sequential:
+    blocks: list[nn.Module] = []
+    step, out_channels = plan.strides[stage], width * block.expansion
+    for index, dilation in enumerate(plan.block_dilations(stage, num_blocks)):
+        first = index == 0
+        shortcut = None
+        if first and (step != 1 or in_channels != out_channels):
+            shortcut = _shortcut(in_channels, out_channels, step, average=plan.average_shortcut, norm=norm)
+        blocks.append(
+            block(
+                in_channels if first else out_channels,
+                width,
+                stride=step if first else 1,
+                dilation=dilation,
+                downsample=shortcut,
+                style=plan.style,
+                norm=norm,
+            )
+        )
+    return nn.Sequential(*blocks)
 
 
 def _shortcut(in_channels: int, out_channels: int, stride: int, *, average: bool, norm: Norm) -> nn.Module:

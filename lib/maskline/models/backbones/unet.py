@@ -5,6 +5,7 @@ the variant with interpolation, 1x1 convolution and batch norm follows MMSegment
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -12,6 +13,39 @@ from torch import Tensor, nn
 
 from maskline.models.backbones.base import BackboneBase
 from maskline.models.layers import BATCH_NORM, ConvNormAct, Norm
+
+Upsample = Literal["interp", "deconv"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class UNetStage:
+    """One resolution: the encoder's stage, and the decoder's block that leads from it to the finer one.
+
+    Args:
+        stride: Step of the stage's first convolution.
+        pool: Whether the stage starts with max pooling by 2; not in the first stage, nor beside a stride.
+        convs: 3x3 convolutions of the stage.
+        dilation: Dilation of these but the first.
+        up_convs: 3x3 convolutions of the decoder's block.
+        up_dilation: Dilation of these but the first.
+    """
+
+    stride: int = 1
+    pool: bool = True
+    convs: int = 2
+    dilation: int = 1
+    up_convs: int = 2
+    up_dilation: int = 1
+
+    @property
+    def pools(self) -> bool:
+        """Whether max pooling takes place (in any stage but the first)."""
+        return self.pool and self.stride == 1
+
+    @property
+    def step(self) -> int:
+        """How much coarser the stage is than the one before."""
+        return 2 if self.pools else self.stride
 
 
 class UNet(BackboneBase):
@@ -23,12 +57,7 @@ class UNet(BackboneBase):
         in_channels: Channels of the images.
         base_channels: Channels of the finest feature.
         num_stages: Resolutions, the finest counted.
-        strides: Stride of each stage's first convolution; a stage with stride 1 may start with max pooling instead.
-        downsamples: Whether each stage but the first halves the size by max pooling.
-        encoder_convs: 3x3 convolutions of each encoder stage.
-        decoder_convs: 3x3 convolutions of each decoder block, shallow to deep.
-        encoder_dilations: Dilation of each encoder stage's convolutions but the first.
-        decoder_dilations: Dilation of each decoder block's convolutions but the first, shallow to deep.
+        plan: Each stage, finest first; None: UNet-S5-D16's, for any number of stages.
         upsample: ``interp``: bilinear, then 1x1 convolution; ``deconv``: 4x4 transposed convolution.
         norm: Norm after each convolution.
     """
@@ -39,54 +68,29 @@ class UNet(BackboneBase):
         in_channels: int,
         base_channels: int,
         num_stages: int,
-        strides: Sequence[int] | None = None,
-        downsamples: Sequence[bool] | None = None,
-        encoder_convs: Sequence[int] | None = None,
-        decoder_convs: Sequence[int] | None = None,
-        encoder_dilations: Sequence[int] | None = None,
-        decoder_dilations: Sequence[int] | None = None,
-        upsample: Literal["interp", "deconv"] = "interp",
+        plan: Sequence[UNetStage] | None = None,
+        upsample: Upsample = "interp",
         norm: Norm = BATCH_NORM,
     ) -> None:
         super().__init__()
-        strides = strides or [1] * num_stages
-        halved = [True] * (num_stages - 1) if downsamples is None else downsamples[: num_stages - 1]
-        encoder_convs = encoder_convs or [2] * num_stages
-        decoder_convs = decoder_convs or [2] * (num_stages - 1)
-        encoder_dilations = encoder_dilations or [1] * num_stages
-        decoder_dilations = decoder_dilations or [1] * (num_stages - 1)
+        plan = plan or [UNetStage()] * num_stages
+        assert len(plan) == num_stages, "one entry a stage"
         self.encoder, self.decoder = nn.ModuleList(), nn.ModuleList()
-        widths = [base_channels * 2**stage for stage in range(num_stages)]
-        steps = [strides[0]]
-        for stage, width in enumerate(widths):
+        widths = [base_channels * 2**k for k in range(num_stages)]
+        strides: list[int] = []
+        for k, (stage, width) in enumerate(zip(plan, widths, strict=True)):
+            before = widths[k - 1] if k else in_channels
             block = _ConvBlock(
-                in_channels if stage == 0 else widths[stage - 1],
-                width,
-                num_convs=encoder_convs[stage],
-                stride=strides[stage],
-                dilation=encoder_dilations[stage],
-                norm=norm,
+                before, width, num_convs=stage.convs, stride=stage.stride, dilation=stage.dilation, norm=norm
             )
-            pooled = stage > 0 and strides[stage] == 1 and halved[stage - 1]
+            pooled = k > 0 and stage.pools
             self.encoder.append(nn.Sequential(nn.MaxPool2d(2), block) if pooled else nn.Sequential(block))
-            if stage > 0:
-                steps.append(2 if pooled else strides[stage])
-                self.decoder.append(
-                    _UpBlock(
-                        width,
-                        widths[stage - 1],
-                        num_convs=decoder_convs[stage - 1],
-                        dilation=decoder_dilations[stage - 1],
-                        upsample=upsample if strides[stage] != 1 or halved[stage - 1] else None,
-                        norm=norm,
-                    )
-                )
-        products = [steps[0]]
-        for step in steps[1:]:
-            products.append(products[-1] * step)
+            strides.append(strides[-1] * stage.step if k else stage.stride)
+            if k:
+                self.decoder.append(_UpBlock(width, before, stage=stage, upsample=upsample, norm=norm))
         self.channels = tuple(reversed(widths))
-        self.strides = tuple(reversed(products))
-        self.size_divisor = products[-1]
+        self.strides = tuple(reversed(strides))
+        self.size_divisor = strides[-1]
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Map images (NCHW, sides multiples of ``size_divisor``) to features, deepest first."""
@@ -125,28 +129,18 @@ class _ConvBlock(nn.Module):
 class _UpBlock(nn.Module):
     """Brings the deeper feature to the skip's size and width, joins them (skip first), and convolves."""
 
-    def __init__(
-        self,
-        in_channels: int,
-        channels: int,
-        *,
-        num_convs: int,
-        dilation: int,
-        upsample: Literal["interp", "deconv"] | None,
-        norm: Norm,
-    ) -> None:
+    def __init__(self, in_channels: int, channels: int, *, stage: UNetStage, upsample: Upsample, norm: Norm) -> None:
         super().__init__()
         self.conv_block = _ConvBlock(
-            2 * channels, channels, num_convs=num_convs, stride=1, dilation=dilation, norm=norm
+            2 * channels, channels, num_convs=stage.up_convs, stride=1, dilation=stage.up_dilation, norm=norm
         )
         self.upsample: nn.Module
-        match upsample:
-            case "interp":
-                self.upsample = _InterpolatedUpsample(in_channels, channels, norm=norm)
-            case "deconv":
-                self.upsample = _TransposedUpsample(in_channels, channels, norm=norm)
-            case None:
-                self.upsample = ConvNormAct(in_channels, channels, norm=norm)
+        if stage.step == 1:
+            self.upsample = ConvNormAct(in_channels, channels, norm=norm)
+        elif upsample == "interp":
+            self.upsample = _InterpolatedUpsample(in_channels, channels, norm=norm)
+        else:
+            self.upsample = _TransposedUpsample(in_channels, channels, norm=norm)
 
     def forward(self, skip: Tensor, deeper: Tensor) -> Tensor:
         return self.conv_block(torch.cat([skip, self.upsample(deeper)], dim=1))  # type: ignore[no-any-return]

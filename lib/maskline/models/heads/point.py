@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from maskline.errors import ShapeError
 from maskline.models.heads.base import Features, Head, HeadOptions
-from maskline.models.layers import ConvNormAct, size_of
+from maskline.models.layers import size_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ class PointHead(Head):
         self.fcs = nn.ModuleList()
         width = sum(self.in_widths) + self.num_classes
         for _ in range(num_fcs):
-            self.fcs.append(ConvNormAct(width, self.channels, norm=self.norm, dims=1))
+            self.fcs.append(_PointLayer(width, self.channels))
             width = self.channels + (self.num_classes if coarse_each_layer else 0)
         self.fc_seg = nn.Conv1d(width, self.num_classes, 1)
         nn.init.normal_(self.fc_seg.weight, std=0.01)
@@ -136,6 +136,20 @@ class PointHead(Head):
         chosen = candidates.gather(1, index.unsqueeze(2).expand(-1, -1, 2))
         others = torch.rand(batch, plan.train_points - num_uncertain, 2, device=coarse.device)
         return torch.cat([chosen, others], dim=1)
+
+
+class _PointLayer(nn.Module):
+    """A linear layer with ReLU, shared by all points; a 1x1 convolution in the checkpoints."""
+
+    def __init__(self, in_channels: int, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(in_channels, channels, 1)
+        nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
+        assert self.conv.bias is not None
+        nn.init.zeros_(self.conv.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.conv(x))
 
 
 def uncertainty(logits: Tensor) -> Tensor:
