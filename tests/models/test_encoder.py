@@ -6,6 +6,7 @@ import torch
 from maskline.errors import CheckpointError, ShapeError
 from maskline.models.backbones import encoder as encoder_module
 from maskline.models.backbones.encoder import encoder
+from maskline.models.heads.fcn import FCNHead
 from maskline.models.smp import smp_segmentor
 
 
@@ -74,11 +75,35 @@ def smp_model(architecture, *, name="resnet18"):
     ).eval()
 
 
-@pytest.mark.parametrize("architecture", ["Unet", "PAN", "deeplabv3plus"])
+ARCHITECTURES = [
+    "Unet",
+    "UnetPlusPlus",
+    "MAnet",
+    "Linknet",
+    "FPN",
+    "PSPNet",
+    "DeepLabV3",
+    "deeplabv3plus",
+    "PAN",
+    "UPerNet",
+    "Segformer",
+]
+
+
+@pytest.mark.parametrize("architecture", [*ARCHITECTURES, "DPT"])
 def test_whole_architectures_take_any_size(architecture):
-    model = smp_model(architecture)
-    assert model(torch.randn(1, 3, 17, 50)).shape == (1, 3, 17, 50)
-    assert list(model.head_logits(torch.randn(1, 3, 17, 50))) == ["decode_head"]
+    model = smp_model(architecture, name="tu-test_vit" if architecture == "DPT" else "tu-mobilenetv3_small_050")
+    with torch.inference_mode():
+        assert model(torch.randn(1, 3, 17, 50)).shape == (1, 3, 17, 50)
+        assert {name: x.shape for name, x in model.head_logits(torch.randn(1, 3, 17, 50)).items()} == {
+            "decode_head": (1, 3, 17, 50)
+        }
+
+
+def test_every_architecture_of_smp_is_listed():
+    from segmentation_models_pytorch import MODEL_ARCHITECTURES_MAPPING
+
+    assert sorted(name.lower() for name in ARCHITECTURES) == sorted(set(MODEL_ARCHITECTURES_MAPPING) - {"dpt"})
 
 
 def test_whole_architectures_compute_what_smp_computes():
@@ -90,3 +115,32 @@ def test_whole_architectures_compute_what_smp_computes():
 def test_unknown_architecture_gets_the_nearest():
     with pytest.raises(ShapeError, match="did you mean PSPNet"):
         smp_model("PSPNett")
+
+
+def test_auxiliary_heads_on_an_smp_encoder():
+    head = FCNHead(
+        in_channels=128,
+        in_index=3,
+        channels=8,
+        num_classes=3,
+        num_convs=1,
+        dropout=0.1,
+        align_corners=False,
+    )
+    model = smp_segmentor(
+        "Unet",
+        encoder="resnet18",
+        in_channels=4,
+        num_classes=3,
+        pretrained=False,
+        align_corners=False,
+        auxiliary_heads=[head],
+    )
+    images, target = torch.randn(2, 4, 50, 64), torch.zeros(2, 50, 64, dtype=torch.int64)
+    pairs = model.training_pairs(images, target)
+    assert {name: tuple(logits.shape) for name, (logits, _) in pairs.items()} == {
+        "auxiliary_head.0": (2, 3, 50, 64),
+        "decode_head": (2, 3, 50, 64),
+    }
+    outputs = model.eval().head_logits(torch.randn(1, 4, 64, 64))
+    assert outputs["auxiliary_head.0"].shape == (1, 3, 8, 8)
