@@ -20,7 +20,7 @@ TINY: Mapping[str, Any] = {
     "augment.crop_size": [64, 64],
     "model.backbone.base_channels": 4,
     "model.backbone.num_stages": 3,
-    "schedule.warmup_iterations": 1,
+    "schedule.warmup_length": 1,
     "train.iterations": 4,
     "train.batch_size": 2,
     "train.val_every": 2,
@@ -71,7 +71,7 @@ class Project:
             command, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False
         )
         text = done.stdout + done.stderr
-        assert done.returncode == code, f"{' '.join(command)} ended with {done.returncode}:\n{text}"
+        assert done.returncode == code, f"{' '.join(command)} ended with {done.returncode}:\n{text[-2000:]}"
         return text
 
     def duplicate(self, base: Path) -> "Project":
