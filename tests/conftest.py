@@ -26,6 +26,7 @@ def finished_project(root, tmp_path_factory):
     from tools.trial import TINY, copy_of
 
     project = copy_of(root, tmp_path_factory.mktemp("finished"), TINY)
+    project.run("python", "-m", "tools.plots_page")  # as make does
     project.printed = project.run("dvc", "repro")
     project.commit("run")
     return project

@@ -1,7 +1,6 @@
 """The line as a user runs it: dvc repro, one change, a copy elsewhere, the experiment's own code."""
 
 import json
-import shutil
 import subprocess
 
 import pytest
@@ -73,8 +72,6 @@ def changed_timing(project):
 
 
 def test_plots_open_without_the_internet(project):
-    shutil.rmtree(project.folder / "reports" / "html", ignore_errors=True)
-    project.run("python", "-m", "tools.plots_page")
     project.run("dvc", "plots", "show")
     page = (project.folder / "reports" / "html" / "index.html").read_text(encoding="utf-8")
     assert 'src="http' not in page
