@@ -36,6 +36,7 @@ def main(*, params_path: Path, prepared: Path, model: Path, curves: Path, **outp
     from maskline.data.dataset import PreparedSplit
     from maskline.engine import checkpoint, device
     from maskline.inference.tuning import with_threshold
+    from maskline.metrics.extra import Measures
     from maskline.report import evaluation
 
     settings = params.load(params_path)
@@ -58,6 +59,7 @@ def main(*, params_path: Path, prepared: Path, model: Path, curves: Path, **outp
         data_name=settings.data.name,
         name=section.split,
         within_valid=section.within_valid,
+        measures=Measures(names=section.extra_metrics, boundary_px=section.boundary_px),
         resamples=section.bootstrap,
         seed=settings.train.seed,
     )

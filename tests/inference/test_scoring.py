@@ -9,8 +9,9 @@ from torch import nn
 from maskline.errors import DataError
 from maskline.inference.pipeline import Inference
 from maskline.inference.predictor import Predictor
-from maskline.inference.scoring import same_size_batches, score_split
+from maskline.inference.scoring import Counting, same_size_batches, score_split
 from maskline.inference.views import Views
+from maskline.metrics.extra import Measures
 
 
 @dataclass
@@ -56,8 +57,10 @@ def inference(*, steps=None, **changes) -> Inference:
     return Inference(predictor=predictor, **after)
 
 
-def score(split, *, within_valid=False, **changes):
-    scores = score_split(inference(**changes), split, num_classes=2, ignore_index=255, within_valid=within_valid)
+def score(split, *, within_valid=False, names=(), steps=None, **changes):
+    measures = Measures(names=names, boundary_px=2)
+    counting = Counting(num_classes=2, ignore_index=255, within_valid=within_valid, measures=measures)
+    scores = score_split(inference(steps=steps, **changes), split, counting)
     return sorted(scores, key=lambda score: score.index)
 
 
@@ -145,3 +148,32 @@ def test_each_step_is_counted_by_itself():
     assert result.steps["network"].trace() == 476
     assert result.confusion[:, 1].sum() == 0  # no component is that large
     assert not score(Pictures(picture("a", 0)))[0].steps
+
+
+def test_both_areas_are_counted_where_there_is_a_mask():
+    valid = np.ones((20, 24), bool)
+    valid[:2] = False
+    split = Pictures(picture("a", 0, valid=valid), picture("b", 1))
+    for within_valid in (False, True):
+        first, second = score(split, within_valid=within_valid)
+        assert {name: int(counts.sum()) for name, counts in first.areas.items()} == {"inside": 432, "whole": 480}
+        np.testing.assert_array_equal(first.confusion, first.areas["inside" if within_valid else "whole"])
+        assert not second.areas
+
+
+def test_extras_stay_inside_what_counts():
+    one = picture("a", 0)
+    every = ("boundary", "surface", "cldice", "ranking", "calibration")
+    wrong = score(Pictures(one), names=every)[0].extras
+    assert wrong.shapes["boundary_IoU"][1] < 1
+    assert np.isnan(wrong.shapes["boundary_F"][0])  # background of two classes
+    assert wrong.ranks.shape[:2] == (2, 2)
+    assert wrong.ranks[1].sum() == wrong.reliability[0].sum() == 480
+    one.mask[0, :4] = 255  # the wrong pixels
+    right = score(Pictures(one), names=every)[0].extras
+    assert right.shapes["boundary_IoU"][1] == right.shapes["clDice"][1] == 1
+    assert right.shapes["HD95"][1] == 0
+    assert right.ranks[1].sum() == right.reliability[0].sum() == 476
+    nothing = score(Pictures(one))[0].extras
+    assert not nothing.shapes
+    assert nothing.ranks is None

@@ -12,6 +12,7 @@ from maskline.inference.pipeline import Inference
 from maskline.inference.predictor import Predictor
 from maskline.inference.views import Views
 from maskline.labels import LabelSet
+from maskline.metrics.extra import Measures
 from maskline.report.evaluation import Evaluation, evaluate
 
 
@@ -97,7 +98,15 @@ def inference(labels: LabelSet) -> Inference:
 
 
 def scored(split: Pictures, **changes: Any) -> Evaluation:
-    options = {"data_name": "drawn", "name": "test", "within_valid": False, "resamples": 50, "seed": 0}
+    measures = Measures(names=changes.pop("names", ()), boundary_px=2)
+    options = {
+        "measures": measures,
+        "data_name": "drawn",
+        "name": "test",
+        "within_valid": False,
+        "resamples": 50,
+        "seed": 0,
+    }
     return evaluate(inference(split.labels), split, **(options | changes))
 
 

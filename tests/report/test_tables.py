@@ -19,7 +19,13 @@ def test_overall_comes_first_in_the_file_and_when_dvc_sorts(two_classes):
     assert names[:7] == ["aAcc", "mIoU", "mAcc", "mDice", "mFscore", "mPrecision", "mRecall"]
     for order in (names, sorted(names)):
         blocks = [name.split(".")[0] for name in order if "." in name]
-        assert list(dict.fromkeys(blocks)) == ["foreground", "per_class", "second_annotator", "uncertainty_95"]
+        assert list(dict.fromkeys(blocks)) == [
+            "foreground",
+            "per_class",
+            "second_annotator",
+            "uncertainty_95",
+            "valid_area",
+        ]
         assert order.index("mIoU") < order.index("per_class.vessel.IoU")
 
 
@@ -46,7 +52,13 @@ def test_scores_by_hand():
 
 def test_interval_holds_the_score(two_classes):
     tree = two_classes[1].metrics
-    flat = flatten({name: value for name, value in tree.items() if name not in {"uncertainty_95", "second_annotator"}})
+    flat = flatten(
+        {
+            name: value
+            for name, value in tree.items()
+            if name not in {"uncertainty_95", "second_annotator", "valid_area"}
+        }
+    )
     intervals = flatten(tree["uncertainty_95"])
     for name, value in flat.items():
         assert intervals[f"{name}.low"] <= value <= intervals[f"{name}.high"], name
@@ -115,3 +127,39 @@ def test_ranking_score_of_an_image_without_foreground():
     assert rows[0]["Dice"] is None
     assert tables.ranking_score(rows[0]) == 1
     assert np.isnan(tables.ranking_score({"Dice": None, "aAcc": None}))
+
+
+def test_counts_of_each_class_rebuild_every_score(four_classes):
+    split, result = four_classes
+    rows = tables.per_image_rows(result.scores, split.labels)
+    for row, one in zip(rows, result.scores, strict=True):
+        for i, key in enumerate(split.labels.keys):
+            hits, labelled, predicted = (row[f"{what}_{key}"] for what in tables.COUNTS)
+            assert hits == one.confusion[i, i]
+            assert labelled == one.confusion[i].sum()
+            assert predicted == one.confusion[:, i].sum()
+
+
+def test_both_areas_where_a_set_has_masks(two_classes):
+    split, result = two_classes
+    whole = result.metrics["valid_area"]["whole"]
+    main = {name: result.metrics[name] for name in ("mDice", "mIoU")}
+    assert whole == {"Dice": result.metrics["foreground"]["Dice"], **main}
+    inside = scored(split, within_valid=True)
+    assert inside.metrics["valid_area"] == result.metrics["valid_area"]
+    assert inside.metrics["valid_area"]["inside"]["Dice"] == inside.metrics["foreground"]["Dice"]
+
+
+def test_extras_by_name(two_classes, four_classes):
+    assert "measures" not in two_classes[1].metrics
+    every = ("boundary", "surface", "cldice", "ranking", "calibration")
+    two = scored(two_classes[0], names=every)
+    assert set(two.metrics["measures"]) == {"boundary_IoU", "boundary_F", "HD95", "ASD", "clDice", "AUC", "AP", "ECE"}
+    per_image = tables.per_image_rows(two.scores, two_classes[0].labels)
+    mean = sum(row["boundary_F"] for row in per_image) / len(per_image)
+    assert two.metrics["measures"]["boundary_F"] == pytest.approx(mean, abs=1e-6)
+    without = {key: value for key, value in two.metrics.items() if key != "measures"}
+    assert without == two_classes[1].metrics
+    four = scored(four_classes[0], names=("boundary",)).metrics["measures"]
+    assert len(four["per_class"]) == 3  # the fourth class is nowhere
+    assert four["boundary_F"] == pytest.approx(sum(v["boundary_F"] for v in four["per_class"].values()) / 3, abs=2e-6)

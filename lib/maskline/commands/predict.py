@@ -127,9 +127,11 @@ def predict(model: "Model", sources: "list[Source]", folder: "PredictionFolder")
 
 def _open_trained(folder: Path, *, params_path: Path | None, threads: int) -> "tuple[Model, LabelSet, dict[str, Any]]":
     from maskline import build, params
+    from maskline.commands.inference_model import InferenceModel
     from maskline.engine.checkpoint import read_card
+    from maskline.errors import ParamsError
     from maskline.export.package import Trained
-    from maskline.export.runtime_torch import TorchModel
+    from maskline.inference.tuning import with_threshold
 
     card = read_card(folder)
     trained = Trained.from_card(build.load_segmentor(folder), card)
@@ -137,7 +139,18 @@ def _open_trained(folder: Path, *, params_path: Path | None, threads: int) -> "t
     if params_path is None:
         return trained.runtime(threads=threads), trained.labels, made_by
     section = params.load(params_path).evaluate
-    runtime = TorchModel(build.predictor(section, folder).logits, threads=threads)
+    if section.threshold == "tune":
+        remedy = "write the number that evaluate chose, in metrics.json under threshold"
+        raise ParamsError(f"{params_path}: evaluate.threshold", "there is nothing to tune it on here", remedy)
+    inference = with_threshold(
+        build.inference(section, folder),
+        tune=False,
+        num_classes=trained.labels.num_classes,
+        validation=None,
+        ignore_index=trained.labels.ignore_index,
+        within_valid=False,
+    )
+    runtime = InferenceModel(inference, threads=threads)
     return runtime, trained.labels, {**made_by, "evaluate": section.model_dump(mode="json")}
 
 

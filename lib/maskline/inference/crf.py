@@ -1,6 +1,6 @@
 """Dense conditional random field: mean field over all pairs of pixels within a window.
 
-Energy of a labelling: sum of -log p of each pixel's class, minus sum over pairs of K(i, j) where the two have one class.
+Energy of a labelling: sum of -log p of each pixel's class, minus sum of K(i, j) over pairs of pixels of one class.
 K = bilateral_weight x (nearness in place and colour) + smooth_weight x (nearness in place), each normalised by
 sqrt(n_i n_j), n_i being the pixel's own sum; so a weight means the same at any window.
 
@@ -86,10 +86,9 @@ class DenseCrf:
         merged = []
         for offset, bilateral, smooth in near:
             here, there = _pair(offset, size)
-            bilateral *= scale[0][here] * scale[0][there] * self.bilateral_weight
-            merged.append(
-                (offset, bilateral.addcmul_(scale[1][here], scale[1][there], value=smooth * self.smooth_weight))
-            )
+            kernel = bilateral.mul_(scale[0][here] * scale[0][there]).mul_(self.bilateral_weight)
+            kernel.addcmul_(scale[1][here], scale[1][there], value=smooth * self.smooth_weight)
+            merged.append((offset, kernel))
         return merged
 
     def _picture(self, probabilities: Tensor, image: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 
 from maskline.inference.pipeline import Inference
 from maskline.metrics.confusion import confusion_matrix
+from maskline.metrics.extra import ImageExtras, Measures
 
 
 class Sample(Protocol):
@@ -65,6 +66,8 @@ class ImageScore:
         second: The second annotator against the first, C x C; None without one.
         packed: The class map, compressed; see ``prediction``.
         steps: Step of the inference -> C x C counts after it, the network first; empty where nothing follows it.
+        areas: ``inside`` the valid-area mask and on the ``whole`` image -> C x C counts; empty without a mask.
+        extras: Measures beyond the counts.
     """
 
     index: int
@@ -75,6 +78,8 @@ class ImageScore:
     second: npt.NDArray[np.int64] | None
     packed: bytes
     steps: dict[str, npt.NDArray[np.int64]]
+    areas: dict[str, npt.NDArray[np.int64]]
+    extras: ImageExtras
 
     @property
     def prediction(self) -> npt.NDArray[np.int32]:
@@ -83,17 +88,30 @@ class ImageScore:
         return values.reshape(self.size)
 
 
-def score_split(
-    inference: Inference, split: Split, *, num_classes: int, ignore_index: int, within_valid: bool
-) -> Iterator[ImageScore]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counting:
+    """What counts.
+
+    Args:
+        num_classes: C.
+        ignore_index: Label of pixels that do not count.
+        within_valid: Count only pixels of the valid-area mask, where an image has one.
+        measures: What to measure beyond the counts.
+    """
+
+    num_classes: int
+    ignore_index: int
+    within_valid: bool
+    measures: Measures
+
+
+def score_split(inference: Inference, split: Split, counting: Counting) -> Iterator[ImageScore]:
     """Yield each image's score, images of one size together; order them by ``index``.
 
     Args:
         inference: The network and what follows it.
         split: Images with their labels.
-        num_classes: C.
-        ignore_index: Label of pixels that do not count.
-        within_valid: Count only pixels of the valid-area mask, where an image has one.
+        counting: What counts.
 
     Raises:
         DataError: A label is neither a class nor ``ignore_index``.
@@ -105,23 +123,44 @@ def score_split(
     for indices in same_size_batches(split.sizes, batch_size=at_a_time):
         samples = [split.sample(index) for index in indices]
         images = torch.from_numpy(np.stack([sample.image for sample in samples])).to(device)
-        segmentation = inference.segment(images, probabilities=False)
+        found = inference.segment(images, probabilities=counting.measures.need_probabilities)
         for i, (index, sample) in enumerate(zip(indices, samples, strict=True)):
-            prediction = segmentation.labels[i].cpu()
-            target = labels_to_score(sample, ignore_index=ignore_index, within_valid=within_valid)
-            yield ImageScore(
-                index=index,
-                id=sample.id,
-                group=sample.group,
-                size=(prediction.shape[0], prediction.shape[1]),
-                confusion=_count(prediction.numpy(), target, num_classes, ignore_index),
-                second=_count_second(sample.second, target, num_classes, ignore_index),
-                packed=zlib.compress(prediction.numpy().astype("<i4").tobytes(), level=1),
-                steps={
-                    name: _count(labels[i].cpu().numpy(), target, num_classes, ignore_index)
-                    for name, labels in segmentation.steps.items()
-                },
+            seen = _Seen(
+                labels=found.labels[i].cpu().numpy(),
+                steps={name: labels[i].cpu().numpy() for name, labels in found.steps.items()},
+                probabilities=None if found.probabilities is None else found.probabilities[i].cpu().numpy(),
             )
+            yield _score(index, sample, seen, counting)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """What the inference sees in one image."""
+
+    labels: npt.NDArray[Any]
+    steps: dict[str, npt.NDArray[Any]]
+    probabilities: npt.NDArray[np.float32] | None
+
+
+def _score(index: int, sample: Sample, seen: _Seen, counting: Counting) -> ImageScore:
+    num_classes, ignore_index = counting.num_classes, counting.ignore_index
+    whole, inside = (labels_to_score(sample, ignore_index=ignore_index, within_valid=flag) for flag in (False, True))
+    target = inside if counting.within_valid else whole
+    areas = {} if sample.valid is None else {"inside": inside, "whole": whole}
+    return ImageScore(
+        index=index,
+        id=sample.id,
+        group=sample.group,
+        size=(seen.labels.shape[0], seen.labels.shape[1]),
+        confusion=_count(seen.labels, target, num_classes, ignore_index),
+        second=_count_second(sample.second, target, num_classes, ignore_index),
+        packed=zlib.compress(seen.labels.astype("<i4").tobytes(), level=1),
+        steps={name: _count(labels, target, num_classes, ignore_index) for name, labels in seen.steps.items()},
+        areas={name: _count(seen.labels, labels, num_classes, ignore_index) for name, labels in areas.items()},
+        extras=counting.measures.measure(
+            seen.labels, target, seen.probabilities, ignore_index=ignore_index, num_classes=num_classes
+        ),
+    )
 
 
 def same_size_batches(sizes: Sequence[tuple[int, int]], *, batch_size: int) -> Iterator[list[int]]:

@@ -20,7 +20,7 @@ def with_threshold(
     *,
     tune: bool,
     num_classes: int,
-    validation: Callable[[], Split],
+    validation: Callable[[], Split] | None,
     ignore_index: int,
     within_valid: bool,
 ) -> Inference:
@@ -30,7 +30,7 @@ def with_threshold(
         inference: As built.
         tune: Choose the threshold.
         num_classes: Of the set.
-        validation: Opens the images to tune on; only called to tune.
+        validation: Opens the images to tune on; only called to tune, None where there are none.
         ignore_index: As in ``tuned_threshold``.
         within_valid: As in ``tuned_threshold``.
 
@@ -42,6 +42,7 @@ def with_threshold(
         raise ParamsError("evaluate.threshold", f"set for {num_classes} classes", "set it to null: it is for two")
     if not tune:
         return inference
+    assert validation is not None, "tuning needs images"
     found = tuned_threshold(inference, validation(), ignore_index=ignore_index, within_valid=within_valid)
     return replace(inference, threshold=found)
 

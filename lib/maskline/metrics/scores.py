@@ -41,7 +41,11 @@ def class_scores(confusion: npt.ArrayLike, *, beta: float) -> dict[str, Floats]:
     Returns:
         Name -> ... x C, float64, 0..1 or nan.
     """
-    hits, labels, predictions = _marginals(confusion)
+    return class_scores_of(*_marginals(confusion), beta=beta)
+
+
+def class_scores_of(hits: Counts, labels: Counts, predictions: Counts, *, beta: float) -> dict[str, Floats]:
+    """Return ``class_scores`` from pixels right, labelled and predicted, each ... x C."""
     recall = _ratio(hits, labels)
     precision = _ratio(hits, predictions)
     return {
@@ -66,8 +70,12 @@ def overall_scores(confusion: npt.ArrayLike, *, beta: float) -> dict[str, Floats
     Returns:
         Name -> ..., float64, 0..1 or nan.
     """
-    hits, labels, _ = _marginals(confusion)
-    by_class = class_scores(confusion, beta=beta)
+    return overall_scores_of(*_marginals(confusion), beta=beta)
+
+
+def overall_scores_of(hits: Counts, labels: Counts, predictions: Counts, *, beta: float) -> dict[str, Floats]:
+    """Return ``overall_scores`` from pixels right, labelled and predicted, each ... x C."""
+    by_class = class_scores_of(hits, labels, predictions, beta=beta)
     means = {name: _mean_of_defined(by_class[part]) for name, part in MEANS.items()}
     return {"aAcc": _ratio(hits.sum(-1), labels.sum(-1)), **means}
 

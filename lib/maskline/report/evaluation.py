@@ -12,8 +12,9 @@ from rich.progress import track
 from maskline.errors import CheckpointError
 from maskline.files import replace_folder, write_json, write_text
 from maskline.inference.pipeline import Inference
-from maskline.inference.scoring import ImageScore, Split, score_split
+from maskline.inference.scoring import Counting, ImageScore, Split, score_split
 from maskline.labels import LabelSet
+from maskline.metrics.extra import Measures
 from maskline.metrics.scores import flatten
 from maskline.report import gallery, tables
 from maskline.report.charts import Curves, read_curves
@@ -82,6 +83,7 @@ def evaluate(
     data_name: str,
     name: str,
     within_valid: bool,
+    measures: Measures,
     resamples: int,
     seed: int,
 ) -> Evaluation:
@@ -93,6 +95,7 @@ def evaluate(
         data_name: Of the data set.
         name: Of the split.
         within_valid: Score only inside the valid-area mask, where an image has one.
+        measures: What to measure beyond the confusion matrix.
         resamples: Bootstrap resamples behind each interval; 0: no intervals.
         seed: Of the resampling.
 
@@ -101,13 +104,13 @@ def evaluate(
         CheckpointError: The network gives nan.
     """
     labels = split.labels
-    scored = score_split(
-        inference,
-        split,
+    counting = Counting(
         num_classes=labels.num_classes,
         ignore_index=labels.ignore_index,
         within_valid=within_valid,
+        measures=measures,
     )
+    scored = score_split(inference, split, counting)
     shown = track(
         scored,
         description=f"evaluate {name}",

@@ -13,7 +13,7 @@ from maskline.labels import LabelSet
 from maskline.report import charts, layers
 from maskline.report.gallery import PagePicture
 from maskline.report.matrix import largest_confusions, matrix_rows, share_text
-from maskline.report.tables import LEVEL, SECOND, UNCERTAINTY, Row, ranking_name, ranking_score
+from maskline.report.tables import COUNTS, LEVEL, SECOND, UNCERTAINTY, Row, ranking_name, ranking_score
 
 # A matrix of more classes cannot be read; the list of its largest cells can.
 _MATRIX_CLASSES = 40
@@ -185,7 +185,12 @@ def _columns(data: PageData) -> list[str]:
     """
     row, num_classes = data.images[0], data.labels.num_classes
     few = num_classes > 2 and num_classes * len(data.images) <= _CLASS_CELLS
-    shown = [key for key in row if key not in _HIDDEN_COLUMNS and (few or not key.startswith("IoU_"))]
+    counts = tuple(f"{what}_" for what in COUNTS)
+    shown = [
+        key
+        for key in row
+        if key not in _HIDDEN_COLUMNS and not key.startswith(counts) and (few or not key.startswith("IoU_"))
+    ]
     main, human = ranking_name(row), f"second_{ranking_name(row)}"
     others = [key for key in shown if key not in {"id", "group", "scored_px", main, human}]
     return ["id", "group", main, *([human] if human in row else []), *others, "scored_px"]

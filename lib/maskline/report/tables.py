@@ -15,6 +15,7 @@ from maskline.errors import DataError
 from maskline.files import write_text
 from maskline.inference.scoring import ImageScore
 from maskline.labels import LabelSet
+from maskline.metrics.probabilities import calibration_error, ranking_scores
 from maskline.metrics.scores import all_scores, class_scores, flatten
 from maskline.metrics.statistics import bootstrap_intervals
 
@@ -22,6 +23,11 @@ LEVEL = 0.95
 UNCERTAINTY = "uncertainty_95"
 SECOND = "second_annotator"
 STEPS = "steps"
+EXTRA = "measures"
+AREAS = "valid_area"
+
+# Columns of per_image.csv, one a class: what every score derives from, so that two runs can be compared.
+COUNTS = ("hits", "labelled", "predicted")
 
 _DECIMALS = 6
 
@@ -35,8 +41,9 @@ def metrics_tree(
 
     Overall scores come first, then the foreground's (two-class sets), ``per_class``, ``second_annotator`` (the
     second annotator against the first, where a set has one), ``steps`` (main scores after the network and after each
-    step that follows it, where any does) and ``uncertainty_95``: the same tree with ``low`` and ``high`` of each
-    score's interval. The names are such that DVC, which sorts them, keeps this order.
+    step that follows it, where any does), ``measures`` (the measures asked for), ``uncertainty_95``: the same tree
+    with ``low`` and ``high`` of each score's interval, and ``valid_area`` (main scores inside the valid-area mask and
+    on the whole image, where a set has masks). The names are such that DVC, which sorts them, keeps this order.
     Scores that are not defined are left out.
 
     Args:
@@ -60,6 +67,9 @@ def metrics_tree(
         matrices = [one.second for one in annotated if one.second is not None]
         tree[SECOND] = _plain(statistic(np.sum(matrices, axis=0)))
         intervals[SECOND] = _intervals(annotated, matrices, statistic, resamples, seed)
+    extra = extra_scores(scores, labels)
+    if extra:
+        tree[EXTRA] = extra
     steps = step_scores(scores, labels)
     if steps:
         tree[STEPS] = steps
@@ -67,18 +77,73 @@ def metrics_tree(
         tree["threshold"] = rounded(threshold)
     if resamples:
         tree[UNCERTAINTY] = intervals
+    areas = area_scores(scores, labels)
+    if areas:
+        tree[AREAS] = areas
     return tree
 
 
 def step_scores(scores: Sequence[ImageScore], labels: LabelSet) -> dict[str, Any]:
     """Return the main scores after each step of the inference, ``1_network`` first: what each step is worth."""
-    found = {}
-    for number, name in enumerate(scores[0].steps, 1):
-        total = np.sum([one.steps[name] for one in scores], axis=0)
-        flat = flatten(all_scores(total, class_keys=labels.keys))
-        names = [key for key in ("foreground.Dice", "mDice", "mIoU") if key in flat]
-        found[f"{number}_{name}"] = _plain({key.rsplit(".", maxsplit=1)[-1]: flat[key] for key in names})
-    return found
+    return {
+        f"{number}_{name}": _main_scores(np.sum([one.steps[name] for one in scores], axis=0), labels)
+        for number, name in enumerate(scores[0].steps, 1)
+    }
+
+
+def area_scores(scores: Sequence[ImageScore], labels: LabelSet) -> dict[str, Any]:
+    """Return the main scores ``inside`` the valid-area masks and on the ``whole`` images; empty without masks."""
+    if not any(one.areas for one in scores):
+        return {}
+    return {
+        name: _main_scores(np.sum([one.areas.get(name, one.confusion) for one in scores], axis=0), labels)
+        for name in ("inside", "whole")
+    }
+
+
+def _main_scores(total: npt.NDArray[np.int64], labels: LabelSet) -> dict[str, Any]:
+    flat = flatten(all_scores(total, class_keys=labels.keys))
+    names = [key for key in ("foreground.Dice", "mDice", "mIoU") if key in flat]
+    return _plain({key.rsplit(".", maxsplit=1)[-1]: flat[key] for key in names})
+
+
+def extra_scores(scores: Sequence[ImageScore], labels: LabelSet) -> dict[str, Any]:
+    """Return the measures beyond the confusion matrix.
+
+    Shape scores are means over the images in which they are defined, AUC and AP are of all pixels; sets of more than
+    two classes have each by class and its mean over classes. ECE is of all pixels.
+    """
+    by_class = [_shapes_of_class(scores, c) | _ranking_of_class(scores, c) for c in range(labels.num_classes)]
+    if labels.num_classes == 2:
+        tree: dict[str, Any] = dict(by_class[1])
+    else:
+        names = list(dict.fromkeys(name for found in by_class for name in found))
+        tree = {name: _mean([found[name] for found in by_class if name in found]) for name in names}
+        tree["per_class"] = dict(zip(labels.keys, by_class, strict=True))
+    counts = reliability(scores)
+    if counts is not None:
+        tree["ECE"] = calibration_error(counts)
+    return _plain(tree)
+
+
+def reliability(scores: Sequence[ImageScore]) -> npt.NDArray[np.float64] | None:
+    """Return the counts of the reliability diagram over all images; None where they were not asked for."""
+    parts = [one.extras.reliability for one in scores if one.extras.reliability is not None]
+    return np.sum(parts, axis=0) if parts else None
+
+
+def _shapes_of_class(scores: Sequence[ImageScore], c: int) -> dict[str, float]:
+    return {name: _mean([one.extras.shapes[name][c] for one in scores]) for name in scores[0].extras.shapes}
+
+
+def _ranking_of_class(scores: Sequence[ImageScore], c: int) -> dict[str, float]:
+    parts = [one.extras.ranks[c] for one in scores if one.extras.ranks is not None]
+    return ranking_scores(np.sum(parts, axis=0)) if parts else {}
+
+
+def _mean(values: Sequence[float]) -> float:
+    defined = [value for value in values if not math.isnan(value)]
+    return math.fsum(defined) / len(defined) if defined else math.nan
 
 
 def total_confusion(scores: Sequence[ImageScore]) -> npt.NDArray[np.int64]:
@@ -104,8 +169,21 @@ def per_image_rows(scores: Sequence[ImageScore], labels: LabelSet) -> list[Row]:
         row |= {key: rounded(found[key]) for key in ("aAcc", "mIoU", "mAcc", "mDice")}
         row |= _second_score(one, labels) if annotated else {}
         row |= {f"IoU_{key}": rounded(found[f"per_class.{key}.IoU"]) for key in labels.keys}
+        row |= _extra_columns(one, labels)
+        row |= count_columns(one.confusion, labels)
         rows.append(row)
     return rows
+
+
+def count_columns(confusion: npt.NDArray[np.int64], labels: LabelSet) -> Row:
+    """Return the pixels of each class that are right, labelled and predicted: all that any score is made of."""
+    counts = {"hits": np.diagonal(confusion), "labelled": confusion.sum(1), "predicted": confusion.sum(0)}
+    return {f"{what}_{key}": int(counts[what][i]) for i, key in enumerate(labels.keys) for what in COUNTS}
+
+
+def _extra_columns(one: ImageScore, labels: LabelSet) -> Row:
+    chosen = slice(1, None) if labels.num_classes == 2 else slice(None)
+    return {name: rounded(_mean(values[chosen].tolist())) for name, values in one.extras.shapes.items()}
 
 
 def per_class_rows(scores: Sequence[ImageScore], labels: LabelSet, tree: Mapping[str, Any]) -> list[Row]:

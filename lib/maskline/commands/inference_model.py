@@ -1,0 +1,36 @@
+"""The evaluate stage's inference behind the interface of the other runtimes."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from maskline.export.runtime_onnx import Prediction, check_images
+from maskline.inference.pipeline import Inference
+
+
+class InferenceModel:
+    """A trained network with every step that evaluation lets follow it.
+
+    Args:
+        inference: As evaluation uses it.
+        threads: CPU threads; set for the whole process, as torch has it.
+    """
+
+    def __init__(self, inference: Inference, *, threads: int) -> None:
+        torch.set_num_threads(threads)
+        self._inference = inference
+
+    def predict(self, images: NDArray[np.uint8]) -> Prediction:
+        """Return the prediction for images (N, H, W, 3), uint8, RGB.
+
+        The probabilities are those before threshold and clean-up.
+
+        Raises:
+            ShapeError: Another shape or type.
+            CheckpointError: The network gives nan.
+        """
+        check_images(images)
+        found = self._inference.segment(torch.from_numpy(np.ascontiguousarray(images)), probabilities=True)
+        assert found.probabilities is not None
+        labels = found.labels.numpy()
+        return Prediction(labels if labels.dtype == np.uint8 else labels.astype(np.uint16), found.probabilities.numpy())

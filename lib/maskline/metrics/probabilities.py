@@ -1,0 +1,85 @@
+"""How well probabilities rank pixels, and whether they mean what they say.
+
+Both come from counts in bins of the probability, which add: over images, tiles, processes.
+
+Sources: average precision as the step sum over thresholds (no interpolation); expected calibration error and the
+    reliability diagram of Guo et al., "On Calibration of Modern Neural Networks" (2017), with equal bins.
+"""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+# Probabilities that differ by less than this rank alike.
+RANK_BINS = 10_000
+RELIABILITY_BINS = 15
+
+Counts = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+
+def rank_counts(probabilities: npt.NDArray[np.float32], target: npt.NDArray[np.int64]) -> Counts:
+    """Count pixels by class, by whether they are that class, and by bin of that class's probability.
+
+    Args:
+        probabilities: C x P, 0..1.
+        target: P class ids, all of them to be counted.
+
+    Returns:
+        C x 2 x (RANK_BINS + 1); the second axis is other, this class.
+    """
+    num_classes = len(probabilities)
+    counts = np.zeros((num_classes, 2, RANK_BINS + 1), dtype=np.int64)
+    for c in range(num_classes):
+        bins = np.clip(np.rint(probabilities[c].astype(np.float64) * RANK_BINS), 0, RANK_BINS).astype(np.int64)
+        for own in (0, 1):
+            counts[c, own] = np.bincount(bins[(target == c) == bool(own)], minlength=RANK_BINS + 1)
+    return counts
+
+
+def ranking_scores(counts: Counts) -> dict[str, float]:
+    """Return AUC (area under the ROC curve) and AP (average precision) of one class.
+
+    Args:
+        counts: 2 x B pixels (other, this class) by rising probability. Pixels of one bin are ties: half a win each.
+
+    Returns:
+        0..1; nan where one of the two kinds is absent.
+    """
+    others, own = counts.sum(axis=1)
+    if own == 0 or others == 0:
+        return {"AUC": math.nan, "AP": math.nan}
+    negatives, positives = counts.astype(np.float64)
+    below = np.concatenate([[0.0], negatives.cumsum()[:-1]])
+    wins = float((positives * (below + negatives / 2)).sum())
+    hits, alarms = positives[::-1].cumsum(), negatives[::-1].cumsum()
+    precision = hits / np.maximum(hits + alarms, 1)
+    return {
+        "AUC": wins / (float(own) * float(others)),
+        "AP": float((precision * positives[::-1]).sum() / own),
+    }
+
+
+def reliability_counts(probabilities: npt.NDArray[np.float32], target: npt.NDArray[np.int64]) -> Floats:
+    """Sum up pixels by the probability of their most likely class.
+
+    Args:
+        probabilities: C x P, 0..1.
+        target: P class ids, all of them to be counted.
+
+    Returns:
+        3 x RELIABILITY_BINS: pixels, summed probability, pixels whose most likely class is right.
+    """
+    confidence = probabilities.max(axis=0).astype(np.float64)
+    right = probabilities.argmax(axis=0) == target
+    bins = np.clip(np.ceil(confidence * RELIABILITY_BINS).astype(np.int64) - 1, 0, RELIABILITY_BINS - 1)
+    weights = (None, confidence, right.astype(np.float64))
+    return np.stack([np.bincount(bins, weights=w, minlength=RELIABILITY_BINS).astype(np.float64) for w in weights])
+
+
+def calibration_error(counts: Floats) -> float:
+    """Return the expected calibration error: mean distance of accuracy from confidence over pixels; nan without any."""
+    pixels, confidence, right = counts
+    total = pixels.sum()
+    return float(np.abs(right - confidence).sum() / total) if total else math.nan
