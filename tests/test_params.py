@@ -100,12 +100,12 @@ def test_yes_and_no_are_words(tmp_path, root):
 @pytest.mark.parametrize(
     ("key", "value", "text"),
     [
-        ("optimizer.learning", 1, "optimizer.learning: unknown key; valid keys: name, lr"),
+        ("optimizer.xyz", 1, "optimizer.xyz: unknown key; valid keys: name, lr"),
         ("optimizer.weigth_decay", 1, "optimizer.weigth_decay: unknown key; did you mean weight_decay?"),
         ("optimiser", {}, "optimiser: unknown key; did you mean optimizer?"),
         ("model.decode_head.in_idx", 1, "did you mean in_index?"),
         ("model.auxiliary_heads.0.channel", 1, "model.auxiliary_heads.0.channel: unknown key; did you mean channels?"),
-        ("optimizer.name", "adamv", '"adamv" is not one of sgd, adam, adamw, rmsprop; did you mean adam'),
+        ("optimizer.name", "adamv", '"adamv" is not one of sgd, adam, adamw, rmsprop, adagrad'),
         ("optimizer.lr", "1e-3", '"1e-3" is text; write the number without quotes'),
         ("optimizer.lr", -1, "optimizer.lr: -1 is wrong; give greater than 0"),
         ("optimizer.lr", True, "optimizer.lr: true is wrong; give a valid number"),
@@ -124,7 +124,7 @@ def test_yes_and_no_are_words(tmp_path, root):
         ("optimizer.momentum", 1.0, "optimizer.momentum: 1.0 is wrong; give less than 1"),
         ("schedule.milestones", [3, 2], "schedule: milestones must rise"),
         ("schedule.name", "step", "schedule: step needs at least one milestone"),
-        ("schedule.warmup_iterations", 1200, "warmup_iterations 1200 is not below train.iterations 1200"),
+        ("schedule.warmup_length", 1200, "warmup_length 1200 is not below train.iterations 1200"),
         ("evaluate.stride", [600, 600], "evaluate: stride is larger than window"),
         ("data.name", "folder", "data.classes needs at least two classes"),
         ("data.sha256", "abc", "data.sha256"),

@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from torch.optim import Optimizer
-
 from maskline.augment.pipeline import Augmentation
 from maskline.build_model import criteria, criterion, loss, segmentor
+from maskline.build_optim import assignments, optimizer, schedule
 from maskline.data.dataset import PreparedSplit
 from maskline.engine import checkpoint, device
 from maskline.engine.loader import TrainBatches, check_crop
@@ -26,16 +25,12 @@ from maskline.params import (
     AugmentParams,
     EvaluateParams,
     Params,
-    ScheduleParams,
     validate_model,
 )
 from maskline.params_model import ModelParams
 from maskline.torch_seeds import seed_torch
 
-__all__ = ["criteria", "criterion", "loss", "segmentor"]  # the network's parts, handed on
-
-# Settings of the train section that change no bit of the weights.
-_INDIFFERENT = frozenset({"workers", "cache", "journal_every", "log_every"})
+__all__ = ["assignments", "criteria", "criterion", "loss", "optimizer", "schedule", "segmentor"]  # parts, handed on
 
 
 def training(params: Params, prepared: Path) -> Job:
@@ -60,7 +55,10 @@ def training(params: Params, prepared: Path) -> Job:
         "receipt": receipt(params=trained, prepared=prepared, compute=compute, threads=train.threads),
     }
     return Job(
-        model=model, optimizer=_optimizer(params, model), loop=_loop(params, prepared, split, compute), card=card
+        model=model,
+        optimizer=optimizer(params.optimizer, model),
+        loop=_loop(params, prepared, split, compute),
+        card=card,
     )
 
 
@@ -110,18 +108,19 @@ def batches(params: Params, split: PreparedSplit) -> TrainBatches:
     return TrainBatches(split, made, seed=params.train.seed, batch_size=params.train.batch_size)
 
 
-def schedule(params: ScheduleParams, *, iterations: int) -> Schedule:
-    """Build the learning rate schedule."""
-    return Schedule(
-        name=params.name,
-        iterations=iterations,
-        power=params.power,
-        end_factor=params.end_factor,
-        milestones=params.milestones,
-        gamma=params.gamma,
-        warmup_iterations=params.warmup_iterations,
-        warmup_factor=params.warmup_factor,
-    )
+def run_length(params: Params, split: PreparedSplit) -> int:
+    """Return the iterations of the run."""
+    return params.train.iterations
+
+
+def run_schedule(params: Params, split: PreparedSplit) -> Schedule:
+    """Build the run's learning rate schedule.
+
+    Raises:
+        ParamsError: As ``maskline.build_optim.schedule``.
+    """
+    epoch = len(split) / params.train.batch_size
+    return schedule(params.schedule, iterations=run_length(params, split), epoch_iterations=epoch)
 
 
 def check_channels(params: ModelParams) -> None:
@@ -148,7 +147,7 @@ def load_segmentor(folder: Path) -> SegmentorBase:
     labels = LabelSet.from_dict(card["labels"], place=folder / checkpoint.CARD_FILE)
     params = validate_model(card["params"]["model"], place=folder / checkpoint.CARD_FILE)
     # The file's own weights follow: neither a download nor the weights it once started from are needed.
-    model = segmentor(_without_start_weights(params), num_classes=labels.num_classes)
+    model = segmentor(without_start_weights(params), num_classes=labels.num_classes)
     weights = checkpoint.read_weights(folder, expected_sha256=card["receipt"].get("weights_sha256"))
     try:
         model.load_state_dict(weights)
@@ -196,7 +195,8 @@ def inference(params: EvaluateParams, folder: Path) -> Inference:
     )
 
 
-def _without_start_weights(params: ModelParams) -> ModelParams:
+def without_start_weights(params: ModelParams) -> ModelParams:
+    """Return the section of the same network with fresh weights: nothing is read or downloaded to build it."""
     return params.model_copy(
         update={
             "weights": None,
@@ -212,7 +212,7 @@ def _loop(params: Params, prepared: Path, split: PreparedSplit, compute: device.
         batches=batches(params, split),
         validation=PreparedSplit.find(prepared, "val", cache=train.cache),
         criteria=criteria(params.model),
-        schedule=schedule(params.schedule, iterations=train.iterations),
+        schedule=run_schedule(params, split),
         compute=compute,
         iterations=train.iterations,
         val_every=train.val_every,
@@ -221,21 +221,6 @@ def _loop(params: Params, prepared: Path, split: PreparedSplit, compute: device.
         best_metric=train.best_metric,
         clip_norm=params.optimizer.clip_norm,
         workers=train.workers,
-    )
-
-
-def _optimizer(params: Params, model: SegmentorBase) -> Optimizer:
-    section = params.optimizer
-    return optimizers.optimizer(
-        section.name,
-        model.parameters(),
-        lr=section.lr,
-        weight_decay=section.weight_decay,
-        momentum=section.momentum,
-        nesterov=section.nesterov,
-        betas=section.betas,
-        eps=section.eps,
-        alpha=section.alpha,
     )
 
 

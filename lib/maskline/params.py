@@ -17,6 +17,7 @@ from ruamel.yaml.error import YAMLError
 
 from maskline.errors import ParamsError
 from maskline.params_model import ModelParams
+from maskline.params_training import OptimizerParams, ScheduleParams
 from maskline.params_types import Byte, Count, CountOrNone, Fraction, NonNegative, Positive, Section, Seed, Size
 
 
@@ -129,48 +130,6 @@ class AugmentParams(Section):
         return self
 
 
-class OptimizerParams(Section):
-    """The optimizer and its knobs, side by side."""
-
-    name: Literal["sgd", "adam", "adamw", "rmsprop"] = Field(description="The optimizer.")
-    lr: Positive = Field(description="Learning rate that the schedule scales.")
-    weight_decay: NonNegative = Field(description="Weight decay; decoupled for adamw.")
-    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(description="sgd and rmsprop.")
-    nesterov: bool = Field(description="sgd.")
-    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = Field(
-        description="adam and adamw."
-    )
-    eps: Positive = Field(description="adam, adamw and rmsprop.")
-    alpha: Annotated[float, Field(ge=0, lt=1)] = Field(description="rmsprop's smoothing.")
-    clip_norm: Positive | None = Field(description="Largest norm of all gradients together.")
-
-    @model_validator(mode="after")
-    def _check(self) -> "OptimizerParams":
-        if self.name == "sgd" and self.nesterov and self.momentum == 0:
-            raise ValueError("nesterov needs momentum above 0")
-        return self
-
-
-class ScheduleParams(Section):
-    """The learning rate as a function of the iteration."""
-
-    name: Literal["poly", "cosine", "step", "constant"] = Field(description="The schedule after the warm-up.")
-    power: Positive = Field(description="poly.")
-    end_factor: Fraction = Field(description="Last learning rate over the first (poly, cosine).")
-    milestones: tuple[Count, ...] = Field(description="Iterations of the steps (step).")
-    gamma: Positive = Field(description="Factor at each milestone (step).")
-    warmup_iterations: CountOrNone = Field(description="Length of the linear warm-up.")
-    warmup_factor: Fraction = Field(description="First learning rate of the warm-up over lr.")
-
-    @model_validator(mode="after")
-    def _check(self) -> "ScheduleParams":
-        if self.name == "step" and not self.milestones:
-            raise ValueError("step needs at least one milestone")
-        if list(self.milestones) != sorted(set(self.milestones)):
-            raise ValueError("milestones must rise")
-        return self
-
-
 class TrainParams(Section):
     """The training loop."""
 
@@ -278,11 +237,9 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _check(self) -> "Params":
-        if self.schedule.warmup_iterations >= self.train.iterations:
-            raise ValueError(
-                f"schedule.warmup_iterations {self.schedule.warmup_iterations} is not below "
-                f"train.iterations {self.train.iterations}"
-            )
+        warmup = self.schedule.warmup_length
+        if self.schedule.unit == "iterations" and warmup >= self.train.iterations:
+            raise ValueError(f"schedule.warmup_length {warmup:g} is not below train.iterations {self.train.iterations}")
         if self.data.name == "folder" and len(self.data.classes) < 2:
             raise ValueError("data.classes needs at least two classes for data.name: folder")
         return self

@@ -18,7 +18,7 @@ from maskline.losses.pixel import cross_entropy
 from maskline.models.backbones.unet import UNet
 from maskline.models.heads.fcn import FCNHead
 from maskline.models.segmentor import Segmentor
-from maskline.optim.optimizers import optimizer
+from maskline.optim.optimizers import Knobs, optimizer
 from maskline.optim.schedules import Schedule
 from maskline.torch_seeds import seed_torch
 
@@ -102,11 +102,16 @@ def run(**changes):
             network.parameters(),
             lr=0.02,
             weight_decay=0.01,
-            momentum=0.0,
-            nesterov=False,
-            betas=(0.9, 0.999),
-            eps=1e-8,
-            alpha=0.9,
+            knobs=Knobs(
+                momentum=0.0,
+                dampening=0.0,
+                nesterov=False,
+                betas=(0.9, 0.999),
+                eps=1e-8,
+                alpha=0.9,
+                amsgrad=False,
+                centered=False,
+            ),
         ),
     )
     iterations = changes.get("iterations", 12)
@@ -123,8 +128,13 @@ def run(**changes):
                 iterations=iterations,
                 power=0.9,
                 end_factor=0.0,
+                end_lr=None,
                 milestones=(),
+                step_every=0,
                 gamma=0.1,
+                cycle_start=0.1,
+                cycle_peak=0.3,
+                warmup="linear",
                 warmup_iterations=2,
                 warmup_factor=0.1,
             ),

@@ -1,27 +1,43 @@
 """Optimizers by name against torch's own, and the knobs that each one reads."""
 
+import dataclasses
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
 
 from maskline.optim import optimizers
 
-KNOBS = {
-    "lr": 0.1,
-    "weight_decay": 0.01,
-    "momentum": 0.9,
-    "nesterov": True,
-    "betas": (0.8, 0.99),
-    "eps": 1e-6,
-    "alpha": 0.95,
+KNOBS = optimizers.Knobs(
+    momentum=0.9,
+    dampening=0.0,
+    nesterov=True,
+    betas=(0.8, 0.99),
+    eps=1e-6,
+    alpha=0.95,
+    amsgrad=True,
+    centered=True,
+)
+
+BASE = {"lr": 0.1, "weight_decay": 0.01}
+ADAM = {**BASE, "betas": (0.8, 0.99), "eps": 1e-6}
+EXPECTED = {
+    "sgd": lambda p: torch.optim.SGD(p, **BASE, momentum=0.9, nesterov=True),
+    "adam": lambda p: torch.optim.Adam(p, **ADAM, amsgrad=True),
+    "adamw": lambda p: torch.optim.AdamW(p, **ADAM, amsgrad=True),
+    "rmsprop": lambda p: torch.optim.RMSprop(p, **BASE, momentum=0.9, eps=1e-6, alpha=0.95, centered=True),
+    "adagrad": lambda p: torch.optim.Adagrad(p, **BASE, eps=1e-6),
+    "adadelta": lambda p: torch.optim.Adadelta(p, **BASE, rho=0.95, eps=1e-6),
+    "nadam": lambda p: torch.optim.NAdam(p, **ADAM),
+    "radam": lambda p: torch.optim.RAdam(p, **ADAM),
+    "adamax": lambda p: torch.optim.Adamax(p, **ADAM),
+    "asgd": lambda p: torch.optim.ASGD(p, **BASE),
 }
 
-EXPECTED = {
-    "sgd": lambda p: torch.optim.SGD(p, lr=0.1, weight_decay=0.01, momentum=0.9, nesterov=True),
-    "adam": lambda p: torch.optim.Adam(p, lr=0.1, weight_decay=0.01, betas=(0.8, 0.99), eps=1e-6),
-    "adamw": lambda p: torch.optim.AdamW(p, lr=0.1, weight_decay=0.01, betas=(0.8, 0.99), eps=1e-6),
-    "rmsprop": lambda p: torch.optim.RMSprop(p, lr=0.1, weight_decay=0.01, momentum=0.9, eps=1e-6, alpha=0.95),
-}
+
+def make(name, parameters):
+    return optimizers.optimizer(name, parameters, lr=0.1, weight_decay=0.01, knobs=KNOBS)
 
 
 def layer():
@@ -40,33 +56,48 @@ def descend(made, module):
 @pytest.mark.parametrize("name", sorted(EXPECTED))
 def test_steps_are_torchs(name):
     ours, theirs = layer(), layer()
-    mine = descend(optimizers.optimizer(name, ours.parameters(), **KNOBS), ours)
+    mine = descend(make(name, ours.parameters()), ours)
     assert torch.equal(mine, descend(EXPECTED[name](theirs.parameters()), theirs))
 
 
 def test_unread_knobs():
-    assert optimizers.unread_knobs("sgd") == ("alpha", "betas", "eps")
-    assert optimizers.unread_knobs("adamw") == ("alpha", "momentum", "nesterov")
-    assert optimizers.unread_knobs("rmsprop") == ("betas", "nesterov")
+    assert optimizers.unread_knobs("sgd") == ("alpha", "amsgrad", "betas", "centered", "eps")
+    assert optimizers.unread_knobs("adamw") == ("alpha", "centered", "dampening", "momentum", "nesterov")
+    assert optimizers.unread_knobs("rmsprop") == ("amsgrad", "betas", "dampening", "nesterov")
+
+
+@pytest.mark.parametrize("name", sorted(EXPECTED))
+def test_an_unread_knob_changes_nothing(name):
+    other = dataclasses.asdict(KNOBS)
+    for knob in optimizers.unread_knobs(name):
+        other[knob] = (0.1, 0.2) if knob == "betas" else 0.123
+    ours, theirs = layer(), layer()
+    changed = optimizers.optimizer(
+        name, theirs.parameters(), lr=0.1, weight_decay=0.01, knobs=optimizers.Knobs(**other)
+    )
+    assert torch.equal(descend(make(name, ours.parameters()), ours), descend(changed, theirs))
 
 
 def test_frozen_parameters_are_left_out():
     module = layer()
     module.bias.requires_grad_(False)
-    made = optimizers.optimizer("sgd", module.parameters(), **KNOBS)
+    made = make("sgd", module.parameters())
     assert [len(group["params"]) for group in made.param_groups] == [1]
 
 
-def test_factor_scales_the_full_rate():
-    made = optimizers.optimizer("adamw", layer().parameters(), **KNOBS)
-    for factor in (0.5, 0.25):
-        optimizers.set_factor(made, factor)
-        assert made.param_groups[0]["lr"] == 0.1 * factor
+def test_the_schedule_sets_each_groups_rate():
+    module = layer()
+    groups = [{"params": [module.weight], "lr": 0.1}, {"params": [module.bias], "lr": 1.0}]
+    made = make("adamw", groups)
+    halved = SimpleNamespace(rate=lambda iteration, full: full / 2**iteration)
+    for iteration in (1, 2):
+        optimizers.set_rates(made, halved, iteration)
+        assert [group["lr"] for group in made.param_groups] == [0.1 / 2**iteration, 1.0 / 2**iteration]
 
 
 def test_clipping():
     module = layer()
-    made = optimizers.optimizer("sgd", module.parameters(), **KNOBS)
+    made = make("sgd", module.parameters())
     module(torch.full((4, 3), 100.0)).square().sum().backward()
     norm = optimizers.clip_gradients(made, None)
     assert norm > 100

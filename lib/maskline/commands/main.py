@@ -10,6 +10,7 @@ from maskline import __version__
 
 # Name -> one line of help, which the list of commands shows without importing them.
 COMMANDS = {
+    "explain": "Show how training will treat each tensor.",
     "predict": "Segment pictures with a trained or exported model.",
 }
 

@@ -21,7 +21,7 @@ from maskline.engine.progress import Meter, meter
 from maskline.engine.state import Row, TrainState
 from maskline.engine.validate import validate
 from maskline.errors import ParamsError, TrainingError
-from maskline.optim.optimizers import clip_gradients, set_factor
+from maskline.optim.optimizers import clip_gradients, set_rates
 from maskline.optim.schedules import Schedule
 from maskline.torch_seeds import seed_torch
 
@@ -106,8 +106,7 @@ def step(state: TrainState, loop: Loop, batch: RegionBatch) -> Row:
     """Do one iteration and return its point of the curve: iteration, lr, loss, each head's loss, gradient norm."""
     seed_torch(loop.batches.seed, "step", state.iteration)
     state.model.train()
-    factor = loop.schedule.factor(state.iteration)
-    set_factor(state.optimizer, factor)
+    set_rates(state.optimizer, loop.schedule, state.iteration)
     images, targets = loop.batches.augmentation.apply(batch, loop.compute.device)
     images = images.contiguous(memory_format=loop.compute.memory_format)
     with loop.compute.autocast():

@@ -1,64 +1,110 @@
 """Optimizers of torch.optim by name, all knobs side by side."""
 
 from collections.abc import Iterable
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from torch import nn
-from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
+from torch.optim import (
+    ASGD,
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    NAdam,
+    Optimizer,
+    RAdam,
+    RMSprop,
+)
 
-OptimizerName = Literal["sgd", "adam", "adamw", "rmsprop"]
+from maskline.optim.schedules import Schedule
 
-# Knobs that differ between optimizers: which of them each one reads.
-_READS: dict[str, frozenset[str]] = {
-    "sgd": frozenset({"momentum", "nesterov"}),
-    "adam": frozenset({"betas", "eps"}),
-    "adamw": frozenset({"betas", "eps"}),
-    "rmsprop": frozenset({"momentum", "alpha", "eps"}),
+OptimizerName = Literal["sgd", "adam", "adamw", "rmsprop", "adagrad", "adadelta", "nadam", "radam", "adamax", "asgd"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knobs:
+    """Settings of all optimizers; each reads its own (``unread_knobs``).
+
+    Args:
+        momentum: sgd, rmsprop.
+        dampening: Of the momentum (sgd).
+        nesterov: sgd.
+        betas: adam, adamw, nadam, radam, adamax.
+        eps: Added to denominators.
+        alpha: Smoothing of squared gradients (rmsprop, adadelta).
+        amsgrad: adam, adamw.
+        centered: rmsprop.
+    """
+
+    momentum: float
+    dampening: float
+    nesterov: bool
+    betas: tuple[float, float]
+    eps: float
+    alpha: float
+    amsgrad: bool
+    centered: bool
+
+
+# Class, and its argument for each knob that it reads.
+_KINDS: dict[str, tuple[type[Optimizer], dict[str, str]]] = {
+    "sgd": (SGD, {"momentum": "momentum", "dampening": "dampening", "nesterov": "nesterov"}),
+    "adam": (Adam, {"betas": "betas", "eps": "eps", "amsgrad": "amsgrad"}),
+    "adamw": (AdamW, {"betas": "betas", "eps": "eps", "amsgrad": "amsgrad"}),
+    "rmsprop": (RMSprop, {"momentum": "momentum", "alpha": "alpha", "eps": "eps", "centered": "centered"}),
+    "adagrad": (Adagrad, {"eps": "eps"}),
+    "adadelta": (Adadelta, {"alpha": "rho", "eps": "eps"}),
+    "nadam": (NAdam, {"betas": "betas", "eps": "eps"}),
+    "radam": (RAdam, {"betas": "betas", "eps": "eps"}),
+    "adamax": (Adamax, {"betas": "betas", "eps": "eps"}),
+    "asgd": (ASGD, {}),
 }
+
+
+KNOBS = tuple(Knobs.__dataclass_fields__)
 
 
 def unread_knobs(name: OptimizerName) -> tuple[str, ...]:
     """Return the knobs that this optimizer does not read, sorted."""
-    return tuple(sorted(frozenset().union(*_READS.values()) - _READS[name]))
+    return tuple(sorted(frozenset(KNOBS) - _KINDS[name][1].keys()))
 
 
 def optimizer(
     name: OptimizerName,
-    parameters: Iterable[nn.Parameter],
+    parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]],
     *,
     lr: float,
     weight_decay: float,
-    momentum: float,
-    nesterov: bool,
-    betas: tuple[float, float],
-    eps: float,
-    alpha: float,
+    knobs: Knobs,
 ) -> Optimizer:
     """Return the optimizer; knobs it does not read are left aside (``unread_knobs``).
 
     Each group keeps its own full rate as ``initial_lr``, which the schedule scales.
+
+    Args:
+        name: Which one.
+        parameters: Tensors, of which frozen ones are left out, or groups as ``maskline.optim.groups.merge`` makes them.
+        lr: Learning rate of tensors without a group's own.
+        weight_decay: Weight decay of tensors without a group's own; decoupled for adamw.
+        knobs: See there.
     """
-    trained = [parameter for parameter in parameters if parameter.requires_grad]
-    made: Optimizer
-    match name:
-        case "sgd":
-            made = SGD(trained, lr=lr, weight_decay=weight_decay, momentum=momentum, nesterov=nesterov)
-        case "adam":
-            made = Adam(trained, lr=lr, weight_decay=weight_decay, betas=betas, eps=eps)
-        case "adamw":
-            made = AdamW(trained, lr=lr, weight_decay=weight_decay, betas=betas, eps=eps)
-        case "rmsprop":
-            made = RMSprop(trained, lr=lr, weight_decay=weight_decay, momentum=momentum, eps=eps, alpha=alpha)
+    kind, read = _KINDS[name]
+    trained = [part for part in parameters if isinstance(part, dict) or part.requires_grad]
+    own = {argument: getattr(knobs, knob) for knob, argument in read.items()}
+    made: Optimizer = kind(trained, lr=lr, weight_decay=weight_decay, **own)  # type: ignore[arg-type,call-arg]
     for group in made.param_groups:
         group["initial_lr"] = group["lr"]
     return made
 
 
-def set_factor(made: Optimizer, factor: float) -> None:
-    """Set each group's learning rate to its full rate times ``factor``."""
+def set_rates(made: Optimizer, schedule: Schedule, iteration: int) -> None:
+    """Set each group's learning rate to what the schedule makes of its full rate."""
     for group in made.param_groups:
-        group["lr"] = group["initial_lr"] * factor
+        group["lr"] = schedule.rate(iteration, group["initial_lr"])
 
 
 def clip_gradients(made: Optimizer, max_norm: float | None) -> torch.Tensor:

@@ -1,0 +1,88 @@
+"""``maskline explain optimizer``: what the settings make of each tensor's learning rate and weight decay."""
+
+import csv
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from maskline.cli import PATH, errors_to_exit_code, log, params_option
+
+if TYPE_CHECKING:
+    from maskline.optim.groups import Assignment
+    from maskline.optim.schedules import Schedule
+
+
+@click.command()
+@click.argument("what", type=click.Choice(["optimizer"]))
+@params_option
+@click.option("--prepared", type=PATH, default="data/prepared", show_default=True, help="Prepared data set.")
+@click.option("--csv", "csv_path", type=PATH, default=None, help="Write the table there too.")
+@click.option("--png", "png_path", type=PATH, default=None, help="Draw the learning rates of all iterations there.")
+@errors_to_exit_code
+def main(*, what: str, params_path: Path, prepared: Path, csv_path: Path | None, png_path: Path | None) -> None:
+    """Show how training will treat each tensor.
+
+    optimizer: a table of every trained tensor with its full learning rate, its weight decay and the rule of
+    optimizer.paramwise that decided, then the groups that come of it.
+    """
+    del what  # one choice so far; click has checked it
+    from maskline import build, params
+    from maskline.data.dataset import PreparedSplit
+    from maskline.files import write_text
+
+    settings = params.load(params_path)
+    split = PreparedSplit.open(prepared, "train", cache="stream")
+    model = build.segmentor(build.without_start_weights(settings.model), num_classes=split.labels.num_classes)
+    found = build.assignments(settings.optimizer, model)
+    _print(found)
+    if csv_path is not None:
+        write_text(csv_path, _table(found))
+    if png_path is not None:
+        length = build.run_length(settings, split)
+        _draw(png_path, found, build.run_schedule(settings, split), length)
+        log.info("explain: learning rates of %d iterations in %s", length, png_path)
+
+
+def _print(found: "list[Assignment]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from maskline.optim.groups import merge
+
+    table = Table("tensor", "shape", "lr", "weight decay", "rule", title="Trained tensors")
+    for row in _rows(found):
+        table.add_row(*row)
+    groups = Table("group", "lr", "weight decay", "tensors", "numbers", title="Groups")
+    for group in merge(found):
+        count = sum(parameter.numel() for parameter in group["params"])
+        numbers = (f"{group['lr']:g}", f"{group['weight_decay']:g}", str(len(group["params"])), f"{count:,}")
+        groups.add_row(group["name"], *numbers)
+    console = Console()
+    if not console.is_terminal:  # a table in a file or a pipe is as wide as it needs to be
+        console = Console(width=200)
+    console.print(table)
+    console.print(groups)
+
+
+def _rows(found: "list[Assignment]") -> list[tuple[str, ...]]:
+    return [
+        (each.name, "x".join(map(str, each.parameter.shape)), f"{each.lr:.8g}", f"{each.weight_decay:.8g}", each.rule)
+        for each in found
+    ]
+
+
+def _table(found: "list[Assignment]") -> str:
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(("tensor", "shape", "lr", "weight_decay", "rule"))
+    writer.writerows(_rows(found))
+    return stream.getvalue()
+
+
+def _draw(path: Path, found: "list[Assignment]", schedule: "Schedule", iterations: int) -> None:
+    from maskline.report.learning_rates import draw_rates
+
+    full = dict.fromkeys(each.lr for each in found)
+    draw_rates(path, {f"lr {lr:g}": [schedule.rate(i, lr) for i in range(iterations)] for lr in full})

@@ -1,0 +1,119 @@
+"""The sections optimizer and schedule of params.yaml."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from maskline.params_types import Count, Fraction, NonNegative, Positive, Section
+
+_Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class CustomKeyParams(Section):
+    """Factors for the tensors whose name contains a text; the longest text that fits a tensor counts."""
+
+    key: str = Field(min_length=1, description="Part of the tensor's name.")
+    lr_mult: NonNegative = Field(description="Factor on lr.")
+    decay_mult: NonNegative = Field(description="Factor on weight_decay.")
+
+
+class LayerDecayParams(Section):
+    """Learning rates that fall towards the input; replaces the other rules."""
+
+    kind: Literal["layer_wise", "stage_wise", "layer_wise_vit"] | None = Field(
+        description="ConvNeXt by layer or stage, vision transformer by block; null: none."
+    )
+    num_layers: Count = Field(description="Depth over which the rates fall.")
+    rate: Annotated[float, Field(gt=0, le=1)] = Field(description="Of each layer to the next deeper one.")
+
+
+class ParamwiseParams(Section):
+    """lr and weight_decay of single tensors. `maskline explain optimizer` shows what comes of it."""
+
+    strict: bool = Field(description="A rule without effect is an error; false: a warning.")
+    custom_keys: tuple[CustomKeyParams, ...] = Field(description="By name; these tensors see no other rule.")
+    norm_decay_mult: NonNegative | None = Field(description="On weight_decay of norm layers.")
+    bias_lr_mult: NonNegative | None = Field(description="On lr of biases outside norm layers.")
+    bias_decay_mult: NonNegative | None = Field(description="On weight_decay of biases outside norm layers.")
+    dwconv_decay_mult: NonNegative | None = Field(description="On weight_decay of depth-wise convolutions.")
+    flat_decay_mult: NonNegative | None = Field(description="On weight_decay of other tensors of one dimension.")
+    layer_decay: LayerDecayParams
+
+    @model_validator(mode="after")
+    def _check(self) -> "ParamwiseParams":
+        keys = [custom.key for custom in self.custom_keys]
+        if len(set(keys)) < len(keys):
+            raise ValueError("custom_keys has one key twice")
+        others = [
+            name for name in type(self).model_fields if name.endswith("_mult") and getattr(self, name) is not None
+        ]
+        others += ["custom_keys"] * bool(keys)
+        if self.layer_decay.kind is not None and others:
+            raise ValueError(f"layer_decay replaces all other rules, and {others[0]} is set")
+        return self
+
+
+class OptimizerParams(Section):
+    """The optimizer and its knobs, side by side."""
+
+    name: Literal["sgd", "adam", "adamw", "rmsprop", "adagrad", "adadelta", "nadam", "radam", "adamax", "asgd"] = Field(
+        description="The optimizer."
+    )
+    lr: Positive = Field(description="Learning rate that the schedule scales.")
+    weight_decay: NonNegative = Field(description="Weight decay; decoupled for adamw.")
+    momentum: _Share = Field(description="sgd and rmsprop.")
+    dampening: _Share = Field(description="Of sgd's momentum.")
+    nesterov: bool = Field(description="sgd.")
+    betas: tuple[_Share, _Share] = Field(description="adam, adamw, nadam, radam and adamax.")
+    eps: Positive = Field(description="All but sgd and asgd.")
+    alpha: _Share = Field(description="Smoothing of squared gradients: rmsprop, adadelta.")
+    amsgrad: bool = Field(description="adam and adamw.")
+    centered: bool = Field(description="rmsprop.")
+    clip_norm: Positive | None = Field(description="Largest norm of all gradients together.")
+    paramwise: ParamwiseParams
+
+    @model_validator(mode="after")
+    def _check(self) -> "OptimizerParams":
+        if self.name == "sgd" and self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov needs momentum above 0")
+        if self.name == "sgd" and self.nesterov and self.dampening > 0:
+            raise ValueError("nesterov needs dampening 0")
+        return self
+
+
+class ScheduleParams(Section):
+    """The learning rate as a function of the iteration."""
+
+    name: Literal["poly", "cosine", "step", "exponential", "one_cycle", "constant"] = Field(
+        description="The schedule after the warm-up."
+    )
+    unit: Literal["iterations", "epochs"] = Field(description="Of length, milestones, step_every and warmup_length.")
+    length: Positive | None = Field(description="Where the decay ends; the rate then stays; null: the run's end.")
+    power: Positive = Field(description="poly.")
+    end_factor: Fraction = Field(description="Last learning rate over the first (poly, cosine, one_cycle).")
+    end_lr: NonNegative | None = Field(
+        description="Last learning rate of every group, instead of end_factor (poly, cosine)."
+    )
+    milestones: tuple[Positive, ...] = Field(description="Where the steps are (step).")
+    step_every: NonNegative = Field(description="A step each time; 0: milestones (step).")
+    gamma: Positive = Field(description="Factor of each step (step) or iteration (exponential).")
+    cycle_start: Fraction = Field(description="First learning rate over lr (one_cycle).")
+    cycle_peak: Annotated[float, Field(gt=0, lt=1)] = Field(description="Share of the run until lr (one_cycle).")
+    warmup: Literal["linear", "exponential", "constant"] = Field(description="Shape of the warm-up.")
+    warmup_length: NonNegative = Field(description="Length of the warm-up.")
+    warmup_factor: Fraction = Field(description="First learning rate of the warm-up over lr.")
+
+    @model_validator(mode="after")
+    def _check(self) -> "ScheduleParams":
+        if self.name == "step" and not self.milestones and not self.step_every:
+            raise ValueError("step needs at least one milestone, or step_every")
+        if self.step_every and self.milestones:
+            raise ValueError("step_every and milestones exclude each other")
+        if list(self.milestones) != sorted(set(self.milestones)):
+            raise ValueError("milestones must rise")
+        if self.warmup == "exponential" and self.warmup_length and not self.warmup_factor:
+            raise ValueError("an exponential warm-up needs warmup_factor above 0")
+        for value in (self.length or 0, self.step_every, self.warmup_length, *self.milestones):
+            if self.unit == "iterations" and value != int(value):
+                raise ValueError(f"{value:g} is no whole number of iterations")
+        return self
