@@ -147,7 +147,7 @@ def test_other_numbers_of_channels(plain, name, channels):
 
 def test_prepared_data_has_three_channels(plain):
     section = model_params(plain, in_channels=4, mean=[100.0] * 4, std=[50.0] * 4)
-    with pytest.raises(MasklineError, match="model.in_channels: 4, but prepared images have 3 channels"):
+    with pytest.raises(MasklineError, match=r"model.in_channels: 4, but prepared images have 3 channels"):
         build.check_channels(section)
 
 

@@ -1,15 +1,14 @@
 """The backbone from its params, by name."""
 
 import re
-from typing import Literal, cast
 
 from maskline.errors import ParamsError
 from maskline.models.backbones.base import BackboneBase
 from maskline.models.backbones.encoder import encoder
 from maskline.models.backbones.hrnet import HRNet, hrnet_stages
 from maskline.models.backbones.mit import MIT_PLANS, MixTransformer
-from maskline.models.backbones.resnet import ResNet, StagePlan
-from maskline.models.backbones.unet import UNet
+from maskline.models.backbones.resnet import ResNet, StagePlan, Stem
+from maskline.models.backbones.unet import UNet, UNetStage
 from maskline.models.layers import Norm
 from maskline.params_model import BackboneParams
 
@@ -70,16 +69,28 @@ def _unet(params: BackboneParams, *, in_channels: int, norm: Norm) -> UNet:
         ("downsamples", stages - 1),
     ):
         _check_length(params, key, length)
+    strides, dilations = params.strides or (1,) * stages, params.dilations or (1,) * stages
+    convs = params.encoder_convs or (2,) * stages
+    # A decoder block belongs to the deeper of its two stages: the first stage has none.
+    pools = (True, *(params.downsamples or (True,) * (stages - 1)))
+    up_convs = (2, *(params.decoder_convs or (2,) * (stages - 1)))
+    up_dilations = (1, *(params.decoder_dilations or (1,) * (stages - 1)))
+    plan = [
+        UNetStage(
+            stride=strides[k],
+            pool=pools[k],
+            convs=convs[k],
+            dilation=dilations[k],
+            up_convs=up_convs[k],
+            up_dilation=up_dilations[k],
+        )
+        for k in range(stages)
+    ]
     return UNet(
         in_channels=in_channels,
         base_channels=params.base_channels,
         num_stages=stages,
-        strides=params.strides,
-        downsamples=params.downsamples,
-        encoder_convs=params.encoder_convs,
-        decoder_convs=params.decoder_convs,
-        encoder_dilations=params.dilations,
-        decoder_dilations=params.decoder_dilations,
+        plan=plan,
         upsample=params.upsample,
         norm=norm,
     )
@@ -88,19 +99,19 @@ def _unet(params: BackboneParams, *, in_channels: int, norm: Norm) -> UNet:
 def _resnet(params: BackboneParams, depth: int, version: str, *, in_channels: int, norm: Norm) -> ResNet:
     for key in ("strides", "dilations"):
         _check_length(params, key, 4)
-    usual = StagePlan.for_output_stride(cast(Literal[8, 16, 32], params.output_stride), multi_grid=params.multi_grid)
+    usual = StagePlan.for_output_stride(params.output_stride, multi_grid=params.multi_grid)
     plan = StagePlan(
         strides=params.strides or usual.strides,
         dilations=params.dilations or usual.dilations,
         contract_dilation=params.contract_dilation,
         multi_grid=params.multi_grid,
+        average_shortcut=version == "v1d",
     )
     return ResNet(
         depth=depth,
         in_channels=in_channels,
         plan=plan,
-        stem="7x7" if version == "v1b" else "deep",
-        average_shortcut=version == "v1d",
+        stem=Stem(kind="7x7" if version == "v1b" else "deep"),
         norm=norm,
     )
 

@@ -28,7 +28,7 @@ from maskline.models.heads.separable_aspp import SeparableASPPHead
 from maskline.models.heads.summed_aspp import SummedASPPHead
 from maskline.models.heads.uper import UPerHead
 from maskline.models.layers import Norm
-from maskline.models.necks.fpn import FPN
+from maskline.models.necks.fpn import FPN, Pyramid
 from maskline.models.necks.select import ResizeConcat, Select
 from maskline.models.segmentor import Segmentor, SegmentorBase
 from maskline.models.smp import SmpSegmentor, smp_segmentor
@@ -142,8 +142,18 @@ def neck(
         case FPNNeckParams():
             made = FPN(
                 in_channels=widths,
+                out_channels=params.out_channels,
+                num_outs=params.num_outs,
+                plan=Pyramid(
+                    start_level=params.start_level,
+                    end_level=params.end_level,
+                    extra_convs=params.extra_convs,
+                    relu_before_extra_convs=params.relu_before_extra_convs,
+                    upsample=params.upsample,
+                ),
                 norm=norm if params.with_norm else None,
-                **params.model_dump(exclude={"name", "with_norm"}),
+                norm_on_lateral=params.norm_on_lateral,
+                activation=params.activation,
             )
             return made, made.channels
         case SelectNeckParams():
