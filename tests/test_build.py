@@ -119,6 +119,16 @@ def test_a_card_of_another_network(root, tmp_path):
         build.load_segmentor(tmp_path / "models")
 
 
+def test_a_card_of_another_version(root, tmp_path):
+    save(tmp_path / "models", settings(root, **SMALL), 3)
+    card = tmp_path / "models" / checkpoint.CARD_FILE
+    content = json.loads(card.read_text())
+    del content["params"]["model"]["backbone"]
+    card.write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match=r"backbone: missing; the model is of another version; train again"):
+        build.load_segmentor(tmp_path / "models")
+
+
 def test_training_starts_from_a_folder_with_other_classes(root, tmp_path):
     weights = save(tmp_path / "models", settings(root, **SMALL), 3)
     made = settings(root, **SMALL, model__weights=str(tmp_path / "models"))

@@ -145,7 +145,10 @@ def load_segmentor(folder: Path) -> SegmentorBase:
     """
     card = checkpoint.read_card(folder)
     labels = LabelSet.from_dict(card["labels"], place=folder / checkpoint.CARD_FILE)
-    params = validate_model(card["params"]["model"], place=folder / checkpoint.CARD_FILE)
+    try:
+        params = validate_model(card["params"]["model"], place=folder / checkpoint.CARD_FILE)
+    except ParamsError as error:
+        raise CheckpointError(error.place, error.problem, "the model is of another version; train again") from error
     # The file's own weights follow: neither a download nor the weights it once started from are needed.
     model = segmentor(without_start_weights(params), num_classes=labels.num_classes)
     weights = checkpoint.read_weights(folder, expected_sha256=card["receipt"].get("weights_sha256"))
