@@ -10,8 +10,10 @@ from maskline import __version__
 
 # Name -> one line of help, which the list of commands shows without importing them.
 COMMANDS = {
+    "compare": "Whether two revisions or experiments differ, and how surely.",
     "explain": "Show how training will treat each tensor.",
     "predict": "Segment pictures with a trained or exported model.",
+    "sweep-seeds": "The same run with other seeds, as DVC experiments.",
 }
 
 

@@ -1,0 +1,95 @@
+"""``maskline sweep-seeds N``: the same run with other seeds, as DVC experiments, and how far their scores spread."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from maskline.cli import PATH, errors_to_exit_code, log
+
+Runner = Callable[[Sequence[str]], int]
+
+
+@click.command()
+@click.argument("number", metavar="N", type=click.IntRange(1, 1000))
+@click.option("--first", type=click.IntRange(0), default=0, show_default=True, help="The first of the N seeds.")
+@click.option("--name", default="seed", show_default=True, help="Experiments are called NAME-SEED.")
+@click.option(
+    "--metrics",
+    type=PATH,
+    default="reports/evaluate/metrics.json",
+    show_default=True,
+    help="The evaluation's scores.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@errors_to_exit_code
+def main(*, number: int, first: int, name: str, metrics: Path, as_json: bool) -> None:
+    """Run N experiments that differ in train.seed alone, and sum up their scores.
+
+    Each runs in a folder of its own (dvc exp run --temp), so the workspace stays as it is. An experiment of this
+    name that was made from the current commit is not run again: what was stopped goes on.
+    """
+    seeds = list(range(first, first + number))
+    found = sweep(seeds, name=name, metrics=metrics, run=_dvc)
+    if as_json:
+        click.echo(json.dumps({"seeds": seeds, "scores": found}, indent=2))
+    else:
+        _print(found, seeds)
+
+
+def sweep(seeds: Sequence[int], *, name: str, metrics: Path, run: Runner) -> dict[str, dict[str, float | None]]:
+    """Run what is missing, and return score -> mean, std, min and max over the seeds.
+
+    Args:
+        seeds: Values of train.seed.
+        name: First part of the experiments' names.
+        metrics: The file of scores in each experiment.
+        run: Gives arguments to DVC and returns its exit code.
+
+    Raises:
+        DataError: An experiment failed, or has no such file.
+    """
+    from maskline.commands.revisions import experiment_ref, find_commit, read_at
+    from maskline.errors import DataError
+    from maskline.metrics.compare import spread
+    from maskline.metrics.scores import flatten
+
+    head, runs = find_commit("HEAD"), []
+    for seed in seeds:
+        label = f"{name}-{seed}"
+        ref = f"refs/exps/{head[:2]}/{head[2:]}/{label}"
+        if experiment_ref(label) != ref:
+            log.info("sweep-seeds: %s", label)
+            if run(["exp", "run", "--temp", "--name", label, "--set-param", f"train.seed={seed}"]) != 0:
+                raise DataError(label, "the experiment failed; its output is above", "mend it and run this again")
+        runs.append(_leaves(flatten(json.loads(read_at(ref, metrics)))))
+    names = [key for key in runs[0] if all(key in other for other in runs)]
+    return {key: _plain(spread([values[key] for values in runs])) for key in names}
+
+
+def _leaves(flat: dict[str, Any]) -> dict[str, float]:
+    """Return the scores; the intervals and the second annotator are no matter of the seed."""
+    parts = ("uncertainty_95.", "second_annotator.")
+    return {key: float(value) for key, value in flat.items() if not key.startswith(parts)}
+
+
+def _plain(values: dict[str, float]) -> dict[str, float | None]:
+    return {key: round(value, 6) if value == value else None for key, value in values.items()}  # noqa: PLR0124 (nan)
+
+
+def _dvc(arguments: Sequence[str]) -> int:
+    return subprocess.run([sys.executable, "-m", "dvc", *arguments], check=False, stdout=sys.stderr).returncode
+
+
+def _print(found: dict[str, dict[str, float | None]], seeds: Sequence[int]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("score", "mean", "std", "min", "max", title=f"{len(seeds)} seeds", title_justify="left")
+    for name, values in found.items():
+        table.add_row(name, *("" if value is None else f"{value:.4f}" for value in values.values()))
+    Console().print(table)
