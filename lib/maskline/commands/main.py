@@ -11,7 +11,9 @@ from maskline import __version__
 # Name -> one line of help, which the list of commands shows without importing them.
 COMMANDS = {
     "compare": "Whether two revisions or experiments differ, and how surely.",
+    "doctor": "Check that dvc repro can run here.",
     "explain": "Show how training will treat each tensor.",
+    "import-weights": "Turn MMSegmentation, SMP and timm weights into a model folder.",
     "predict": "Segment pictures with a trained or exported model.",
     "sweep-seeds": "The same run with other seeds, as DVC experiments.",
 }

@@ -19,21 +19,22 @@ CARD_FILE = "model.json"
 
 
 def save_model(
-    folder: Path, *, weights: Mapping[str, Tensor], last: Mapping[str, Tensor], card: Mapping[str, Any]
+    folder: Path, *, weights: Mapping[str, Tensor], last: Mapping[str, Tensor] | None, card: Mapping[str, Any]
 ) -> None:
     """Write a model folder, whole or not at all; the same content gives the same bytes.
 
     Args:
         folder: Replaced as a whole.
         weights: Tensors of the chosen weights, contiguous, on the CPU.
-        last: Tensors after the last iteration.
+        last: Tensors after the last iteration; None: there was no training, and no file.
         card: ``params``, ``labels``, ``preprocessing``, ``receipt``; hash of the weights and format are added.
     """
     with replace_folder(folder) as part:
         # No metadata: safetensors writes more than one entry in an order that changes (its issue 584).
         # Written by Python, so that a full disk is an OSError and not an error of safetensors' own.
         (part / WEIGHTS_FILE).write_bytes(save(dict(weights)))
-        (part / LAST_FILE).write_bytes(save(dict(last)))
+        if last is not None:
+            (part / LAST_FILE).write_bytes(save(dict(last)))
         receipt = {**card["receipt"], "weights_sha256": sha256_file(part / WEIGHTS_FILE)}
         write_json(part / CARD_FILE, {"format": FORMAT, **card, "receipt": receipt})
 

@@ -1,0 +1,37 @@
+"""Recipes: whole params files under recipes/, found by name."""
+
+import difflib
+from pathlib import Path
+
+from maskline.errors import ParamsError
+
+# Beside the package in a checkout; recipes of the folder one works in come first.
+_OWN = Path(__file__).resolve().parent.parent.parent / "recipes"
+
+
+def folders() -> list[Path]:
+    """Return the folders that hold recipes, the first wins."""
+    return [folder for folder in dict.fromkeys((Path.cwd() / "recipes", _OWN)) if folder.is_dir()]
+
+
+def names() -> list[str]:
+    """Return the names of all recipes, sorted."""
+    return sorted({path.stem for folder in folders() for path in folder.glob("*.yaml")})
+
+
+def find(name: str) -> Path:
+    """Return the file of a recipe, or of a params file given by its path.
+
+    Raises:
+        ParamsError: There is none; the nearest names are told.
+    """
+    if name.endswith((".yaml", ".yml")) and Path(name).is_file():
+        return Path(name)
+    for folder in folders():
+        path = folder / f"{name}.yaml"
+        if path.is_file():
+            return path
+    near = difflib.get_close_matches(name, names(), n=3, cutoff=0.4)
+    raise ParamsError(
+        f"recipe {name}", "no such recipe", f"did you mean {', '.join(near)}?" if near else "see maskline recipe list"
+    )

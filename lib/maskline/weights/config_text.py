@@ -1,0 +1,94 @@
+"""MMSegmentation configurations as plain values: resolved JSON, or Python text that is parsed and never run."""
+
+import ast
+import json
+from pathlib import Path
+from typing import Any
+
+from maskline.errors import CheckpointError
+
+_REMEDY = "give what MMSegmentation's print_config writes: every value resolved, no code"
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read a resolved configuration, ``.json`` or ``.py``.
+
+    Raises:
+        CheckpointError: No such file, or not plain values.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckpointError(path, f"cannot be read ({error})", "name a .json or .py file") from error
+    if path.suffix != ".json":
+        return parse_config(text, place=path)
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise CheckpointError(path, f"not JSON ({error})", _REMEDY) from error
+    if not isinstance(value, dict):
+        raise CheckpointError(path, "not a mapping", _REMEDY)
+    return value
+
+
+def parse_config(text: str, *, place: object) -> dict[str, Any]:
+    """Return the assignments of a configuration written as Python: literals, ``dict(...)``, earlier names.
+
+    Raises:
+        CheckpointError: Anything else in it.
+    """
+    found: dict[str, Any] = {}
+    try:
+        for line in ast.parse(text).body:
+            match line:
+                case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                    found[name] = _value(value, found)
+                case ast.Expr(value=ast.Constant(value=str())):
+                    continue
+                case _:
+                    raise _NotPlainError(line)
+    except _NotPlainError as error:
+        raise CheckpointError(place, f"line {error.line} is code ({error})", _REMEDY) from error
+    except (SyntaxError, RecursionError, ValueError, TypeError) as error:
+        raise CheckpointError(place, f"not a configuration ({error})", _REMEDY) from error
+    if "_base_" in found:
+        raise CheckpointError(place, "_base_ points to other files", _REMEDY)
+    return found
+
+
+class _NotPlainError(Exception):
+    def __init__(self, node: ast.stmt | ast.expr) -> None:
+        super().__init__(ast.unparse(node)[:60])
+        self.line = node.lineno
+
+
+def _value(node: ast.expr, names: dict[str, Any]) -> Any:
+    match node:
+        case ast.Constant(value=value):
+            return value
+        case ast.Name(id=name) if name in names:
+            return names[name]
+        case ast.List(elts=items) | ast.Tuple(elts=items) | ast.Set(elts=items):
+            return [_value(item, names) for item in items]
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return -_value(operand, names)
+        case ast.Dict(keys=keys, values=values):
+            pairs = zip(keys, values, strict=True)
+            return {_value(_present(key, node), names): _value(value, names) for key, value in pairs}
+        case ast.Call(func=ast.Name(id="dict"), args=[], keywords=keywords):
+            found: dict[str, Any] = {}
+            for keyword in keywords:
+                value = _value(keyword.value, names)
+                found.update(value if keyword.arg is None else {keyword.arg: value})
+            return found
+        case ast.Call(func=ast.Name(id="float"), args=[ast.Constant(value=str(text))], keywords=[]):
+            return float(text)
+        case _:
+            raise _NotPlainError(node)
+
+
+def _present(key: ast.expr | None, node: ast.expr) -> ast.expr:
+    if key is None:
+        raise _NotPlainError(node)
+    return key

@@ -1,0 +1,193 @@
+"""maskline import-weights: other projects' files become model folders."""
+
+import json
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from maskline import build, params
+from maskline.commands.main import main
+
+BN = "dict(type='SyncBN', requires_grad=True)"
+CONFIG = f"""
+model = dict(
+    type='EncoderDecoder',
+    data_preprocessor=dict(type='SegDataPreProcessor', mean=[1.0, 2.0, 3.0], std=[4.0, 5.0, 6.0], bgr_to_rgb=True),
+    backbone=dict(type='UNet', base_channels=4, num_stages=3, strides=(1, 1, 1), enc_num_convs=(2, 2, 2),
+        dec_num_convs=(2, 2), downsamples=(True, True), enc_dilations=(1, 1, 1), dec_dilations=(1, 1), norm_cfg={BN}),
+    decode_head=dict(type='FCNHead', in_channels=4, in_index=2, channels=4, num_convs=1, concat_input=False,
+        num_classes=2, norm_cfg={BN}, loss_decode=[dict(type='CrossEntropyLoss', loss_weight=1.0),
+            dict(type='DiceLoss', loss_weight=3.0), dict(type='LovaszLoss', loss_weight=1.0)]),
+    auxiliary_head=dict(type='FCNHead', in_channels=8, in_index=1, channels=4, num_convs=1, concat_input=False,
+        num_classes=2, norm_cfg={BN}, loss_decode=dict(type='CrossEntropyLoss', loss_weight=0.4)),
+    train_cfg=dict(), test_cfg=dict(mode='slide', crop_size=(64, 64), stride=(42, 42)))
+optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=0.0005))
+param_scheduler = [dict(type='PolyLR', eta_min=0.0001, power=0.9, begin=0, end=40000, by_epoch=False)]
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=40000, val_interval=4000)
+"""
+META = {"cfg": CONFIG, "dataset_meta": {"classes": ("background", "vessel"), "palette": [[1, 2, 3], [4, 5, 6]]}}
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(main, ["import-weights", *map(str, arguments)])
+
+
+def fails(message, *arguments):
+    result = invoke(*arguments)
+    assert result.exit_code == 2, result.output
+    assert message in result.output
+    assert len(result.output.strip().splitlines()) == 1, result.output
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    """The tensors of the configured network, by way of a folder that was imported from nothing but names."""
+    folder = tmp_path_factory.mktemp("network")
+    torch.save({"state_dict": {"decode_head.conv_seg.bias": torch.zeros(2)}, "meta": META}, folder / "c.pth")
+    result = invoke(folder / "c.pth", "-o", folder / "m", "--allow-partial")
+    assert result.exit_code == 0, result.output
+    generator = torch.Generator().manual_seed(0)
+    state = build.load_segmentor(folder / "m").state_dict()
+    return {
+        key: torch.rand(value.shape, generator=generator) if value.is_floating_point() else value
+        for key, value in state.items()
+    }
+
+
+@pytest.fixture
+def checkpoint(network, tmp_path):
+    torch.save({"state_dict": network, "meta": META}, tmp_path / "c.pth")
+    return tmp_path / "c.pth"
+
+
+def test_the_checkpoints_own_configuration(checkpoint, network, tmp_path):
+    result = invoke(checkpoint, "-o", tmp_path / "model")
+    assert result.exit_code == 0, result.output
+    assert f"matched: {len(network)}\n" in result.output
+    assert "note: model.decode_head: loss LovaszLoss is not taken over" in result.output
+    card = json.loads((tmp_path / "model" / "model.json").read_text())
+    assert card["labels"]["class_names"] == ["background", "vessel"]
+    assert card["labels"]["palette"] == [[1, 2, 3], [4, 5, 6]]
+    assert card["preprocessing"] == {"mean": [1.0, 2.0, 3.0], "std": [4.0, 5.0, 6.0], "scale": 255}
+    assert card["params"]["optimizer"] == {"name": "sgd", "lr": 0.01, "momentum": 0.9, "weight_decay": 0.0005}
+    assert card["params"]["schedule"] == {"name": "poly", "power": 0.9, "end_factor": 0.01}
+    assert card["params"]["train"] == {"iterations": 40000}
+    assert card["params"]["evaluate"] == {"inference": "slide", "window": [64, 64], "stride": [42, 42]}
+    losses = card["params"]["model"]["decode_head"]["losses"]
+    assert [(loss["name"], loss["weight"]) for loss in losses] == [("cross_entropy", 1.0), ("dice", 3.0)]
+    state = build.load_segmentor(tmp_path / "model").state_dict()
+    assert all(torch.equal(state[key], value) for key, value in network.items())
+
+
+def test_training_starts_from_the_folder(checkpoint, network, tmp_path, root):
+    assert invoke(checkpoint, "-o", tmp_path / "model").exit_code == 0
+    values = params.read_yaml(root / "params.yaml")
+    card = json.loads((tmp_path / "model" / "model.json").read_text())
+    values["model"] = {**card["params"]["model"], "weights": str(tmp_path / "model")}
+    model = build.segmentor(params.validate(values).model, num_classes=5)
+    own = model.state_dict()
+    assert own["decode_head.conv_seg.bias"].shape == (5,)
+    key = "backbone.encoder.0.0.convs.0.conv.weight"
+    assert torch.equal(own[key], network[key])
+
+
+def test_pictures_are_segmented(checkpoint, tmp_path, pictures):
+    assert invoke(checkpoint, "-o", tmp_path / "model").exit_code == 0
+    arguments = ["predict", str(tmp_path / "model"), str(pictures / "eye.png"), "-o", str(tmp_path / "out")]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+
+
+def test_a_partial_load_is_refused_unless_told(checkpoint, network, tmp_path):
+    fewer = {key: value for key, value in network.items() if not key.startswith("auxiliary_head")}
+    torch.save({"state_dict": {**fewer, "ema.x": torch.ones(1)}, "meta": META}, checkpoint)
+    fails("1 left over", checkpoint, "-o", tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+    result = invoke(checkpoint, "-o", tmp_path / "model", "--allow-partial")
+    assert result.exit_code == 0
+    assert "left over: 1\n  ema.x\n" in result.output
+    assert "missing: 7\n  auxiliary_head." in result.output
+
+
+def test_another_architecture(checkpoint, tmp_path):
+    torch.save({"state_dict": {"conv9.weight": torch.ones(3)}, "meta": META}, checkpoint)
+    fails("no tensor fits this network", checkpoint, "-o", tmp_path / "model")
+
+
+def test_another_width(checkpoint, tmp_path):
+    config = tmp_path / "config.py"
+    config.write_text(CONFIG.replace("base_channels=4", "base_channels=8"))
+    fails("of another shape; the first: backbone", checkpoint, "--mmseg-config", config, "-o", tmp_path / "model")
+
+
+def test_a_truncated_file(checkpoint, tmp_path):
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-200])
+    fails("damaged, or no checkpoint", checkpoint, "-o", tmp_path / "model")
+
+
+def test_no_configuration(checkpoint, network, tmp_path):
+    torch.save(network, checkpoint)
+    fails("holds no configuration; give --mmseg-config FILE or --recipe NAME", checkpoint, "-o", tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("type='UNet'", "type='Swin'", "type Swin has no counterpart"),
+        ("type='FCNHead', in_channels=4", "type='CCHead', in_channels=4", "type CCHead has no counterpart"),
+        ("bgr_to_rgb=True", "bgr_to_rgb=False", "bgr_to_rgb False has no counterpart"),
+        ("train_cfg=dict(), ", "neck=dict(type='JPU'), ", "type JPU has no counterpart"),
+        ("num_classes=2, norm_cfg", "num_classes=2, surprise=1, norm_cfg", "surprise 1 has no counterpart"),
+    ],
+)
+def test_what_has_no_counterpart_is_named(checkpoint, tmp_path, old, new, message):
+    config = tmp_path / "config.py"
+    config.write_text(CONFIG.replace(old, new))
+    fails(message, checkpoint, "--mmseg-config", config, "-o", tmp_path / "model")
+
+
+def recipe(root, tmp_path, **changes):
+    from ruamel.yaml import YAML
+
+    values = params.read_yaml(root / "params.yaml")
+    values["model"] = {**values["model"], **changes}
+    path = tmp_path / "recipe.yaml"
+    with path.open("w") as stream:
+        YAML().dump(values, stream)
+    return path
+
+
+def test_an_smp_model_with_its_own_names(root, tmp_path):
+    path = recipe(root, tmp_path, type="smp")
+    model = build.segmentor(params.load(path).model, num_classes=3)
+    state = {key.removeprefix("model."): value for key, value in model.state_dict().items()}
+    torch.save(state, tmp_path / "c.pth")
+    result = invoke(tmp_path / "c.pth", "--recipe", path, "-o", tmp_path / "model")
+    assert result.exit_code == 0, result.output
+    assert "names: segmentation-models-pytorch, whole model" in result.output
+    card = json.loads((tmp_path / "model" / "model.json").read_text())
+    assert card["labels"]["class_names"] == ["class_0", "class_1", "class_2"]
+    loaded = build.load_segmentor(tmp_path / "model").state_dict()
+    assert all(torch.equal(loaded[f"model.{key}"], value) for key, value in state.items())
+
+
+def test_a_timm_resnet_in_our_own(root, tmp_path):
+    import timm
+
+    backbone = params.read_yaml(root / "params.yaml")["model"]["backbone"]
+    path = recipe(root, tmp_path, backbone={**backbone, "name": "resnet18_v1b"})
+    theirs = timm.create_model("resnet18", num_classes=0, features_only=True).eval()
+    torch.save(theirs.state_dict(), tmp_path / "c.pth")
+    result = invoke(tmp_path / "c.pth", "--recipe", path, "-o", tmp_path / "model", "--allow-partial")
+    assert result.exit_code == 0, result.output
+    assert "names: torchvision or timm ResNet" in result.output
+    ours = build.load_segmentor(tmp_path / "model").backbone
+    image = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        for mine, other in zip(ours(image), theirs(image)[1:], strict=True):
+            torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-5)
+
+
+def test_an_unknown_recipe(checkpoint, tmp_path):
+    fails("recipe nonsense: no such recipe", checkpoint, "--recipe", "nonsense", "-o", tmp_path / "model")
