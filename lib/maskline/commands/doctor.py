@@ -1,0 +1,84 @@
+"""``maskline doctor``: whether the main job can run here, and what to do where it cannot."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from maskline.cli import errors_to_exit_code, params_option
+
+if TYPE_CHECKING:
+    from maskline.commands.findings import Finding
+
+_STYLES = {"ok": "green", "warning": "yellow", "fault": "bold red"}
+
+
+@click.command()
+@params_option
+@click.option("--network", is_flag=True, help="Also ask the data set's download address, 5 seconds at most.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@errors_to_exit_code
+def main(*, params_path: Path, network: bool, as_json: bool) -> None:
+    """Check that dvc repro can run here, and say what to do where it cannot.
+
+    Run it in the project's folder. Nothing is changed, and no network is used without --network. A warning leaves
+    the main job running, a fault does not: with a fault the exit code is 1.
+    """
+    found = list(examine(params_path, network=network))
+    well = all(each.state != "fault" for each in found)
+    if as_json:
+        click.echo(json.dumps({"ok": well, "checks": [each.to_dict() for each in found]}, indent=2))
+    else:
+        _print(found)
+    sys.exit(0 if well else 1)
+
+
+def examine(params_path: Path, *, network: bool) -> "Iterator[Finding]":
+    """Yield the outcome of every check; the project's folder is the settings file's."""
+    from maskline.commands import doctor_machine as machine
+    from maskline.commands import doctor_project as project
+
+    root = params_path.resolve().parent
+    yield machine.python()
+    yield machine.path_python()
+    yield from machine.packages(root / "requirements.lock")
+    finding, params = project.settings(params_path)
+    yield finding
+    yield project.schema(root / "params.schema.json")
+    train = params.train if params else None
+    yield from machine.torch_state(threads=train.threads if train else None, device=train.device if train else None)
+    yield machine.torchvision()
+    yield from project.dvc(root)
+    yield project.git(root)
+    yield machine.disk(root)
+    yield machine.writable("project folder", root, remedy="make it writable for this user: chmod u+w")
+    yield machine.writable(
+        "dvc cache", project.cache_folder(root / ".dvc"), remedy="name another: dvc cache dir --local FOLDER"
+    )
+    yield machine.writable(
+        "dvc index",
+        project.site_cache(root / ".dvc", os.environ),
+        remedy="name a folder of your own in the environment variable DVC_SITE_CACHE_DIR",
+    )
+    if params:
+        yield project.source(params.data, root=root, environment=os.environ, network=network)
+
+
+def _print(found: "list[Finding]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("check", "state", "found", "remedy")
+    for each in found:
+        table.add_row(each.check, Text(each.state, _STYLES[each.state]), Text(each.found), Text(each.remedy))
+    console = Console()
+    if not console.is_terminal:  # a table in a file or a pipe is as wide as it needs to be
+        console = Console(width=200)
+    console.print(table)
+    faults = [each for each in found if each.state == "fault"]
+    console.print(f"{len(faults)} faults: dvc repro cannot run here" if faults else "dvc repro can run here")

@@ -1,0 +1,200 @@
+"""Checks of ``maskline doctor`` on the project's folder: settings, DVC, git, data source."""
+
+import configparser
+import fcntl
+import json
+import os
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from maskline.commands.findings import Finding, fault, ok, warning
+from maskline.errors import MasklineError
+
+if TYPE_CHECKING:
+    from maskline.params import Params
+
+_TIMEOUT_S = 5
+
+
+def settings(path: Path) -> "tuple[Finding, Params | None]":
+    """Read the settings; None where they are wrong."""
+    from maskline import params
+
+    try:
+        found = params.load(path)
+    except MasklineError as error:
+        return fault("settings", f"{error.place}: {error.problem}", error.remedy), None
+    return ok("settings", f"{path} is valid, data set {found.data.name}"), found
+
+
+def schema(path: Path) -> Finding:
+    """Check that the schema file, which editors complete from, is the code's."""
+    from maskline import params
+
+    if not path.is_file():
+        return ok("schema", f"no {path.name} here")
+    try:
+        fresh = json.loads(path.read_text(encoding="utf-8")) == params.json_schema()
+    except ValueError:
+        fresh = False
+    if fresh:
+        return ok("schema", f"{path.name} is the code's")
+    return warning("schema", f"{path.name} is not the code's", "write it again: make schema")
+
+
+def dvc(root: Path) -> Iterator[Finding]:
+    """Check that DVC is set up here, reports nothing to its makers, and is free."""
+    folder = root / ".dvc"
+    if not (folder / "config").is_file():
+        remedy = "run from the project's folder (the one with dvc.yaml), or there: dvc init"
+        yield fault("dvc", f"not set up in {root}", remedy)
+        return
+    config = read_config(folder)
+    analytics = config.get("core.analytics", "true").lower() != "false"
+    if analytics and not os.environ.get("DVC_NO_ANALYTICS"):
+        remedy = "if you would rather not: dvc config core.analytics false"
+        yield warning("dvc", "set up; sends usage statistics to its makers", remedy)
+    else:
+        yield ok("dvc", "set up, sends no usage statistics")
+    yield dvc_lock(folder)
+
+
+def read_config(folder: Path) -> dict[str, str]:
+    """Return SECTION.KEY -> value of .dvc/config and, above it, .dvc/config.local."""
+    parser = configparser.ConfigParser(interpolation=None, strict=False)
+    try:
+        parser.read([folder / "config", folder / "config.local"], encoding="utf-8")
+    except configparser.Error:
+        return {}
+    return {f"{section}.{key}": value for section in parser.sections() for key, value in parser.items(section)}
+
+
+def dvc_lock(folder: Path) -> Finding:
+    """Check whether another DVC process holds the project."""
+    holders = _rwlock_holders(folder / "tmp" / "rwlock")
+    if not holders and not _flocked(folder / "tmp" / "lock"):
+        return ok("dvc lock", "free")
+    processes = f"process {', '.join(map(str, holders))}" if holders else "another process"
+    return fault("dvc lock", f"held by {processes}", "wait until that dvc command has ended")
+
+
+def cache_folder(folder: Path) -> Path:
+    """Return where DVC keeps the files of this project; ``folder`` is .dvc."""
+    return folder / read_config(folder).get("cache.dir", "cache")  # relative to .dvc, as DVC has it
+
+
+def site_cache(folder: Path, environment: Mapping[str, str]) -> Path:
+    """Return where DVC keeps its index of files for all users."""
+    named = environment.get("DVC_SITE_CACHE_DIR") or read_config(folder).get("core.site_cache_dir")
+    return Path(named or "/var/tmp/dvc")
+
+
+def git(root: Path) -> Finding:
+    """Check that experiments, which are commits, can be kept here."""
+    answers = []
+    for question in ("--is-shallow-repository", "--verify HEAD"):
+        try:
+            done = subprocess.run(
+                ["git", "-C", str(root), "rev-parse", *question.split()],
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=_TIMEOUT_S,
+                stdin=subprocess.DEVNULL,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return warning("git", f"does not answer ({error})", "install git; dvc exp needs it")
+        answers.append((done.returncode, done.stdout.strip(), done.stderr.strip()))
+    (code, shallow, text), (head, _, _) = answers
+    if code and "dubious ownership" in text:
+        return warning("git", "the folder belongs to another user", f"git config --global --add safe.directory {root}")
+    if code:
+        remedy = "git init and commit; or without git: dvc config --local core.no_scm true"
+        no_scm = read_config(root / ".dvc").get("core.no_scm", "").lower() == "true"
+        return ok("git", "none; dvc is told so (core.no_scm)") if no_scm else fault("git", "no repository", remedy)
+    if head:
+        return warning("git", "no commit yet", "commit once: git add . && git commit; dvc exp needs it")
+    if shallow == "true":
+        remedy = "git fetch --unshallow; until then dvc exp run --temp and --queue lose their results"
+        return warning("git", "a shallow clone", remedy)
+    return ok("git", "a whole repository")
+
+
+def source(data: Any, *, root: Path, environment: Mapping[str, str], network: bool) -> Finding:
+    """Check where the data set comes from.
+
+    Args:
+        data: The data section of the settings.
+        root: The project's folder.
+        environment: For MASKLINE_MIRROR.
+        network: Whether to ask the download address, 5 seconds at most.
+    """
+    from maskline.data import catalog
+
+    if catalog.is_drawn(data.name):
+        return ok("data source", f"{data.name} is drawn: no network needed")
+    if data.archive is not None:
+        found = (root / data.archive).exists()
+        remedy = "set data.archive to a zip, a tar or a folder that you have"
+        return ok("data source", data.archive) if found else fault("data source", f"no {data.archive}", remedy)
+    published = catalog.published(data.name)
+    mirror = environment.get("MASKLINE_MIRROR")
+    if mirror and not Path(mirror).is_dir():
+        return fault("data source", f"MASKLINE_MIRROR: no folder {mirror}", "name a folder of archives, or unset it")
+    if mirror and published is not None and (Path(mirror) / published.file).is_file():
+        return ok("data source", f"{published.file} in MASKLINE_MIRROR")
+    address = data.url or (published.url if published else None)
+    if address is None:
+        return fault("data source", f"{data.name} has no download address", "set data.archive or data.url")
+    if not network:
+        return ok("data source", f"{address} (not asked; --network asks)")
+    return _ask(address)
+
+
+def _ask(address: str) -> Finding:
+    import requests
+
+    try:
+        with requests.get(address, stream=True, timeout=_TIMEOUT_S) as answer:
+            if answer.ok:
+                return ok("data source", f"{address} answers")
+            problem = f"answers {answer.status_code}"
+    except requests.RequestException as error:
+        problem = f"cannot be reached ({type(error).__name__})"
+    remedy = "download it elsewhere into a folder and name that in MASKLINE_MIRROR, or set data.archive"
+    return fault("data source", f"{address} {problem}", remedy)
+
+
+def _rwlock_holders(path: Path) -> list[int]:
+    """Return the living processes in DVC's list of who reads and writes which path."""
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+        users = [user for entry in entries.values() for user in [*entry.get("read", []), entry.get("write")] if user]
+        pids = {int(user["pid"]) for user in users}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return []
+    return sorted(pid for pid in pids if _lives(pid))
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return True
+
+
+def _flocked(path: Path) -> bool:
+    """Whether a process holds the lock file; asked with a shared lock, which is given back at once."""
+    try:
+        with path.open("rb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # no such file: never locked
+        return False
+    return False

@@ -1,0 +1,204 @@
+"""Every check with a fault of its own, and the command on a healthy and on a broken project."""
+
+import fcntl
+import importlib.metadata
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+from ruamel.yaml import YAML
+
+from maskline import params
+from maskline.commands import doctor_machine as machine
+from maskline.commands import doctor_project as project
+from maskline.commands.doctor import main
+from maskline.commands.findings import Finding
+
+
+@pytest.fixture
+def folder(root, tmp_path, monkeypatch):
+    """A project of its own: settings, schema, .dvc and one commit."""
+    shutil.copy(root / "params.yaml", tmp_path)
+    (tmp_path / "params.schema.json").write_text(json.dumps(params.json_schema()))
+    (tmp_path / ".dvc" / "tmp").mkdir(parents=True)
+    shutil.copy(root / ".dvc" / "config", tmp_path / ".dvc" / "config")
+    git(tmp_path, "init", "--quiet")
+    git(tmp_path, "-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "--quiet", "--allow-empty", "-m", "first")
+    monkeypatch.delenv("MASKLINE_MIRROR", raising=False)
+    return tmp_path
+
+
+def git(folder, *arguments):
+    subprocess.run(["git", "-C", str(folder), *arguments], check=True, capture_output=True)
+
+
+def change(folder, section, **values):
+    settings = params.read_yaml(folder / "params.yaml")
+    settings[section] |= values
+    with (folder / "params.yaml").open("w") as stream:
+        YAML().dump(settings, stream)
+
+
+def examine(folder, *options):
+    result = CliRunner().invoke(main, ["--params", str(folder / "params.yaml"), "--json", *options])
+    report = json.loads(result.output)
+    return result.exit_code, {check["check"]: check for check in report["checks"]}, report["ok"]
+
+
+def test_a_healthy_project(folder):
+    code, checks, well = examine(folder)
+    assert (code, well) == (0, True), checks
+    assert "fault" not in {check["state"] for check in checks.values()}
+    assert {"python", "versions", "torch", "cpu", "gpu", "torchvision", "dvc lock", "dvc index", "disk"} <= set(checks)
+    assert all(bool(check["remedy"]) == (check["state"] != "ok") for check in checks.values())
+
+
+def test_table_for_people(folder, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    result = CliRunner().invoke(main, ["--params", str(folder / "params.yaml")])
+    assert result.exit_code == 0
+    assert "dvc repro can run here" in result.output
+    assert "\x1b[32m" not in result.output
+
+
+def test_wrong_settings(folder):
+    change(folder, "train", threads=0)
+    code, checks, well = examine(folder)
+    assert (code, well) == (1, False)
+    assert checks["settings"]["state"] == "fault"
+    assert "train.threads" in checks["settings"]["found"]
+    assert "data source" not in checks
+
+
+def test_more_threads_than_cores_and_no_gpu():
+    found = machine.cpu(capability="AVX2", bf16=False, cores=4, threads=16)
+    assert (found.state, found.remedy) == (
+        "warning",
+        "set train.threads to 4; more threads than cores slow each other down",
+    )
+    assert "no native bf16" in found.found
+    assert machine.cpu(capability="AVX2", bf16=True, cores=4, threads=4).state == "ok"
+    gpu = {"seen": [], "built_for_cuda": False, "driver": False, "device": "auto"}
+    assert machine.gpu(**gpu).state == "ok"
+    assert machine.gpu(**gpu | {"device": "cuda"}).state == "fault"
+    assert "torch for CUDA" in machine.gpu(**gpu | {"driver": True}).remedy
+    assert "nvidia-smi" in machine.gpu(**gpu | {"driver": True, "built_for_cuda": True}).remedy
+    assert machine.gpu(**gpu | {"seen": ["H100"], "device": "cuda"}).found == "H100"
+
+
+def test_lock_file(tmp_path):
+    lock = tmp_path / "requirements.lock"
+    lock.write_text("# made\nclick==8.5.1\nRuamel.YAML==0.18\ntorch==2.13.0\nruff==0.1 ; extra\n")
+    installed = {"click": "8.5.1", "ruamel-yaml": "0.18", "torch": "2.13.0+cpu", "ruff": "0.1"}
+
+    def version(name):
+        if name not in installed:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return installed[name]
+
+    def outcome():
+        return list(machine.packages(lock, version=version))[-1]
+
+    assert outcome() == Finding(check="lock", state="ok", found="all 4 packages as in requirements.lock")
+    installed["torch"] = "2.11.0"
+    assert (outcome().state, outcome().found) == ("warning", "1 of 4 differ: torch 2.11.0 for 2.13.0")
+    del installed["ruff"]
+    assert outcome().found == "2 of 4 differ: no ruff, torch 2.11.0 for 2.13.0"
+    del installed["torch"]
+    if machine.required_packages():
+        assert (outcome().state, outcome().found) == ("fault", "missing: torch")
+    lock.unlink()
+    assert outcome().state == "ok"
+
+
+def test_required_packages_are_those_of_the_pipeline():
+    assert {"torch", "ruamel-yaml", "pandera"} <= machine.required_packages()
+    assert not {"ruff", "pytest"} & machine.required_packages()
+
+
+def test_disk_and_folders(tmp_path):
+    assert machine.disk(tmp_path, free=50 << 30).state == "ok"
+    assert machine.disk(tmp_path, free=1 << 30).state == "warning"
+    assert machine.disk(tmp_path, free=1 << 20) == Finding(
+        check="disk",
+        state="fault",
+        found="0.0 GiB free",
+        remedy="free some space: dvc gc --workspace --all-experiments drops what no experiment uses",
+    )
+    assert machine.writable("x", tmp_path / "a" / "b", remedy="r").state == "ok"
+    (tmp_path / "file").write_text("")
+    assert machine.writable("x", tmp_path / "file" / "b", remedy="r").state == "fault"
+
+
+def test_dvc_states(folder, tmp_path):
+    assert [found.state for found in project.dvc(folder)] == ["ok", "ok"]
+    (found,) = project.dvc(tmp_path / "elsewhere")
+    assert (found.state, "dvc init" in found.remedy) == ("fault", True)
+    (folder / ".dvc" / "config").write_text("[core]\n    autostage = true\n")
+    assert next(project.dvc(folder)).remedy == "if you would rather not: dvc config core.analytics false"
+    (folder / ".dvc" / "config.local").write_text("[core]\n    analytics = false\n    site_cache_dir = /there\n")
+    assert next(project.dvc(folder)).state == "ok"
+    assert str(project.site_cache(folder / ".dvc", {})) == "/there"
+    assert str(project.site_cache(folder / ".dvc", {"DVC_SITE_CACHE_DIR": "/mine"})) == "/mine"
+
+
+def test_dvc_lock_held_by_another_process(folder):
+    (folder / ".dvc" / "tmp" / "lock").write_text("")
+    with (folder / ".dvc" / "tmp" / "lock").open() as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        assert project.dvc_lock(folder / ".dvc").found == "held by another process"
+    assert project.dvc_lock(folder / ".dvc").state == "ok"
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    for pid, state in ((os.getpid(), "fault"), (gone.pid, "ok")):
+        entry = {"/x": {"write": {"pid": pid, "cmd": "dvc repro"}}, "/y": {"read": [{"pid": pid, "cmd": "dvc"}]}}
+        (folder / ".dvc" / "tmp" / "rwlock").write_text(json.dumps(entry))
+        assert project.dvc_lock(folder / ".dvc").state == state
+    (folder / ".dvc" / "tmp" / "rwlock").write_text("{")
+    assert project.dvc_lock(folder / ".dvc").state == "ok"
+
+
+def test_git_states(folder, tmp_path_factory):
+    assert project.git(folder).found == "a whole repository"
+    shallow = tmp_path_factory.mktemp("clones") / "shallow"
+    git(folder, "-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "--quiet", "--allow-empty", "-m", "second")
+    git(folder, "clone", "--quiet", "--depth", "1", f"file://{folder}", str(shallow))
+    assert "git fetch --unshallow" in project.git(shallow).remedy
+    bare = tmp_path_factory.mktemp("bare")
+    assert project.git(bare).state == "fault"
+    git(bare, "init", "--quiet")
+    assert project.git(bare).found == "no commit yet"
+
+
+def test_schema(folder):
+    assert project.schema(folder / "params.schema.json").found == "params.schema.json is the code's"
+    (folder / "params.schema.json").write_text("{}")
+    assert project.schema(folder / "params.schema.json").remedy == "write it again: make schema"
+
+
+def test_data_source(folder, tmp_path):
+    change(folder, "data", name="chase_db1")
+    data = params.load(folder / "params.yaml").data
+
+    def outcome(**environment):
+        return project.source(data, root=folder, environment=environment, network=False)
+
+    assert "(not asked; --network asks)" in outcome().found
+    assert outcome(MASKLINE_MIRROR="/nowhere").state == "fault"
+    (tmp_path / "CHASEDB1.zip").write_bytes(b"")
+    assert outcome(MASKLINE_MIRROR=str(tmp_path)).found == "CHASEDB1.zip in MASKLINE_MIRROR"
+    data = data.model_copy(update={"archive": "mine.zip"})
+    assert outcome().found == "no mine.zip"
+
+
+def test_an_address_that_does_not_answer(folder):
+    change(folder, "data", name="chase_db1", url="http://127.0.0.1:9/none.zip")  # the discard port: refused at once
+    code, checks, _ = examine(folder, "--network")
+    assert code == 1
+    assert "cannot be reached" in checks["data source"]["found"]
+    assert "MASKLINE_MIRROR" in checks["data source"]["remedy"]
