@@ -6,7 +6,7 @@ import torch
 from maskline import build, params
 from maskline.errors import MasklineError
 
-LOSSES = [{"name": "cross_entropy", "weight": 1.0}]
+LOSSES = [{"name": "cross_entropy", "weight": 1.0, "class_weights": None, "label_smoothing": 0.0}]
 COMMON = {"in_index": -1, "channels": 8, "dropout": 0.1, "with_norm": True, "losses": LOSSES}
 ONE = {**COMMON, "input_transform": None}
 FCN = {**ONE, "name": "fcn", "num_convs": 1, "concat_input": False, "kernel_size": 3, "dilation": 1}

@@ -5,14 +5,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, assert_never
 
-from torch import nn
+from torch import Tensor, nn
 
 from maskline.build_backbone import backbone
 from maskline.engine import checkpoint
 from maskline.errors import CheckpointError, DataError
 from maskline.losses.composite import CompositeLoss, Loss
-from maskline.losses.pixel import cross_entropy
-from maskline.losses.region import dice
+from maskline.losses.pixel import cross_entropy, focal, ohem
+from maskline.losses.region import dice, dice_mmseg, focal_tversky, jaccard, lovasz, tversky
+from maskline.losses.shape import boundary, cldice
 from maskline.models.backbones.base import BackboneBase
 from maskline.models.heads.aspp import ASPPHead
 from maskline.models.heads.base import Head, HeadOptions
@@ -33,7 +34,7 @@ from maskline.models.necks.select import ResizeConcat, Select
 from maskline.models.segmentor import Segmentor, SegmentorBase
 from maskline.models.smp import SmpSegmentor, smp_segmentor
 from maskline.params_heads import HeadParams
-from maskline.params_losses import CrossEntropyParams, DiceParams, LossParams
+from maskline.params_losses import LossParams
 from maskline.params_model import ModelParams, NormParams, SmpParams
 from maskline.params_necks import (
     FPNNeckParams,
@@ -56,6 +57,19 @@ _HEADS: dict[str, Callable[..., Head]] = {
     "segformer": SegformerHead,
     "ocr": OCRHead,
     "point": PointHead,
+}
+_LOSSES: dict[str, Callable[..., Tensor]] = {
+    "cross_entropy": cross_entropy,
+    "ohem": ohem,
+    "focal": focal,
+    "dice": dice,
+    "dice_mmseg": dice_mmseg,
+    "jaccard": jaccard,
+    "tversky": tversky,
+    "focal_tversky": focal_tversky,
+    "lovasz": lovasz,
+    "boundary": boundary,
+    "cldice": cldice,
 }
 _SAMPLING = ("train_points", "oversample", "uncertain_share", "steps", "step_points", "scale_factor")
 
@@ -205,12 +219,8 @@ def criterion(params: Sequence[LossParams]) -> CompositeLoss:
 
 
 def loss(params: LossParams) -> Loss:
-    """Build one loss."""
-    match params:
-        case CrossEntropyParams():
-            return cross_entropy
-        case DiceParams():
-            return partial(dice, smooth=params.smooth)
+    """Build one loss; its settings are the function's own keywords."""
+    return partial(_LOSSES[params.name], **params.model_dump(exclude={"name", "weight"}))
 
 
 def _pick(widths: Sequence[int], indices: Sequence[int], *, place: str) -> tuple[int, ...]:

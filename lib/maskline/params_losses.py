@@ -4,22 +4,138 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from maskline.params_types import NonNegative, Positive, Section
+from maskline.params_types import Count, CountOrNone, Fraction, NonNegative, Positive, Section
+
+_ClassWeights = Annotated[
+    tuple[NonNegative, ...] | None, Field(min_length=2, description="One factor a class; null: all alike.")
+]
+_Weight = Annotated[NonNegative, Field(description="Factor in the weighted sum.")]
+_Smooth = Annotated[Positive, Field(description="Added to both sides of the fraction, px.")]
+_FalsePositives = Annotated[NonNegative, Field(description="Weight of false positives.")]
+_FalseNegatives = Annotated[NonNegative, Field(description="Weight of false negatives.")]
 
 
 class CrossEntropyParams(Section):
     """Cross-entropy: the mean over pixels that count."""
 
     name: Literal["cross_entropy"] = Field(description="The loss.")
-    weight: NonNegative = Field(description="Factor in the weighted sum.")
+    weight: _Weight
+    class_weights: _ClassWeights
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = Field(
+        description="Share of the target spread over all classes."
+    )
+
+
+class OhemParams(Section):
+    """Cross-entropy of the hard pixels alone."""
+
+    name: Literal["ohem"] = Field(description="The loss.")
+    weight: _Weight
+    class_weights: _ClassWeights
+    threshold: Fraction = Field(description="Hard is a pixel whose own class is less probable.")
+    min_kept: CountOrNone = Field(description="Pixels an image that are kept at least, the hardest.")
+
+
+class FocalParams(Section):
+    """Cross-entropy in which easy pixels count less."""
+
+    name: Literal["focal"] = Field(description="The loss.")
+    weight: _Weight
+    class_weights: _ClassWeights
+    gamma: NonNegative = Field(description="How much less; 0: as in cross-entropy.")
+    alpha: Fraction | None = Field(description="Weight of the own class against the others (sigmoid); null: alike.")
+    activation: Literal["softmax", "sigmoid"] = Field(description="sigmoid: each class by itself.")
 
 
 class DiceParams(Section):
     """One minus the mean soft Dice score of the classes in the batch."""
 
     name: Literal["dice"] = Field(description="The loss.")
-    weight: NonNegative = Field(description="Factor in the weighted sum.")
-    smooth: Positive = Field(description="Added to both sides of the fraction, px.")
+    weight: _Weight
+    class_weights: _ClassWeights
+    smooth: _Smooth
 
 
-LossParams = Annotated[CrossEntropyParams | DiceParams, Field(discriminator="name")]
+class DiceMmsegParams(Section):
+    """MMSegmentation's Dice: one fraction over all classes of an image, squares in the denominator."""
+
+    name: Literal["dice_mmseg"] = Field(description="The loss.")
+    weight: _Weight
+    activation: Literal["sigmoid", "softmax"] = Field(description="From logits to probabilities.")
+    naive: bool = Field(description="Plain sums in the denominator.")
+    eps: Positive = Field(description="Added to the fraction.")
+
+
+class JaccardParams(Section):
+    """One minus the mean soft intersection over union."""
+
+    name: Literal["jaccard"] = Field(description="The loss.")
+    weight: _Weight
+    class_weights: _ClassWeights
+    smooth: _Smooth
+
+
+class TverskyParams(Section):
+    """Dice with unequal weights of the two kinds of error."""
+
+    name: Literal["tversky"] = Field(description="The loss.")
+    weight: _Weight
+    class_weights: _ClassWeights
+    alpha: _FalsePositives
+    beta: _FalseNegatives
+    smooth: _Smooth
+
+
+class FocalTverskyParams(Section):
+    """A power of the Tversky loss."""
+
+    name: Literal["focal_tversky"] = Field(description="The loss.")
+    weight: _Weight
+    class_weights: _ClassWeights
+    alpha: _FalsePositives
+    beta: _FalseNegatives
+    gamma: Positive = Field(description="The power.")
+    smooth: _Smooth
+
+
+class LovaszParams(Section):
+    """The convex extension of one minus intersection over union."""
+
+    name: Literal["lovasz"] = Field(description="The loss.")
+    weight: _Weight
+    class_weights: _ClassWeights
+
+
+class BoundaryParams(Section):
+    """One minus the F1 score of the outlines."""
+
+    name: Literal["boundary"] = Field(description="The loss.")
+    weight: _Weight
+    class_weights: _ClassWeights
+    radius: Count = Field(description="How far outlines may lie apart, px.")
+
+
+class ClDiceParams(Section):
+    """One minus the Dice score of the centre lines, for thin structures; class 0 is background."""
+
+    name: Literal["cldice"] = Field(description="The loss.")
+    weight: _Weight
+    class_weights: _ClassWeights
+    iterations: Count = Field(description="Of the thinning: half the widest structure, px.")
+    smooth: _Smooth
+
+
+LossParams = Annotated[
+    CrossEntropyParams
+    | OhemParams
+    | FocalParams
+    | DiceParams
+    | DiceMmsegParams
+    | JaccardParams
+    | TverskyParams
+    | FocalTverskyParams
+    | LovaszParams
+    | BoundaryParams
+    | ClDiceParams,
+    Field(discriminator="name"),
+]

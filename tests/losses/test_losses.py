@@ -4,16 +4,42 @@ import functools
 
 import pytest
 import torch
+from scipy import ndimage
 from torch.nn import functional as F
 
+from maskline.errors import ShapeError
+from maskline.losses import pixel, region, shape
 from maskline.losses.composite import CompositeLoss
-from maskline.losses.pixel import cross_entropy
-from maskline.losses.region import dice
 
-LOSSES = {
+
+def settled(function, **settings):
+    """A loss with all settings but those named given: no class weights, smooth 1."""
+    return functools.partial(function, **settings)
+
+
+cross_entropy = settled(pixel.cross_entropy, class_weights=None, label_smoothing=0.0)
+dice = settled(region.dice, class_weights=None, smooth=1.0)
+tversky = settled(region.tversky, class_weights=None, alpha=0.3, beta=0.7, smooth=1.0)
+WEIGHTS = (1.0, 2.0, 0.5)
+# Losses whose gradient reaches every pixel that counts.
+DENSE = {
     "cross_entropy": cross_entropy,
-    "dice": functools.partial(dice, smooth=1.0),
-    "composite": CompositeLoss([(cross_entropy, 1.0), (functools.partial(dice, smooth=1.0), 3.0)]),
+    "smoothed": settled(pixel.cross_entropy, class_weights=WEIGHTS, label_smoothing=0.1),
+    "focal": settled(pixel.focal, class_weights=WEIGHTS, gamma=2.0, alpha=None, activation="softmax"),
+    "focal_sigmoid": settled(pixel.focal, class_weights=WEIGHTS, gamma=2.0, alpha=0.25, activation="sigmoid"),
+    "dice": dice,
+    "dice_mmseg": settled(region.dice_mmseg, activation="sigmoid", naive=False, eps=1e-3),
+    "jaccard": settled(region.jaccard, class_weights=WEIGHTS, smooth=1.0),
+    "tversky": tversky,
+    "focal_tversky": settled(region.focal_tversky, class_weights=WEIGHTS, alpha=0.3, beta=0.7, gamma=0.75, smooth=1.0),
+    "composite": CompositeLoss([(cross_entropy, 1.0), (dice, 3.0)]),
+}
+LOSSES = {
+    **DENSE,
+    "ohem": settled(pixel.ohem, class_weights=WEIGHTS, threshold=0.5, min_kept=10),
+    "lovasz": settled(region.lovasz, class_weights=WEIGHTS),
+    "boundary": settled(shape.boundary, class_weights=None, radius=2),
+    "cldice": settled(shape.cldice, class_weights=WEIGHTS, iterations=2, smooth=1.0),
 }
 IGNORE = 255
 
@@ -49,20 +75,20 @@ def test_dice_by_its_formula(batch):
         t = (target[valid] == c).double()
         scores.append((2 * (p * t).sum() + 1) / (p.sum() + t.sum() + 1))
     expected = 1 - torch.stack(scores).mean()
-    torch.testing.assert_close(dice(logits, target, IGNORE, smooth=1.0).double(), expected, atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(dice(logits, target, IGNORE).double(), expected, atol=1e-6, rtol=1e-6)
 
 
 def test_dice_of_a_perfect_prediction_is_zero():
     target = torch.tensor([[[0, 1], [1, 0]]])
     logits = 100.0 * F.one_hot(target, 2).permute(0, 3, 1, 2).float()
-    assert dice(logits, target, IGNORE, smooth=1.0).item() == pytest.approx(0, abs=1e-6)
+    assert dice(logits, target, IGNORE).item() == pytest.approx(0, abs=1e-6)
 
 
 def test_dice_leaves_absent_classes_out():
     target = torch.zeros(1, 4, 4, dtype=torch.int64)
     logits = torch.zeros(1, 3, 4, 4)
     logits[:, 0] = 100
-    assert dice(logits, target, IGNORE, smooth=1e-3).item() == pytest.approx(0, abs=1e-6)
+    assert region.dice(logits, target, IGNORE, class_weights=None, smooth=1e-3).item() == pytest.approx(0, abs=1e-6)
 
 
 @pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
@@ -73,7 +99,9 @@ class TestEveryLoss:
         loss(logits, target, IGNORE).backward()
         ignored = (target == IGNORE).unsqueeze(1).expand_as(logits)
         assert logits.grad[ignored].abs().max() == 0
-        assert logits.grad[~ignored].abs().min() > 0
+        assert logits.grad[~ignored].abs().max() > 0
+        if loss in DENSE.values():
+            assert logits.grad[~ignored].abs().min() > 0
 
     def test_ignored_logits_have_no_part(self, loss, batch):
         logits, target = batch
@@ -109,12 +137,12 @@ class TestEveryLoss:
     def test_a_better_prediction_costs_less(self, loss, batch):
         logits, target = batch
         hint = F.one_hot(target.masked_fill(target == IGNORE, 0), 3).permute(0, 3, 1, 2)
-        assert loss(logits + hint, target, IGNORE) < loss(logits, target, IGNORE)
+        assert loss(logits + 3 * hint, target, IGNORE) < loss(logits, target, IGNORE)
 
 
 def test_composite_is_the_weighted_sum(batch):
     logits, target = batch
-    expected = cross_entropy(logits, target, IGNORE) + 3 * dice(logits, target, IGNORE, smooth=1.0)
+    expected = cross_entropy(logits, target, IGNORE) + 3 * dice(logits, target, IGNORE)
     torch.testing.assert_close(LOSSES["composite"](logits, target, IGNORE), expected)
 
 
@@ -127,3 +155,139 @@ def test_gradients_are_right(batch):
         return LOSSES["composite"](x, small, IGNORE).double()
 
     assert torch.autograd.gradcheck(loss64, logits, eps=1e-2, atol=1e-3, rtol=1e-2)
+
+
+GOLDEN_LOGITS = torch.tensor([[[[2.0, -1], [0, 1]], [[0, 1], [1, -1]], [[-1, 0], [2, 0]]]])
+GOLDEN = torch.tensor([[[0, 1], [2, IGNORE]]])
+# MMSegmentation's Dice takes an ignored pixel for one that is of no class, yet counts what is predicted there: its values
+# come out for such a class.
+GOLDEN_AS_COUNTED = torch.tensor([[[0, 1], [2, 3]]])
+
+
+@pytest.mark.parametrize(
+    ("loss", "target", "value"),
+    [  # printed by MMSegmentation 1.2.2
+        (cross_entropy, GOLDEN, 0.328353),
+        (settled(region.lovasz, class_weights=None), GOLDEN, 0.275241),
+        (tversky, GOLDEN, 0.137705),
+        (settled(region.dice_mmseg, activation="sigmoid", naive=False, eps=1e-3), GOLDEN_AS_COUNTED, 0.323929),
+        (settled(region.dice_mmseg, activation="softmax", naive=False, eps=1e-3), GOLDEN_AS_COUNTED, 0.173346),
+        (settled(region.dice_mmseg, activation="softmax", naive=True, eps=1e-3), GOLDEN_AS_COUNTED, 0.378724),
+    ],
+)
+def test_mmsegmentations_values(loss, target, value):
+    assert loss(GOLDEN_LOGITS, target, IGNORE).item() == pytest.approx(value, abs=1e-6)
+
+
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_weights_and_smoothing_are_torchs(batch, weights, smoothing):
+    logits, target = batch
+    expected = F.cross_entropy(
+        logits,
+        target,
+        weight=None if weights is None else torch.tensor(weights),
+        ignore_index=IGNORE,
+        label_smoothing=smoothing,
+    )
+    found = pixel.cross_entropy(logits, target, IGNORE, class_weights=weights, label_smoothing=smoothing)
+    torch.testing.assert_close(found, expected)
+
+
+def test_mean_over_pixels_that_count():
+    # With 63 of 64 pixels ignored MMSegmentation divides by 64: 0.0139 instead of this pixel's own loss.
+    target = torch.full((1, 8, 8), IGNORE)
+    target[0, 3, 3] = 1
+    logits = torch.zeros(1, 2, 8, 8)
+    logits[:, 0] = 0.359  # log(1 + exp(0.359)) = 0.888
+    assert cross_entropy(logits, target, IGNORE).item() == pytest.approx(0.8885, abs=1e-3)
+
+
+def test_class_weights_of_another_number_of_classes(batch):
+    with pytest.raises(ShapeError, match="class_weights: 2 values for 3 classes"):
+        pixel.cross_entropy(*batch, IGNORE, class_weights=(1.0, 2.0), label_smoothing=0.0)
+
+
+def test_focal_without_focus_is_cross_entropy(batch):
+    found = pixel.focal(*batch, IGNORE, class_weights=None, gamma=0.0, alpha=None, activation="softmax")
+    torch.testing.assert_close(found, cross_entropy(*batch, IGNORE))
+
+
+def test_sigmoid_focal_by_its_formula(batch):
+    logits, target = batch
+    valid = target != IGNORE
+    p = logits.double().sigmoid().movedim(1, -1)[valid]
+    t = F.one_hot(target[valid], 3).bool()
+    expected = torch.where(t, -0.25 * (1 - p) ** 2 * p.log(), -0.75 * p**2 * (1 - p).log()).mean()
+    found = pixel.focal(logits, target, IGNORE, class_weights=None, gamma=2.0, alpha=0.25, activation="sigmoid")
+    torch.testing.assert_close(found, expected.float())
+
+
+def test_ohem_keeps_the_hard_pixels(batch):
+    logits, target = batch
+    valid = target != IGNORE
+    losses = F.cross_entropy(logits, target, ignore_index=IGNORE, reduction="none")[valid]
+    own = torch.exp(-losses)
+    found = pixel.ohem(logits, target, IGNORE, class_weights=None, threshold=0.4, min_kept=0)
+    torch.testing.assert_close(found, losses[own < 0.4].mean())
+    kept = pixel.ohem(logits, target, IGNORE, class_weights=None, threshold=0.0, min_kept=5)
+    torch.testing.assert_close(kept, losses.sort(descending=True).values[:10].mean())
+
+
+def test_overlap_losses_agree_where_they_must(batch):
+    logits, target = batch
+    settings = {"class_weights": None, "smooth": 1e-6}
+    halves = region.tversky(logits, target, IGNORE, alpha=0.5, beta=0.5, **settings)
+    torch.testing.assert_close(halves, region.dice(logits, target, IGNORE, **settings))
+    wholes = region.tversky(logits, target, IGNORE, alpha=1.0, beta=1.0, **settings)
+    torch.testing.assert_close(wholes, region.jaccard(logits, target, IGNORE, **settings))
+    powers = region.focal_tversky(logits, target, IGNORE, alpha=1.0, beta=1.0, gamma=1.0, **settings)
+    torch.testing.assert_close(wholes, powers)
+
+
+def test_weights_of_classes_in_overlap_losses(batch):
+    logits, target = batch
+    alone = [region.dice(*batch, IGNORE, class_weights=[float(i == c) for i in range(3)], smooth=1.0) for c in range(3)]
+    expected = sum(weight * value for weight, value in zip(WEIGHTS, alone, strict=True)) / sum(WEIGHTS)
+    torch.testing.assert_close(region.dice(logits, target, IGNORE, class_weights=WEIGHTS, smooth=1.0), expected)
+
+
+def test_dilation_is_scipys():
+    regions = torch.rand(1, 1, 9, 11, generator=torch.Generator().manual_seed(0))
+    for radius in (1, 3):
+        expected = ndimage.grey_dilation(regions[0, 0].numpy(), size=2 * radius + 1, mode="nearest")
+        assert torch.equal(shape.dilate(regions, radius)[0, 0], torch.from_numpy(expected))
+
+
+def line(shift=0, width=3):
+    target = torch.zeros(1, 21, 31, dtype=torch.int64)
+    target[:, 9 + shift : 9 + shift + width, 4:27] = 1
+    return target
+
+
+def certain(target):
+    return 40.0 * F.one_hot(target, 2).permute(0, 3, 1, 2).float()
+
+
+def test_outlines_within_the_radius_are_found():
+    loss = settled(shape.boundary, class_weights=None, radius=2)
+    assert loss(certain(line()), line(), IGNORE).item() == pytest.approx(0, abs=1e-5)
+    assert loss(certain(line(2)), line(), IGNORE).item() == pytest.approx(0, abs=1e-5)
+    assert loss(certain(line(7)), line(), IGNORE).item() > 0.4
+
+
+def test_a_gap_costs_centre_lines_more_than_a_width():
+    loss = settled(shape.cldice, class_weights=None, iterations=3, smooth=1.0)
+    assert loss(certain(line()), line(), IGNORE).item() == pytest.approx(0, abs=1e-3)
+    thick = loss(certain(line(-1, width=5)), line(), IGNORE)
+    broken = line()
+    broken[:, :, 12:18] = 0
+    gap = loss(certain(broken), line(), IGNORE)
+    assert thick.item() < 0.05
+    assert gap.item() > 0.1
+
+
+def test_skeleton_of_a_bar_is_its_middle():
+    bar = line().unsqueeze(1).float()
+    found = shape.skeleton(bar, 3)[0, 0]
+    assert found.nonzero()[:, 0].unique().tolist() == [10]

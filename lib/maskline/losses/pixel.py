@@ -3,27 +3,117 @@
 Every loss takes logits NCHW of any float type and a target NHW of class ids, and returns a float32 scalar. Ignored
 pixels have no part in it: neither in the value, nor in the count, nor in the gradient; not even a logit that is
 not finite there. With no other pixel the loss is 0.
+
+``class_weights`` is one factor a class, or None. Where a mean is weighted, it is divided by the sum of the weights of
+the pixels, as torch does, so that a factor common to all classes changes nothing.
 """
+
+from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
+
+from maskline.errors import ShapeError
 
 IGNORED_LOGIT = 0.0
 
+ClassWeights = Sequence[float] | None
 
-def cross_entropy(logits: Tensor, target: Tensor, ignore_index: int) -> Tensor:
+
+def cross_entropy(
+    logits: Tensor, target: Tensor, ignore_index: int, *, class_weights: ClassWeights, label_smoothing: float
+) -> Tensor:
     """Return the mean of -log softmax(logits)[target] over the pixels that are not ignored.
 
-    Written with ``gather``: torch's own 2D loss has no deterministic backward on CUDA.
+    Written with ``gather``: torch's own 2D loss has no deterministic backward on CUDA. Values are torch's.
 
     Args:
         logits: NCHW, any float type; computed in float32.
         target: Class ids, int64 NHW.
         ignore_index: Target value that does not count.
+        class_weights: One factor a class, or None.
+        label_smoothing: Share of the target that is spread over all classes, 0 to below 1.
+    """
+    logits, target, valid = keep_valid(logits, target, ignore_index)
+    log_probabilities = torch.log_softmax(logits, dim=1)
+    factors = pixel_weights(logits, target, valid, class_weights)
+    negative_log = -log_probabilities.gather(1, target.unsqueeze(1)).squeeze(1)
+    loss = (negative_log * factors).sum() / _count(factors)
+    if label_smoothing == 0:
+        return loss
+    spread = -(log_probabilities * class_factors(logits, class_weights)).mean(dim=1)
+    return (1 - label_smoothing) * loss + label_smoothing * (spread * valid).sum() / _count(factors)
+
+
+def ohem(
+    logits: Tensor, target: Tensor, ignore_index: int, *, class_weights: ClassWeights, threshold: float, min_kept: int
+) -> Tensor:
+    """Return the cross-entropy of the hard pixels: those whose own class has a probability below ``threshold``.
+
+    Where these are fewer than ``min_kept`` an image on average, the hardest pixels of the batch make up for it; pixels
+    that tie with the last of them count too.
+
+    Args:
+        logits: NCHW, any float type; computed in float32.
+        target: Class ids, int64 NHW.
+        ignore_index: Target value that does not count.
+        class_weights: One factor a class, or None.
+        threshold: Probability, 0..1.
+        min_kept: Pixels an image.
+
+    Source: Shrivastava, Gupta, Girshick, "Training region-based object detectors with online hard example mining",
+    2016; the choice of pixels follows MMSegmentation 1.2.2 (Apache-2.0), whose mean is over all pixels instead.
     """
     logits, target, valid = keep_valid(logits, target, ignore_index)
     negative_log = -torch.log_softmax(logits, dim=1).gather(1, target.unsqueeze(1)).squeeze(1)
-    return (negative_log * valid).sum() / valid.sum().clamp(min=1)
+    with torch.no_grad():
+        probability = torch.exp(-negative_log).masked_fill(~valid, torch.inf)
+        last = min(min_kept * len(logits), probability.numel()) - 1
+        bound = probability.flatten().sort().values[max(last, 0)] if min_kept else probability.new_zeros(())
+        hard = valid & ((probability < threshold) | ((probability <= bound) & (min_kept > 0)))
+    factors = pixel_weights(logits, target, hard, class_weights)
+    return (negative_log * factors).sum() / _count(factors)
+
+
+def focal(
+    logits: Tensor,
+    target: Tensor,
+    ignore_index: int,
+    *,
+    class_weights: ClassWeights,
+    gamma: float,
+    alpha: float | None,
+    activation: Literal["softmax", "sigmoid"],
+) -> Tensor:
+    """Return the focal loss: easy pixels count less by ``(1 - p) ** gamma``, with p the probability of the truth.
+
+    Args:
+        logits: NCHW, any float type; computed in float32.
+        target: Class ids, int64 NHW.
+        ignore_index: Target value that does not count.
+        class_weights: One factor a class, or None.
+        gamma: At least 0, which gives cross-entropy.
+        alpha: Weight of a pixel's own class against 1 - alpha of the others (sigmoid); None: both count whole.
+        activation: softmax: classes exclude each other; sigmoid: each class by itself, mean over the classes too.
+
+    Source: Lin, Goyal, Girshick, He, Dollar, "Focal loss for dense object detection", 2017.
+    """
+    logits, target, valid = keep_valid(logits, target, ignore_index)
+    if activation == "softmax":
+        log_probability = torch.log_softmax(logits, dim=1).gather(1, target.unsqueeze(1)).squeeze(1)
+        factors = pixel_weights(logits, target, valid, class_weights)
+        eased = -((1 - log_probability.exp()).clamp(min=0) ** gamma) * log_probability
+        return (eased * factors).sum() / _count(factors)
+    truth = one_hot(logits, target, valid).float()
+    missed = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
+    wrong = torch.where(truth > 0, torch.sigmoid(-logits), torch.sigmoid(logits))
+    eased = wrong**gamma * missed
+    if alpha is not None:
+        eased = eased * torch.where(truth > 0, alpha, 1 - alpha)
+    eased = (eased * class_factors(logits, class_weights)).mean(dim=1)
+    return (eased * valid).sum() / valid.sum().clamp(min=1)
 
 
 def keep_valid(logits: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -31,3 +121,35 @@ def keep_valid(logits: Tensor, target: Tensor, ignore_index: int) -> tuple[Tenso
     valid = target != ignore_index
     logits = logits.float().masked_fill(~valid.unsqueeze(1), IGNORED_LOGIT)
     return logits, target.masked_fill(~valid, 0), valid
+
+
+def one_hot(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """Return where each class is the truth: bool NCHW, false on ignored pixels."""
+    classes = torch.arange(logits.shape[1], device=logits.device).view(1, -1, 1, 1)
+    return (target.unsqueeze(1) == classes) & valid.unsqueeze(1)
+
+
+def class_factors(logits: Tensor, class_weights: ClassWeights) -> Tensor:
+    """Return the factor of each class as float32 1C11, ones for None.
+
+    Raises:
+        ShapeError: Not one factor a class.
+    """
+    classes = logits.shape[1]
+    if class_weights is None:
+        return logits.new_ones(1, classes, 1, 1)
+    if len(class_weights) != classes:
+        raise ShapeError("class_weights", f"{len(class_weights)} values for {classes} classes", "give one a class")
+    return torch.tensor(class_weights, dtype=torch.float32, device=logits.device).view(1, -1, 1, 1)
+
+
+def pixel_weights(logits: Tensor, target: Tensor, counted: Tensor, class_weights: ClassWeights) -> Tensor:
+    """Return the factor of each pixel, NHW: its class's where it is counted, else 0."""
+    if class_weights is None:
+        return counted
+    return class_factors(logits, class_weights).flatten()[target] * counted
+
+
+def _count(factors: Tensor) -> Tensor:
+    total = factors.sum()
+    return total.clamp(min=1) if factors.dtype == torch.bool else torch.where(total > 0, total, 1.0)

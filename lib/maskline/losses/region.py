@@ -1,33 +1,197 @@
-"""Losses on the overlap of whole regions. See ``maskline.losses.pixel`` for what all losses have in common."""
+"""Losses on the overlap of whole regions. See ``maskline.losses.pixel`` for what all losses have in common.
+
+All but MMSegmentation's Dice are taken class by class over all pixels of the batch; the mean, weighted by
+``class_weights``, is over the classes that the target holds. A class that no pixel has would score near 0 whatever the
+network does; its false positives still cost the others.
+"""
+
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from maskline.losses.pixel import keep_valid
+from maskline.losses.pixel import ClassWeights, class_factors, keep_valid, one_hot
 
 
-def dice(logits: Tensor, target: Tensor, ignore_index: int, *, smooth: float) -> Tensor:
+def dice(logits: Tensor, target: Tensor, ignore_index: int, *, class_weights: ClassWeights, smooth: float) -> Tensor:
     """Return one minus the mean Dice score of the classes that the target holds, on softmax probabilities.
 
-    For class c, over all pixels of the batch that are not ignored, with p the probability and t the one-hot target:
-    ``dice_c = (2 * sum(p_c * t_c) + smooth) / (sum(p_c) + sum(t_c) + smooth)``. A class that no pixel has would score
-    near 0 whatever the network does, so it has no part in the mean; its false positives still cost the others.
+    For class c, with p the probability and t the one-hot target:
+    ``dice_c = (2 * sum(p_c * t_c) + smooth) / (sum(p_c) + sum(t_c) + smooth)``.
 
     Args:
         logits: NCHW, any float type; computed in float32.
         target: Class ids, int64 NHW.
         ignore_index: Target value that does not count.
+        class_weights: One factor a class, or None.
         smooth: Added to both sides of the fraction, pixels; larger than 0.
 
     Source: Milletari, Navab, Ahmadi, "V-Net", 2016 (there with squares in the denominator).
     """
+    overlap, predicted, actual = _sums(logits, target, ignore_index)
+    lost = 1 - (2 * overlap + smooth) / (predicted + actual + smooth)
+    return mean_of_present(lost, actual > 0, class_weights)
+
+
+def dice_mmseg(
+    logits: Tensor,
+    target: Tensor,
+    ignore_index: int,
+    *,
+    activation: Literal["sigmoid", "softmax"],
+    naive: bool,
+    eps: float,
+) -> Tensor:
+    """Return MMSegmentation's Dice loss: one fraction over all classes and pixels of an image, mean over images.
+
+    It differs where a pixel is ignored: MMSegmentation counts what is predicted there as wrong, with a gradient; here
+    it has no part. An image of ignored pixels alone has no part in the mean.
+
+    Args:
+        logits: NCHW, any float type; computed in float32.
+        target: Class ids, int64 NHW.
+        ignore_index: Target value that does not count.
+        activation: From logits to probabilities.
+        naive: Plain sums in the denominator instead of sums of squares.
+        eps: Added to the fraction.
+
+    Source: MMSegmentation 1.2.2 (Apache-2.0), DiceLoss.
+    """
+    logits, target, valid = keep_valid(logits, target, ignore_index)
+    probabilities = torch.softmax(logits, dim=1) if activation == "softmax" else torch.sigmoid(logits)
+    probabilities = (probabilities * valid.unsqueeze(1)).flatten(1)
+    truth = one_hot(logits, target, valid).flatten(1).float()
+    overlap = (probabilities * truth).sum(1)
+    if naive:
+        score = (2 * overlap + eps) / (probabilities.sum(1) + truth.sum(1) + eps)
+    else:
+        score = 2 * overlap / (probabilities.square().sum(1) + truth.sum(1) + 2 * eps)
+    counted = valid.flatten(1).any(1)
+    return ((1 - score) * counted).sum() / counted.sum().clamp(min=1)
+
+
+def jaccard(logits: Tensor, target: Tensor, ignore_index: int, *, class_weights: ClassWeights, smooth: float) -> Tensor:
+    """Return one minus the mean soft intersection over union.
+
+    Args:
+        logits: NCHW, any float type; computed in float32.
+        target: Class ids, int64 NHW.
+        ignore_index: Target value that does not count.
+        class_weights: One factor a class, or None.
+        smooth: Added to both sides of the fraction, pixels; larger than 0.
+
+    Source: Rahman, Wang, "Optimizing intersection-over-union in deep neural networks for image segmentation", 2016.
+    """
+    overlap, predicted, actual = _sums(logits, target, ignore_index)
+    lost = 1 - (overlap + smooth) / (predicted + actual - overlap + smooth)
+    return mean_of_present(lost, actual > 0, class_weights)
+
+
+def tversky(
+    logits: Tensor,
+    target: Tensor,
+    ignore_index: int,
+    *,
+    class_weights: ClassWeights,
+    alpha: float,
+    beta: float,
+    smooth: float,
+) -> Tensor:
+    """Return one minus the mean Tversky index: false positives weigh ``alpha``, false negatives ``beta``.
+
+    Args:
+        logits: NCHW, any float type; computed in float32.
+        target: Class ids, int64 NHW.
+        ignore_index: Target value that does not count.
+        class_weights: One factor a class, or None.
+        alpha: Weight of false positives; 0.5 with beta 0.5 gives Dice.
+        beta: Weight of false negatives.
+        smooth: Added to both sides of the fraction, pixels; larger than 0.
+
+    Source: Salehi, Erdogmus, Gholipour, "Tversky loss function for image segmentation using 3D fully convolutional deep
+    networks", 2017. MMSegmentation's is taken image by image and over absent classes too.
+    """
+    lost, present = _tversky(logits, target, ignore_index, alpha=alpha, beta=beta, smooth=smooth)
+    return mean_of_present(lost, present, class_weights)
+
+
+def focal_tversky(
+    logits: Tensor,
+    target: Tensor,
+    ignore_index: int,
+    *,
+    class_weights: ClassWeights,
+    alpha: float,
+    beta: float,
+    gamma: float,
+    smooth: float,
+) -> Tensor:
+    """Return the mean of (1 - Tversky index) ** gamma.
+
+    Args:
+        logits: NCHW, any float type; computed in float32.
+        target: Class ids, int64 NHW.
+        ignore_index: Target value that does not count.
+        class_weights: One factor a class, or None.
+        alpha: Weight of false positives.
+        beta: Weight of false negatives.
+        gamma: Below 1 dwells on what is nearly right, above 1 on what is wrong.
+        smooth: Added to both sides of the fraction, pixels; larger than 0.
+
+    Source: Abraham, Khan, "A novel focal Tversky loss function with improved attention U-Net for lesion segmentation",
+    2018; their gamma is the inverse of this one.
+    """
+    lost, present = _tversky(logits, target, ignore_index, alpha=alpha, beta=beta, smooth=smooth)
+    # A power below 1 has no finite slope at 0.
+    return mean_of_present(lost.clamp(min=1e-6) ** gamma, present, class_weights)
+
+
+def lovasz(logits: Tensor, target: Tensor, ignore_index: int, *, class_weights: ClassWeights) -> Tensor:
+    """Return the Lovasz-softmax loss: the convex extension of one minus intersection over union.
+
+    Args:
+        logits: NCHW, any float type; computed in float32.
+        target: Class ids, int64 NHW.
+        ignore_index: Target value that does not count.
+        class_weights: One factor a class, or None.
+
+    Source: Berman, Triki, Blaschko, "The Lovasz-Softmax loss", 2018.
+    """
+    logits, target, valid = keep_valid(logits, target, ignore_index)
+    truth = one_hot(logits, target, valid).transpose(0, 1).flatten(1)
+    probabilities = torch.softmax(logits, dim=1).transpose(0, 1).flatten(1)
+    # An ignored pixel has error 0: wherever it is sorted among zeros, it adds nothing.
+    errors = (truth.float() - probabilities).abs() * valid.flatten()
+    errors, order = errors.sort(dim=1, descending=True, stable=True)
+    hits = truth.gather(1, order).long()
+    actual = hits.sum(1, keepdim=True)
+    union = actual + (1 - hits).cumsum(1)
+    index = 1 - (actual - hits.cumsum(1)).float() / union
+    slopes = torch.cat([index[:, :1], index[:, 1:] - index[:, :-1]], dim=1)
+    return mean_of_present((errors * slopes).sum(1), actual.squeeze(1) > 0, class_weights)
+
+
+def mean_of_present(lost: Tensor, present: Tensor, class_weights: ClassWeights) -> Tensor:
+    """Return the mean, weighted by class, of a value a class over the classes that are present; 0 without one."""
+    if class_weights is None:
+        return (lost * present).sum() / present.sum().clamp(min=1)
+    factors = class_factors(lost.view(1, -1, 1, 1), class_weights).flatten() * present
+    total = factors.sum()
+    return (lost * factors).sum() / torch.where(total > 0, total, 1.0)
+
+
+def _sums(logits: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return, by class, the sums of probability times truth, of probability, and of truth."""
     logits, target, valid = keep_valid(logits, target, ignore_index)
     probabilities = torch.softmax(logits, dim=1) * valid.unsqueeze(1)
-    classes = torch.arange(logits.shape[1], device=logits.device).view(1, -1, 1, 1)
-    one_hot = (target.unsqueeze(1) == classes) & valid.unsqueeze(1)
-    overlap = (probabilities * one_hot).sum(dim=(0, 2, 3))
-    actual = one_hot.sum(dim=(0, 2, 3))
-    predicted = probabilities.sum(dim=(0, 2, 3))
-    lost = 1 - (2 * overlap + smooth) / (predicted + actual + smooth)
-    present = actual > 0
-    return (lost * present).sum() / present.sum().clamp(min=1)
+    truth = one_hot(logits, target, valid)
+    overlap = (probabilities * truth).sum(dim=(0, 2, 3))
+    return overlap, probabilities.sum(dim=(0, 2, 3)), truth.sum(dim=(0, 2, 3))
+
+
+def _tversky(
+    logits: Tensor, target: Tensor, ignore_index: int, *, alpha: float, beta: float, smooth: float
+) -> tuple[Tensor, Tensor]:
+    overlap, predicted, actual = _sums(logits, target, ignore_index)
+    wrong = alpha * (predicted - overlap) + beta * (actual - overlap)
+    return 1 - (overlap + smooth) / (overlap + wrong + smooth), actual > 0
