@@ -26,9 +26,9 @@ KINDS = ("index", "palette", "overlay", "probabilities")
     "kinds",
     type=click.Choice(KINDS),
     multiple=True,
-    default=KINDS[:3],
-    show_default=True,
-    help="What to write for each picture; give it once for each kind.",
+    default=None,
+    help="What to write for each picture; give it once for each kind.  [default: index, palette, overlay; with "
+    "--stream: index, palette]",
 )
 @click.option(
     "--params",
@@ -37,6 +37,11 @@ KINDS = ("index", "palette", "overlay", "probabilities")
     default=None,
     help="Use a trained model as the evaluate section of this file says, such as by sliding window; whole pictures "
     "without it.",
+)
+@click.option(
+    "--stream",
+    is_flag=True,
+    help="Read and write PNGs row by row, by the sliding window of --params: for pictures that do not fit into memory.",
 )
 @click.option("--threads", type=click.IntRange(1, 256), default=None, help="CPU threads.  [default: all cores]")
 @errors_to_exit_code
@@ -47,6 +52,7 @@ def main(
     out: Path,
     kinds: tuple[str, ...],
     params_path: Path | None,
+    stream: bool,
     threads: int | None,
 ) -> None:
     """Segment pictures.
@@ -67,8 +73,16 @@ def main(
     from maskline.commands.prediction_folder import PredictionFolder
 
     sources = find_sources(inputs, out=out)
+    if stream:
+        from maskline.commands.predict_stream import predict_stream
+
+        done = predict_stream(
+            model, sources, out, kinds=kinds, params_path=params_path, threads=threads or os.cpu_count() or 1
+        )
+        log.info("predict: %d of %d pictures were new; results in %s", done, len(sources), out)
+        return
     runtime, labels, made_by = open_model(model, params_path=params_path, threads=threads or os.cpu_count() or 1)
-    folder = PredictionFolder(out, labels, kinds=kinds, made_by=made_by)
+    folder = PredictionFolder(out, labels, kinds=kinds or KINDS[:3], made_by=made_by)
     done = predict(runtime, sources, folder)
     log.info("predict: %d of %d pictures were new; results in %s", done, len(sources), out)
 

@@ -7,7 +7,8 @@ stopped at any moment goes on where it was.
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from maskline.commands.picture_inputs import Source
+from maskline.data.png_rows import PngWriter
 from maskline.errors import DataError
 from maskline.export.runtime_onnx import Prediction
 from maskline.files import replace_file, write_json, write_text
@@ -27,6 +29,9 @@ TABLE_FILE = "shares.csv"
 
 SUFFIXES = {"index": ".png", "palette": ".png", "overlay": ".jpg", "probabilities": ".npy"}
 """Kind of result -> suffix of its files."""
+
+STREAMED = ("index", "palette")
+"""Kinds that can be written by rows."""
 
 
 class PredictionFolder:
@@ -75,7 +80,39 @@ class PredictionFolder:
             with replace_file(self._path(kind, source)) as part:
                 self._write_kind(kind, part, image, labels, prediction.probabilities[0])
         counts = np.bincount(labels.reshape(-1), minlength=self._labels.num_classes)
-        cells = [source.name, str(source.path), sha256, *labels.shape, *(f"{n / labels.size:.6f}" for n in counts)]
+        self._add_row(source, sha256, labels.shape, counts)
+
+    def write_rows(
+        self, source: Source, sha256: str, size: tuple[int, int], bands: Iterable[NDArray[np.uint8]]
+    ) -> None:
+        """Write the class map of one picture band by band; of the kinds, index and palette.
+
+        Args:
+            source: The picture.
+            sha256: Of its file.
+            size: Height and width, px.
+            bands: Class ids of whole rows, from top to bottom.
+        """
+        assert set(self._kinds) <= set(STREAMED), "other kinds need the whole picture"
+        counts = np.zeros(self._labels.num_classes, dtype=np.int64)
+        with ExitStack() as stack:
+            writers = []
+            for kind in self._kinds:
+                part = stack.enter_context(replace_file(self._path(kind, source)))
+                stream = stack.enter_context(part.open("wb"))
+                palette = self._labels.palette if kind == "palette" else None
+                writers.append(PngWriter(stream, size, palette=palette))
+            for rows in bands:
+                counts += np.bincount(rows.reshape(-1), minlength=self._labels.num_classes)
+                for writer in writers:
+                    writer.write(rows)
+            for writer in writers:
+                writer.finish()
+        self._add_row(source, sha256, size, counts)
+
+    def _add_row(self, source: Source, sha256: str, size: tuple[int, ...], counts: NDArray[np.int64]) -> None:
+        shares = (f"{n / counts.sum():.6f}" for n in counts)
+        cells = [source.name, str(source.path), sha256, *size, *shares]
         self._rows[source.name] = dict(zip(self._columns, map(str, cells), strict=True))
         with (self._out / TABLE_FILE).open("a", encoding="utf-8", newline="") as stream:
             csv.DictWriter(stream, self._columns, lineterminator="\n").writerow(self._rows[source.name])

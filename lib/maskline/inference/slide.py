@@ -9,6 +9,7 @@ nnU-Net's (Apache-2.0); both written anew.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -61,25 +62,63 @@ def slide_bands(
     Yields:
         N x C x rows x W float32; all of them, joined along the rows, are the logits of the images.
     """
-    num_images, _, height, width = images.shape
+
+    def band(top: int, rows: int) -> Tensor:
+        return images[:, :, top : top + rows]
+
+    size = (int(images.shape[2]), int(images.shape[3]))
+    windows = Windows(window=window, stride=stride, batch_size=batch_size, weighting=weighting)
+    return stream_bands(forward, band, size=size, windows=windows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Windows:
+    """How a picture is taken apart; the fields are the arguments of ``slide_bands``."""
+
+    window: tuple[int, int]
+    stride: tuple[int, int]
+    batch_size: int
+    weighting: Weighting
+
+
+def stream_bands(
+    forward: Callable[[Tensor], Tensor],
+    band: Callable[[int, int], Tensor],
+    *,
+    size: tuple[int, int],
+    windows: Windows,
+) -> Iterator[Tensor]:
+    """Yield as ``slide_bands`` does, for images that are handed over by rows.
+
+    Args:
+        forward: As there.
+        band: Top row and number of rows -> N x channels x rows x W; asked from top to bottom, each row of windows once.
+        size: Height and width of the images, px.
+        windows: How they are taken apart.
+
+    Yields:
+        N x C x rows x W float32.
+    """
+    (height, width), window, stride = size, windows.window, windows.stride
     tops = window_starts(height, window=window[0], stride=stride[0])
     lefts = window_starts(width, window=window[1], stride=stride[1])
-    size = min(window[0], height), min(window[1], width)
-    rows, columns = (window_weights(length, weighting=weighting).to(images.device) for length in size)
-    weights = None if weighting == "uniform" else rows[:, None] * columns
-    # A pixel's windows are a grid: their summed weight is a product of the sums along the two axes.
-    row_sums, column_sums = _coverage(tops, rows, height), _coverage(lefts, columns, width)
-    corners = [(i, left) for i in range(num_images) for left in lefts]
+    seen = min(window[0], height), min(window[1], width)
     sums: Tensor | None = None
     for top, following in zip(tops, [*tops[1:], height], strict=True):
-        band = images[:, :, top : top + size[0]]
-        for start in range(0, len(corners), batch_size):
-            chosen = corners[start : start + batch_size]
-            logits = forward(torch.stack([band[i, :, :, left : left + size[1]] for i, left in chosen])).float()
+        rows = band(top, seen[0])
+        if sums is None:
+            lines, columns = (window_weights(n, weighting=windows.weighting).to(rows.device) for n in seen)
+            weights = None if windows.weighting == "uniform" else lines[:, None] * columns
+            # A pixel's windows are a grid: their summed weight is a product of the sums along the two axes.
+            row_sums, column_sums = _coverage(tops, lines, height), _coverage(lefts, columns, width)
+        corners = [(i, left) for i in range(len(rows)) for left in lefts]
+        for start in range(0, len(corners), windows.batch_size):
+            chosen = corners[start : start + windows.batch_size]
+            logits = forward(torch.stack([rows[i, :, :, left : left + seen[1]] for i, left in chosen])).float()
             if sums is None:
-                sums = logits.new_zeros((num_images, logits.shape[1], size[0], width))
+                sums = logits.new_zeros((len(rows), logits.shape[1], seen[0], width))
             for (i, left), window_logits in zip(chosen, logits, strict=True):
-                sums[i, :, :, left : left + size[1]] += window_logits if weights is None else window_logits * weights
+                sums[i, :, :, left : left + seen[1]] += window_logits if weights is None else window_logits * weights
         assert sums is not None, "at least one window"
         done = following - top
         yield sums[:, :, :done] / (row_sums[top:following, None] * column_sums)

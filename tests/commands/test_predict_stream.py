@@ -1,0 +1,89 @@
+"""predict --stream, and the steps that evaluate lets follow the network."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from maskline.params import read_yaml
+
+from .test_predict import pixels, run, table
+
+SLIDE = {"inference": "slide", "window": [32, 48], "stride": [20, 30], "window_weights": "gaussian"}
+
+
+@pytest.fixture
+def large(tmp_path):
+    path = tmp_path / "large.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 110, 3)).astype(np.uint8)).save(path)
+    return path
+
+
+def settings(root, folder, **changes):
+    values = read_yaml(root / "params.yaml")
+    values["evaluate"] |= SLIDE | changes
+    path = folder / "params.yaml"
+    path.write_text(json.dumps(values))
+    return ("--params", path)
+
+
+def test_by_rows_as_in_memory(root, trained_folder, large, tmp_path):
+    options = settings(root, tmp_path)
+    assert run(trained_folder, large, out=tmp_path / "whole", options=options).exit_code == 0
+    result = run(trained_folder, large, out=tmp_path / "rows", options=(*options, "--stream"))
+    assert result.exit_code == 0, result.output
+    for kind in ("index", "palette"):
+        one, other = (tmp_path / name / kind / "large.png" for name in ("whole", "rows"))
+        np.testing.assert_array_equal(pixels(one, mode="RGB"), pixels(other, mode="RGB"))
+    assert len(np.unique(pixels(tmp_path / "rows" / "index" / "large.png"))) == 2
+    assert table(tmp_path / "whole") == table(tmp_path / "rows")
+    assert "0 of 1 pictures were new" in run_again(trained_folder, large, tmp_path, options)
+
+
+def run_again(model, large, folder, options):
+    import logging
+
+    messages = []
+    handler = logging.Handler()
+    handler.emit = lambda record: messages.append(record.getMessage())
+    logging.getLogger("maskline").addHandler(handler)
+    try:
+        run(model, large, out=folder / "rows", options=(*options, "--stream"))
+    finally:
+        logging.getLogger("maskline").removeHandler(handler)
+    return "\n".join(messages)
+
+
+def test_what_needs_the_whole_picture_is_one_line(root, trained_folder, onnx_file, large, tmp_path):
+    options = (*settings(root, tmp_path), "--stream")
+    jpeg = tmp_path / "a.jpg"
+    Image.open(large).save(jpeg)
+    (tmp_path / "crf").mkdir()
+    crf = settings(root, tmp_path / "crf", min_component_px=9)
+    for model, picture, used, message in (
+        (trained_folder, large, (*options, "--save", "overlay"), "needs the whole picture in memory"),
+        (trained_folder, large, ("--stream",), "no window to slide"),
+        (trained_folder, large, (*crf, "--stream"), "need the whole picture"),
+        (onnx_file, large, options, "no trained model"),
+        (trained_folder, jpeg, options, "no PNG"),
+    ):
+        result = run(model, picture, out=tmp_path / "out", options=used)
+        assert result.exit_code == 2, message
+        assert message in result.output
+        assert result.output.count("\n") == 1
+
+
+def test_steps_follow_the_network(root, trained_folder, large, tmp_path):
+    (tmp_path / "steps").mkdir()
+    plain, steps = settings(root, tmp_path), settings(root, tmp_path / "steps", min_component_px=10**6)
+    assert run(trained_folder, large, out=tmp_path / "plain", options=plain).exit_code == 0
+    assert run(trained_folder, large, out=tmp_path / "out", options=steps).exit_code == 0
+    assert pixels(tmp_path / "plain" / "index" / "large.png").any()
+    assert not pixels(tmp_path / "out" / "index" / "large.png").any()  # no component is that large
+
+
+def test_a_threshold_cannot_be_tuned_here(root, trained_folder, large, tmp_path):
+    result = run(trained_folder, large, out=tmp_path / "out", options=settings(root, tmp_path, threshold="tune"))
+    assert result.exit_code == 2
+    assert "there is nothing to tune it on here" in result.output
