@@ -16,9 +16,10 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from maskline.errors import ParamsError
+from maskline.params_data import DataParams
 from maskline.params_model import ModelParams
 from maskline.params_training import OptimizerParams, ScheduleParams
-from maskline.params_types import Byte, Count, CountOrNone, Fraction, NonNegative, Positive, Section, Seed, Size
+from maskline.params_types import Count, CountOrNone, Fraction, NonNegative, Positive, Section, Seed, Size
 
 
 def _ordered(low_high: tuple[float, float]) -> tuple[float, float]:
@@ -26,51 +27,6 @@ def _ordered(low_high: tuple[float, float]) -> tuple[float, float]:
     if low > high:
         raise ValueError(f"the first value {low:g} is larger than the second {high:g}")
     return low_high
-
-
-class ClassParams(Section):
-    """One class of the user's own data set."""
-
-    name: str = Field(min_length=1, description="Name of the class.")
-    color: tuple[Byte, Byte, Byte] = Field(description="Red, green, blue; also the colour in `color` masks.")
-
-
-class SyntheticParams(Section):
-    """The drawn fundus set."""
-
-    num_train: Count = Field(description="Images for training and validation.")
-    num_test: Count = Field(description="Images of the test split.")
-    size: Annotated[int, Field(ge=64, le=4096)] = Field(description="Height and width, px.")
-    seed: Seed = Field(description="Another seed draws other eyes.")
-
-
-class DataParams(Section):
-    """Where the data comes from and how it becomes images, masks and splits."""
-
-    name: Literal["synthetic_fundus", "chase_db1", "folder"] = Field(description="The data set.")
-    archive: str | None = Field(description="A zip, tar or folder on this machine to take instead of a download.")
-    url: str | None = Field(description="Download address of one's own set, or another address of a known one.")
-    sha256: Annotated[str, Field(pattern=r"^(sha256:)?[0-9a-fA-F]{64}$")] | None = Field(
-        description="SHA-256 that the archive must have; null: the known one of the set, where there is one."
-    )
-    max_unpacked_gib: Positive = Field(description="An archive that unpacks to more GiB is refused.")
-    classes: tuple[ClassParams, ...] = Field(description="Classes in the order of their ids; only for `folder`.")
-    ignore_index: Annotated[int, Field(ge=2, le=65535)] = Field(
-        description="Mask value that never counts in losses, metrics, crops or weights."
-    )
-    mask_encoding: Literal["index", "palette", "binary", "color"] = Field(
-        description="How `folder` masks store classes: ids as grey values, palette entries, 0/255, or RGB colours."
-    )
-    alpha: Literal["error", "drop"] = Field(description="What to do with an image's alpha channel.")
-    exif: Literal["error", "apply", "ignore"] = Field(description="What to do with an image's EXIF rotation.")
-    val_fraction: Annotated[float, Field(ge=0, lt=1)] = Field(
-        description="Share of the train groups moved to val where the set has no val split."
-    )
-    test_fraction: Annotated[float, Field(ge=0, lt=1)] = Field(
-        description="Share of the groups moved to test where the set has no test split."
-    )
-    split_seed: Seed = Field(description="Which groups are moved.")
-    synthetic: SyntheticParams
 
 
 class PhotometricParams(Section):
@@ -300,6 +256,17 @@ def validate_model(values: Mapping[str, Any], *, place: object) -> ModelParams:
         return ModelParams.model_validate_json(json.dumps(values))
     except ValidationError as error:
         raise _params_error(error, values, place) from error
+
+
+def without_downloads(section: ModelParams) -> ModelParams:
+    """Return a model section that starts from fresh weights: for a network that gets its weights elsewhere."""
+    return section.model_copy(
+        update={
+            "weights": None,
+            "backbone": section.backbone.model_copy(update={"pretrained": False}),
+            "smp": section.smp.model_copy(update={"pretrained": False}),
+        }
+    )
 
 
 def json_schema() -> dict[str, Any]:

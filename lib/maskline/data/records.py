@@ -1,7 +1,7 @@
 """What a layout module makes of an unpacked archive: records, a label set and the functions that read masks.
 
-A layout is a function ``read(folder, settings) -> SourceSet``. It finds files and says what they mean; it opens no
-image. Reading, checks, splits and writing are the same for every layout.
+A layout is a function ``read(folder, settings) -> SourceSet``. It finds files and says what they mean; it opens
+images only where they alone tell the group. Reading, checks, splits and writing are the same for every layout.
 """
 
 from collections.abc import Callable
@@ -77,6 +77,8 @@ class SourceSet:
         read_mask: Reads ``mask`` and ``second``.
         read_area: Reads ``valid``.
         problems: What is wrong with the files' names and places; convert adds its own and raises all at once.
+        published_splits: The splits are those of a benchmark: convert makes none that is missing.
+        alpha: What to do with an alpha channel, for sets where it is known to mean nothing; None: as the user says.
     """
 
     labels: LabelSet
@@ -84,6 +86,8 @@ class SourceSet:
     read_mask: ReadMask
     read_area: ReadArea
     problems: list[DataError] = field(default_factory=list)
+    published_splits: bool = False
+    alpha: Literal["error", "drop"] | None = None
 
 
 Layout = Callable[[Path, LayoutSettings], SourceSet]

@@ -1,0 +1,43 @@
+"""DRIVE: 40 retinal photographs of 565x584 px, vessels by one observer, of the test images by two.
+
+    DRIVE/training/images/21_training.tif          DRIVE/test/images/01_test.tif
+    DRIVE/training/1st_manual/21_manual1.gif       DRIVE/test/1st_manual/01_manual1.gif
+    DRIVE/training/mask/21_training_mask.gif       DRIVE/test/2nd_manual/01_manual2.gif
+                                                   DRIVE/test/mask/01_test_mask.gif
+
+Classes: background, vessel. Masks are GIFs of 0/255, or palette GIFs of 0/1. ``mask`` is the field of view: it becomes
+the valid area, and nothing is ignored. 21 to 40 are train, 01 to 20 test. Any suffix will do.
+
+Source: Staal et al., "Ridge-based vessel segmentation in color images of the retina", IEEE Transactions on Medical
+Imaging 23(4), 2004. For research; download after registration (drive.grand-challenge.org), so no address here.
+"""
+
+import re
+from pathlib import Path, PurePosixPath
+
+from maskline.data.formats.finding import find, records
+from maskline.data.formats.retina import vessel_set
+from maskline.data.records import LayoutSettings, SourceSet, Split
+
+_NAME = re.compile(r"(\d{2})_(training|test|manual1|manual2|training_mask|test_mask)$", re.IGNORECASE)
+_KINDS = {"manual1": "mask", "manual2": "second", "training": "image", "test": "image"}
+_LAST_TEST = 20
+
+
+def read(folder: Path, settings: LayoutSettings) -> SourceSet:
+    """Find images, both observers' masks and fields of view.
+
+    Raises:
+        DataError: No file of this set is there.
+    """
+    found = find(folder, _meaning, name="drive", expected="training/images/21_training.tif and the like")
+    return vessel_set(records(folder, found, split=_split), found, settings)
+
+
+def _meaning(place: PurePosixPath) -> tuple[str, str] | None:
+    name = _NAME.match(place.stem)
+    return (name[1], _KINDS.get(name[2].lower(), "valid")) if name else None
+
+
+def _split(id_: str) -> Split:
+    return "test" if int(id_) <= _LAST_TEST else "train"
