@@ -3,7 +3,7 @@
 import pytest
 from torch import nn
 
-from maskline import build_optim, params
+from maskline import build, build_optim, params
 from maskline.errors import ParamsError
 
 
@@ -83,3 +83,12 @@ def test_a_warmup_without_end(root):
     given = section(root, "schedule", unit="epochs", warmup_length=5)
     with pytest.raises(ParamsError, match=r"warmup_length: 50 iterations, but the schedule ends after 40"):
         build_optim.schedule(given, iterations=40, epoch_iterations=10)
+
+
+def test_length_of_a_run_in_epochs(root):
+    values = params.read_yaml(root / "params.yaml")
+    values["train"] |= {"epochs": 2.5, "batch_size": 4, "accumulate": 2}
+    settings = params.validate(values)
+    assert build.run_length(settings, [None] * 20) == 7  # 50 samples in steps of 8
+    values["train"]["epochs"] = None
+    assert build.run_length(params.validate(values), [None] * 20) == 1200

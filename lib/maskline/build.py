@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from maskline.augment.pipeline import Augmentation
-from maskline.build_model import criteria, criterion, loss, segmentor
-from maskline.build_optim import assignments, optimizer, schedule
+from maskline.build_model import criteria, criterion, loss, segmentor, without_start_weights
+from maskline.build_optim import optimizer, schedule, to_iterations
 from maskline.data.dataset import PreparedSplit
 from maskline.engine import checkpoint, device
 from maskline.engine.loader import TrainBatches, check_crop
@@ -30,7 +30,7 @@ from maskline.params import (
 from maskline.params_model import ModelParams
 from maskline.torch_seeds import seed_torch
 
-__all__ = ["assignments", "criteria", "criterion", "loss", "optimizer", "schedule", "segmentor"]  # parts, handed on
+__all__ = ["criteria", "criterion", "loss", "segmentor", "without_start_weights"]  # parts, handed on
 
 
 def training(params: Params, prepared: Path) -> Job:
@@ -110,7 +110,8 @@ def batches(params: Params, split: PreparedSplit) -> TrainBatches:
 
 def run_length(params: Params, split: PreparedSplit) -> int:
     """Return the iterations of the run."""
-    return params.train.iterations
+    train = params.train
+    return train.iterations if train.epochs is None else to_iterations(train.epochs, _epoch_iterations(params, split))
 
 
 def run_schedule(params: Params, split: PreparedSplit) -> Schedule:
@@ -119,8 +120,12 @@ def run_schedule(params: Params, split: PreparedSplit) -> Schedule:
     Raises:
         ParamsError: As ``maskline.build_optim.schedule``.
     """
-    epoch = len(split) / params.train.batch_size
+    epoch = _epoch_iterations(params, split)
     return schedule(params.schedule, iterations=run_length(params, split), epoch_iterations=epoch)
+
+
+def _epoch_iterations(params: Params, split: PreparedSplit) -> float:
+    return len(split) / (params.train.batch_size * params.train.accumulate)
 
 
 def check_channels(params: ModelParams) -> None:
@@ -198,17 +203,6 @@ def inference(params: EvaluateParams, folder: Path) -> Inference:
     )
 
 
-def without_start_weights(params: ModelParams) -> ModelParams:
-    """Return the section of the same network with fresh weights: nothing is read or downloaded to build it."""
-    return params.model_copy(
-        update={
-            "weights": None,
-            "backbone": params.backbone.model_copy(update={"pretrained": False}),
-            "smp": params.smp.model_copy(update={"pretrained": False}),
-        }
-    )
-
-
 def _loop(params: Params, prepared: Path, split: PreparedSplit, compute: device.Compute) -> Loop:
     train = params.train
     return Loop(
@@ -217,13 +211,17 @@ def _loop(params: Params, prepared: Path, split: PreparedSplit, compute: device.
         criteria=criteria(params.model),
         schedule=run_schedule(params, split),
         compute=compute,
-        iterations=train.iterations,
+        iterations=run_length(params, split),
         val_every=train.val_every,
         log_every=train.log_every,
         journal_every=train.journal_every,
         best_metric=train.best_metric,
         clip_norm=params.optimizer.clip_norm,
         workers=train.workers,
+        accumulate=train.accumulate,
+        early_stop=train.early_stop,
+        ema_decay=train.ema_decay,
+        compiled=train.compile,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from maskline import recipes
-from maskline.build_model import segmentor
+from maskline.build_model import segmentor, without_start_weights
 from maskline.engine import checkpoint
 from maskline.errors import CheckpointError
 from maskline.files import sha256_file
@@ -89,14 +89,7 @@ def write_import(
 
 def _from_recipe(recipe: str, foreign: Foreign) -> _Network:
     path = recipes.find(recipe)
-    params = load(path).model
-    params = params.model_copy(
-        update={
-            "weights": None,
-            "backbone": params.backbone.model_copy(update={"pretrained": False}),
-            "smp": params.smp.model_copy(update={"pretrained": False}),
-        }
-    )
+    params = without_start_weights(load(path).model)
     counts = [foreign.tensors[name].shape[0] for name in _CLASSIFIERS if name in foreign.tensors]
     return _Network(params=params, num_classes=counts[-1] if counts else 2, notes=[], sections={})
 

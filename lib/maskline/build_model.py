@@ -86,6 +86,17 @@ def segmentor(params: ModelParams, *, num_classes: int) -> SegmentorBase:
     return model
 
 
+def without_start_weights(params: ModelParams) -> ModelParams:
+    """Return the section of the same network with fresh weights: nothing is read or downloaded to build it."""
+    return params.model_copy(
+        update={
+            "weights": None,
+            "backbone": params.backbone.model_copy(update={"pretrained": False}),
+            "smp": params.smp.model_copy(update={"pretrained": False}),
+        }
+    )
+
+
 def _own(params: ModelParams, *, num_classes: int) -> Segmentor:
     normed = norm(params.norm)
     try:

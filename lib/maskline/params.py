@@ -18,8 +18,8 @@ from ruamel.yaml.error import YAMLError
 from maskline.errors import ParamsError
 from maskline.params_data import DataParams
 from maskline.params_model import ModelParams
-from maskline.params_training import OptimizerParams, ScheduleParams
-from maskline.params_types import Count, CountOrNone, Fraction, NonNegative, Positive, Section, Seed, Size
+from maskline.params_training import OptimizerParams, ScheduleParams, TrainParams
+from maskline.params_types import Count, CountOrNone, Fraction, NonNegative, Positive, Section, Size
 
 
 def _ordered(low_high: tuple[float, float]) -> tuple[float, float]:
@@ -86,26 +86,6 @@ class AugmentParams(Section):
         return self
 
 
-class TrainParams(Section):
-    """The training loop."""
-
-    seed: Seed = Field(description="Weights, sample order, augmentation and dropout all derive from it.")
-    iterations: Count = Field(description="Optimizer steps.")
-    batch_size: Count = Field(description="Samples an iteration.")
-    val_every: Count = Field(description="Iterations between validations; the last iteration is always validated.")
-    log_every: Count = Field(description="Iterations between two points of the loss curve.")
-    best_metric: str = Field(min_length=1, description="Validation metric by which the best weights are kept.")
-    device: Literal["auto", "cpu", "cuda"] = Field(description="auto: cuda where there is one.")
-    precision: Literal["auto", "fp32", "bf16"] = Field(description="auto: bf16 where the device computes it.")
-    channels_last: bool = Field(description="Memory format of the convolutions.")
-    threads: Annotated[int, Field(ge=1, le=256)] = Field(description="CPU threads; bits depend on it.")
-    workers: Annotated[int, Field(ge=0, le=128)] = Field(
-        description="Loader processes; any count gives the same samples."
-    )
-    cache: Literal["ram", "stream"] = Field(description="Keep decoded images in memory, or decode each time.")
-    journal_every: CountOrNone = Field(description="Iterations between two entries of the resume journal; 0: none.")
-
-
 class TtaParams(Section):
     """Test-time augmentation: every scale with every flip, probabilities averaged."""
 
@@ -168,14 +148,31 @@ class EvaluateParams(Section):
         return self
 
 
-class ExportParams(Section):
-    """The ONNX model and its gate."""
+class ExportLimits(Section):
+    """The gate of an exported file."""
+
+    max_disagreement: Fraction = Field(description="Share of test pixels that may get another class than in torch.")
+    max_metric_change: Fraction = Field(description="Largest difference in mIoU to torch.")
+
+
+class Int8Params(ExportLimits):
+    """The gate of model-int8.onnx, and what its ranges come from."""
+
+    calibration_images: Count = Field(description="Train images, spread over the split, that set the ranges.")
+
+
+class ExportParams(ExportLimits):
+    """The ONNX model, its variants and their gates."""
 
     opset: Annotated[int, Field(ge=18, le=21)] = Field(description="ONNX operator set.")
     example_size: Size = Field(description="Height and width of the traced example.")
-    max_disagreement: Fraction = Field(description="Share of test pixels that may get another class than in torch.")
-    max_metric_change: Fraction = Field(description="Largest difference in mIoU to torch.")
+    variants: tuple[Literal["fp16", "int8"], ...] = Field(
+        description="Further files beside model.onnx: model-fp16.onnx, model-int8.onnx."
+    )
+    fp16: ExportLimits
+    int8: Int8Params
     latency_size: Size = Field(description="Height and width of the timed input.")
+    latency_batches: tuple[Count, ...] = Field(min_length=1, description="Images a call; one row of times each.")
     latency_runs: Count = Field(description="Timed runs; the median counts.")
 
 
@@ -194,9 +191,9 @@ class Params(Section):
     @model_validator(mode="after")
     def _check(self) -> "Params":
         warmup = self.schedule.warmup_length
-        if self.schedule.unit == "iterations" and warmup >= self.train.iterations:
+        if self.schedule.unit == "iterations" and self.train.epochs is None and warmup >= self.train.iterations:
             raise ValueError(f"schedule.warmup_length {warmup:g} is not below train.iterations {self.train.iterations}")
-        if self.data.name == "folder" and len(self.data.classes) < 2:
+        if self.data.name == "folder" and self.data.layout is None and len(self.data.classes) < 2:
             raise ValueError("data.classes needs at least two classes for data.name: folder")
         return self
 
@@ -256,17 +253,6 @@ def validate_model(values: Mapping[str, Any], *, place: object) -> ModelParams:
         return ModelParams.model_validate_json(json.dumps(values))
     except ValidationError as error:
         raise _params_error(error, values, place) from error
-
-
-def without_downloads(section: ModelParams) -> ModelParams:
-    """Return a model section that starts from fresh weights: for a network that gets its weights elsewhere."""
-    return section.model_copy(
-        update={
-            "weights": None,
-            "backbone": section.backbone.model_copy(update={"pretrained": False}),
-            "smp": section.smp.model_copy(update={"pretrained": False}),
-        }
-    )
 
 
 def json_schema() -> dict[str, Any]:

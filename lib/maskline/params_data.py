@@ -47,6 +47,9 @@ class DataParams(Section):
     """Where the data comes from and how it becomes images, masks and splits."""
 
     name: DataName = Field(description="The data set.")
+    layout: Annotated[str, Field(pattern=r"^.+\.py:[A-Za-z_]\w*$")] | None = Field(
+        description="A layout of one's own, `path/to/file.py:function`, instead of that of `name`; null: none."
+    )
     archive: str | None = Field(description="A zip, tar or folder on this machine to take instead of a download.")
     url: str | None = Field(description="Download address of one's own set, or another address of a known one.")
     sha256: Annotated[str, Field(pattern=r"^(sha256:)?[0-9a-fA-F]{64}$")] | None = Field(

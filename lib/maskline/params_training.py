@@ -1,10 +1,10 @@
-"""The sections optimizer and schedule of params.yaml."""
+"""The sections optimizer, schedule and train of params.yaml."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from maskline.params_types import Count, Fraction, NonNegative, Positive, Section
+from maskline.params_types import Count, CountOrNone, Fraction, NonNegative, Positive, Section, Seed
 
 _Share = Annotated[float, Field(ge=0, lt=1)]
 
@@ -117,3 +117,32 @@ class ScheduleParams(Section):
             if self.unit == "iterations" and value != int(value):
                 raise ValueError(f"{value:g} is no whole number of iterations")
         return self
+
+
+class TrainParams(Section):
+    """The training loop."""
+
+    seed: Seed = Field(description="Weights, sample order, augmentation and dropout all derive from it.")
+    iterations: Count = Field(description="Optimizer steps.")
+    epochs: Positive | None = Field(description="Passes over the train split, instead of iterations.")
+    batch_size: Count = Field(description="Samples a forward pass.")
+    accumulate: Count = Field(description="Batches whose gradients are added up to one optimizer step.")
+    val_every: Count = Field(description="Iterations between validations; the last iteration is always validated.")
+    log_every: Count = Field(description="Iterations between two points of the loss curve.")
+    best_metric: str = Field(min_length=1, description="Validation metric by which the best weights are kept.")
+    early_stop: CountOrNone = Field(description="Ends after so many validations without a better score; 0: never.")
+    ema_decay: _Share = Field(
+        description="Validated and kept are the weights' moving average of this decay; 0: the weights themselves."
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(description="auto: cuda where there is one.")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        description="auto: bf16 where the device computes it. fp16: cuda only, with a loss scale."
+    )
+    compile: bool = Field(description="Compile the network with torch.compile; needs a C++ compiler on a CPU.")
+    channels_last: bool = Field(description="Memory format of the convolutions.")
+    threads: Annotated[int, Field(ge=1, le=256)] = Field(description="CPU threads; bits depend on it.")
+    workers: Annotated[int, Field(ge=0, le=128)] = Field(
+        description="Loader processes; any count gives the same samples."
+    )
+    cache: Literal["ram", "stream"] = Field(description="Keep decoded images in memory, or decode each time.")
+    journal_every: CountOrNone = Field(description="Iterations between two entries of the resume journal; 0: none.")

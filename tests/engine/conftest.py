@@ -150,6 +150,10 @@ def run(**changes):
             "best_metric": "mIoU",
             "clip_norm": None,
             "workers": 0,
+            "accumulate": 1,
+            "early_stop": 0,
+            "ema_decay": 0.0,
+            "compiled": False,
             **changes,
         }
     )

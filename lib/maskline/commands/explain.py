@@ -29,13 +29,14 @@ def main(*, what: str, params_path: Path, prepared: Path, csv_path: Path | None,
     """
     del what  # one choice so far; click has checked it
     from maskline import build, params
+    from maskline.build_optim import assignments
     from maskline.data.dataset import PreparedSplit
     from maskline.files import write_text
 
     settings = params.load(params_path)
     split = PreparedSplit.open(prepared, "train", cache="stream")
     model = build.segmentor(build.without_start_weights(settings.model), num_classes=split.labels.num_classes)
-    found = build.assignments(settings.optimizer, model)
+    found = assignments(settings.optimizer, model)
     _print(found)
     if csv_path is not None:
         write_text(csv_path, _table(found))

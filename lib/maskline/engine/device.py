@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 
 from maskline.errors import ParamsError
+from maskline.models.segmentor import SegmentorBase
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +22,7 @@ class Compute:
     """
 
     device: torch.device
-    precision: Literal["fp32", "bf16"]
+    precision: Literal["fp32", "bf16", "fp16"]
     channels_last: bool
 
     @property
@@ -31,7 +32,12 @@ class Compute:
 
     def autocast(self) -> AbstractContextManager[None]:
         """Return the context of the forward pass."""
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
+        dtype = torch.float16 if self.precision == "fp16" else torch.bfloat16
+        return torch.autocast(self.device.type, dtype=dtype, enabled=self.precision != "fp32")
+
+    def scaler(self) -> torch.amp.GradScaler:
+        """Return a fresh scaler of the loss, which does nothing but for fp16."""
+        return torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
 
 
 def resolve(*, device: str, precision: str, channels_last: bool) -> Compute:
@@ -39,22 +45,30 @@ def resolve(*, device: str, precision: str, channels_last: bool) -> Compute:
 
     Args:
         device: auto, cpu or cuda.
-        precision: auto, fp32 or bf16.
+        precision: auto, fp32, bf16 or fp16.
         channels_last: See ``Compute``.
 
     Raises:
-        ParamsError: cuda is asked for and not there.
+        ParamsError: cuda is asked for and not there, or fp16 without it.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise ParamsError("train.device", "cuda, but torch sees no GPU here", "set train.device to auto or cpu")
     kind = device if device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
+    if precision == "fp16" and kind != "cuda":
+        raise ParamsError("train.precision", "fp16 trains on a GPU only", "set train.precision to auto, bf16 or fp32")
     if precision == "auto":
         precision = "bf16" if _computes_bf16(kind) else "fp32"
+    chosen: Literal["fp32", "bf16", "fp16"] = "bf16" if precision == "bf16" else "fp32"
     return Compute(
         device=torch.device(kind),
-        precision="bf16" if precision == "bf16" else "fp32",
+        precision="fp16" if precision == "fp16" else chosen,
         channels_last=channels_last,
     )
+
+
+def compile_training(model: SegmentorBase) -> None:
+    """Compile what training runs of a segmentor; its state dict and its use stay as they are."""
+    model.supervise_heads = torch.compile(model.supervise_heads)  # type: ignore[method-assign]
 
 
 def set_deterministic(threads: int) -> None:

@@ -1,14 +1,17 @@
 """Batches by iteration, drawn and cut out in loader processes, the same for any number of them."""
 
-from collections.abc import Iterator
+import os
+import re
+from collections.abc import Generator
 
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from maskline.augment.pipeline import Augmentation, AugmentedSample, Region, RegionBatch, collate, denormalize
 from maskline.data.dataset import PreparedSplit
 from maskline.data.sampler import batch_indices
-from maskline.errors import DataError, MasklineError
+from maskline.errors import DataError, MasklineError, TrainingError
 
 
 class TrainBatches(Dataset[RegionBatch | MasklineError]):
@@ -26,6 +29,8 @@ class TrainBatches(Dataset[RegionBatch | MasklineError]):
         self.augmentation = augmentation
         self.seed = seed
         self.batch_size = batch_size
+        # What each loader process reads: its pid, iteration and position, so that its death can name the sample.
+        self.reading: Tensor | None = None
 
     def indices(self, iteration: int) -> tuple[int, ...]:
         """Return the images of a batch as indices into the split."""
@@ -33,6 +38,7 @@ class TrainBatches(Dataset[RegionBatch | MasklineError]):
 
     def region(self, iteration: int, position: int) -> Region:
         """Read the image at a position of a batch, draw its parameters, and cut out what they need."""
+        self._note(iteration, position)
         sample = self.split.sample(self.indices(iteration)[position])
         draw = self.augmentation.draw(sample.mask, seed=self.seed, iteration=iteration, position=position)
         return self.augmentation.region(sample.image, sample.mask, draw)
@@ -57,6 +63,11 @@ class TrainBatches(Dataset[RegionBatch | MasklineError]):
             draw=region.draw,
         )
 
+    def _note(self, iteration: int, position: int) -> None:
+        worker = get_worker_info()
+        if worker is not None and self.reading is not None:
+            self.reading[worker.id] = torch.tensor([os.getpid(), iteration, position])
+
     def __getitem__(self, iteration: int) -> RegionBatch | MasklineError:
         # A loader process hands an error over as a value: torch would rebuild it from its text alone.
         try:
@@ -65,12 +76,14 @@ class TrainBatches(Dataset[RegionBatch | MasklineError]):
             return error
 
 
-def iterate(batches: TrainBatches, *, start: int, stop: int, workers: int) -> Iterator[RegionBatch]:
+def iterate(batches: TrainBatches, *, start: int, stop: int, workers: int) -> Generator[RegionBatch, None, None]:
     """Yield the batches of iterations ``start`` to ``stop - 1``.
 
     Raises:
         MasklineError: As reading a sample raises it, from whichever process.
+        TrainingError: A loader process died; names the image that it was reading.
     """
+    batches.reading = _shared(workers) if workers else None
     loader: DataLoader[RegionBatch | MasklineError] = DataLoader(
         batches,
         batch_size=None,
@@ -79,10 +92,34 @@ def iterate(batches: TrainBatches, *, start: int, stop: int, workers: int) -> It
         pin_memory=False,
         worker_init_fn=_one_thread if workers else None,
     )
-    for item in loader:
-        if isinstance(item, MasklineError):
-            raise item
-        yield item
+    try:
+        for item in loader:
+            if isinstance(item, MasklineError):
+                raise item
+            yield item
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise _death(batches, str(error)) from error
+
+
+def _shared(workers: int) -> Tensor:
+    made: Tensor = torch.zeros(workers, 3, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
+    return made
+
+
+def _death(batches: TrainBatches, message: str) -> TrainingError:
+    """Return the error on a dead loader process."""
+    pids = {int(number) for number in re.findall(r"\d+", message)}
+    read = [] if batches.reading is None else batches.reading.tolist()
+    images = [
+        batches.split.ids[batches.indices(iteration)[position]] for pid, iteration, position in read if pid in pids
+    ]
+    return TrainingError(
+        "train, loader process",
+        f"it died while it read {', '.join(images) or 'its first image'} ({message.splitlines()[0]})",
+        "look at that image; where memory ran out, lower train.workers or set train.cache to stream",
+    )
 
 
 def check_crop(split: PreparedSplit, augmentation: Augmentation) -> None:

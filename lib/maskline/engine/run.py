@@ -3,6 +3,7 @@
 import csv
 import io
 import logging
+import resource
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -10,15 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch.optim import Optimizer
 
 from maskline.engine import checkpoint
+from maskline.engine.device import compile_training
 from maskline.engine.journal import Journal, journal_root
 from maskline.engine.process import stop_on_signals
 from maskline.engine.state import Row, TrainState, weights_of
 from maskline.engine.train import Loop, StoppedError, fit
 from maskline.files import sha256_json, write_json, write_text
 from maskline.models.segmentor import SegmentorBase
+from maskline.optim.ema import WeightAverage
 
 log = logging.getLogger("maskline")
 
@@ -75,7 +79,7 @@ def train(job: Job) -> Result:
     Raises:
         TrainingError: The loss is not finite, or another process runs this very job.
     """
-    state = TrainState(model=job.model, optimizer=job.optimizer)
+    state = start_state(job)
     with job.journal.locked() as journal, stop_on_signals() as stop:
         saved = journal.read()
         if saved is not None:
@@ -90,10 +94,19 @@ def train(job: Job) -> Result:
         return Result(state=state, seconds=time.perf_counter() - started, iterations=state.iteration - first)
 
 
+def start_state(job: Job) -> TrainState:
+    """Return the state before the first iteration."""
+    loop = job.loop
+    average = WeightAverage(job.model, decay=loop.ema_decay) if loop.ema_decay else None
+    if loop.compiled:
+        compile_training(job.model)
+    return TrainState(model=job.model, optimizer=job.optimizer, average=average, scaler=loop.compute.scaler())
+
+
 def write(result: Result, job: Job, *, model: Path, metrics: Path, curves: Path, steps: Path, timing: Path) -> None:
     """Write the model folder and the reports, then drop the journal."""
     state = result.state
-    last = weights_of(state.model)
+    last = weights_of(state.result)
     checkpoint.save_model(model, weights=state.best_weights or last, last=last, card=job.card)
     write_json(metrics, _summary(state, job.loop.best_metric))
     write_text(curves, _csv(state.validations))
@@ -104,10 +117,20 @@ def write(result: Result, job: Job, *, model: Path, metrics: Path, curves: Path,
         {
             "seconds": round(result.seconds, 1),
             "iterations_per_second": round(speed, 3),
-            "images_per_second": round(speed * job.loop.batches.batch_size, 2),
+            "images_per_second": round(speed * job.loop.batches.batch_size * job.loop.accumulate, 2),
+            **_peak_memory(job),
         },
     )
     job.journal.remove()
+
+
+def _peak_memory(job: Job) -> dict[str, float]:
+    """Return the largest memory of the process, and of the GPU where there is one, MiB."""
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
+    found = {"peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20, 1)}
+    if job.loop.compute.device.type == "cuda":
+        found["peak_device_memory_mib"] = round(torch.cuda.max_memory_allocated() / 2**20, 1)
+    return found
 
 
 def _summary(state: TrainState, best_metric: str) -> dict[str, Any]:

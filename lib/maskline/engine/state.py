@@ -4,10 +4,12 @@ import copy
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from maskline.models.segmentor import SegmentorBase
+from maskline.optim.ema import WeightAverage
 
 Row = dict[str, float]
 
@@ -19,6 +21,8 @@ class TrainState:
     Args:
         model: The segmentor being trained.
         optimizer: Its optimizer.
+        average: Moving average of the weights; None: not kept.
+        scaler: Of the loss, for fp16; else it is switched off.
         iteration: Iterations done.
         steps: Points of the loss curve.
         recent: Losses since the last validation.
@@ -30,6 +34,8 @@ class TrainState:
 
     model: SegmentorBase
     optimizer: Optimizer
+    average: WeightAverage | None = None
+    scaler: torch.amp.GradScaler = field(default_factory=lambda: torch.amp.GradScaler("cpu", enabled=False))
     iteration: int = 0
     steps: list[Row] = field(default_factory=list)
     recent: list[float] = field(default_factory=list)
@@ -38,18 +44,29 @@ class TrainState:
     best_iteration: int = 0
     best_weights: dict[str, Tensor] | None = None
 
+    @property
+    def result(self) -> nn.Module:
+        """Return the model that is validated and kept: the average where there is one."""
+        return self.model if self.average is None else self.average.model
+
+    def validations_since_best(self) -> int:
+        """Return how many validations have gone by without a better score."""
+        return sum(row["iteration"] > self.best_iteration for row in self.validations)
+
     def keep_best(self, score: float) -> None:
         """Keep a copy of the weights when ``score`` is above the best so far; the earlier of equals stays."""
         if score > self.best_score:
             self.best_score = score
             self.best_iteration = self.iteration
-            self.best_weights = weights_of(self.model)
+            self.best_weights = weights_of(self.result)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the state as tensors and plain types."""
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "average": None if self.average is None else self.average.model.state_dict(),
+            "scaler": self.scaler.state_dict(),
             "iteration": self.iteration,
             "steps": self.steps,
             "recent": self.recent,
@@ -63,6 +80,9 @@ class TrainState:
         """Take over what ``to_dict`` returned, possibly in another process."""
         self.model.load_state_dict(saved["model"])
         self.optimizer.load_state_dict(saved["optimizer"])
+        if self.average is not None:
+            self.average.model.load_state_dict(saved["average"])
+        self.scaler.load_state_dict(saved["scaler"])
         self.iteration = saved["iteration"]
         self.steps = copy.deepcopy(saved["steps"])
         self.recent = list(saved["recent"])

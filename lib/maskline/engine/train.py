@@ -5,8 +5,10 @@ that was never stopped.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -21,6 +23,7 @@ from maskline.engine.progress import Meter, meter
 from maskline.engine.state import Row, TrainState
 from maskline.engine.validate import validate
 from maskline.errors import ParamsError, TrainingError
+from maskline.files import replace_file
 from maskline.optim.optimizers import clip_gradients, set_rates
 from maskline.optim.schedules import Schedule
 from maskline.torch_seeds import seed_torch
@@ -55,6 +58,10 @@ class Loop:
         best_metric: Key of the validation row that the best weights maximise.
         clip_norm: Largest norm of all gradients together, or None.
         workers: Loader processes.
+        accumulate: Batches whose gradients make one optimizer step.
+        early_stop: Validations without a better score that end the run; 0: none does.
+        ema_decay: Of the average of the weights; 0: none is kept.
+        compiled: The network is compiled.
     """
 
     batches: TrainBatches
@@ -69,6 +76,19 @@ class Loop:
     best_metric: str
     clip_norm: float | None
     workers: int
+    accumulate: int
+    early_stop: int
+    ema_decay: float
+    compiled: bool
+
+
+class _NotFiniteError(Exception):
+    """A loss or gradient that is no number, with the batch it came from."""
+
+    def __init__(self, value: float, batches: Sequence[RegionBatch]) -> None:
+        super().__init__(value)
+        self.value = value
+        self.batches = batches
 
 
 def fit(state: TrainState, loop: Loop, *, journal: Journal, stop: StopFlag) -> None:
@@ -85,9 +105,11 @@ def fit(state: TrainState, loop: Loop, *, journal: Journal, stop: StopFlag) -> N
         TrainingError: The loss is not finite.
         ParamsError: ``best_metric`` is not one of the validation's.
     """
-    with meter(total=loop.iterations, done=state.iteration) as shown:
-        for batch in iterate(loop.batches, start=state.iteration, stop=loop.iterations, workers=loop.workers):
-            row = step(state, loop, batch)
+    start, stop_at = state.iteration * loop.accumulate, loop.iterations * loop.accumulate
+    batches = iterate(loop.batches, start=start, stop=stop_at, workers=loop.workers)
+    with meter(total=loop.iterations, done=state.iteration) as shown, closing(batches):
+        while state.iteration < loop.iterations and not _stops_early(state, loop):
+            row = _guarded_step(state, loop, [next(batches) for _ in range(loop.accumulate)], journal)
             state.iteration += 1
             state.recent.append(row["loss"])
             shown.advance(state.iteration, row["loss"])
@@ -102,11 +124,42 @@ def fit(state: TrainState, loop: Loop, *, journal: Journal, stop: StopFlag) -> N
                 raise StoppedError(stop.signal)
 
 
-def step(state: TrainState, loop: Loop, batch: RegionBatch) -> Row:
-    """Do one iteration and return its point of the curve: iteration, lr, loss, each head's loss, gradient norm."""
+def step(state: TrainState, loop: Loop, *batches: RegionBatch) -> Row:
+    """Do one iteration and return its point of the curve: iteration, lr, loss, each head's loss, gradient norm.
+
+    Args:
+        state: Its model, optimizer and average change.
+        loop: See there.
+        batches: Those of the iteration; gradients are their mean.
+    """
     seed_torch(loop.batches.seed, "step", state.iteration)
     state.model.train()
     set_rates(state.optimizer, loop.schedule, state.iteration)
+    state.optimizer.zero_grad(set_to_none=True)
+    parts = [_backward(state, loop, batch, share=1 / len(batches)) for batch in batches]
+    losses = {name: sum(part[name] for part in parts) / len(parts) for name in parts[0]}
+    if not all(map(math.isfinite, losses.values())):
+        raise _NotFiniteError(losses["loss"], batches)
+    state.scaler.unscale_(state.optimizer)
+    norm = float(clip_gradients(state.optimizer, loop.clip_norm))
+    # With fp16 a gradient that is not finite lowers the scale, and the optimizer leaves this step out.
+    if not math.isfinite(norm) and not state.scaler.is_enabled():
+        raise _NotFiniteError(norm, batches)
+    state.scaler.step(state.optimizer)
+    state.scaler.update()
+    if state.average is not None:
+        state.average.update(state.model, state.iteration + 1)
+    return {
+        "iteration": state.iteration + 1,
+        "lr": state.optimizer.param_groups[0]["lr"],
+        "loss": losses.pop("loss"),
+        "gradient_norm": norm,
+        **losses,
+    }
+
+
+def _backward(state: TrainState, loop: Loop, batch: RegionBatch, *, share: float) -> Row:
+    """Add the gradients of one batch, times ``share``, and return its loss and that of each head."""
     images, targets = loop.batches.augmentation.apply(batch, loop.compute.device)
     images = images.contiguous(memory_format=loop.compute.memory_format)
     with loop.compute.autocast():
@@ -116,20 +169,65 @@ def step(state: TrainState, loop: Loop, batch: RegionBatch) -> Row:
         for name, (logits, target) in pairs.items()
     }
     total = torch.stack(list(losses.values())).sum()
-    loss = float(total.detach())
-    _check_finite(loss, state, loop)
-    state.optimizer.zero_grad(set_to_none=True)
-    total.backward()  # type: ignore[no-untyped-call]
-    norm = float(clip_gradients(state.optimizer, loop.clip_norm))
-    _check_finite(norm, state, loop)
-    state.optimizer.step()
-    return {
-        "iteration": state.iteration + 1,
-        "lr": state.optimizer.param_groups[0]["lr"],
-        "loss": loss,
-        "gradient_norm": norm,
-        **{f"loss_{name}": float(part.detach()) for name, part in losses.items()},
+    state.scaler.scale(total * share).backward()  # type: ignore[no-untyped-call]
+    parts = {f"loss_{name}": float(part.detach()) for name, part in losses.items()}
+    return {"loss": float(total.detach()), **parts}
+
+
+def _guarded_step(state: TrainState, loop: Loop, batches: Sequence[RegionBatch], journal: Journal) -> Row:
+    """Do one iteration; tell what a user can do about memory that ran out and losses that are no numbers."""
+    try:
+        return step(state, loop, *batches)
+    except _NotFiniteError as error:
+        path = _save_for_replay(error, state, loop, journal)
+        images = [loop.batches.split.ids[index] for index in _images(state, loop)]
+        raise TrainingError(
+            f"train, iteration {state.iteration + 1}",
+            f"loss or gradient is {error.value} at learning rate {state.optimizer.param_groups[0]['lr']:g}, "
+            f"images {', '.join(dict.fromkeys(images))}",
+            "lower optimizer.lr, set optimizer.clip_norm, or set train.precision to fp32; "
+            f"the journal keeps the last good state; batch and weights are in {path}",
+        ) from None
+    except (RuntimeError, MemoryError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        height, width = loop.batches.augmentation.crop_size
+        size = loop.batches.batch_size
+        raise TrainingError(
+            f"train, iteration {state.iteration + 1}",
+            f"out of memory with batches of {size} crops of {height}x{width}",
+            "lower train.batch_size and raise train.accumulate by as much, or lower augment.crop_size",
+        ) from error
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    # On a CPU torch raises a plain RuntimeError.
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def _images(state: TrainState, loop: Loop) -> list[int]:
+    first = state.iteration * loop.accumulate
+    return [index for part in range(loop.accumulate) for index in loop.batches.indices(first + part)]
+
+
+def _save_for_replay(error: _NotFiniteError, state: TrainState, loop: Loop, journal: Journal) -> Path:
+    """Write the iteration's augmented batches and the weights that met them beside the journal."""
+    cpu = torch.device("cpu")
+    augmented = [loop.batches.augmentation.apply(batch, cpu) for batch in error.batches]
+    content = {
+        "iteration": state.iteration,
+        "images": [images for images, _ in augmented],
+        "targets": [targets for _, targets in augmented],
+        "model": state.model.state_dict(),
     }
+    path = journal.folder / "not-finite.pt"
+    with replace_file(path) as part:
+        torch.save(content, part)
+    return path
+
+
+def _stops_early(state: TrainState, loop: Loop) -> bool:
+    return 0 < loop.early_stop <= state.validations_since_best() and state.best_weights is not None
 
 
 def _validate(state: TrainState, loop: Loop, shown: Meter) -> None:
@@ -137,7 +235,7 @@ def _validate(state: TrainState, loop: Loop, shown: Meter) -> None:
     state.recent.clear()
     if loop.validation is not None:
         row |= validate(
-            state.model,
+            state.result,
             loop.validation,
             criterion=list(loop.criteria.values())[-1],
             compute=loop.compute,
@@ -155,19 +253,6 @@ def _validate(state: TrainState, loop: Loop, shown: Meter) -> None:
 
 
 _SHOWN = ("train_loss", "val_loss", "mIoU", "mDice")
-
-
-def _check_finite(value: float, state: TrainState, loop: Loop) -> None:
-    if math.isfinite(value):
-        return
-    images = [loop.batches.split.ids[index] for index in loop.batches.indices(state.iteration)]
-    raise TrainingError(
-        f"train, iteration {state.iteration + 1}",
-        f"loss or gradient is {value} at learning rate {state.optimizer.param_groups[0]['lr']:g}, "
-        f"images {', '.join(dict.fromkeys(images))}",
-        "lower optimizer.lr, set optimizer.clip_norm, or set train.precision to fp32; "
-        "the journal keeps the last good state",
-    )
 
 
 def _is_due(iteration: int, every: int) -> bool:
