@@ -55,6 +55,7 @@ def page_data(split, scored, card, **changes):
         "pictures": [gallery.page_picture(exhibit, split.labels) for exhibit in exhibits],
         "curves": CURVES,
         "card": card,
+        "reliability": tables.reliability(scored.scores),
     }
     return PageData(**(parts | changes))
 

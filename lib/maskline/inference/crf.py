@@ -10,6 +10,7 @@ Source: Kraehenbuehl and Koltun, "Efficient Inference in Fully Connected CRFs wi
     the window of Teichmann and Cipolla, "Convolutional CRFs for Semantic Segmentation" (2018); both written anew.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -70,26 +71,29 @@ class DenseCrf:
             (dy, dx) and (H - dy) x (W - abs(dx)) float32: one value for each pixel that has such a neighbour.
         """
         size = (int(image.shape[1]), int(image.shape[2]))
+        offsets = list(_offsets(self.radius, size))
+        # One piece of memory for all kernels, one to work in: fresh memory for each would cost more than the sums.
+        store, work = image.new_empty((len(offsets), *size)), torch.empty_like(image)
         sums = image.new_full((2, *size), _LEAST)
         near = []
-        for offset in _offsets(self.radius, size):
+        for offset, place in zip(offsets, store, strict=True):
             here, there = _pair(offset, size)
+            kernel, unlike = place[here], work[(slice(None), *here)]
+            torch.sub(image[(slice(None), *here)], image[(slice(None), *there)], out=unlike)
+            torch.sum(unlike.square_(), dim=0, out=kernel)
             square = float(offset[0] ** 2 + offset[1] ** 2)
-            colour = (image[(slice(None), *here)] - image[(slice(None), *there)]).square_().sum(0)
-            bilateral = colour.div_(-2 * self.bilateral_grey**2).sub_(square / (2 * self.bilateral_px**2)).exp_()
-            smooth = torch.exp(torch.tensor(-square / (2 * self.smooth_px**2))).item()
+            kernel.div_(-2 * self.bilateral_grey**2).sub_(square / (2 * self.bilateral_px**2)).exp_()
+            smooth = math.exp(-square / (2 * self.smooth_px**2))
             for side in (here, there):
-                sums[0][side] += bilateral
+                sums[0][side] += kernel
                 sums[1][side] += smooth
-            near.append((offset, bilateral, smooth))
+            near.append((offset, kernel, smooth))
         scale = sums.rsqrt_()
-        merged = []
-        for offset, bilateral, smooth in near:
+        for offset, kernel, smooth in near:
             here, there = _pair(offset, size)
-            kernel = bilateral.mul_(scale[0][here] * scale[0][there]).mul_(self.bilateral_weight)
+            kernel.mul_(scale[0][here]).mul_(scale[0][there]).mul_(self.bilateral_weight)
             kernel.addcmul_(scale[1][here], scale[1][there], value=smooth * self.smooth_weight)
-            merged.append((offset, kernel))
-        return merged
+        return [(offset, kernel) for offset, kernel, _ in near]
 
     def _picture(self, probabilities: Tensor, image: Tensor) -> Tensor:
         """Iterate in bands of rows; the halo is as far as anything can reach, so bands change nothing."""

@@ -96,6 +96,18 @@ def training_charts(curves: Curves, *, best_metric: str) -> list[Chart]:
     return [_chart(title, x_name, curves, chosen, best) for title, chosen in groups.items() if _any(curves, chosen)]
 
 
+def plain_chart(title: str, x_name: str, curves: Curves) -> Chart:
+    """Return a chart of curves without a marker.
+
+    Args:
+        title: What the curves are.
+        x_name: What runs along the horizontal axis.
+        curves: The first column is the horizontal axis.
+    """
+    first, *names = curves
+    return _chart(title, x_name, {x_name: curves[first], **{name: curves[name] for name in names}}, names, None)
+
+
 def nice_ticks(low: float, high: float, *, about: int) -> list[float]:
     """Return round numbers from at or below ``low`` to at or above ``high``, some ``about`` of them."""
     span = max(high - low, 1e-12 * max(1.0, abs(high)))

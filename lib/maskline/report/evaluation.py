@@ -171,6 +171,7 @@ def write(
             pictures=pictures,
             curves=_curves(curves),
             card=card,
+            reliability=tables.reliability(scores),
         )
     )
     write_json(outputs.metrics, evaluation.metrics)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from maskline.labels import LabelSet
-from maskline.report import charts, layers
+from maskline.report import charts, layers, measures
 from maskline.report.gallery import PagePicture
 from maskline.report.matrix import largest_confusions, matrix_rows, share_text
 from maskline.report.tables import COUNTS, LEVEL, SECOND, UNCERTAINTY, Row, ranking_name, ranking_score
@@ -20,6 +20,7 @@ _MATRIX_CLASSES = 40
 _CONFUSIONS = 12
 _SECTIONS = (
     ("summary", "Summary"),
+    ("measures", "Measures"),
     ("classes", "Classes"),
     ("confusion", "Confusion"),
     ("training", "Training"),
@@ -62,6 +63,7 @@ class PageData:
         pictures: Chosen images, in the order of the gallery.
         curves: Columns of the training's curves; empty: none.
         card: Content of model.json.
+        reliability: Counts of the reliability diagram; None: none.
     """
 
     title: str
@@ -74,6 +76,7 @@ class PageData:
     pictures: Sequence[PagePicture]
     curves: charts.Curves
     card: Mapping[str, Any]
+    reliability: npt.NDArray[np.float64] | None
 
 
 def render(data: PageData) -> str:
@@ -88,12 +91,15 @@ def render(data: PageData) -> str:
     environment.filters |= {"score": _score, "share": share_text, "percent": _percent}
     best_metric = data.card.get("params", {}).get("train", {}).get("best_metric", "")
     drawn = charts.training_charts(data.curves, best_metric=best_metric) if data.curves else []
+    small = list(measures.small_tables(data.metrics))
     linked = {picture.pick.index: number for number, picture in enumerate(data.pictures, 1)}
     names, columns = data.labels.class_names, _columns(data)
     return environment.get_template("page.html").render(
         title=data.title,
         facts=data.facts,
-        sections=[section for section in _SECTIONS if section[0] != "training" or drawn],
+        sections=[(key, name) for key, name in _SECTIONS if {"training": drawn, "measures": small}.get(key, True)],
+        small_tables=small,
+        reliability=[] if data.reliability is None else [measures.reliability_chart(data.reliability)],
         cards=list(_cards(data)),
         summary_note=_note(data),
         has_second=SECOND in data.metrics,
