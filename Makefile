@@ -15,7 +15,7 @@ help:
 	@echo 'make check      ruff, mypy, import-linter, codespell'
 	@echo 'make bench      the benchmarks, timed'
 	@echo 'make deps       rewrite the deps of dvc.yaml from what the stages import'
-	@echo 'make reference  rewrite params.schema.json and docs/reference from the code'
+	@echo 'make reference  rewrite params.schema.json, docs/reference and recipes from the code'
 	@echo 'make commit     git add what belongs to a finished run: dvc.lock, params.yaml, reports'
 	@echo 'make lock       rewrite requirements.lock from what .venv holds'
 
@@ -66,6 +66,7 @@ deps: env
 
 schema reference: env
 	python -m tools.reference
+	python -m tools.recipes
 
 commit: env
 	git add dvc.lock params.yaml reports

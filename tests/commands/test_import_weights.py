@@ -18,7 +18,7 @@ model = dict(
         dec_num_convs=(2, 2), downsamples=(True, True), enc_dilations=(1, 1, 1), dec_dilations=(1, 1), norm_cfg={BN}),
     decode_head=dict(type='FCNHead', in_channels=4, in_index=2, channels=4, num_convs=1, concat_input=False,
         num_classes=2, norm_cfg={BN}, loss_decode=[dict(type='CrossEntropyLoss', loss_weight=1.0),
-            dict(type='DiceLoss', loss_weight=3.0), dict(type='LovaszLoss', loss_weight=1.0)]),
+            dict(type='DiceLoss', loss_weight=3.0), dict(type='HuasdorffDisstanceLoss', loss_weight=1.0)]),
     auxiliary_head=dict(type='FCNHead', in_channels=8, in_index=1, channels=4, num_convs=1, concat_input=False,
         num_classes=2, norm_cfg={BN}, loss_decode=dict(type='CrossEntropyLoss', loss_weight=0.4)),
     train_cfg=dict(), test_cfg=dict(mode='slide', crop_size=(64, 64), stride=(42, 42)))
@@ -65,17 +65,17 @@ def test_the_checkpoints_own_configuration(checkpoint, network, tmp_path):
     result = invoke(checkpoint, "-o", tmp_path / "model")
     assert result.exit_code == 0, result.output
     assert f"matched: {len(network)}\n" in result.output
-    assert "note: model.decode_head: loss LovaszLoss is not taken over" in result.output
+    assert "note: model.decode_head: loss HuasdorffDisstanceLoss is not taken over" in result.output
     card = json.loads((tmp_path / "model" / "model.json").read_text())
     assert card["labels"]["class_names"] == ["background", "vessel"]
     assert card["labels"]["palette"] == [[1, 2, 3], [4, 5, 6]]
     assert card["preprocessing"] == {"mean": [1.0, 2.0, 3.0], "std": [4.0, 5.0, 6.0], "scale": 255}
     assert card["params"]["optimizer"] == {"name": "sgd", "lr": 0.01, "momentum": 0.9, "weight_decay": 0.0005}
-    assert card["params"]["schedule"] == {"name": "poly", "power": 0.9, "end_factor": 0.01}
+    assert card["params"]["schedule"] == {"name": "poly", "power": 0.9, "end_lr": 0.0001}
     assert card["params"]["train"] == {"iterations": 40000}
     assert card["params"]["evaluate"] == {"inference": "slide", "window": [64, 64], "stride": [42, 42]}
     losses = card["params"]["model"]["decode_head"]["losses"]
-    assert [(loss["name"], loss["weight"]) for loss in losses] == [("cross_entropy", 1.0), ("dice", 3.0)]
+    assert [(loss["name"], loss["weight"]) for loss in losses] == [("cross_entropy", 1.0), ("dice_mmseg", 3.0)]
     state = build.load_segmentor(tmp_path / "model").state_dict()
     assert all(torch.equal(state[key], value) for key, value in network.items())
 

@@ -14,7 +14,10 @@ COMMANDS = {
     "doctor": "Check that dvc repro can run here.",
     "explain": "Show how training will treat each tensor.",
     "import-weights": "Turn MMSegmentation, SMP and timm weights into a model folder.",
+    "name": "Print what an experiment is called.",
     "predict": "Segment pictures with a trained or exported model.",
+    "recipe": "List, show and use ready params files.",
+    "summary": "Print parameters and multiply-adds of a network.",
     "sweep-seeds": "The same run with other seeds, as DVC experiments.",
 }
 

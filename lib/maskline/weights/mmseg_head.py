@@ -5,6 +5,7 @@ from typing import Any
 
 from maskline.errors import ShapeError
 from maskline.models.mmseg_section import Section
+from maskline.weights.mmseg_loss import loss_params, plain_cross_entropy
 
 _TYPES = {
     "FCNHead": "fcn",
@@ -142,14 +143,9 @@ class HeadReader:
     def _losses(self, value: Any, place: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
         for loss in [value] if isinstance(value, Mapping) else list(value):
-            weight = float(loss.get("loss_weight", 1.0))
-            match loss.get("type"):
-                case "CrossEntropyLoss" if not loss.get("use_sigmoid") and not loss.get("class_weight"):
-                    found.append(
-                        {"name": "cross_entropy", "weight": weight, "class_weights": None, "label_smoothing": 0.0}
-                    )
-                case "DiceLoss":
-                    found.append({"name": "dice", "weight": weight, "class_weights": None, "smooth": 1.0})
-                case other:
-                    self._notes.append(f"{place}: loss {other} is not taken over; set its losses before you train")
-        return found or [{"name": "cross_entropy", "weight": 1.0, "class_weights": None, "label_smoothing": 0.0}]
+            known = loss_params(loss)
+            if known is None:
+                self._notes.append(f"{place}: loss {loss.get('type')} is not taken over; set losses before you train")
+            else:
+                found.append(known)
+        return found or [plain_cross_entropy(1.0)]

@@ -9,6 +9,7 @@ from typing import Any
 Sections = dict[str, dict[str, Any]]
 
 _OPTIMIZERS = {"SGD": "sgd", "Adam": "adam", "AdamW": "adamw", "RMSprop": "rmsprop"}
+_RULES = ("norm_decay_mult", "bias_lr_mult", "bias_decay_mult", "dwconv_decay_mult", "flat_decay_mult")
 _KNOBS = {
     "lr": "lr",
     "momentum": "momentum",
@@ -35,16 +36,16 @@ def settings(config: Mapping[str, Any], notes: list[str]) -> Sections:
     clip = wrapper.get("clip_grad") or (config.get("optimizer_config") or {}).get("grad_clip")
     if clip:
         found["optimizer"]["clip_norm"] = float(clip["max_norm"])
-    if wrapper.get("paramwise_cfg") or (optimizer or {}).get("paramwise_cfg"):
-        notes.append("paramwise_cfg is not taken over")
+    rules = wrapper.get("paramwise_cfg") or (optimizer or {}).get("paramwise_cfg")
+    if rules:
+        found["optimizer"]["paramwise"] = _paramwise(rules, notes)
     loop = config.get("train_cfg") or config.get("runner") or {}
     if loop.get("max_iters"):
         found["train"]["iterations"] = int(loop["max_iters"])
-    lr = found["optimizer"].get("lr")
     if config.get("param_scheduler"):
-        found["schedule"] = _schedulers(config["param_scheduler"], lr, notes)
+        found["schedule"] = _schedulers(config["param_scheduler"], notes)
     elif config.get("lr_config"):
-        found["schedule"] = _lr_config(config["lr_config"], lr, notes)
+        found["schedule"] = _lr_config(config["lr_config"], notes)
     test = (config.get("model") or {}).get("test_cfg") or {}
     if test.get("mode") == "slide":
         found["evaluate"] = {
@@ -55,6 +56,21 @@ def settings(config: Mapping[str, Any], notes: list[str]) -> Sections:
     elif test.get("mode") == "whole":
         found["evaluate"] = {"inference": "whole"}
     return {section: values for section, values in found.items() if values}
+
+
+def _paramwise(rules: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {"strict": False}  # MMSegmentation takes rules that match nothing
+    for key, value in rules.items():
+        if key == "custom_keys":
+            found[key] = [
+                {"key": text, "lr_mult": float(part.get("lr_mult", 1)), "decay_mult": float(part.get("decay_mult", 1))}
+                for text, part in value.items()
+            ]
+        elif key in _RULES:
+            found[key] = float(value)
+        else:
+            notes.append(f"paramwise_cfg: {key} is not taken over")
+    return found
 
 
 def _optimizer(value: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
@@ -74,18 +90,18 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, bool) else float(value)
 
 
-def _schedulers(value: Any, lr: float | None, notes: list[str]) -> dict[str, Any]:
+def _schedulers(value: Any, notes: list[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for part in [value] if isinstance(value, Mapping) else list(value):
         match part.get("type"):
             case "LinearLR" if part.get("begin", 0) == 0:
-                found["warmup_iterations"] = int(part["end"])
+                found |= {"warmup": "linear", "warmup_length": int(part["end"])}
                 found["warmup_factor"] = float(part.get("start_factor", 1 / 3))
             case "PolyLR":
                 found |= {"name": "poly", "power": float(part.get("power", 1))}
-                found |= _end(part.get("eta_min", 0), lr)
+                found["end_lr"] = float(part.get("eta_min", 0))
             case "CosineAnnealingLR":
-                found |= {"name": "cosine", **_end(part.get("eta_min", 0), lr)}
+                found |= {"name": "cosine", "end_lr": float(part.get("eta_min", 0))}
             case "MultiStepLR":
                 found |= {"name": "step", "milestones": list(part["milestones"])}
                 found |= {"gamma": float(part.get("gamma", 0.1))}
@@ -94,20 +110,17 @@ def _schedulers(value: Any, lr: float | None, notes: list[str]) -> dict[str, Any
     return found
 
 
-def _lr_config(value: Mapping[str, Any], lr: float | None, notes: list[str]) -> dict[str, Any]:
+def _lr_config(value: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if value.get("warmup") == "linear":
-        found["warmup_iterations"] = int(value["warmup_iters"])
+        found |= {"warmup": "linear", "warmup_length": int(value["warmup_iters"])}
         found["warmup_factor"] = float(value.get("warmup_ratio", 0.1))
+    end = {"end_lr": float(value.get("min_lr", 0))}
     match str(value.get("policy")).lower():
         case "poly":
-            return {**found, "name": "poly", "power": float(value.get("power", 1)), **_end(value.get("min_lr", 0), lr)}
+            return {**found, "name": "poly", "power": float(value.get("power", 1)), **end}
         case "cosineannealing":
-            return {**found, "name": "cosine", **_end(value.get("min_lr", 0), lr)}
+            return {**found, "name": "cosine", **end}
         case other:
             notes.append(f"schedule {other} has no counterpart")
             return found
-
-
-def _end(last: float, lr: float | None) -> dict[str, float]:
-    return {"end_factor": float(last) / lr} if lr else {}

@@ -1,0 +1,67 @@
+"""The size of a network from its params, as text."""
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from maskline import params, recipes
+from maskline.build_model import segmentor, without_start_weights
+from maskline.engine import checkpoint
+from maskline.labels import LabelSet
+from maskline.models.summary import summarize
+from maskline.params_model import ModelParams
+
+
+def describe(source: str, *, size: tuple[int, int] | None, classes: int) -> list[str]:
+    """Return the lines of a table: part, parameters, share; then the multiply-adds of one image.
+
+    Args:
+        source: A params file, the name of a recipe, or a model folder.
+        size: Height and width of the image, px; None: the training crop.
+        classes: Number of classes, where the source does not say.
+
+    Raises:
+        MasklineError: The source is none of the three, or its network cannot be built.
+    """
+    section, size, classes = _read(source, size=size, classes=classes)
+    section = without_start_weights(section)
+    # Encoders of the libraries are tried with an image while they are built: they need real memory.
+    with torch.device("meta" if section.type == "encoder_decoder" and _is_own(section) else "cpu"):
+        model = segmentor(section, num_classes=classes)
+    whole = summarize(model, in_channels=section.in_channels, size=size)
+    lines = [f"{'part':<20} {'parameters':>13}"]
+    lines += [f"{name:<20} {_count(part):>13,}" for name, part in _parts(model)]
+    lines += [
+        f"{'whole':<20} {whole.parameters:>13,}",
+        f"{'trained':<20} {whole.trainable:>13,}",
+        f"multiply-adds of one {size[0]}x{size[1]} image, without auxiliary heads: {whole.multiply_adds / 1e9:.3f} G",
+    ]
+    return lines
+
+
+def _read(source: str, *, size: tuple[int, int] | None, classes: int) -> tuple[ModelParams, tuple[int, int], int]:
+    folder = Path(source)
+    if (folder / checkpoint.CARD_FILE).is_file():
+        card = checkpoint.read_card(folder)
+        labels = LabelSet.from_dict(card["labels"], place=folder / checkpoint.CARD_FILE)
+        section = params.validate_model(card["params"]["model"], place=folder / checkpoint.CARD_FILE)
+        return section, size or (512, 512), labels.num_classes
+    settings = params.load(recipes.find(source))
+    return settings.model, size or settings.augment.crop_size, classes
+
+
+def _is_own(section: ModelParams) -> bool:
+    return section.backbone.name.startswith(("unet", "mixvit_", "hrnet")) or "_v1" in section.backbone.name
+
+
+def _parts(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    parts: list[tuple[str, nn.Module]] = []
+    for name, part in model.named_children():
+        inner = list(part.named_children()) if isinstance(part, nn.ModuleList) or name == "model" else []
+        parts += [(f"{name}.{key}", module) for key, module in inner] or [(name, part)]
+    return [(name, part) for name, part in parts if _count(part)]
+
+
+def _count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())

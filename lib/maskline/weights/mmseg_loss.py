@@ -1,0 +1,44 @@
+"""MMSegmentation's losses as this project's. See ``maskline.weights.mmseg_model``."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def plain_cross_entropy(weight: float) -> dict[str, Any]:
+    """Return a cross-entropy without further knobs."""
+    return {"name": "cross_entropy", "weight": weight, "class_weights": None, "label_smoothing": 0.0}
+
+
+def loss_params(loss: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return one loss's section; None: it has no counterpart.
+
+    Args:
+        loss: An entry of ``loss_decode``.
+    """
+    weight, weights = float(loss.get("loss_weight", 1.0)), loss.get("class_weight")
+    if isinstance(weights, str):  # a file
+        return None
+    common = {"weight": weight, "class_weights": None if weights is None else [float(x) for x in weights]}
+    match loss.get("type"):
+        case "CrossEntropyLoss" if not loss.get("use_sigmoid"):
+            return {"name": "cross_entropy", **common, "label_smoothing": 0.0}
+        case "DiceLoss" if loss.get("activate", True):
+            return {
+                "name": "dice_mmseg",
+                "weight": weight,
+                "activation": "sigmoid" if loss.get("use_sigmoid", True) else "softmax",
+                "naive": bool(loss.get("naive_dice", False)),
+                "eps": float(loss.get("eps", 1e-3)),
+            }
+        case "LovaszLoss":
+            return {"name": "lovasz", **common}
+        case "TverskyLoss":
+            alpha, beta, smooth = (
+                float(loss.get(key, usual)) for key, usual in (("alpha", 0.3), ("beta", 0.7), ("smooth", 1.0))
+            )
+            return {"name": "tversky", **common, "alpha": alpha, "beta": beta, "smooth": smooth}
+        case "FocalLoss" if not isinstance(loss.get("alpha", 0.5), list):
+            gamma, alpha = float(loss.get("gamma", 2.0)), float(loss.get("alpha", 0.5))
+            return {"name": "focal", **common, "gamma": gamma, "alpha": alpha, "activation": "sigmoid"}
+        case _:
+            return None

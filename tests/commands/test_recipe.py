@@ -1,0 +1,76 @@
+"""maskline recipe, name and summary."""
+
+import pytest
+from click.testing import CliRunner
+
+from maskline import params
+from maskline.commands.main import main
+
+NAME = "unet-s5-d16_fcn_1xb16-40k_chase-db1-128x128"
+
+
+def invoke(*arguments, answer=None):
+    return CliRunner().invoke(main, [*map(str, arguments)], input=answer)
+
+
+def test_list_and_its_filter():
+    whole = invoke("recipe", "list").output.splitlines()
+    assert NAME in whole
+    some = invoke("recipe", "list", "unet", "chase-db1").output.splitlines()
+    assert some == [name for name in whole if "unet" in name and "chase-db1" in name]
+    assert len(some) == 6
+
+
+def test_show_tells_the_published_result(root):
+    shown = invoke("recipe", "show", NAME).output
+    assert shown == (root / "recipes" / f"{NAME}.yaml").read_text(encoding="utf-8")
+    assert "# Published: vessel Dice 80.24" in shown
+
+
+def test_use_asks_first(tmp_path, root):
+    path = tmp_path / "params.yaml"
+    before = (root / "params.yaml").read_text(encoding="utf-8")
+    path.write_text(before, encoding="utf-8")
+    declined = invoke("recipe", "use", NAME, "--params", path, answer="n\n")
+    assert "-  iterations: 1200" in declined.output
+    assert "+  iterations: 40000" in declined.output
+    assert "nothing written" in declined.output
+    assert path.read_text(encoding="utf-8") == before
+
+
+def test_use_writes_a_whole_file(tmp_path):
+    path = tmp_path / "params.yaml"
+    assert invoke("recipe", "use", NAME, "--params", path, "--yes").exit_code == 0
+    assert path.read_text(encoding="utf-8").startswith("# yaml-language-server: $schema=./params.schema.json\n")
+    assert params.load(path).train.iterations == 40000
+    assert "is unet-s5" in invoke("recipe", "use", NAME, "--params", path).output
+    assert invoke("name", path).output == f"{NAME}\n"
+
+
+def test_an_unknown_recipe_is_one_line():
+    result = invoke("recipe", "show", "unet-s5-d16_fcn_1xb16-40k_chase")
+    assert result.exit_code == 2
+    assert result.output.startswith("error: recipe unet-s5-d16_fcn_1xb16-40k_chase: no such recipe; did you mean")
+
+
+def test_summary_of_a_recipe():
+    result = invoke("summary", NAME, "--size", 64, 64)
+    assert result.exit_code == 0, result.output
+    rows = dict(line.split() for line in result.output.splitlines()[1:6])
+    counts = {name: int(count.replace(",", "")) for name, count in rows.items()}
+    assert counts["whole"] == counts["trained"] == 29_060_676
+    assert counts["backbone"] + counts["decode_head"] + counts["auxiliary_head"] == counts["whole"]
+    assert "multiply-adds of one 64x64 image, without auxiliary heads:" in result.output
+
+
+@pytest.mark.parametrize("size", [(256, 256), (512, 256)])
+def test_multiply_adds_grow_with_the_image(trained_folder, size):
+    result = invoke("summary", trained_folder, "--size", *size)
+    assert result.exit_code == 0, result.output
+    per_pixel = float(result.output.split()[-2]) * 1e9 / (size[0] * size[1])
+    small = float(invoke("summary", trained_folder, "--size", 256, 256).output.split()[-2]) * 1e9 / 256**2
+    assert per_pixel == pytest.approx(small, rel=0.05)
+
+
+def test_summary_of_nothing():
+    assert invoke("summary", "nonsense").exit_code == 2

@@ -1,0 +1,80 @@
+"""Every recipe is fresh, named by what it does, and builds the network that it names."""
+
+import json
+
+import pytest
+import torch
+
+from maskline import build, naming, params, recipes
+from maskline.errors import ParamsError
+from tools import recipes as written
+
+CLASSES = {"cityscapes": 19, "ade20k": 150}
+# Parameters by MMSegmentation's own count, auxiliary heads included; in units of 10,000 where rounded there.
+COUNTS = {
+    "fcn_r50-d8_1xb8-80k_cityscapes-512x1024": (4950, 10_000),
+    "pspnet_r50-d8_1xb8-80k_cityscapes-512x1024": (4898, 10_000),
+    "deeplabv3_r50-d8_1xb8-80k_cityscapes-512x1024": (6811, 10_000),
+    "deeplabv3plus_r50-d8_1xb8-80k_cityscapes-512x1024": (4359, 10_000),
+    "upernet_r50_1xb8-80k_cityscapes-512x1024": (6642, 10_000),
+    "segformer_mit-b0_1xb8-160k_cityscapes-1024x1024": (372, 10_000),
+    "unet-s5-d16_fcn_1xb16-40k_drive-64x64": (29_060_676, 1),
+    "unet-s5-d16_pspnet_1xb16-40k_drive-64x64": (29_046_276, 1),
+    "unet-s5-d16_deeplabv3_1xb16-40k_drive-64x64": (29_064_996, 1),
+}
+
+
+@pytest.fixture(scope="module")
+def settings(root):
+    return {path.stem: params.load(path) for path in sorted((root / "recipes").glob("*.yaml"))}
+
+
+def on_meta(loaded):
+    with torch.device("meta"):
+        return build.segmentor(loaded.model, num_classes=CLASSES.get(loaded.data.name, 2))
+
+
+def test_they_are_fresh(root):
+    made = written.recipes(params.read_yaml(root / "params.yaml"))
+    found = {path.name: path.read_text(encoding="utf-8") for path in (root / "recipes").iterdir()}
+    assert sorted(found) == sorted(made)
+    stale = [name for name in made if found[name] != made[name]]
+    assert stale == [], "run: make reference"
+
+
+def test_each_is_named_by_what_it_does(settings):
+    assert len(settings) == 72
+    for name, loaded in settings.items():
+        assert naming.name(loaded) == name
+        assert recipes.find(name).stem == name
+
+
+def test_each_tells_its_published_result(root, settings):
+    for name in settings:
+        lines = (root / "recipes" / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
+        assert lines[0] == "# yaml-language-server: $schema=../params.schema.json"
+        assert lines[1] == f"# {name}"
+        assert lines[2].startswith("# Published: ")
+        assert lines[3].startswith("# Source: MMSegmentation 1.2.2")
+
+
+def test_each_network_is_built(settings):
+    networks = {json.dumps(s.model.model_dump(mode="json")) + s.data.name[:1]: s for s in settings.values()}
+    assert len(networks) > 30
+    for loaded in networks.values():
+        model = on_meta(loaded)
+        assert list(model.heads())[-1].startswith("decode_head")
+        assert sorted(model.heads()) == sorted(build.criteria(loaded.model))
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_parameter_counts(name, settings):
+    expected, unit = COUNTS[name]
+    assert round(sum(p.numel() for p in on_meta(settings[name]).parameters()) / unit) == expected
+
+
+def test_an_unknown_name_gets_the_nearest():
+    with pytest.raises(ParamsError, match=r"did you mean .*fcn_r50-d8_1xb8-80k_cityscapes-512x1024"):
+        recipes.find("fcn_r50-d8_1xb8-80k_cityscapes")
+    with pytest.raises(ParamsError, match="see maskline recipe list"):
+        recipes.find("?")

@@ -1,0 +1,271 @@
+"""The recipes: MMSegmentation's published settings, written as whole params files from the tables below.
+
+``python -m tools.recipes`` writes recipes/; a test fails while one of them is stale. Settings and results are those
+of MMSegmentation 1.2.2's configurations and metafiles (Apache-2.0). Everything that a recipe does not set is as in
+params.yaml.
+"""
+
+import copy
+import io
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from maskline import naming, params
+from maskline.files import write_text
+from tools.recipe_models import NETWORKS, Network
+
+ROOT = Path(__file__).resolve().parent.parent
+HEADER = "# yaml-language-server: $schema=../params.schema.json\n"
+
+_Results = tuple[tuple[str, float, float | None], ...]
+
+_SGD = {"name": "sgd", "lr": 0.01, "momentum": 0.9, "weight_decay": 0.0005, "nesterov": False, "clip_norm": None}
+_DICE = {"name": "dice_mmseg", "weight": 3.0, "activation": "sigmoid", "naive": False, "eps": 0.001}
+_POLY = {"name": "poly", "unit": "iterations", "length": None, "power": 0.9, "end_lr": 0.0001, "warmup_length": 0}
+_SEGFORMER_RULES = [
+    {"key": "norm", "lr_mult": 1.0, "decay_mult": 0.0},
+    {"key": "head", "lr_mult": 10.0, "decay_mult": 1.0},
+]
+
+# Data set -> side of crop and window, and the window's step, px.
+_RETINA = {"drive": (64, 42), "stare": (128, 85), "chase_db1": (128, 85), "hrf": (256, 170)}
+# Network, then mIoU and mIoU with scales and flips, in percent.
+_CITYSCAPES: _Results = (
+    ("fcn_r18-d8", 71.11, 72.91),
+    ("fcn_r50-d8", 73.61, 74.24),
+    ("fcn_r101-d8", 75.13, 75.94),
+    ("pspnet_r18-d8", 74.87, 76.04),
+    ("pspnet_r50-d8", 78.55, 79.79),
+    ("pspnet_r101-d8", 79.76, 81.01),
+    ("deeplabv3_r18-d8", 76.70, 78.27),
+    ("deeplabv3_r50-d8", 79.32, 80.57),
+    ("deeplabv3_r101-d8", 80.20, 81.21),
+    ("deeplabv3plus_r18-d8", 76.89, 78.76),
+    ("deeplabv3plus_r50-d8", 80.09, 81.13),
+    ("deeplabv3plus_r101-d8", 80.97, 82.03),
+    ("upernet_r50", 78.19, 79.19),
+    ("upernet_r101", 79.40, 80.46),
+    ("fpn_r50", 74.52, 76.08),
+    ("fpn_r101", 75.80, 77.40),
+    ("pointrend_r50", 76.47, 78.13),
+    ("pointrend_r101", 78.30, 79.97),
+    ("ocrnet_hr18s", 77.16, 78.66),
+    ("ocrnet_hr18", 78.57, 80.46),
+    ("ocrnet_hr48", 80.70, 81.87),
+)
+_ADE20K: _Results = (
+    ("fcn_r50-d8", 36.10, None),
+    ("fcn_r101-d8", 39.91, None),
+    ("pspnet_r50-d8", 42.48, None),
+    ("pspnet_r101-d8", 44.39, None),
+    ("deeplabv3_r50-d8", 42.66, None),
+    ("deeplabv3_r101-d8", 45.00, None),
+    ("deeplabv3plus_r50-d8", 43.95, None),
+    ("deeplabv3plus_r101-d8", 45.47, None),
+    ("upernet_r50", 42.05, None),
+    ("upernet_r101", 43.82, None),
+    ("fpn_r50", 37.49, 39.09),
+    ("fpn_r101", 39.35, 40.72),
+    ("pointrend_r50", 37.64, 39.17),
+    ("pointrend_r101", 40.02, 41.60),
+)
+_SEGFORMER = (  # Cityscapes, Cityscapes with scales and flips, ADE20K
+    ("b0", 76.54, 78.22, 37.41),
+    ("b1", 78.56, 79.73, 40.97),
+    ("b2", 81.08, 82.18, 45.58),
+    ("b3", 81.94, 83.14, 47.82),
+    ("b4", 81.89, 83.38, 48.46),
+    ("b5", 82.25, 83.48, 49.13),
+)
+# Data set -> head -> vessel Dice and mDice, with cross-entropy alone and with three times Dice added.
+_VESSELS = {
+    "drive": {
+        "fcn": ((78.67, 88.38), (79.32, 88.71)),
+        "pspnet": ((78.62, 88.35), (79.42, 88.76)),
+        "deeplabv3": ((78.69, 88.38), (79.56, 88.84)),
+    },
+    "stare": {
+        "fcn": ((81.02, 89.78), (82.70, 90.65)),
+        "pspnet": ((81.22, 89.89), (82.84, 90.72)),
+        "deeplabv3": ((80.93, 89.73), (82.71, 90.65)),
+    },
+    "chase_db1": {
+        "fcn": ((80.24, 89.46), (80.40, 89.52)),
+        "pspnet": ((80.36, 89.52), (80.28, 89.45)),
+        "deeplabv3": ((80.47, 89.57), (80.37, 89.49)),
+    },
+    "hrf": {
+        "fcn": ((79.45, 88.92), (80.87, 89.64)),
+        "pspnet": ((80.07, 89.24), (80.96, 89.69)),
+        "deeplabv3": ((80.21, 89.32), (80.71, 89.56)),
+    },
+}
+
+
+def recipes(base: Mapping[str, Any]) -> dict[str, str]:
+    """Return file name -> text of every recipe.
+
+    Args:
+        base: Content of params.yaml: every key that a recipe does not set.
+    """
+    found: dict[str, str] = {}
+    for comment, changes in _all():
+        values = _merged(base, changes)
+        name = naming.name(params.validate(values, place=comment))
+        assert f"{name}.yaml" not in found, f"two recipes named {name}"
+        found[f"{name}.yaml"] = f"{HEADER}# {name}\n{_comment(comment)}{_dump(values)}"
+    return dict(sorted(found.items()))
+
+
+def _all() -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, single, flipped in _CITYSCAPES:
+        yield (
+            _result(single, flipped),
+            _task("cityscapes", NETWORKS[name], crop=(512, 1024), batch=8, iterations=80_000),
+        )
+    yield (
+        _result(80.09, None),
+        _task("cityscapes", NETWORKS["ocrnet_r101-d8"], crop=(512, 1024), batch=8, iterations=40_000),
+    )
+    for name, single, flipped in _ADE20K:
+        yield _result(single, flipped), _task("ade20k", NETWORKS[name], crop=(512, 512), batch=16, iterations=160_000)
+    for size, city, flipped, ade in _SEGFORMER:
+        network = NETWORKS[f"segformer_mit-{size}"]
+        task = _task("cityscapes", network, crop=(1024, 1024), batch=8, iterations=160_000, slide=(1024, 768))
+        yield _result(city, flipped), _merged(task, _segformer_training())
+        task = _task("ade20k", network, crop=(512, 512), batch=16, iterations=160_000)
+        yield _result(ade, None), _merged(task, _segformer_training())
+    yield from _retina()
+
+
+def _cityscapes(name: str, iterations: int) -> dict[str, Any]:
+    return _task("cityscapes", NETWORKS[name], crop=(512, 1024), batch=8, iterations=iterations)
+
+
+def _retina() -> Iterator[tuple[str, dict[str, Any]]]:
+    for data, (crop, stride) in _RETINA.items():
+        for head, pairs in _VESSELS[data].items():
+            for with_dice, (vessel, mean) in zip((False, True), pairs, strict=True):
+                network = copy.deepcopy(NETWORKS[f"unet-s5-d16_{head}"])
+                if with_dice:
+                    network["decode_head"]["losses"].append(dict(_DICE))
+                task = _task(data, network, crop=(crop, crop), batch=16, iterations=40_000, slide=(crop, stride))
+                task["train"]["best_metric"] = "mDice"
+                yield f"Published: vessel Dice {vessel}, mDice {mean}", task
+
+
+def _task(
+    data: str,
+    network: Network,
+    *,
+    crop: tuple[int, int],
+    batch: int,
+    iterations: int,
+    slide: tuple[int, int] | None = None,
+) -> dict[str, Any]:
+    window, stride = slide or (crop[0], crop[0])
+    evaluate = {
+        "split": "test" if data in _RETINA else "val",
+        "inference": "slide" if slide else "whole",
+        "window": [window, window],
+        "stride": [stride, stride],
+    }
+    warmup = {"warmup": "linear", "warmup_length": 200, "warmup_factor": 0.1} if _refines_points(network) else {}
+    return {
+        "data": {"name": data},
+        "augment": {
+            "cat_max_ratio": 0.75,
+            "flip_horizontal": 0.5,
+            "flip_vertical": 0.0,
+            "rotate_degrees": 0,
+            "ratio_range": [0.5, 2.0],
+            "crop_size": list(crop),
+            # OpenCV's hue has 180 steps: MMSegmentation's 18 of them are 36 degrees.
+            "photometric": {
+                "prob": 0.5,
+                "brightness": 32,
+                "hue_degrees": 36,
+                "contrast": [0.5, 1.5],
+                "saturation": [0.5, 1.5],
+            },
+            "blur": {"prob": 0.0},
+            "noise": {"prob": 0.0},
+        },
+        "model": network,
+        "optimizer": dict(_SGD),
+        "schedule": {**_POLY, **warmup},
+        "train": {
+            "iterations": iterations,
+            "batch_size": batch,
+            "val_every": iterations // 10,
+            "best_metric": "mIoU",
+            "cache": "stream",
+            "journal_every": 1000,
+        },
+        "evaluate": evaluate,
+    }
+
+
+def _segformer_training() -> dict[str, Any]:
+    return {
+        "optimizer": {
+            "name": "adamw",
+            "lr": 0.00006,
+            "weight_decay": 0.01,
+            "betas": [0.9, 0.999],
+            "paramwise": {"custom_keys": copy.deepcopy(_SEGFORMER_RULES)},
+        },
+        "schedule": {
+            "power": 1.0,
+            "end_lr": 0.0,
+            "warmup": "linear",
+            "warmup_length": 1500,
+            "warmup_factor": 0.000001,
+        },
+    }
+
+
+def _refines_points(network: Network) -> bool:
+    return bool(network["decode_head"]["name"] == "point")
+
+
+def _result(single: float, flipped: float | None) -> str:
+    more = "" if flipped is None else f", with scales and flips {flipped:.2f}"
+    return f"Published: mIoU {single:.2f}{more}, from ImageNet weights (import-weights, then model.weights)"
+
+
+def _comment(text: str) -> str:
+    return (
+        f"# {text}.\n# Source: MMSegmentation 1.2.2, its metafiles; one run on several GPUs. Not yet repeated here.\n"
+    )
+
+
+def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``base`` with ``changes`` put in, section by section; parts with a name of their own are replaced."""
+    found = copy.deepcopy(dict(base))
+    for key, value in changes.items():
+        replace = key.endswith(("head", "neck"))
+        if isinstance(value, Mapping) and isinstance(found.get(key), Mapping) and not replace:
+            found[key] = _merged(found[key], value)
+        else:
+            found[key] = copy.deepcopy(value)
+    return found
+
+
+def _dump(values: Mapping[str, Any]) -> str:
+    stream = io.StringIO()
+    YAML().dump(values, stream)
+    return stream.getvalue()
+
+
+def main() -> None:
+    """Write every recipe."""
+    for name, text in recipes(params.read_yaml(ROOT / "params.yaml")).items():
+        write_text(ROOT / "recipes" / name, text)
+
+
+if __name__ == "__main__":
+    main()
