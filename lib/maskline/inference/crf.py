@@ -22,6 +22,9 @@ _BAND_ROWS = 512
 
 _LEAST = 1e-20
 
+# Below it exp is as good as 0, and many times slower once its result underflows.
+_LEAST_EXPONENT = -60.0
+
 Offset = tuple[int, int]
 Slices = tuple[slice, slice]
 
@@ -82,7 +85,8 @@ class DenseCrf:
             torch.sub(image[(slice(None), *here)], image[(slice(None), *there)], out=unlike)
             torch.sum(unlike.square_(), dim=0, out=kernel)
             square = float(offset[0] ** 2 + offset[1] ** 2)
-            kernel.div_(-2 * self.bilateral_grey**2).sub_(square / (2 * self.bilateral_px**2)).exp_()
+            kernel.div_(-2 * self.bilateral_grey**2).sub_(square / (2 * self.bilateral_px**2))
+            kernel.clamp_min_(_LEAST_EXPONENT).exp_()
             smooth = math.exp(-square / (2 * self.smooth_px**2))
             for side in (here, there):
                 sums[0][side] += kernel
