@@ -16,6 +16,22 @@ FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 RUN = "run here"
 # How each command of the documents is held to the truth: run here in a copy of the project, or by the test named.
 COMMANDS = {
+    "maskline import-weights checkpoint.pth -o data/models": (
+        "tests/commands/test_import_weights.py::test_the_checkpoints_own_configuration"
+    ),
+    "maskline recipe list": "tests/commands/test_recipe.py::test_list_and_its_filter",
+    "maskline recipe list unet chase-db1": "tests/commands/test_recipe.py::test_list_and_its_filter",
+    "maskline recipe show unet-s5-d16_fcn_1xb16-40k_chase-db1-128x128": (
+        "tests/commands/test_recipe.py::test_show_tells_the_published_result"
+    ),
+    "maskline recipe use unet-s5-d16_fcn_1xb16-40k_chase-db1-128x128": (
+        "tests/commands/test_recipe.py::test_use_asks_first"
+    ),
+    "maskline name": "tests/commands/test_recipe.py::test_use_writes_a_whole_file",
+    "maskline summary": "tests/commands/test_recipe.py::test_summary_of_a_recipe",
+    "maskline summary segformer_mit-b0_1xb16-160k_ade20k-512x512 --classes 150": (
+        "tests/commands/test_recipe.py::test_summary_of_a_recipe"
+    ),
     "make repro": "tests/pipeline/test_repro.py::test_every_output_is_there_and_finite",
     "make test": "tests/test_makefile.py::test_targets_set_the_environment_up_first",
     "make check": "tests/test_makefile.py::test_targets_set_the_environment_up_first",
