@@ -35,8 +35,9 @@ from maskline import cli
 def main(params_path: Path, raw: Path, prepared: Path, **reports: Path) -> None:
     """Check and convert the source archive; all problems are listed at once, and the former data stays."""
     from maskline.data.archives import source_archive
-    from maskline.data.convert import SplitSettings, convert_archive, listed_problems, problems_file
-    from maskline.data.layouts import layout
+    from maskline.data.convert import SplitSettings, convert_archive
+    from maskline.data.layouts import layout, own_layout
+    from maskline.data.problems import listed_problems, problems_file
     from maskline.data.progress import tracked
     from maskline.data.records import LayoutSettings
     from maskline.params import load
@@ -55,7 +56,7 @@ def main(params_path: Path, raw: Path, prepared: Path, **reports: Path) -> None:
         warnings = convert_archive(
             source_archive(raw),
             prepared,
-            layout=layout(data.name),
+            layout=own_layout(data.layout) if data.layout else layout(data.name),
             settings=settings,
             split=split,
             max_unpacked_bytes=int(data.max_unpacked_gib * 2**30),

@@ -20,6 +20,8 @@ P = ParamSpec("P")
 
 log = logging.getLogger("maskline")
 
+_MOST_LINES = 20  # of one error on stderr
+
 PATH = click.Path(path_type=Path)
 
 params_option = click.option(
@@ -46,8 +48,11 @@ def errors_to_exit_code(function: Callable[P, None]) -> Callable[P, None]:
         try:
             function(*args, **kwargs)
         except DataProblemsError as error:
-            for problem in error.problems:
+            for problem in error.problems[:_MOST_LINES]:
                 click.echo(f"error: {problem}", err=True)
+            more = len(error.problems) - _MOST_LINES
+            if more > 0:
+                click.echo(f"and {more} more" + (f" in {error.listing}" if error.listing else ""), err=True)
             sys.exit(error.exit_code)
         except MasklineError as error:
             click.echo(f"error: {error}", err=True)

@@ -15,6 +15,8 @@ class MasklineError(Exception):
     """
 
     exit_code = 2
+    listing: str = ""
+    """File that lists all problems; empty where there is none."""
 
     def __init__(self, place: object, problem: str, remedy: str) -> None:
         super().__init__(one_line(f"{place}: {problem}; {remedy}"))

@@ -6,9 +6,10 @@ from PIL import Image
 
 from maskline.data import convert, manifest
 from maskline.data.archives import pack_folder
-from maskline.data.convert import SplitSettings, convert_archive, listed_problems
+from maskline.data.convert import SplitSettings, convert_archive
 from maskline.data.dataset import PreparedSplit
 from maskline.data.formats import folder
+from maskline.data.problems import listed_problems
 from maskline.data.shards import ShardWriter
 from maskline.errors import DataError, DataProblemsError, StorageError
 from tests.data.sets import index_mask, picture, save, tree
@@ -190,6 +191,34 @@ def test_listed_problems(tmp_path):
     with pytest.raises(DataError), listed_problems(target):
         raise problems[0]
     assert len(target.read_text().splitlines()) == 2
+    assert target.with_suffix(".txt").read_text() == "0.png: bad, very; mend\n"
+    assert "<td>0.png</td>" in target.with_suffix(".html").read_text()
     with listed_problems(target):
         pass
-    assert not target.exists()
+    assert list(target.parent.iterdir()) == []
+
+
+def test_lines_on_stderr_are_few(workspace, make_set):
+    source = make_set({"train": 25, "test": 2})
+    for i in range(25):
+        save(index_mask(0, values=(0, 7)), source / f"train/masks/{i:02d}.png")
+    run = workspace.both(archive=str(source))
+    assert run.code == 2
+    assert len(run.lines) == 21
+    assert run.lines[-1] == "and 5 more in .maskline/convert_problems.csv"
+    assert len((workspace.path / ".maskline/convert_problems.txt").read_text().splitlines()) == 25
+
+
+def test_classes_that_a_split_lacks(converted, make_set):
+    source = make_set({"train": 2, "test": 2})
+    for i in range(2):
+        save(Image.new("L", (12, 10), 0), source / f"test/masks/{i:02d}.png")
+    assert ("test", "missing classes as follows: vessel") in converted(source)
+
+
+def test_black_and_white_masks_that_are_read_as_ids(converted, make_set):
+    source = make_set({"train": 3})
+    for i in range(3):
+        save(index_mask(i).point(lambda value: value * 255), source / f"train/masks/{i:02d}.png")
+    with pytest.raises(DataError, match="set data.mask_encoding to binary"):
+        converted(source)

@@ -3,6 +3,7 @@
 import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,7 +76,11 @@ def same_pictures(hashes: Mapping[str, str]) -> list[tuple[str, str]]:
 
 
 def check_leaks(
-    pairs: Sequence[tuple[str, str]], splits: Mapping[str, Split], sources: Mapping[str, str]
+    pairs: Sequence[tuple[str, str]],
+    splits: Mapping[str, Split],
+    sources: Mapping[str, str],
+    *,
+    how: str = "the same picture as",
 ) -> list[DataError]:
     """Return a problem for each picture that is in two splits.
 
@@ -83,16 +88,54 @@ def check_leaks(
         pairs: As ``same_pictures`` returns them.
         splits: id -> split.
         sources: id -> file of the image.
+        how: What joins the two.
     """
     return [
         DataError(
             sources[other],
-            f"the same picture as {sources[one]}, but in {splits[other]} and that one in {splits[one]}",
+            f"{how} {sources[one]}, but in {splits[other]} and that one in {splits[one]}",
             "remove one of the two",
         )
         for one, other in pairs
         if splits[one] != splits[other]
     ]
+
+
+def check_classes(rows: Sequence[Mapping[str, Any]], labels: LabelSet) -> list[DataError]:
+    """Return a problem if the masks of a whole set hold the first class and ignored pixels, and nothing else.
+
+    That is how 0/255 masks look that are read as ids: their white is the ignore index.
+
+    Args:
+        rows: Manifest rows.
+        labels: The classes.
+    """
+    others = sum(int(row[f"pixels_{i}"]) for row in rows for i in range(1, labels.num_classes))
+    ignored = sum(int(row["pixels_ignored"]) for row in rows)
+    if not rows or others or not ignored:
+        return []
+    problem = f"all masks hold {labels.class_names[0]} and the ignore index {labels.ignore_index} alone, no other class"
+    return [DataError("masks", problem, "if they are 0/255 masks, set data.mask_encoding to binary")]
+
+
+def missing_classes(rows: Sequence[Mapping[str, Any]], labels: LabelSet) -> list[tuple[str, str]]:
+    """Return (split, remark) for each split that lacks classes which another split has.
+
+    Args:
+        rows: Manifest rows.
+        labels: The classes.
+    """
+    present: dict[str, set[int]] = {}
+    for row in rows:
+        found = present.setdefault(row["split"], set())
+        found |= {i for i in range(labels.num_classes) if row[f"pixels_{i}"]}
+    every = set().union(*present.values())
+    remarks = []
+    for split, found in present.items():
+        names = ", ".join(labels.class_names[i] for i in sorted(every - found))
+        if names:
+            remarks.append((split, f"missing classes as follows: {names}"))
+    return remarks
 
 
 def content_warnings(counts: NDArray[np.int64], ignored: int, *, labels: LabelSet) -> list[str]:
@@ -108,5 +151,7 @@ def content_warnings(counts: NDArray[np.int64], ignored: int, *, labels: LabelSe
         return ["every pixel is ignored" if ignored else "no pixel"]
     if len(present) == 1:
         only = f"single class: {labels.class_names[present[0]]}"
+        if present[0] == 0 and ignored and labels.num_classes == 2:
+            return [f"{only} and ignored pixels alone, as in a 0/255 mask that is read as ids"]
         return [f"empty mask, {only}" if present[0] == 0 else only]
     return []

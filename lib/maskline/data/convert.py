@@ -4,12 +4,10 @@
 order of ids. So the prepared bytes do not depend on how many records are converted at a time.
 """
 
-import csv
 import io
-import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,11 +17,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from maskline.data import archives, checks, manifest, splits
+from maskline.data.near_duplicates import Fingerprint, fingerprint, near_pairs
 from maskline.data.pictures import read_image, to_rgb
+from maskline.data.problems import write_csv
 from maskline.data.records import Layout, LayoutSettings, Record, SourceSet
 from maskline.data.shards import ShardWriter
-from maskline.errors import DataError, DataProblemsError, StorageError
-from maskline.files import replace_folder, write_text
+from maskline.errors import DataError, DataProblemsError
+from maskline.files import replace_folder
 from maskline.labels import LabelSet
 
 WARNINGS_NAME = "warnings.csv"
@@ -47,6 +47,7 @@ class Converted:
         cells: Manifest cells but for split and place in a shard.
         parts: Encoded files by part.
         picture_hash: Of the image's pixels; empty if it could not be read.
+        fingerprint: Of the image; None if it could not be read or is too flat.
         problems: What is wrong; the other fields are incomplete then.
         warnings: What is odd.
     """
@@ -55,6 +56,7 @@ class Converted:
     cells: dict[str, Any] = field(default_factory=dict)
     parts: dict[str, bytes] = field(default_factory=dict)
     picture_hash: str = ""
+    fingerprint: Fingerprint | None = None
     problems: list[DataError] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -108,60 +110,61 @@ def _convert_set(
 ) -> list[tuple[str, str]]:
     records = sorted(source.records, key=lambda record: record.id)
     problems = [*source.problems, *checks.check_groups(records)]
-    rows, hashes, remarks, shards = [], {}, [], ShardWriter(target)
+    rows, hashes, prints, remarks, shards = [], {}, {}, [], ShardWriter(target)
     for record in progress(records):
         done = convert_record(record, source, source_folder, settings=settings)
         problems += done.problems
         if done.picture_hash:
             hashes[done.id] = done.picture_hash
+        if done.fingerprint is not None:
+            prints[done.id] = done.fingerprint
         remarks += [(done.id, warning) for warning in done.warnings]
         if not problems:
             rows.append({**done.cells, **shards.add(done.parts)})
     pairs = checks.same_pictures(hashes)
-    places = {record.id: record.image.relative_to(source_folder).as_posix() for record in records}
-    problems += checks.check_leaks(pairs, {record.id: record.split or "train" for record in records}, places)
+    near = [pair for pair in near_pairs(prints) if hashes[pair[0]] != hashes[pair[1]]]
+    leaks, near_remarks = _leaks(records, source_folder, pairs=pairs, near=near, fatal=not source.published_splits)
+    problems += leaks
+    if not problems:
+        problems += checks.check_classes(rows, source.labels)
     if problems:
         raise DataProblemsError("data set", problems)
+    fractions = (0.0, 0.0) if source.published_splits else (split.val_fraction, split.test_fraction)
     chosen = splits.assign(
         records,
-        val_fraction=0.0 if source.published_splits else split.val_fraction,
-        test_fraction=0.0 if source.published_splits else split.test_fraction,
+        val_fraction=fractions[0],
+        test_fraction=fractions[1],
         seed=split.seed,
-        same_picture=pairs,
+        same_picture=[*pairs, *near],
     )
-    manifest.write(target, [{**row, "split": chosen[row["id"]]} for row in rows], source.labels)
+    rows = [{**row, "split": chosen[row["id"]]} for row in rows]
+    manifest.write(target, rows, source.labels)
     remarks += [(other, f"the same picture as {one}") for one, other in pairs]
+    remarks += near_remarks + checks.missing_classes(rows, source.labels)
     remarks.sort()
     write_csv(target / WARNINGS_NAME, ("id", "warning"), remarks)
     return remarks
 
 
-def problems_file() -> Path:
-    """Return where all problems of a failed conversion are listed: outside of DVC's outs, which keep their content."""
-    return Path(os.environ.get("DVC_ROOT", ".")) / ".maskline" / "convert_problems.csv"
+def _leaks(
+    records: list[Record],
+    source_folder: Path,
+    *,
+    pairs: list[tuple[str, str]],
+    near: list[tuple[str, str]],
+    fatal: bool,
+) -> tuple[list[DataError], list[tuple[str, str]]]:
+    """Return problems and remarks of equal and nearly equal pictures in two splits of the set's own.
 
-
-@contextmanager
-def listed_problems(target: Path) -> Iterator[None]:
-    """Write the problems of a ``DataError`` of the block to ``target`` as CSV; remove it if the block ends well."""
-    try:
-        yield
-    except DataError as error:
-        problems = error.problems if isinstance(error, DataProblemsError) else (error,)
-        rows = [(problem.place, problem.problem, problem.remedy) for problem in problems]
-        with suppress(StorageError):  # the problems themselves matter more
-            write_csv(target, ("place", "problem", "remedy"), rows)
-        raise
-    target.unlink(missing_ok=True)
-
-
-def write_csv(target: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Write rows of text as CSV, whole or not at all."""
-    sink = io.StringIO()
-    writer = csv.writer(sink, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    write_text(target, sink.getvalue())
+    Nearly equal ones are remarks where ``fatal`` is false: nobody can mend the splits that a benchmark publishes.
+    """
+    places = {record.id: record.image.relative_to(source_folder).as_posix() for record in records}
+    own = {record.id: record.split or "train" for record in records}
+    problems = checks.check_leaks(pairs, own, places)
+    close = checks.check_leaks(near, own, places, how="nearly the same picture as")
+    if fatal:
+        return problems + close, []
+    return problems, [(other, f"nearly the same picture as {one}") for one, other in near if own[one] != own[other]]
 
 
 def convert_record(record: Record, source: SourceSet, source_folder: Path, *, settings: LayoutSettings) -> Converted:
@@ -170,7 +173,7 @@ def convert_record(record: Record, source: SourceSet, source_folder: Path, *, se
     with _collected(done.problems, source_folder):
         picture, kept = read_image(record.image, exif=settings.exif, alpha=source.alpha or settings.alpha)
         pixels = to_rgb(picture)
-        done.picture_hash = checks.picture_hash(pixels)
+        done.picture_hash, done.fingerprint = checks.picture_hash(pixels), fingerprint(pixels)
         done.parts["image"] = record.image.read_bytes() if kept else _png(np.array(picture))
         done.cells |= {
             "id": record.id,

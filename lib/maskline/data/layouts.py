@@ -1,4 +1,7 @@
-"""Data set name -> the function that finds its images and masks."""
+"""Data set name, or the user's own file -> the function that finds images and masks."""
+
+import importlib.util
+from pathlib import Path
 
 from maskline.data.formats import (
     ade20k,
@@ -19,7 +22,7 @@ from maskline.data.formats import (
     synthetic_fundus,
     voc2012,
 )
-from maskline.data.records import Layout
+from maskline.data.records import Layout, LayoutSettings, SourceSet
 from maskline.errors import DataError
 
 _LAYOUTS: dict[str, Layout] = {
@@ -52,3 +55,37 @@ def layout(name: str) -> Layout:
     if name not in _LAYOUTS:
         raise DataError("data.name", f"unknown data set {name!r}", f"choose one of {', '.join(_LAYOUTS)}")
     return _LAYOUTS[name]
+
+
+def own_layout(text: str) -> Layout:
+    """Return the function that ``path/to/file.py:function`` names.
+
+    Raises:
+        DataError: No such file or function, or the file cannot be imported.
+    """
+    place = f"data.layout: {text}"
+    file, _, name = text.rpartition(":")
+    remedy = "give path/to/file.py:function"
+    if not file or not name.isidentifier():
+        raise DataError(place, "not of the form path/to/file.py:function", remedy)
+    if not Path(file).is_file():
+        raise DataError(place, "no such file", remedy)
+    spec = importlib.util.spec_from_file_location(Path(file).stem, file)
+    if spec is None or spec.loader is None:
+        raise DataError(place, "not a Python file", remedy)
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # the user's code may raise anything
+        raise DataError(place, f"cannot be imported ({error!r})", "mend the file") from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise DataError(place, f"no function {name} in it", remedy)
+
+    def read(folder: Path, settings: LayoutSettings) -> SourceSet:
+        found = function(folder, settings)
+        if not isinstance(found, SourceSet):
+            raise DataError(place, f"returned {type(found).__name__}", "return a maskline.data.records.SourceSet")
+        return found
+
+    return read

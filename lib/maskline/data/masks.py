@@ -44,18 +44,28 @@ def read_index(path: Path, *, exif: Exif) -> NDArray[np.int32]:
     return np.array(picture).astype(np.int32) // _GREY_STEPS.get(png_bit_depth(path), 1)
 
 
-def read_palette(path: Path, *, exif: Exif) -> NDArray[np.int32]:
-    """Read a palette picture whose palette entries' numbers are class ids; the palette's colours do not matter.
+def read_palette(path: Path, *, exif: Exif, colors: tuple[Rgb, ...] = ()) -> NDArray[np.int32]:
+    """Read a palette picture whose palette entries' numbers are class ids.
+
+    The palette's colours do not matter, unless they are those of ``colors`` in another order: a program has then
+    renumbered the entries.
 
     Raises:
-        DataError: Not a palette picture.
+        DataError: Not a palette picture, or one with renumbered entries.
     """
     picture = open_picture(path, exif=exif)
     if picture.mode != "P":
         raise DataError(
             path, f"mode {picture.mode}, not P (palette)", "set data.mask_encoding to what the file is (index, color)"
         )
-    return np.array(picture).astype(np.int32)
+    values = np.array(picture).astype(np.int32)
+    stored = np.array(picture.getpalette() or [], dtype=int).reshape(-1, 3)
+    for value in np.unique(values).tolist():
+        color = tuple(stored[value].tolist()) if value < len(stored) else None
+        if value < len(colors) and color != colors[value] and color in colors:
+            problem = f"palette entry {value} has the colour of class {colors.index(color)}"
+            raise DataError(path, problem, "save it with its classes as entries, or set data.mask_encoding to color")
+    return values
 
 
 def read_binary(path: Path, *, exif: Exif) -> NDArray[np.int32]:

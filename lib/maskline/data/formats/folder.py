@@ -100,7 +100,7 @@ def mask_reader(settings: LayoutSettings) -> ReadMask:
         case "index":
             return partial(masks.read_index, exif=settings.exif)
         case "palette":
-            return partial(masks.read_palette, exif=settings.exif)
+            return partial(masks.read_palette, exif=settings.exif, colors=colors)
         case "binary":
             if len(colors) != 2:
                 raise DataError("data.classes", f"{len(colors)} classes with 0/255 masks", "give two classes")
