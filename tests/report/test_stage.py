@@ -157,3 +157,34 @@ def test_no_model_is_one_line(project, tmp_path):
     result = run(project, tmp_path / "out", model=tmp_path / "none")
     assert result.exit_code == 2
     assert "no such file; train first" in result.output
+
+
+def test_every_step_and_measure_by_params(root, project, tmp_path):
+    changes = {
+        "evaluate.tta.scales": [1.0, 1.25],
+        "evaluate.tta.flips": ["none", "horizontal"],
+        "evaluate.crf.enabled": True,
+        "evaluate.threshold": 0.4,
+        "evaluate.min_component_px": 4,
+        "evaluate.max_hole_px": 3,
+        "evaluate.extra_metrics": ["boundary", "surface", "cldice", "ranking", "calibration"],
+    }
+    write_params(root, tmp_path / "params.yaml", CHANGES | changes)
+    for name in ("a", "b"):
+        result = run(project, tmp_path / name, params=tmp_path / "params.yaml")
+        assert result.exit_code == 0, result.output
+    made = files(tmp_path / "a")
+    assert made == files(tmp_path / "b")
+    metrics = json.loads(made["metrics.json"])
+    assert list(metrics["steps"]) == ["1_network", "2_views", "3_crf", "4_threshold", "5_cleanup"]
+    assert metrics["steps"]["5_cleanup"]["mIoU"] == metrics["mIoU"]
+    assert metrics["threshold"] == 0.4
+    assert {"AUC", "AP", "ECE"} <= set(metrics["measures"])
+
+
+def test_no_val_split_to_tune_on_is_one_line(root, project, tmp_path):
+    write_params(root, tmp_path / "params.yaml", {**CHANGES, "evaluate.threshold": "tune"})
+    result = run(project, tmp_path / "out", params=tmp_path / "params.yaml")
+    assert result.exit_code == 2
+    assert "no images in the split val" in result.output
+    assert result.output.count("\n") == 1
