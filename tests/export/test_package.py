@@ -7,15 +7,17 @@ import pytest
 from onnx import numpy_helper
 
 from maskline.errors import DataError, ExportError
-from maskline.export import onnx_graph, package
+from maskline.export import onnx_graph, package, timing
 from maskline.export.runtime_onnx import OnnxModel
 from maskline.labels import LabelSet
 
 LIMITS = package.Limits(max_disagreement=1e-4, max_metric_change=1e-4)
 
 
-def export(trained, pictures, out):
-    return package.export_model(trained, pictures, out=out, opset=18, example_size=(40, 48), threads=1, limits=LIMITS)
+def export(trained, pictures, out, variants=()):
+    return package.export_model(
+        trained, pictures, out=out, opset=18, example_size=(40, 48), threads=1, limits=LIMITS, variants=variants
+    )
 
 
 @pytest.fixture
@@ -37,6 +39,24 @@ def test_folder_and_report(trained, pictures, tmp_path):
     assert report["test"]["disagreement"] <= 1e-4
     assert report["test"]["mIoU_torch"] > 0
     json.dumps(report, allow_nan=False)
+
+
+@pytest.mark.usefixtures("fast")
+def test_variants_have_files_and_limits_of_their_own(trained, pictures, content, tmp_path):
+    def variant(limit):
+        limits = package.Limits(max_disagreement=limit, max_metric_change=1.0, section="export.scaled")
+        return package.Variant(name="scaled", convert=lambda c: scaled(c, "network.head.bias", 1.05), limits=limits)
+
+    report = export(trained, pictures, tmp_path / "export", variants=(variant(0.5),))
+    assert (tmp_path / "export" / "model.onnx").read_bytes() == content
+    assert (tmp_path / "export" / "model-scaled.onnx").read_bytes() == scaled(content, "network.head.bias", 1.05)
+    assert report["scaled"]["test"]["moved_probability"] > 1e-4 > report["test"]["moved_probability"]
+    before = sorted((tmp_path / "export").iterdir())
+    with pytest.raises(
+        ExportError, match=r"model-scaled.onnx: on the 3 test images, .*\(export.scaled.max_disagreement"
+    ):
+        export(trained, pictures, tmp_path / "export", variants=(variant(1e-4),))
+    assert sorted((tmp_path / "export").iterdir()) == before
 
 
 def scaled(content: bytes, name: str, factor: float) -> bytes:
@@ -90,9 +110,18 @@ def test_split_of_other_classes_or_without_pictures(trained, pictures, tmp_path)
 
 
 def test_latency_report(trained, model_file):
-    report = package.latency(trained, model_file, size=(32, 40), runs=2, threads=1)
-    assert (report["height"], report["width"], report["runs"], report["threads"]) == (32, 40, 2, 1)
-    assert report["ratio"] == pytest.approx(report["onnxruntime"]["median_ms"] / report["torch"]["median_ms"], abs=2e-3)
+    models = {"fp32": model_file, "again": model_file}
+    report = timing.latency(trained, models, size=(32, 40), batches=(1, 3), runs=2, threads=1)
+    assert {key: report.pop(key) for key in ("height", "width", "runs", "threads")} == {
+        "height": 32,
+        "width": 40,
+        "runs": 2,
+        "threads": 1,
+    }
+    assert list(report) == ["batch_1", "batch_3"]
+    for row in report.values():
+        assert list(row) == ["torch", "fp32", "again"]
+        assert row["fp32"]["ratio"] == pytest.approx(row["fp32"]["median_ms"] / row["torch"]["median_ms"], abs=2e-3)
 
 
 def test_trained_from_card(trained):

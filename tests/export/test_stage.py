@@ -18,7 +18,12 @@ from stages import export
 
 CHANGES = {
     "model": {"backbone": {"base_channels": 4, "num_stages": 2}, "decode_head": {"channels": 4}, "auxiliary_heads": []},
-    "export": {"example_size": [40, 40], "latency_size": [32, 32], "latency_runs": 2},
+    "export": {"example_size": [40, 40], "latency_size": [32, 32], "latency_runs": 2}
+    | {
+        "variants": ["fp16", "int8"],
+        "fp16": {"max_disagreement": 1.0, "max_metric_change": 1.0},  # random weights
+        "int8": {"max_disagreement": 1.0, "max_metric_change": 1.0, "calibration_images": 2},
+    },
     "train": {"threads": 1},
 }
 
@@ -50,14 +55,14 @@ def project(root, pictures, tmp_path_factory):
 def write_prepared(folder, pictures):
     folder.mkdir()
     shards, rows = ShardWriter(folder), []
-    for i in range(len(pictures)):
+    for split, i in [*(("test", i) for i in range(len(pictures))), ("train", 0), ("train", 1)]:
         sample = pictures.sample(i)
         counts = {f"pixels_{c}": int((sample.mask == c).sum()) for c in range(pictures.labels.num_classes)}
         rows.append(
             {
-                "id": sample.id,
-                "split": "test",
-                "group": sample.id,
+                "id": f"{split}_{sample.id}",
+                "split": split,
+                "group": f"{split}_{sample.id}",
                 "source": f"{sample.id}.png",
                 "height": sample.mask.shape[0],
                 "width": sample.mask.shape[1],
@@ -100,8 +105,15 @@ def test_stage_writes_model_agreement_and_times(project):
     receipt = json.loads((project / "models" / "model.json").read_text())["receipt"]
     assert json.loads(entry.value)["receipt"] == receipt["weights_sha256"]
     assert str(project) not in entry.value
+    for name in ("fp16", "int8"):
+        assert agreement[name]["bytes"] == (project / "export" / f"model-{name}.onnx").stat().st_size
+        assert agreement[name]["test"]["moved_probability"] < 0.1
     first = (project / "export" / "model.onnx").read_bytes(), (project / "metrics.json").read_bytes()
+    files = ["README.md", "example.py", "labels.json", "model-fp16.onnx", "model-int8.onnx", "model.onnx"]
+    assert sorted(path.name for path in (project / "export").iterdir()) == files
+    smaller = (project / "export" / "model-int8.onnx").read_bytes()
     assert run(project).exit_code == 0
+    assert (project / "export" / "model-int8.onnx").read_bytes() == smaller
     assert (project / "export" / "model.onnx").read_bytes() == first[0]
     assert (project / "metrics.json").read_bytes() == first[1]
 

@@ -1,35 +1,29 @@
-"""The export folder: one ONNX file that has passed the parity gate, and its labels.
+"""The export folder: an ONNX file that has passed the parity gate, its variants in smaller numbers, and its labels.
 
 Each way to ship a model is a file of the folder and a ``Model`` behind ``maskline.export.parity``; a folder takes the
 former one's place only when every file in it has passed.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from maskline.augment.pipeline import normalize
 from maskline.errors import DataError
 from maskline.export import onnx_graph, parity
-from maskline.export.latency import measure
 from maskline.export.runtime_onnx import OnnxModel
 from maskline.export.runtime_torch import TorchModel
 from maskline.export.trace import Deployable, trace
 from maskline.files import replace_folder, write_bytes
 from maskline.labels import LabelSet
 from maskline.models.segmentor import SegmentorBase
-from maskline.seeds import numpy_generator
 
 MODEL_FILE = "model.onnx"
 LABELS_FILE = "labels.json"
 METADATA_FORMAT = 1
-
-_WARM_UP_RUNS = 3
 
 
 class Split(Protocol):
@@ -100,10 +94,37 @@ class Trained:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What the parity gate lets through; see ``maskline.export.parity.check``."""
+    """What the parity gate lets through; see ``maskline.export.parity.check``.
+
+    Args:
+        max_disagreement: Share of pixels with another class, and of moved probability.
+        max_metric_change: Difference in mIoU.
+        section: Where the two stand in params.yaml.
+    """
 
     max_disagreement: float
     max_metric_change: float
+    section: str = "export"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """A further file, made from model.onnx.
+
+    Args:
+        name: Part of its file name.
+        convert: Content of model.onnx -> its content.
+        limits: Of its parity gate, which holds it against torch too.
+    """
+
+    name: str
+    convert: Callable[[bytes], bytes]
+    limits: Limits
+
+    @property
+    def file(self) -> str:
+        """Its name in the export folder."""
+        return f"model-{self.name}.onnx"
 
 
 def export_model(
@@ -115,8 +136,9 @@ def export_model(
     example_size: tuple[int, int],
     threads: int,
     limits: Limits,
+    variants: tuple[Variant, ...],
 ) -> dict[str, Any]:
-    """Write the export folder after comparing its model with torch, and return the comparison as plain types.
+    """Write the export folder after comparing its models with torch, and return the comparison as plain types.
 
     Args:
         trained: What to export.
@@ -126,21 +148,28 @@ def export_model(
         example_size: Height and width of the traced example.
         threads: CPU threads of torch and onnxruntime.
         limits: Of the parity gate.
+        variants: Further files; what is found for each stands under its name.
 
     Raises:
-        ExportError: The network cannot be traced, or the exported model differs from it.
+        ExportError: The network cannot be traced, or an exported model differs from it.
         DataError: The split has no picture, or other classes than the model.
     """
     _check_split(trained, split)
     program = trace(trained.deployable(), example_size=example_size)
     metadata = describe(trained, example_size=example_size)
     content = onnx_graph.to_onnx(program, opset=opset, metadata=metadata)
+    reference = trained.runtime(threads=threads)
+    report: dict[str, Any] = {}
     with replace_folder(out) as part:
-        write_bytes(part / MODEL_FILE, content)
         trained.labels.write(part / LABELS_FILE)
-        exported = OnnxModel(part / MODEL_FILE, threads=threads)
-        found = check_parity(trained.runtime(threads=threads), exported, split, place=out / MODEL_FILE, limits=limits)
-    return {**found, "bytes": len(content)}
+        files = [("", MODEL_FILE, content, limits)]
+        files += [(each.name, each.file, each.convert(content), each.limits) for each in variants]
+        for name, file, written, allowed in files:
+            write_bytes(part / file, written)
+            exported = OnnxModel(part / file, threads=threads)
+            found = check_parity(reference, exported, split, place=out / file, limits=allowed)
+            report |= {name: {**found, "bytes": len(written)}} if name else {**found, "bytes": len(written)}
+    return report
 
 
 def check_parity(
@@ -169,6 +198,7 @@ def check_parity(
             place=place,
             max_disagreement=limits.max_disagreement,
             max_metric_change=limits.max_metric_change,
+            section=limits.section,
         )
         report[name] = found.to_dict()
     return report
@@ -193,38 +223,6 @@ def describe(trained: Trained, *, example_size: tuple[int, int]) -> dict[str, An
         },
         "params": _public(trained.params),
         "receipt": trained.weights_sha256,
-    }
-
-
-def latency(trained: Trained, model: Path, *, size: tuple[int, int], runs: int, threads: int) -> dict[str, Any]:
-    """Time the exported file beside torch eager on the same work: one uint8 image in, labels and probabilities out.
-
-    Args:
-        trained: The network.
-        model: The ONNX file.
-        size: Height and width of the image.
-        runs: Timed runs of each.
-        threads: CPU threads of both.
-
-    Returns:
-        Plain types; ``ratio`` is onnxruntime's median over torch's.
-    """
-    torch.set_num_threads(threads)
-    images = numpy_generator(0, "latency").integers(0, 256, (1, *size, 3), dtype=np.uint8)
-    eager, tensor, session = trained.deployable(), torch.from_numpy(images), OnnxModel(model, threads=threads)
-    with torch.inference_mode():
-        times = measure(
-            {"torch": lambda: eager(tensor), "onnxruntime": lambda: session.predict(images)},
-            runs=runs,
-            warm_up=_WARM_UP_RUNS,
-        )
-    return {
-        "threads": threads,
-        "height": size[0],
-        "width": size[1],
-        "runs": runs,
-        **{name: time.to_dict() for name, time in times.items()},
-        "ratio": round(times["onnxruntime"].median_ms / times["torch"].median_ms, 3),
     }
 
 

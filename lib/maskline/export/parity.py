@@ -176,7 +176,15 @@ def compare(
     )
 
 
-def check(parity: Parity, *, where: str, place: object, max_disagreement: float, max_metric_change: float) -> None:
+def check(
+    parity: Parity,
+    *,
+    where: str,
+    place: object,
+    max_disagreement: float,
+    max_metric_change: float,
+    section: str = "export",
+) -> None:
     """Refuse an exported model that differs more than the limits allow.
 
     Args:
@@ -185,6 +193,7 @@ def check(parity: Parity, *, where: str, place: object, max_disagreement: float,
         place: The exported file.
         max_disagreement: Limit of the share of pixels with another class, and of the moved probability.
         max_metric_change: Limit of the difference in mIoU.
+        section: Where the limits stand in params.yaml.
 
     Raises:
         ExportError: Names the limit, the value, and the image and size where the models differ most.
@@ -197,7 +206,7 @@ def check(parity: Parity, *, where: str, place: object, max_disagreement: float,
         if value > limit:
             raise ExportError(
                 place,
-                f"on {where}, {value:.3g} {meaning} (export.{key} {limit:g}); "
+                f"on {where}, {value:.3g} {meaning} ({section}.{key} {limit:g}); "
                 f"most in {parity.worst}: {parity.worst_share:.3g}",
                 "the former export is kept; if such a difference is acceptable, raise the limit",
             )

@@ -1,0 +1,68 @@
+"""The card says what was found, and the program beside the model runs where no torch and no maskline is."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from maskline.export import card, package
+from maskline.export.runtime_onnx import OnnxModel
+
+# Stands before the program: an import of what its user does not have fails.
+BLOCK = """
+import runpy, sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"torch", "torchvision", "maskline", "onnx", "pandas", "click"}:
+            raise ImportError(f"{name} is blocked")
+sys.meta_path.insert(0, Block())
+program = sys.argv[1]
+sys.argv = sys.argv[1:]
+runpy.run_path(program, run_name="__main__")
+"""
+
+
+def test_the_example_needs_onnxruntime_numpy_and_pillow_only(model_file, pictures, tmp_path):
+    program = tmp_path / "example.py"
+    program.write_text(card.example_text())
+    pixels = pictures.sample(0).image
+    Image.fromarray(pixels).save(tmp_path / "picture.png")
+    paths = [str(model_file), str(tmp_path / "picture.png"), str(tmp_path / "labels.png")]
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", BLOCK, str(program), *paths], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    labels = OnnxModel(model_file, threads=1).predict(pixels[None]).labels[0]
+    with Image.open(tmp_path / "labels.png") as mask:
+        np.testing.assert_array_equal(np.asarray(mask), labels)
+        assert mask.getpalette()[3:6] == list(pictures.labels.palette[1])
+    assert done.stdout.splitlines()[0] == f"background: {(labels == 0).mean():.4f}"
+
+
+def test_the_block_blocks(tmp_path):
+    (tmp_path / "needs.py").write_text("import torch")
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", BLOCK, str(tmp_path / "needs.py")], capture_output=True, text=True, check=False
+    )
+    assert "torch is blocked" in done.stderr
+
+
+def test_the_example_is_short():
+    assert len(card.example_text().splitlines()) <= 40
+
+
+@pytest.mark.parametrize("score", [0.875, None])
+def test_card(trained, score):
+    found = {"test": {"mIoU_exported": score, "disagreement": 0.00125}, "bytes": 1234}
+    limits = package.Limits(max_disagreement=1.0, max_metric_change=1.0)
+    variant = package.Variant(name="int8", convert=bytes, limits=limits)
+    text = card.card_text(trained, {**found, "int8": {**found, "bytes": 321}}, variants=(variant,), images=3)
+    shown = "0.8750" if score else "no pixel has a class"
+    assert f"| model.onnx | 1234 | {shown} | 0.00125 |" in text
+    assert f"| model-int8.onnx | 321 | {shown} | 0.00125 |" in text
+    assert "| 1 | disc | [0, 90, 200] |" in text
+    assert "Data set: folder; scores are of 3 test images" in text
+    assert trained.weights_sha256 in text
+    assert "/home/me" not in text
