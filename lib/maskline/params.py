@@ -135,8 +135,8 @@ class EvaluateParams(Section):
     bootstrap: CountOrNone = Field(description="Resamples behind each interval.")
     within_valid: bool = Field(description="Score only inside the valid-area mask.")
     extra_metrics: tuple[Literal["boundary", "surface", "cldice", "ranking", "calibration"], ...] = Field(
-        description="Measures beyond the confusion matrix: boundary IoU and F; HD95 and average surface distance; clDice "
-        "of thin structures; area under the ROC curve and average precision; expected calibration error."
+        description="Measures beyond the confusion matrix: boundary IoU and F; HD95 and average surface distance; "
+        "clDice of thin structures; area under the ROC curve and average precision; expected calibration error."
     )
     boundary_px: Positive = Field(description="Tolerance of the boundary scores, px.")
     gallery: Annotated[int, Field(ge=1, le=10)] = Field(description="Pictures of each of best, median, worst.")

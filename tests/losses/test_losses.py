@@ -159,8 +159,8 @@ def test_gradients_are_right(batch):
 
 GOLDEN_LOGITS = torch.tensor([[[[2.0, -1], [0, 1]], [[0, 1], [1, -1]], [[-1, 0], [2, 0]]]])
 GOLDEN = torch.tensor([[[0, 1], [2, IGNORE]]])
-# MMSegmentation's Dice takes an ignored pixel for one that is of no class, yet counts what is predicted there: its values
-# come out for such a class.
+# MMSegmentation's Dice takes an ignored pixel for one that is of no class, yet counts what is predicted there: its
+# values come out for such a class.
 GOLDEN_AS_COUNTED = torch.tensor([[[0, 1], [2, 3]]])
 
 
