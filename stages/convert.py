@@ -51,7 +51,13 @@ def main(params_path: Path, raw: Path, prepared: Path, **reports: Path) -> None:
         exif=data.exif,
         alpha=data.alpha,
     )
-    split = SplitSettings(val_fraction=data.val_fraction, test_fraction=data.test_fraction, seed=data.split_seed)
+    split = SplitSettings(
+        val_fraction=data.val_fraction,
+        test_fraction=data.test_fraction,
+        seed=data.split_seed,
+        fold=data.fold,
+        num_folds=data.num_folds,
+    )
     with listed_problems(problems_file()):
         warnings = convert_archive(
             source_archive(raw),

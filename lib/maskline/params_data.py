@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from maskline.params_types import Byte, Count, Positive, Section, Seed
 
@@ -74,4 +74,16 @@ class DataParams(Section):
         description="Share of the groups moved to test where the set has no test split."
     )
     split_seed: Seed = Field(description="Which groups are moved.")
+    num_folds: Annotated[int, Field(ge=0, le=100)] = Field(
+        description="Folds of whole groups that train and val are cut into; 0: none, the fractions count."
+    )
+    fold: Annotated[int, Field(ge=0)] = Field(description="Which fold is val, from 0.")
     synthetic: SyntheticParams
+
+    @model_validator(mode="after")
+    def _check(self) -> "DataParams":
+        if self.num_folds == 1:
+            raise ValueError("num_folds 1 would leave nothing to train on: give 0 or at least 2")
+        if self.fold and self.fold >= self.num_folds:
+            raise ValueError(f"fold {self.fold} is not below num_folds {self.num_folds}")
+        return self

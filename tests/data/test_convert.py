@@ -26,7 +26,7 @@ def converted(settings, tmp_path):
             tmp_path / "prepared",
             layout=layout,
             settings=settings(**changes),
-            split=SplitSettings(val_fraction=val, test_fraction=test, seed=0),
+            split=SplitSettings(val_fraction=val, test_fraction=test, seed=0, fold=0, num_folds=0),
             max_unpacked_bytes=10**9,
         )
 

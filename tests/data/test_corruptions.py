@@ -213,7 +213,7 @@ def found(source, tmp_path, settings):
             tmp_path / "prepared",
             layout=folder.read,
             settings=settings(),
-            split=SplitSettings(val_fraction=0.2, test_fraction=0.0, seed=0),
+            split=SplitSettings(val_fraction=0.2, test_fraction=0.0, seed=0, fold=0, num_folds=0),
             max_unpacked_bytes=10**9,
         )
     except DataProblemsError as error:

@@ -12,6 +12,7 @@ def record(id_, group=None, split=None):
 
 
 def made(records, val=0.2, test=0.25, seed=0, **options):
+    options = {"fold": 0, "num_folds": 0, **options}
     return assign(records, val_fraction=val, test_fraction=test, seed=seed, **options)
 
 
@@ -78,3 +79,22 @@ def test_too_few_groups():
         made([record("a", "g"), record("b", "g")])
     with pytest.raises(DataError, match=r"the val split.*val_fraction to 0"):
         made([record("a"), record("t", split="test")])
+
+
+def test_folds_cover_every_group_once_and_leave_test_alone():
+    records = [record(f"{g}/{i}", str(g)) for g in range(10) for i in range(2)] + [record("t", split="test")]
+    records.append(record("v", split="val"))
+    held = []
+    for fold in range(4):
+        splits = made(records, fold=fold, num_folds=4)
+        assert of(splits, "test") == {"t"}
+        groups = {r.group for r in records if splits[r.id] == "val"}
+        assert 2 <= len(groups) <= 3
+        assert not groups & {r.group for r in records if splits[r.id] == "train"}
+        held += groups
+    assert sorted(held) == sorted([*map(str, range(10)), "v"])
+
+
+def test_more_folds_than_groups():
+    with pytest.raises(DataError, match="9 folds of 3 groups"):
+        made([record(str(i)) for i in range(3)], test=0, num_folds=9)

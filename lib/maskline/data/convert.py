@@ -36,6 +36,8 @@ class SplitSettings:
     val_fraction: float
     test_fraction: float
     seed: int
+    fold: int
+    num_folds: int
 
 
 @dataclass(slots=True, kw_only=True)
@@ -135,6 +137,8 @@ def _convert_set(
         val_fraction=fractions[0],
         test_fraction=fractions[1],
         seed=split.seed,
+        fold=split.fold,
+        num_folds=split.num_folds,
         same_picture=[*pairs, *near],
     )
     rows = [{**row, "split": chosen[row["id"]]} for row in rows]
