@@ -32,6 +32,15 @@ COMMANDS = {
     "maskline summary segformer_mit-b0_1xb16-160k_ade20k-512x512 --classes 150": (
         "tests/commands/test_recipe.py::test_summary_of_a_recipe"
     ),
+    "maskline --version": "tests/commands/test_main.py::test_version",
+    "maskline --help": "tests/commands/test_main.py::test_list_of_commands_imports_none",
+    "maskline doctor": "tests/commands/test_doctor.py::test_table_for_people",
+    "maskline doctor --json": "tests/commands/test_doctor.py::test_a_healthy_project",
+    "maskline doctor --network": "tests/commands/test_doctor.py::test_an_address_that_does_not_answer",
+    "dvc exp run -S 'export.variants=[fp16,int8]'": (
+        "tests/export/test_stage.py::test_stage_writes_model_agreement_and_times"
+    ),
+    "dvc exp run -S 'export.latency_batches=[1,8]'": "tests/export/test_package.py::test_latency_report",
     "make repro": "tests/pipeline/test_repro.py::test_every_output_is_there_and_finite",
     "make test": "tests/test_makefile.py::test_targets_set_the_environment_up_first",
     "make check": "tests/test_makefile.py::test_targets_set_the_environment_up_first",

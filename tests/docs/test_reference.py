@@ -27,7 +27,7 @@ def test_every_setting_stands_on_the_page(made):
     for title, definition in schema["$defs"].items():
         for name, prop in definition.get("properties", {}).items():
             if "const" not in prop:
-                assert any(re.match(rf"\| `([a-zN_.]+\.)?{name}[.`]", row) for row in rows), f"{title}.{name}"
+                assert any(re.match(rf"\| `([a-zN0-9_.]+\.)?{name}[.`]", row) for row in rows), f"{title}.{name}"
 
 
 def test_every_setting_says_what_it_means(made):
