@@ -1,6 +1,7 @@
 """Every command, path, link and settings key in the documents is real."""
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -61,11 +62,31 @@ COMMANDS = {
     ),
     "dvc exp run -S train.seed=1 --queue": RUN,
     "dvc exp run --queue -S optimizer.lr=0.005,0.01,0.02": RUN,
+    "dvc exp run --queue -S data.num_folds=5 -S data.fold=0,1,2,3,4": (
+        "tests/data/test_splits.py::test_folds_cover_every_group_once_and_leave_test_alone"
+    ),
     "dvc queue status": RUN,
     "dvc queue start": "tests/pipeline/test_repro.py::test_a_queue_uses_the_experiments_own_code",
     "dvc exp run -S data.name=folder -S data.archive=/path/to/set": (
         "tests/pipeline/test_honest.py::test_a_stage_reads_the_params_it_lists_and_no_other"
     ),
+    "dvc exp run --queue -S data.num_folds=5 -S data.fold=0,1,2,3,4": (
+        "tests/data/test_splits.py::test_folds_cover_every_group_once_and_leave_test_alone"
+    ),
+    "dvc exp run --queue -S evaluate.split=val -S evaluate.crf.enabled=true "
+    "-S 'evaluate.crf.bilateral_grey=5,10,20'": RUN,
+    "dvc exp show --only-changed": RUN,
+    "maskline compare HEAD workspace": "tests/commands/test_compare.py::test_revision_experiment_and_workspace",
+    "maskline compare HEAD~1 HEAD --json > differences.json": (
+        "tests/commands/test_compare.py::test_no_difference_between_a_run_and_itself"
+    ),
+    "maskline compare main my-experiment --plot differences.png": (
+        "tests/commands/test_compare.py::test_tables_and_plot"
+    ),
+    "maskline predict data/models huge.png -o out --params params.yaml --stream": (
+        "tests/commands/test_predict_stream.py::test_by_rows_as_in_memory"
+    ),
+    "maskline sweep-seeds 5": "tests/commands/test_compare.py::test_sweep_runs_what_is_missing_and_sums_up",
     "dvc exp apply NAME": "tests/pipeline/test_repro.py::test_an_experiment_can_be_taken_back",
     'git commit -m "Learning rate 0.01"': "git's own",
 }
@@ -92,8 +113,8 @@ def test_every_command_has_its_test():
 def test_the_other_commands_run(finished_copy):
     for command in commands():
         if COMMANDS[command] == RUN:
-            finished_copy.run(*command.split())
-    assert finished_copy.run("dvc", "queue", "status").count("Queued") == 4
+            finished_copy.run(*shlex.split(command))
+    assert finished_copy.run("dvc", "queue", "status").count("Queued") == 7
 
 
 def test_the_graph_is_the_pipelines():
