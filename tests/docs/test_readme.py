@@ -62,9 +62,6 @@ COMMANDS = {
     ),
     "dvc exp run -S train.seed=1 --queue": RUN,
     "dvc exp run --queue -S optimizer.lr=0.005,0.01,0.02": RUN,
-    "dvc exp run --queue -S data.num_folds=5 -S data.fold=0,1,2,3,4": (
-        "tests/data/test_splits.py::test_folds_cover_every_group_once_and_leave_test_alone"
-    ),
     "dvc queue status": RUN,
     "dvc queue start": "tests/pipeline/test_repro.py::test_a_queue_uses_the_experiments_own_code",
     "dvc exp run -S data.name=folder -S data.archive=/path/to/set": (
