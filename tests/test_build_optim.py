@@ -26,8 +26,8 @@ def test_the_shipped_optimizer_has_one_group(root):
 def test_rules_make_groups(root):
     made = build_optim.optimizer(paramwise(root, bias_lr_mult=2.0), nn.Linear(2, 2))
     assert [(group["name"], group["initial_lr"]) for group in made.param_groups] == [
-        ("base", 0.005),
-        ("bias_lr_mult", 0.01),
+        ("base", 0.002),
+        ("bias_lr_mult", 0.004),
     ]
 
 

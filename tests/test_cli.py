@@ -120,6 +120,7 @@ def test_help_of_train_answers_in_half_a_second(root):
 def test_a_real_interrupt_ends_with_130_and_no_traceback():
     code = textwrap.dedent("""
         import os, signal, click
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background starts with it ignored
         from maskline import cli
 
         @click.command()

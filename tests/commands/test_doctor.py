@@ -135,7 +135,8 @@ def test_disk_and_folders(tmp_path):
     assert machine.writable("x", tmp_path / "file" / "b", remedy="r").state == "fault"
 
 
-def test_dvc_states(folder, tmp_path):
+def test_dvc_states(folder, tmp_path, monkeypatch):
+    monkeypatch.delenv("DVC_NO_ANALYTICS", raising=False)
     assert [found.state for found in project.dvc(folder)] == ["ok", "ok"]
     (found,) = project.dvc(tmp_path / "elsewhere")
     assert (found.state, "dvc init" in found.remedy) == ("fault", True)

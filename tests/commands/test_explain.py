@@ -45,7 +45,7 @@ def test_table_csv_and_picture(explain, tmp_path):
     assert rows["auxiliary_head.conv_seg.bias"] == {
         "tensor": "auxiliary_head.conv_seg.bias",
         "shape": "2",
-        "lr": "0.05",
+        "lr": "0.02",
         "weight_decay": "0.01",
         "rule": "custom_keys.auxiliary_head",
     }

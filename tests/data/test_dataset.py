@@ -24,7 +24,7 @@ def prepared(make_set, settings, tmp_path):
         tmp_path / "prepared",
         layout=folder.read,
         settings=settings(),
-        split=SplitSettings(val_fraction=0, test_fraction=0, seed=0),
+        split=SplitSettings(val_fraction=0, test_fraction=0, seed=0, fold=0, num_folds=0),
         max_unpacked_bytes=10**9,
     )
     return source, tmp_path / "prepared"
@@ -93,7 +93,7 @@ def test_sixteen_bit_labels(make_set, settings, tmp_path):
         tmp_path / "prepared",
         layout=folder.read,
         settings=settings(classes=tuple((f"c{i}", (0, 0, i % 256)) for i in range(300)), ignore_index=65535),
-        split=SplitSettings(val_fraction=0, test_fraction=0, seed=0),
+        split=SplitSettings(val_fraction=0, test_fraction=0, seed=0, fold=0, num_folds=0),
         max_unpacked_bytes=10**9,
     )
     mask = PreparedSplit.open(tmp_path / "prepared", "train", cache="ram").sample(0).mask

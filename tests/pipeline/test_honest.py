@@ -156,7 +156,7 @@ def test_setting_an_equal_value_leaves_params_yaml_as_it_is(root, tmp_path):
     path = tmp_path / "params.yaml"
     before = (root / "params.yaml").read_bytes()
     path.write_bytes(before)
-    apply_overrides(path, ["train.seed=0", "optimizer.lr=5e-3", "augment.crop_size.0=128", "model.backbone.name=unet"])
+    apply_overrides(path, ["train.seed=0", "optimizer.lr=2e-3", "augment.crop_size.0=128", "model.backbone.name=unet"])
     assert path.read_bytes() == before
     apply_overrides(path, ["optimizer.lr=0.01"])
     assert path.read_bytes() == before.replace(b"  lr: 0.002\n", b"  lr: 0.01\n")
