@@ -20,7 +20,6 @@ from maskline.report.pictures import fit, overlay, save_png
 _DECIMALS = 6
 _TILE_PX = 200
 _PICTURES = 2  # of each split
-_COLORS = 256  # a third of the bytes: the picture is kept in git
 _MOST_SIZES = 40
 
 
@@ -47,7 +46,7 @@ def write(
     write_json(summary, _summary(frame, labels, warnings))
     _write_table(class_shares, _class_shares(frame, labels))
     _write_table(sizes, _sizes(frame))
-    save_png(grid, pictures.grid(_tiles(prepared, frame), columns=6).quantize(_COLORS))
+    save_png(grid, pictures.grid(_tiles(prepared, frame), columns=6))
 
 
 def _summary(frame: pd.DataFrame, labels: LabelSet, warnings: Sequence[tuple[str, str]]) -> dict[str, Any]:

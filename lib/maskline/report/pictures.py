@@ -68,9 +68,9 @@ def grid(tiles: Sequence[tuple[str, np.ndarray]], *, columns: int) -> Image.Imag
 
 
 def save_png(path: Path, picture: Image.Image) -> None:
-    """Write a PNG, whole or not at all; the same picture gives the same bytes."""
+    """Write a PNG of 256 colours, small enough for git; the same picture gives the same bytes."""
     with replace_file(path) as part:
-        picture.save(part, format="PNG", optimize=True)
+        picture.quantize(256).save(part, format="PNG", optimize=True)
 
 
 def _shortened(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
