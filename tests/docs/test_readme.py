@@ -1,5 +1,6 @@
 """Every command, path, link and settings key in the documents is real."""
 
+import json
 import re
 import shlex
 import subprocess
@@ -119,6 +120,14 @@ def test_the_graph_is_the_pipelines():
     dvc = Path(sys.executable).parent / "dvc"
     made = subprocess.run([dvc, "dag", "--mermaid"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert shown.group(1).strip() == made.strip()
+
+
+def test_the_numbers_are_those_of_the_committed_run():
+    scores = json.loads((ROOT / "reports/evaluate/metrics.json").read_text(encoding="utf-8"))
+    dice, interval = scores["foreground"]["Dice"], scores["uncertainty_95"]["foreground"]["Dice"]
+    text = " ".join(PAGES_TEXT["README.md"].split())
+    assert f"vessel Dice {dice:.3f} (95 % interval {interval['low']:.3f} to {interval['high']:.3f})" in text
+    assert f"annotator scores {scores['second_annotator']['foreground']['Dice']:.3f} against the first" in text
 
 
 PAGES_TEXT = {page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8") for page in PAGES}
