@@ -1,5 +1,7 @@
 """Fixtures that more than one folder of tests uses."""
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -70,3 +72,27 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             for outcome in ("passed", "failed", "skipped")
         }
         terminalreporter.write_line(f"tests that read {folder}: " + ", ".join(f"{n} {o}" for o, n in counts.items()))
+
+
+@pytest.fixture
+def mounted_disk(tmp_path):
+    """Return a function that mounts a tmpfs of a size; it gives the folder and what makes it read-only."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to mount a disk")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounts = []
+
+    def mount(*options):
+        done = subprocess.run(["mount", *options, str(folder)], capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"cannot mount here: {done.stderr.strip()}")
+
+    def make(size):
+        mount("-t", "tmpfs", "-o", f"size={size}", "none")
+        mounts.append(folder)
+        return folder, lambda: mount("-o", "remount,ro")
+
+    yield make
+    for mounted in mounts:
+        subprocess.run(["umount", str(mounted)], check=True)

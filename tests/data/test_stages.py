@@ -281,22 +281,9 @@ def test_the_drawn_set(workspace):
 
 
 @pytest.fixture
-def mounted(tmp_path):
-    """Mount a tmpfs of some KiB; remount it read-only on demand."""
-    target = tmp_path / "disk"
-    target.mkdir()
-    if os.geteuid() != 0:
-        pytest.skip("needs root to mount a disk")
-
-    def mount(*options):
-        done = subprocess.run(["mount", *options, str(target)], capture_output=True, text=True, check=False)
-        if done.returncode:
-            pytest.skip(f"cannot mount here: {done.stderr.strip()}")
-        return target
-
-    mount("-t", "tmpfs", "-o", "size=256k", "none")
-    yield target, lambda: mount("-o", "remount,ro")
-    subprocess.run(["umount", str(target)], check=True)
+def mounted(mounted_disk):
+    """A disk of 256 KiB."""
+    return mounted_disk("256k")
 
 
 STAGES = [("download", "--raw", "raw"), ("convert", "--prepared", "prepared")]

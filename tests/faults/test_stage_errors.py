@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -158,21 +157,9 @@ def test_truncated_weights(project, stage):
 
 
 @pytest.fixture
-def small_disk(tmp_path):
-    """Mount a tmpfs of 96 KiB; yields the folder and a function that makes it read-only."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    if os.geteuid() != 0:
-        pytest.skip("needs root to mount a disk")
-
-    def mount(*options):
-        done = subprocess.run(["mount", *options, str(folder)], capture_output=True, text=True, check=False)
-        if done.returncode:
-            pytest.skip(f"cannot mount here: {done.stderr.strip()}")
-
-    mount("-t", "tmpfs", "-o", "size=96k", "none")
-    yield folder, lambda: mount("-o", "remount,ro")
-    subprocess.run(["umount", str(folder)], check=True)
+def small_disk(mounted_disk):
+    """A disk of 96 KiB."""
+    return mounted_disk("96k")
 
 
 OUTPUTS = [
