@@ -125,7 +125,7 @@ class TrainParams(Section):
     seed: Seed = Field(description="Weights, sample order, augmentation and dropout all derive from it.")
     iterations: Count = Field(description="Optimizer steps.")
     epochs: Positive | None = Field(description="Passes over the train split, instead of iterations.")
-    batch_size: Count = Field(description="Samples a forward pass.")
+    batch_size: Count = Field(description="Samples a forward pass, those of all devices together.")
     accumulate: Count = Field(description="Batches whose gradients are added up to one optimizer step.")
     val_every: Count = Field(description="Iterations between validations; the last iteration is always validated.")
     log_every: Count = Field(description="Iterations between two points of the loss curve.")
@@ -135,6 +135,10 @@ class TrainParams(Section):
         description="Validated and kept are the weights' moving average of this decay; 0: the weights themselves."
     )
     device: Literal["auto", "cpu", "cuda"] = Field(description="auto: cuda where there is one.")
+    devices: Count = Field(
+        description="Training processes, one a GPU (or any number on a CPU); each takes batch_size / devices samples of "
+        "every batch. Under torchrun its world size counts instead."
+    )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         description="auto: bf16 where the device computes it. fp16: cuda only, with a loss scale."
     )
@@ -146,3 +150,9 @@ class TrainParams(Section):
     )
     cache: Literal["ram", "stream"] = Field(description="Keep decoded images in memory, or decode each time.")
     journal_every: CountOrNone = Field(description="Iterations between two entries of the resume journal; 0: none.")
+
+    @model_validator(mode="after")
+    def _check(self) -> "TrainParams":
+        if self.batch_size % self.devices:
+            raise ValueError(f"batch_size {self.batch_size} cannot be shared by {self.devices} devices")
+        return self
