@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from maskline.augment.pipeline import Augmentation
+from maskline.build_data import with_class_weights
 from maskline.build_model import criteria, criterion, loss, segmentor, without_start_weights
 from maskline.build_optim import optimizer, schedule, to_iterations
 from maskline.data.dataset import PreparedSplit
@@ -48,16 +49,18 @@ def training(params: Params, prepared: Path) -> Job:
     model = segmentor(params.model, num_classes=split.labels.num_classes)
     model.to(compute.device, memory_format=compute.memory_format)  # type: ignore[call-overload]
     trained = _trained_params(params)
+    weighted, class_weights = with_class_weights(params.model, prepared)
     card = {
         "params": trained,  # the others are not train's: DVC would not see that they are in its output
         "labels": split.labels.to_dict(),
         "preprocessing": {"mean": list(params.model.mean), "std": list(params.model.std), "scale": 255},
-        "receipt": receipt(params=trained, prepared=prepared, compute=compute, threads=train.threads),
+        "receipt": receipt(params=trained, prepared=prepared, compute=compute, threads=train.threads)
+        | ({"class_weights": class_weights} if class_weights else {}),
     }
     return Job(
         model=model,
         optimizer=optimizer(params.optimizer, model),
-        loop=_loop(params, prepared, split, compute),
+        loop=_loop(params.model_copy(update={"model": weighted}), prepared, split, compute),
         card=card,
     )
 

@@ -262,12 +262,19 @@ def json_schema() -> dict[str, Any]:
 
 def _params_error(error: ValidationError, values: Mapping[str, Any], place: object) -> ParamsError:
     details = error.errors(include_url=False)
-    key, problem, remedy = _explain(details[0], values)
+    # Of a union's errors on one text, the one that lists the words it could be.
+    first = next((other for other in details if _is_word(other) and other["input"] == details[0]["input"]), details[0])
+    key, problem, remedy = _explain(first, values)
     keys = [_key(other["loc"], values, absent=other["type"] == "missing") or "the whole" for other in details[1:]]
+    keys = [other for other in keys if not key.startswith(f"{other}.")]
     others = [other for other in dict.fromkeys(keys) if other != key]
     if others:
         remedy += f" (also wrong: {', '.join(others[:5])}{', ...' if len(others) > 5 else ''})"
     return ParamsError(f"{place}: {key}" if key else place, problem, remedy)
+
+
+def _is_word(detail: ErrorDetails) -> bool:
+    return detail["type"] == "literal_error" and isinstance(detail["input"], str)
 
 
 def _explain(detail: ErrorDetails, values: Mapping[str, Any]) -> tuple[str, str, str]:

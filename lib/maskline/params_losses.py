@@ -6,8 +6,10 @@ from pydantic import Field
 
 from maskline.params_types import Count, CountOrNone, Fraction, NonNegative, Positive, Section
 
+_Factors = Annotated[tuple[NonNegative, ...], Field(min_length=2)]
 _ClassWeights = Annotated[
-    tuple[NonNegative, ...] | None, Field(min_length=2, description="One factor a class; null: all alike.")
+    _Factors | Literal["auto:inverse_frequency", "auto:enet_log", "auto:effective_number"] | None,
+    Field(description="One factor a class; auto: from the train split's pixels, by that rule; null: all alike."),
 ]
 _Weight = Annotated[NonNegative, Field(description="Factor in the weighted sum.")]
 _Smooth = Annotated[Positive, Field(description="Added to both sides of the fraction, px.")]
