@@ -28,7 +28,7 @@ def ramp(name: str = "image a", *, rows: int = 1) -> parity.Case:
 
 
 def compare(candidate, cases, reference=Threshold(49)):  # noqa: B008
-    return parity.compare(reference, candidate, cases, num_classes=2, ignore_index=255)
+    return parity.compare(reference, candidate, cases, class_names=("vessel", "disc"), ignore_index=255)
 
 
 def test_equal_models():
@@ -53,7 +53,7 @@ def test_too_many_other_classes_names_the_worst_image():
             return Threshold(50 if images.shape[1] < 3 else 52).predict(images)
 
     found = compare(LateInTall(0), [ramp(), ramp("image tall", rows=4), ramp("image c", rows=2)])
-    with pytest.raises(ExportError, match=r"0.0214 of the pixels.*max_disagreement 0.01.*image tall \(4x100\): 0.03"):
+    with pytest.raises(ExportError, match=r"0.0214 of the pixels.*max_disagreement 0.01.*image tall \(4x100\): 0.03, "):
         parity.check(found, where="here", place="model.onnx", **LIMITS)
 
 
@@ -100,3 +100,36 @@ def test_odd_cases_are_odd_and_come_from_the_pictures(pictures):
 
 def test_one_picture_is_enough_for_odd_sizes(pictures):
     assert len(list(parity.odd_cases([pictures.sample(0)]))) == len(parity.ODD_SIZES)
+
+
+def test_the_message_names_pixel_and_class():
+    class Blind(Threshold):
+        def predict(self, images):
+            found = super().predict(images)
+            found.labels[0, 2, 70] = 0
+            found.probabilities[0, :, 2, 70] = (1.0, 0.0)
+            return found
+
+    with pytest.raises(
+        ExportError,
+        match=r"most in image a \(3x100\): 0.00333, there at row 2, column 70 \(disc in torch, vessel in the file\); "
+        r"of the classes, disc loses most pixels",
+    ):
+        parity.check(
+            compare(Blind(49), [ramp(rows=3)]),
+            where="here",
+            place="model.onnx",
+            max_disagreement=0,
+            max_metric_change=0,
+        )
+
+
+def test_a_pixel_of_another_class_counts_more_than_moved_probability():
+    class Both(Threshold):
+        def predict(self, images):
+            found = super().predict(images)
+            found.probabilities[0, :, 0, 3] = (0.5, 0.5)
+            found.labels[0, 0, 80] = 0
+            return found
+
+    assert compare(Both(49), [ramp()]).worst_pixel == "row 0, column 80 (disc in torch, vessel in the file)"

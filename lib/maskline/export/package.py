@@ -190,7 +190,7 @@ def check_parity(
         ("odd_sizes", "odd sizes", parity.odd_cases(_pictures(split))),
     ):
         found = parity.compare(
-            reference, exported, cases, num_classes=labels.num_classes, ignore_index=labels.ignore_index
+            reference, exported, cases, class_names=labels.class_names, ignore_index=labels.ignore_index
         )
         parity.check(
             found,

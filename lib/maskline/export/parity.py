@@ -1,6 +1,6 @@
 """The parity gate: an exported model has to see what the trained one sees, at sizes it was not traced at."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -76,6 +76,8 @@ class Parity:
         candidate_miou: The same of the exported model.
         worst: Case with the largest share of differing pixels (of probability, where no pixel differs), and its size.
         worst_share: That share.
+        worst_pixel: Where in that case the probabilities differ most, and the classes of this pixel.
+        worst_class: Reference class of most of the differing pixels; empty where none differs.
     """
 
     cases: int
@@ -86,6 +88,8 @@ class Parity:
     candidate_miou: float
     worst: str
     worst_share: float
+    worst_pixel: str
+    worst_class: str
 
     @property
     def disagreement(self) -> float:
@@ -136,7 +140,7 @@ def odd_cases(pictures: Iterable[Picture]) -> Iterator[Case]:
 
 
 def compare(
-    reference: Model, candidate: Model, cases: Iterable[Case], *, num_classes: int, ignore_index: int
+    reference: Model, candidate: Model, cases: Iterable[Case], *, class_names: Sequence[str], ignore_index: int
 ) -> Parity:
     """Run both models on at least one case and count where they differ.
 
@@ -144,35 +148,41 @@ def compare(
         reference: The trained model.
         candidate: The exported model.
         cases: See ``original_cases`` and ``odd_cases``; read one at a time.
-        num_classes: C.
+        class_names: Names of the C classes.
         ignore_index: Mask value that does not count in mIoU.
     """
-    count = pixels = differing = 0
+    count = pixels = 0
     moved = 0.0
+    num_classes = len(class_names)
     matrices = np.zeros((2, num_classes, num_classes), dtype=np.int64)
-    worst, worst_share = "", (-1.0, -1.0)
+    lost = np.zeros(num_classes, dtype=np.int64)
+    worst, worst_share, worst_pixel = "", (-1.0, -1.0), ""
     for case in cases:
         expected, found = reference.predict(case.images), candidate.predict(case.images)
-        differs = int(np.count_nonzero(expected.labels != found.labels))
+        differing = expected.labels[expected.labels != found.labels]
+        lost += np.bincount(differing, minlength=num_classes)
         distance = _distance(expected.probabilities, found.probabilities)
         case_pixels = expected.labels.size
         for i, prediction in enumerate((expected, found)):
             matrices[i] += _confusion(prediction.labels, case.masks, num_classes=num_classes, ignore_index=ignore_index)
-        share = (differs / case_pixels, distance / case_pixels)
+        share = (differing.size / case_pixels, distance / case_pixels)
         if share > worst_share:
             worst, worst_share = f"{case.name} ({case.size})", share
-        count, pixels, differing, moved = count + 1, pixels + case_pixels, differing + differs, moved + distance
+            worst_pixel = _worst_pixel(expected, found, class_names)
+        count, pixels, moved = count + 1, pixels + case_pixels, moved + distance
     assert count, "compare needs at least one case"
     miou = overall_scores(matrices, beta=1)["mIoU"]
     return Parity(
         cases=count,
         pixels=pixels,
-        differing_pixels=differing,
+        differing_pixels=int(lost.sum()),
         moved_probability=moved / pixels,
         reference_miou=float(miou[0]),
         candidate_miou=float(miou[1]),
         worst=worst,
         worst_share=worst_share[0] or worst_share[1],
+        worst_pixel=worst_pixel,
+        worst_class=class_names[int(lost.argmax())] if lost.any() else "",
     )
 
 
@@ -196,7 +206,7 @@ def check(
         section: Where the limits stand in params.yaml.
 
     Raises:
-        ExportError: Names the limit, the value, and the image and size where the models differ most.
+        ExportError: Names the limit, the value, and the image, pixel and class where the models differ most.
     """
     for value, limit, key, meaning in (
         (parity.disagreement, max_disagreement, "max_disagreement", "of the pixels get another class than in torch"),
@@ -207,7 +217,8 @@ def check(
             raise ExportError(
                 place,
                 f"on {where}, {value:.3g} {meaning} ({section}.{key} {limit:g}); "
-                f"most in {parity.worst}: {parity.worst_share:.3g}",
+                f"most in {parity.worst}: {parity.worst_share:.3g}, there at {parity.worst_pixel}"
+                + (f"; of the classes, {parity.worst_class} loses most pixels" if parity.worst_class else ""),
                 "the former export is kept; if such a difference is acceptable, raise the limit",
             )
 
@@ -216,6 +227,16 @@ def _distance(expected: NDArray[np.float32], found: NDArray[np.float32]) -> floa
     """Return the sum over pixels of the total variation between two distributions; infinite where one is nan."""
     distance = float(np.abs(expected - found).sum(dtype=np.float64)) / 2
     return float("inf") if np.isnan(distance) else distance
+
+
+def _worst_pixel(expected: Prediction, found: Prediction, class_names: Sequence[str]) -> str:
+    """Say where most probability moved, among the pixels with another class if there are any."""
+    moved = np.nan_to_num(np.abs(expected.probabilities - found.probabilities).sum(1), nan=np.inf)
+    differs = expected.labels != found.labels
+    n, row, column = np.unravel_index(int(np.where(differs, moved + differs.any(), moved).argmax()), moved.shape)
+    there, here = (class_names[int(each.labels[n, row, column])] for each in (expected, found))
+    of = f" of image {n + 1}" if len(moved) > 1 else ""
+    return f"row {row}, column {column}{of} ({there} in torch, {here} in the file)"
 
 
 def _crop(picture: Picture, size: tuple[int, int], *, seed: int) -> tuple[NDArray[np.uint8], NDArray[Any]]:
