@@ -109,8 +109,8 @@ def test_second_annotator_is_scored_against_the_first():
     one.second[6, :2] = 255  # left open by the second
     one.mask[7, :5] = 255  # left open by the first
     second = score(Pictures(one))[0].second
-    assert second.sum() == 480 - 2 - 5
-    assert second.sum() - np.trace(second) == 3
+    assert second.confusion.sum() == 480 - 2 - 5
+    assert second.confusion.sum() - np.trace(second.confusion) == 3
 
 
 def test_valid_area_holds_for_the_second_annotator_too():
@@ -118,7 +118,7 @@ def test_valid_area_holds_for_the_second_annotator_too():
     valid[:3] = True
     one = picture("a", 0, valid=valid)
     one.second = one.mask
-    assert score(Pictures(one), within_valid=True)[0].second.sum() == 72
+    assert score(Pictures(one), within_valid=True)[0].second.confusion.sum() == 72
 
 
 def test_unknown_label_is_an_error():
@@ -156,24 +156,24 @@ def test_both_areas_are_counted_where_there_is_a_mask():
     split = Pictures(picture("a", 0, valid=valid), picture("b", 1))
     for within_valid in (False, True):
         first, second = score(split, within_valid=within_valid)
-        assert {name: int(counts.sum()) for name, counts in first.areas.items()} == {"inside": 432, "whole": 480}
-        np.testing.assert_array_equal(first.confusion, first.areas["inside" if within_valid else "whole"])
-        assert not second.areas
+        areas = first.own.areas
+        assert {name: int(area.confusion.sum()) for name, area in areas.items()} == {"inside": 432, "whole": 480}
+        np.testing.assert_array_equal(first.confusion, areas["inside" if within_valid else "whole"].confusion)
+        assert not second.own.areas
 
 
 def test_extras_stay_inside_what_counts():
     one = picture("a", 0)
     every = ("boundary", "surface", "cldice", "ranking", "calibration")
-    wrong = score(Pictures(one), names=every)[0].extras
+    wrong = score(Pictures(one), names=every)[0].own.extras
     assert wrong.shapes["boundary_IoU"][1] < 1
     assert np.isnan(wrong.shapes["boundary_F"][0])  # background of two classes
-    assert wrong.ranks.shape[:2] == (2, 2)
-    assert wrong.ranks[1].sum() == wrong.reliability[0].sum() == 480
+    assert wrong.ranks[[1]].sum() == wrong.reliability[0].sum() == 480
     one.mask[0, :4] = 255  # the wrong pixels
-    right = score(Pictures(one), names=every)[0].extras
+    right = score(Pictures(one), names=every)[0].own.extras
     assert right.shapes["boundary_IoU"][1] == right.shapes["clDice"][1] == 1
     assert right.shapes["HD95"][1] == 0
-    assert right.ranks[1].sum() == right.reliability[0].sum() == 476
-    nothing = score(Pictures(one))[0].extras
+    assert right.ranks[[1]].sum() == right.reliability[0].sum() == 476
+    nothing = score(Pictures(one))[0].own.extras
     assert not nothing.shapes
     assert nothing.ranks is None

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from maskline.report.measures import reliability_chart, small_tables
+from maskline.report.measures import Cell, reliability_chart, small_tables
 
 from .conftest import scored
 from .test_evaluation import written
@@ -16,9 +16,33 @@ def test_tables_only_of_what_a_run_has():
     }
     areas, steps, found = small_tables(metrics)
     assert areas.columns == ("Dice", "mIoU")
-    assert areas.rows == (("inside the valid area", (0.8, 0.7)), ("whole image", (0.75, 0.65)))
+    assert values(areas) == {"inside the valid area": [0.8, 0.7], "whole image": [0.75, 0.65]}
     assert [name for name, _ in steps.rows] == ["network alone", "with the dense CRF"]
-    assert found.rows == (("Boundary F", (0.4,)),)
+    assert values(found) == {"Boundary F": [0.4]}
+
+
+def values(table):
+    return {name: [cell.value for cell in cells] for name, cells in table.rows}
+
+
+def test_intervals_and_the_human_stand_beside_each_score():
+    metrics = {
+        "measures": {"clDice": 0.8, "AUC": 0.9},
+        "valid_area": {
+            "inside": {"Dice": 0.7, "measures": {"clDice": 0.8, "AUC": 0.9}},
+            "whole": {"Dice": 0.6, "measures": {"clDice": 0.7, "AUC": 0.8}},
+        },
+        "uncertainty_95": {"valid_area": {"whole": {"measures": {"clDice": {"low": 0.65, "high": 0.75}}}}},
+        "second_annotator": {"valid_area": {"whole": {"Dice": 0.5, "measures": {"clDice": 0.6}}}},
+    }
+    areas, found = small_tables(metrics)
+    assert areas.rows[1][1][0] == Cell(value=0.6, low=None, high=None, human=0.5)
+    assert found.columns == ("inside the valid area", "whole image")
+    assert found.rows[0] == (
+        "clDice",
+        (Cell(value=0.8, low=None, high=None, human=None), Cell(value=0.7, low=0.65, high=0.75, human=0.6)),
+    )
+    assert found.rows[1][1][1].human is None  # an annotator gives no probabilities
 
 
 def test_reliability_is_accuracy_over_confidence():

@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from maskline.report import evaluation, gallery, tables
+from maskline.report import evaluation, gallery, tables, tree
 from maskline.report.page import PageData, render
 
 from .browser import run_in_page
@@ -51,11 +51,11 @@ def page_data(split, scored, card, **changes):
         "metrics": scored.metrics,
         "images": rows,
         "classes": tables.per_class_rows(scored.scores, split.labels, scored.metrics),
-        "confusion": tables.total_confusion(scored.scores),
+        "confusion": tree.total_confusion(scored.scores),
         "pictures": [gallery.page_picture(exhibit, split.labels) for exhibit in exhibits],
         "curves": CURVES,
         "card": card,
-        "reliability": tables.reliability(scored.scores),
+        "reliability": tree.reliability(scored.scores),
     }
     return PageData(**(parts | changes))
 

@@ -9,7 +9,7 @@ import pytest
 
 from maskline.errors import DataError
 from maskline.metrics.scores import flatten
-from maskline.report import tables
+from maskline.report import tables, tree
 
 from .conftest import FOUR, TWO, Pictures, draw, scored
 
@@ -52,16 +52,36 @@ def test_scores_by_hand():
 
 def test_interval_holds_the_score(two_classes):
     tree = two_classes[1].metrics
-    flat = flatten(
-        {
-            name: value
-            for name, value in tree.items()
-            if name not in {"uncertainty_95", "second_annotator", "valid_area"}
-        }
-    )
+    assert_intervals_hold_all(tree)
+
+
+def assert_intervals_hold_all(tree):
+    flat = flatten({name: value for name, value in tree.items() if name != "uncertainty_95"})
     intervals = flatten(tree["uncertainty_95"])
     for name, value in flat.items():
         assert intervals[f"{name}.low"] <= value <= intervals[f"{name}.high"], name
+    assert len(intervals) == 2 * len(flat)
+
+
+@pytest.mark.parametrize("labels", [TWO, FOUR])
+def test_every_scalar_has_an_interval(labels):
+    every = ("boundary", "surface", "cldice", "ranking", "calibration")
+    split = draw(labels, number=8, second=True)
+    tree = scored(split, names=every).metrics
+    assert_intervals_hold_all(tree)
+    for block in (tree, tree["second_annotator"], tree["valid_area"]["inside"], tree["uncertainty_95"]):
+        assert {"boundary_IoU", "boundary_F", "HD95", "ASD", "clDice"} <= set(block["measures"])
+    assert {"AUC", "AP", "ECE"} <= set(tree["measures"])
+    assert not {"AUC", "AP", "ECE"} & set(tree["second_annotator"]["measures"])
+
+
+def test_intervals_of_measures_draw_groups_whole():
+    split = draw(TWO, number=8, second=False)
+    alone = scored(split, names=("boundary",)).metrics["uncertainty_95"]["measures"]["boundary_F"]
+    for picture in split.pictures:  # nothing is independent
+        picture.group = "one"
+    assert "measures" not in scored(split, names=("boundary",)).metrics["uncertainty_95"]
+    assert alone["low"] < alone["high"]
 
 
 def test_no_resamples_no_intervals():
@@ -110,7 +130,7 @@ def test_rows_by_class(four_classes):
 
 def test_confusion_rows_hold_every_cell(four_classes):
     split, evaluation = four_classes
-    total = tables.total_confusion(evaluation.scores)
+    total = tree.total_confusion(evaluation.scores)
     rows = tables.confusion_rows(total, split.labels.class_names)
     assert [list(row) for row in rows] == [["actual", "predicted", "count"]] * 16
     assert sum(row["count"] for row in rows) == total.sum()
@@ -158,8 +178,15 @@ def test_extras_by_name(two_classes, four_classes):
     per_image = tables.per_image_rows(two.scores, two_classes[0].labels)
     mean = sum(row["boundary_F"] for row in per_image) / len(per_image)
     assert two.metrics["measures"]["boundary_F"] == pytest.approx(mean, abs=1e-6)
-    without = {key: value for key, value in two.metrics.items() if key != "measures"}
-    assert without == two_classes[1].metrics
+    assert without_measures(two.metrics) == two_classes[1].metrics
     four = scored(four_classes[0], names=("boundary",)).metrics["measures"]
     assert len(four["per_class"]) == 3  # the fourth class is nowhere
     assert four["boundary_F"] == pytest.approx(sum(v["boundary_F"] for v in four["per_class"].values()) / 3, abs=2e-6)
+
+
+def without_measures(tree):
+    return {
+        name: without_measures(value) if isinstance(value, dict) else value
+        for name, value in tree.items()
+        if name != "measures"
+    }

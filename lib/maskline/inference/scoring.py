@@ -54,6 +54,21 @@ class Split(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """One reading of an image, the network's or the second annotator's, held against the labels.
+
+    Args:
+        confusion: C x C counts, int64, rows actual.
+        extras: Measures beyond the counts.
+        areas: ``inside`` the valid-area mask and on the ``whole`` image -> the same; empty without a mask.
+    """
+
+    confusion: npt.NDArray[np.int64]
+    extras: ImageExtras
+    areas: dict[str, "Reading"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ImageScore:
     """What is kept of one scored image.
 
@@ -62,24 +77,25 @@ class ImageScore:
         id: Name of the image.
         group: Patient, scene.
         size: Height and width, px.
-        confusion: C x C counts, int64, rows actual.
-        second: The second annotator against the first, C x C; None without one.
+        own: What the inference made of it.
+        second: The second annotator, who gives no probabilities; None without one.
         packed: The class map, compressed; see ``prediction``.
         steps: Step of the inference -> C x C counts after it, the network first; empty where nothing follows it.
-        areas: ``inside`` the valid-area mask and on the ``whole`` image -> C x C counts; empty without a mask.
-        extras: Measures beyond the counts.
     """
 
     index: int
     id: str
     group: str
     size: tuple[int, int]
-    confusion: npt.NDArray[np.int64]
-    second: npt.NDArray[np.int64] | None
+    own: Reading
+    second: Reading | None
     packed: bytes
     steps: dict[str, npt.NDArray[np.int64]]
-    areas: dict[str, npt.NDArray[np.int64]]
-    extras: ImageExtras
+
+    @property
+    def confusion(self) -> npt.NDArray[np.int64]:
+        """C x C counts of the inference, int64, rows actual."""
+        return self.own.confusion
 
     @property
     def prediction(self) -> npt.NDArray[np.int32]:
@@ -143,24 +159,39 @@ class _Seen:
 
 
 def _score(index: int, sample: Sample, seen: _Seen, counting: Counting) -> ImageScore:
-    num_classes, ignore_index = counting.num_classes, counting.ignore_index
-    whole, inside = (labels_to_score(sample, ignore_index=ignore_index, within_valid=flag) for flag in (False, True))
-    target = inside if counting.within_valid else whole
-    areas = {} if sample.valid is None else {"inside": inside, "whole": whole}
+    target = labels_to_score(sample, ignore_index=counting.ignore_index, within_valid=counting.within_valid)
     return ImageScore(
         index=index,
         id=sample.id,
         group=sample.group,
         size=(seen.labels.shape[0], seen.labels.shape[1]),
-        confusion=_count(seen.labels, target, num_classes, ignore_index),
-        second=_count_second(sample.second, target, num_classes, ignore_index),
+        own=_read(sample, seen.labels, seen.probabilities, counting),
+        second=None if sample.second is None else _read(sample, sample.second, None, counting),
         packed=zlib.compress(seen.labels.astype("<i4").tobytes(), level=1),
-        steps={name: _count(labels, target, num_classes, ignore_index) for name, labels in seen.steps.items()},
-        areas={name: _count(seen.labels, labels, num_classes, ignore_index) for name, labels in areas.items()},
-        extras=counting.measures.measure(
-            seen.labels, target, seen.probabilities, ignore_index=ignore_index, num_classes=num_classes
-        ),
+        steps={name: _count(labels, target, counting) for name, labels in seen.steps.items()},
     )
+
+
+def _read(
+    sample: Sample, labels: npt.NDArray[Any], probabilities: npt.NDArray[np.float32] | None, counting: Counting
+) -> Reading:
+    """Hold a class map against the labels; what it leaves open does not count."""
+    ignore_index = counting.ignore_index
+    open_px = labels == ignore_index  # no class id, so the network never says it
+    closed = np.where(open_px, np.zeros_like(labels), labels) if open_px.any() else labels
+    found = {}
+    for area, within_valid in (("inside", True), ("whole", False)):
+        if sample.valid is None and within_valid:
+            continue
+        target = labels_to_score(sample, ignore_index=ignore_index, within_valid=within_valid)
+        if closed is not labels:
+            target = np.where(open_px, np.asarray(ignore_index, dtype=target.dtype), target)
+        extras = counting.measures.measure(
+            closed, target, probabilities, ignore_index=ignore_index, num_classes=counting.num_classes
+        )
+        found[area] = Reading(confusion=_count(closed, target, counting), extras=extras, areas={})
+    chosen = found["inside" if counting.within_valid and "inside" in found else "whole"]
+    return Reading(confusion=chosen.confusion, extras=chosen.extras, areas=found if sample.valid is not None else {})
 
 
 def same_size_batches(sizes: Sequence[tuple[int, int]], *, batch_size: int) -> Iterator[list[int]]:
@@ -180,25 +211,12 @@ def labels_to_score(sample: Sample, *, ignore_index: int, within_valid: bool) ->
     return np.where(sample.valid, sample.mask, np.asarray(ignore_index, dtype=sample.mask.dtype))
 
 
-def _count_second(
-    second: npt.NDArray[Any] | None, target: npt.NDArray[Any], num_classes: int, ignore_index: int
-) -> npt.NDArray[np.int64] | None:
-    """Count the second annotator as if it were a prediction; what it leaves open does not count."""
-    if second is None:
-        return None
-    open_px = second == ignore_index
-    labels = np.where(open_px, np.asarray(ignore_index, dtype=target.dtype), target)
-    return _count(np.where(open_px, 0, second), labels, num_classes, ignore_index)
-
-
-def _count(
-    prediction: npt.NDArray[Any], target: npt.NDArray[Any], num_classes: int, ignore_index: int
-) -> npt.NDArray[np.int64]:
+def _count(prediction: npt.NDArray[Any], target: npt.NDArray[Any], counting: Counting) -> npt.NDArray[np.int64]:
     matrices = confusion_matrix(
         torch.tensor(prediction)[None],
         torch.tensor(target)[None],
-        num_classes=num_classes,
-        ignore_index=ignore_index,
+        num_classes=counting.num_classes,
+        ignore_index=counting.ignore_index,
     )
     counts: npt.NDArray[np.int64] = matrices[0].numpy()
     return counts

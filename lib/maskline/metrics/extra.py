@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csr_array
 
 from maskline.metrics.probabilities import rank_counts, reliability_counts
 from maskline.metrics.shapes import boundary_scores, centerline_dice, surface_distances
@@ -22,12 +23,13 @@ class ImageExtras:
     Args:
         shapes: Name of a score -> its value for each class, nan where it is not defined; of two classes, class 0 is
             left out as nan.
-        ranks: As ``rank_counts`` returns them; None where not asked for.
-        reliability: As ``reliability_counts`` returns them; None where not asked for.
+        ranks: ``rank_counts`` as C x (2 x bins), sparse: most bins of most classes are empty; None where not asked
+            for, or without probabilities.
+        reliability: As ``reliability_counts`` returns them; None likewise.
     """
 
     shapes: dict[str, Floats]
-    ranks: npt.NDArray[np.int64] | None
+    ranks: Any | None
     reliability: Floats | None
 
 
@@ -62,16 +64,15 @@ class Measures:
         Args:
             prediction: Class ids, HW.
             target: Class ids or ``ignore_index``, HW.
-            probabilities: CHW; only read for measures that need them.
+            probabilities: CHW; None: measures that need them are left out.
             ignore_index: Label of pixels that do not count.
             num_classes: C.
         """
         scored = target != ignore_index
         ranks = reliability = None
-        if self.need_probabilities:
-            assert probabilities is not None, "probabilities are needed"
+        if self.need_probabilities and probabilities is not None:
             kept, labels = probabilities[:, scored], target[scored].astype(np.int64)
-            ranks = rank_counts(kept, labels) if "ranking" in self.names else None
+            ranks = csr_array(rank_counts(kept, labels).reshape(num_classes, -1)) if "ranking" in self.names else None
             reliability = reliability_counts(kept, labels) if "calibration" in self.names else None
         shapes: dict[str, Floats] = {}
         for c in range(1 if num_classes == 2 else 0, num_classes):

@@ -6,7 +6,7 @@ Sources: average precision as the step sum over thresholds (no interpolation); e
     reliability diagram of Guo et al., "On Calibration of Modern Neural Networks" (2017), with equal bins.
 """
 
-import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,26 +38,27 @@ def rank_counts(probabilities: npt.NDArray[np.float32], target: npt.NDArray[np.i
     return counts
 
 
-def ranking_scores(counts: Counts) -> dict[str, float]:
+def ranking_scores(counts: npt.NDArray[Any]) -> dict[str, Floats]:
     """Return AUC (area under the ROC curve) and AP (average precision) of one class.
 
     Args:
-        counts: 2 x B pixels (other, this class) by rising probability. Pixels of one bin are ties: half a win each.
+        counts: ... x 2 x B pixels (other, this class) by rising probability. Pixels of one bin are ties: half a win
+            each.
 
     Returns:
-        0..1; nan where one of the two kinds is absent.
+        Name -> ..., 0..1; nan where one of the two kinds is absent.
     """
-    others, own = counts.sum(axis=1)
-    if own == 0 or others == 0:
-        return {"AUC": math.nan, "AP": math.nan}
-    negatives, positives = counts.astype(np.float64)
-    below = np.concatenate([[0.0], negatives.cumsum()[:-1]])
-    wins = float((positives * (below + negatives / 2)).sum())
-    hits, alarms = positives[::-1].cumsum(), negatives[::-1].cumsum()
+    values = np.asarray(counts, dtype=np.float64)
+    negatives, positives = values[..., 0, :], values[..., 1, :]
+    others, own = negatives.sum(-1), positives.sum(-1)
+    wins = (positives * (negatives.cumsum(-1) - negatives / 2)).sum(-1)
+    hits, alarms = positives[..., ::-1].cumsum(-1), negatives[..., ::-1].cumsum(-1)
     precision = hits / np.maximum(hits + alarms, 1)
+    defined = (own > 0) & (others > 0)
+    summed = (precision * positives[..., ::-1]).sum(-1)
     return {
-        "AUC": wins / (float(own) * float(others)),
-        "AP": float((precision * positives[::-1]).sum() / own),
+        "AUC": np.divide(wins, own * others, out=np.full(own.shape, np.nan), where=defined),
+        "AP": np.divide(summed, own, out=np.full(own.shape, np.nan), where=defined),
     }
 
 
@@ -78,8 +79,15 @@ def reliability_counts(probabilities: npt.NDArray[np.float32], target: npt.NDArr
     return np.stack([np.bincount(bins, weights=w, minlength=RELIABILITY_BINS).astype(np.float64) for w in weights])
 
 
-def calibration_error(counts: Floats) -> float:
-    """Return the expected calibration error: mean distance of accuracy from confidence over pixels; nan without any."""
-    pixels, confidence, right = counts
-    total = pixels.sum()
-    return float(np.abs(right - confidence).sum() / total) if total else math.nan
+def calibration_error(counts: Floats) -> Floats:
+    """Return the expected calibration error: mean distance of accuracy from confidence over pixels.
+
+    Args:
+        counts: ... x 3 x B, sums of what ``reliability_counts`` returns.
+
+    Returns:
+        ..., 0..1; nan without any pixel.
+    """
+    pixels, confidence, right = (counts[..., i, :] for i in range(3))
+    total, apart = pixels.sum(-1), np.abs(right - confidence).sum(-1)
+    return np.asarray(np.divide(apart, total, out=np.full(total.shape, np.nan), where=total > 0))

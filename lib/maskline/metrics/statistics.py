@@ -4,7 +4,7 @@ Pixels of one image, and images of one patient or scene, are not independent; so
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,15 +52,45 @@ def bootstrap_intervals(
     if len(grouped) < 2:
         return {}
     draws = [flatten(statistic(sums)) for sums in _resampled_sums(grouped, resamples, seed)]
-    tail = expanded_tail(len(grouped), level=level)
-    intervals = {}
-    for name in draws[0]:
-        values = np.concatenate([draw[name] for draw in draws])
-        values = values[~np.isnan(values)]
+    values = {name: np.concatenate([draw[name] for draw in draws]) for name in draws[0]}
+    return intervals_of(values, num_groups=len(grouped), level=level)
+
+
+def intervals_of(
+    draws: Mapping[str, npt.NDArray[np.float64]], *, num_groups: int, level: float
+) -> dict[str, tuple[float, float]]:
+    """Return the expanded percentile interval of each score.
+
+    Args:
+        draws: Score name -> its value in each resample; nan where it is not defined.
+        num_groups: Independent units that were drawn from, at least 2.
+        level: Coverage aimed at.
+
+    Returns:
+        Name -> (low, high); scores that no resample defines are left out.
+    """
+    tail, intervals = expanded_tail(num_groups, level=level), {}
+    for name, drawn in draws.items():
+        values = drawn[~np.isnan(drawn)]
         if values.size:
             low, high = np.quantile(values, (tail, 1 - tail))
             intervals[name] = (float(low), float(high))
     return intervals
+
+
+def image_weights(groups: Sequence[str], *, resamples: int, seed: int) -> npt.NDArray[np.float64]:
+    """Return how often each image is in each resample: the draws of ``bootstrap_intervals``.
+
+    Args:
+        groups: N group names.
+        resamples: R.
+        seed: Of the draws.
+
+    Returns:
+        R x N whole numbers; images of one group have the same.
+    """
+    names, index = _indexed(groups)
+    return _group_weights(len(names), resamples, seed)[:, index]
 
 
 def expanded_tail(num_groups: int, *, level: float) -> float:
@@ -77,21 +107,33 @@ def expanded_tail(num_groups: int, *, level: float) -> float:
 def _sum_groups(confusions: Counts, groups: Sequence[str]) -> Counts:
     """Return G x C x C, groups in the order of their names."""
     assert len(groups) == len(confusions), "one group name an image"
-    names, index = np.unique(np.asarray(groups, dtype=object).astype(str), return_inverse=True)
+    names, index = _indexed(groups)
     sums = np.zeros((len(names), *confusions.shape[1:]), dtype=np.int64)
     np.add.at(sums, index, confusions)
     return sums
 
 
+def _indexed(groups: Sequence[str]) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.intp]]:
+    """Return the names of the groups in order, and which of them each image is of."""
+    names, index = np.unique(np.asarray(groups, dtype=object).astype(str), return_inverse=True)
+    return names, index
+
+
+def _group_weights(num_groups: int, resamples: int, seed: int) -> npt.NDArray[np.float64]:
+    """Return how often each group is drawn, R x G."""
+    generator = numpy_generator(seed, "bootstrap")
+    drawn = generator.multinomial(num_groups, np.full(num_groups, 1 / num_groups), size=resamples)
+    return drawn.astype(np.float64)
+
+
 def _resampled_sums(grouped: Counts, resamples: int, seed: int) -> Iterator[Counts]:
     """Yield R x C x C matrices in chunks; each is the sum of G groups drawn with replacement."""
     num_groups, size = len(grouped), grouped[0].size
-    generator = numpy_generator(seed, "bootstrap")
-    weights = generator.multinomial(num_groups, np.full(num_groups, 1 / num_groups), size=resamples)
+    weights = _group_weights(num_groups, resamples, seed)
     # A product of float64 matrices is many times faster than one of int64, and exact below 2^53 pixels.
     assert int(grouped.sum(0).max()) * num_groups < 2**53, "too many pixels to resample exactly"
     flat = grouped.reshape(num_groups, size).astype(np.float64)
     step = max(1, _CHUNK_VALUES // size)
     for start in range(0, resamples, step):
-        sums = weights[start : start + step].astype(np.float64) @ flat
+        sums = weights[start : start + step] @ flat
         yield sums.astype(np.int64).reshape(-1, *grouped.shape[1:])

@@ -16,7 +16,7 @@ from maskline.inference.scoring import Counting, ImageScore, Split, score_split
 from maskline.labels import LabelSet
 from maskline.metrics.extra import Measures
 from maskline.metrics.scores import flatten
-from maskline.report import gallery, tables
+from maskline.report import gallery, tables, tree
 from maskline.report.charts import Curves, read_curves
 from maskline.report.page import PageData, render
 
@@ -120,7 +120,7 @@ def evaluate(
         disable=not sys.stderr.isatty(),
     )
     scores = sorted(shown, key=lambda score: score.index)
-    metrics = tables.metrics_tree(scores, labels, resamples=resamples, seed=seed, threshold=inference.threshold)
+    metrics = tree.metrics_tree(scores, labels, resamples=resamples, seed=seed, threshold=inference.threshold)
     return Evaluation(data_name=data_name, name=name, scores=scores, metrics=metrics, within_valid=within_valid)
 
 
@@ -130,7 +130,7 @@ def headline(evaluation: Evaluation) -> str:
     parts = []
     for name in ("foreground.Dice", "mIoU"):
         if name in flat:
-            low, high = (flat.get(f"{tables.UNCERTAINTY}.{name}.{end}") for end in ("low", "high"))
+            low, high = (flat.get(f"{tree.UNCERTAINTY}.{name}.{end}") for end in ("low", "high"))
             parts.append(f"{name} {flat[name]:.4f}" + (f" ({low:.3f} to {high:.3f})" if low is not None else ""))
     return f"{len(evaluation.scores)} images of {evaluation.name}, " + ", ".join(parts)
 
@@ -157,7 +157,7 @@ def write(
     labels, scores = split.labels, evaluation.scores
     rows = tables.per_image_rows(scores, labels)
     class_rows = tables.per_class_rows(scores, labels, evaluation.metrics)
-    confusion = tables.total_confusion(scores)
+    confusion = tree.total_confusion(scores)
     files, pictures = _pictures(evaluation, split, rows, gallery_each)
     text = render(
         PageData(
@@ -171,7 +171,7 @@ def write(
             pictures=pictures,
             curves=_curves(curves),
             card=card,
-            reliability=tables.reliability(scores),
+            reliability=tree.reliability(scores),
         )
     )
     write_json(outputs.metrics, evaluation.metrics)

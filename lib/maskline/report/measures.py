@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskline.report.charts import Chart, Curves, plain_chart
-from maskline.report.tables import AREAS, EXTRA, STEPS
+from maskline.report.tree import AREAS, EXTRA, SECOND, STEPS, UNCERTAINTY
 
 _AREA_NAMES = {"inside": "inside the valid area", "whole": "whole image"}
 _STEP_NAMES = {
@@ -31,31 +31,86 @@ _MEASURE_NAMES = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """A score with its interval and the human reference.
+
+    Args:
+        value: None where not defined.
+        low: Lower end of the interval; None: none.
+        high: Upper end.
+        human: The second annotator's; None: none.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    human: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SmallTable:
-    """A table of numbers with a name for each row.
+    """A table of scores with a name for each row.
 
     Args:
         title: What it shows.
-        columns: Names of the numbers.
-        rows: Name and numbers.
+        columns: Names of the scores.
+        rows: Name and scores.
     """
 
     title: str
     columns: tuple[str, ...]
-    rows: tuple[tuple[str, tuple[float | None, ...]], ...]
+    rows: tuple[tuple[str, tuple[Cell, ...]], ...]
 
 
 def small_tables(metrics: Mapping[str, Any]) -> Iterator[SmallTable]:
     """Yield the tables that a tree of metrics has."""
     if AREAS in metrics:
-        yield _table("Valid area", {_AREA_NAMES[name]: scores for name, scores in metrics[AREAS].items()})
+        columns = _leaves(next(iter(metrics[AREAS].values())))
+        rows = [
+            (text, tuple(_cell(metrics, (AREAS, name, column)) for column in columns))
+            for name, text in _AREA_NAMES.items()
+        ]
+        yield SmallTable(title="Valid area", columns=columns, rows=tuple(rows))
     if STEPS in metrics:
-        steps = {_STEP_NAMES[name.split("_", maxsplit=1)[1]]: scores for name, scores in metrics[STEPS].items()}
-        yield _table("What each step of the inference is worth", steps)
-    found = {_MEASURE_NAMES[name]: value for name, value in metrics.get(EXTRA, {}).items() if name in _MEASURE_NAMES}
-    if found:
-        rows = tuple((name, (float(value),)) for name, value in found.items())
-        yield SmallTable(title="Boundaries, ranking, calibration", columns=("value",), rows=rows)
+        columns = _leaves(next(iter(metrics[STEPS].values())))
+        rows = [
+            (
+                _STEP_NAMES[name.split("_", maxsplit=1)[1]],
+                tuple(_cell(metrics, (STEPS, name, column)) for column in columns),
+            )
+            for name in metrics[STEPS]
+        ]
+        yield SmallTable(title="What each step of the inference is worth", columns=columns, rows=tuple(rows))
+    if _leaves(metrics.get(EXTRA, {})):
+        yield _measures(metrics)
+
+
+def _measures(metrics: Mapping[str, Any]) -> SmallTable:
+    """Return the measures, by area where a set has masks."""
+    areas = {text: (AREAS, name, EXTRA) for name, text in _AREA_NAMES.items() if _at(metrics, (AREAS, name, EXTRA))}
+    places = areas if areas else {"value": (EXTRA,)}
+    rows = tuple(
+        (_MEASURE_NAMES[name], tuple(_cell(metrics, (*place, name)) for place in places.values()))
+        for name in _leaves(metrics[EXTRA])
+    )
+    return SmallTable(title="Boundaries, ranking, calibration", columns=tuple(places), rows=rows)
+
+
+def _leaves(tree: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(name for name, value in tree.items() if not isinstance(value, Mapping))
+
+
+def _cell(metrics: Mapping[str, Any], path: tuple[str, ...]) -> Cell:
+    ends = _at(metrics, (UNCERTAINTY, *path)) or {}
+    return Cell(
+        value=_at(metrics, path), low=ends.get("low"), high=ends.get("high"), human=_at(metrics, (SECOND, *path))
+    )
+
+
+def _at(tree: Any, path: tuple[str, ...]) -> Any:
+    for key in path:
+        tree = tree.get(key) if isinstance(tree, Mapping) else None
+    return tree
 
 
 def reliability_chart(counts: npt.NDArray[np.float64]) -> Chart:
@@ -73,9 +128,3 @@ def reliability_chart(counts: npt.NDArray[np.float64]) -> Chart:
         "equal": [0.0, *mean, 1.0],
     }
     return plain_chart("Reliability", "probability of the chosen class", curves)
-
-
-def _table(title: str, rows: Mapping[str, Mapping[str, float]]) -> SmallTable:
-    columns = tuple(next(iter(rows.values())))
-    cells = tuple((name, tuple(scores.get(column) for column in columns)) for name, scores in rows.items())
-    return SmallTable(title=title, columns=columns, rows=cells)

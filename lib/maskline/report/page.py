@@ -13,7 +13,8 @@ from maskline.labels import LabelSet
 from maskline.report import charts, layers, measures
 from maskline.report.gallery import PagePicture
 from maskline.report.matrix import largest_confusions, matrix_rows, share_text
-from maskline.report.tables import COUNTS, LEVEL, SECOND, UNCERTAINTY, Row, ranking_name, ranking_score
+from maskline.report.tables import COUNTS, Row, ranking_name, ranking_score
+from maskline.report.tree import LEVEL, SECOND, UNCERTAINTY
 
 # A matrix of more classes cannot be read; the list of its largest cells can.
 _MATRIX_CLASSES = 40

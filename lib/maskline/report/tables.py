@@ -1,155 +1,27 @@
-"""The numbers of an evaluation as rows and trees, ready for files: rounded, finite, in a fixed order."""
+"""The numbers of an evaluation as rows, ready for files: rounded, finite, in a fixed order."""
 
 import csv
 import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from maskline.errors import DataError
 from maskline.files import write_text
 from maskline.inference.scoring import ImageScore
 from maskline.labels import LabelSet
-from maskline.metrics.probabilities import calibration_error, ranking_scores
+from maskline.metrics.extra_scores import extra_scores
 from maskline.metrics.scores import all_scores, class_scores, flatten
-from maskline.metrics.statistics import bootstrap_intervals
-
-LEVEL = 0.95
-UNCERTAINTY = "uncertainty_95"
-SECOND = "second_annotator"
-STEPS = "steps"
-EXTRA = "measures"
-AREAS = "valid_area"
+from maskline.report.tree import SECOND, UNCERTAINTY, rounded, total_confusion
 
 # Columns of per_image.csv, one a class: what every score derives from, so that two runs can be compared.
 COUNTS = ("hits", "labelled", "predicted")
 
-_DECIMALS = 6
-
 Row = dict[str, str | int | float | None]
-
-
-def metrics_tree(
-    scores: Sequence[ImageScore], labels: LabelSet, *, resamples: int, seed: int, threshold: float | None
-) -> dict[str, Any]:
-    """Return what metrics.json holds.
-
-    Overall scores come first, then the foreground's (two-class sets), ``per_class``, ``second_annotator`` (the
-    second annotator against the first, where a set has one), ``steps`` (main scores after the network and after each
-    step that follows it, where any does), ``measures`` (the measures asked for), ``uncertainty_95``: the same tree
-    with ``low`` and ``high`` of each score's interval, and ``valid_area`` (main scores inside the valid-area mask and
-    on the whole image, where a set has masks). The names are such that DVC, which sorts them, keeps this order.
-    Scores that are not defined are left out.
-
-    Args:
-        scores: One an image.
-        labels: Classes of the set.
-        resamples: Bootstrap resamples behind each interval; 0: no intervals.
-        seed: Of the resampling.
-        threshold: Probability from which class 1 was chosen; None: the more likely class was.
-
-    Raises:
-        DataError: No pixel of the split has a label.
-    """
-    total = total_confusion(scores)
-    if not total.any():
-        raise DataError("evaluate", "no pixel of the split has a label", "check the masks and data.ignore_index")
-    statistic = partial(all_scores, class_keys=labels.keys)
-    tree = _plain(statistic(total))
-    intervals = _intervals(scores, [one.confusion for one in scores], statistic, resamples, seed)
-    annotated = [one for one in scores if one.second is not None]
-    if annotated:
-        matrices = [one.second for one in annotated if one.second is not None]
-        tree[SECOND] = _plain(statistic(np.sum(matrices, axis=0)))
-        intervals[SECOND] = _intervals(annotated, matrices, statistic, resamples, seed)
-    extra = extra_scores(scores, labels)
-    if extra:
-        tree[EXTRA] = extra
-    steps = step_scores(scores, labels)
-    if steps:
-        tree[STEPS] = steps
-    if threshold is not None:
-        tree["threshold"] = rounded(threshold)
-    if resamples:
-        tree[UNCERTAINTY] = intervals
-    areas = area_scores(scores, labels)
-    if areas:
-        tree[AREAS] = areas
-    return tree
-
-
-def step_scores(scores: Sequence[ImageScore], labels: LabelSet) -> dict[str, Any]:
-    """Return the main scores after each step of the inference, ``1_network`` first: what each step is worth."""
-    return {
-        f"{number}_{name}": _main_scores(np.sum([one.steps[name] for one in scores], axis=0), labels)
-        for number, name in enumerate(scores[0].steps, 1)
-    }
-
-
-def area_scores(scores: Sequence[ImageScore], labels: LabelSet) -> dict[str, Any]:
-    """Return the main scores ``inside`` the valid-area masks and on the ``whole`` images; empty without masks."""
-    if not any(one.areas for one in scores):
-        return {}
-    return {
-        name: _main_scores(np.sum([one.areas.get(name, one.confusion) for one in scores], axis=0), labels)
-        for name in ("inside", "whole")
-    }
-
-
-def _main_scores(total: npt.NDArray[np.int64], labels: LabelSet) -> dict[str, Any]:
-    flat = flatten(all_scores(total, class_keys=labels.keys))
-    names = [key for key in ("foreground.Dice", "mDice", "mIoU") if key in flat]
-    return _plain({key.rsplit(".", maxsplit=1)[-1]: flat[key] for key in names})
-
-
-def extra_scores(scores: Sequence[ImageScore], labels: LabelSet) -> dict[str, Any]:
-    """Return the measures beyond the confusion matrix.
-
-    Shape scores are means over the images in which they are defined, AUC and AP are of all pixels; sets of more than
-    two classes have each by class and its mean over classes. ECE is of all pixels.
-    """
-    by_class = [_shapes_of_class(scores, c) | _ranking_of_class(scores, c) for c in range(labels.num_classes)]
-    if labels.num_classes == 2:
-        tree: dict[str, Any] = dict(by_class[1])
-    else:
-        names = list(dict.fromkeys(name for found in by_class for name in found))
-        tree = {name: _mean([found[name] for found in by_class if name in found]) for name in names}
-        tree["per_class"] = dict(zip(labels.keys, by_class, strict=True))
-    counts = reliability(scores)
-    if counts is not None:
-        tree["ECE"] = calibration_error(counts)
-    return _plain(tree)
-
-
-def reliability(scores: Sequence[ImageScore]) -> npt.NDArray[np.float64] | None:
-    """Return the counts of the reliability diagram over all images; None where they were not asked for."""
-    parts = [one.extras.reliability for one in scores if one.extras.reliability is not None]
-    return np.sum(parts, axis=0) if parts else None
-
-
-def _shapes_of_class(scores: Sequence[ImageScore], c: int) -> dict[str, float]:
-    return {name: _mean([one.extras.shapes[name][c] for one in scores]) for name in scores[0].extras.shapes}
-
-
-def _ranking_of_class(scores: Sequence[ImageScore], c: int) -> dict[str, float]:
-    parts = [one.extras.ranks[c] for one in scores if one.extras.ranks is not None]
-    return ranking_scores(np.sum(parts, axis=0)) if parts else {}
-
-
-def _mean(values: Sequence[float]) -> float:
-    defined = [value for value in values if not math.isnan(value)]
-    return math.fsum(defined) / len(defined) if defined else math.nan
-
-
-def total_confusion(scores: Sequence[ImageScore]) -> npt.NDArray[np.int64]:
-    """Return the C x C matrix of all images."""
-    total: npt.NDArray[np.int64] = np.sum([one.confusion for one in scores], axis=0)
-    return total
 
 
 def per_image_rows(scores: Sequence[ImageScore], labels: LabelSet) -> list[Row]:
@@ -182,8 +54,11 @@ def count_columns(confusion: npt.NDArray[np.int64], labels: LabelSet) -> Row:
 
 
 def _extra_columns(one: ImageScore, labels: LabelSet) -> Row:
-    chosen = slice(1, None) if labels.num_classes == 2 else slice(None)
-    return {name: rounded(_mean(values[chosen].tolist())) for name, values in one.extras.shapes.items()}
+    weights = np.ones((1, 1))
+    found = extra_scores(
+        [replace(one.own.extras, ranks=None, reliability=None)], class_keys=labels.keys, weights=weights
+    )
+    return {name: rounded(value[0]) for name, value in found.items() if name != "per_class"}
 
 
 def per_class_rows(scores: Sequence[ImageScore], labels: LabelSet, tree: Mapping[str, Any]) -> list[Row]:
@@ -242,12 +117,6 @@ def write_csv(path: Path, rows: Sequence[Row]) -> None:
     write_text(path, stream.getvalue())
 
 
-def rounded(value: Any) -> float | None:
-    """Return a plain float of six decimals, None for nan."""
-    number = float(value)
-    return None if math.isnan(number) else round(number, _DECIMALS)
-
-
 def _foreground_names(labels: LabelSet) -> Iterable[str]:
     return ("Dice", "sensitivity", "specificity") if labels.num_classes == 2 else ()
 
@@ -256,38 +125,4 @@ def _second_score(one: ImageScore, labels: LabelSet) -> Row:
     name, leaf = ("Dice", "foreground.Dice") if labels.num_classes == 2 else ("mIoU", "mIoU")
     if one.second is None:
         return {f"second_{name}": None}
-    return {f"second_{name}": rounded(flatten(all_scores(one.second, class_keys=labels.keys))[leaf])}
-
-
-def _intervals(
-    scores: Sequence[ImageScore], matrices: Sequence[npt.NDArray[np.int64]], statistic: Any, resamples: int, seed: int
-) -> dict[str, Any]:
-    """Return the tree of ``{"low": ..., "high": ...}``; empty without resamples."""
-    if not resamples:
-        return {}
-    found = bootstrap_intervals(
-        np.stack(matrices),
-        statistic=statistic,
-        groups=[one.group for one in scores],
-        resamples=resamples,
-        level=LEVEL,
-        seed=seed,
-    )
-    tree: dict[str, Any] = {}
-    for name, (low, high) in found.items():
-        *parents, leaf = name.split(".")
-        branch = tree
-        for parent in parents:
-            branch = branch.setdefault(parent, {})
-        branch[leaf] = {"low": rounded(low), "high": rounded(high)}
-    return tree
-
-
-def _plain(tree: dict[str, Any]) -> dict[str, Any]:
-    """Return the tree with rounded floats, without what is nan and without branches left empty."""
-    plain: dict[str, Any] = {}
-    for name, value in tree.items():
-        kept = _plain(value) if isinstance(value, dict) else rounded(value)
-        if kept is not None and kept != {}:
-            plain[name] = kept
-    return plain
+    return {f"second_{name}": rounded(flatten(all_scores(one.second.confusion, class_keys=labels.keys))[leaf])}
