@@ -6,6 +6,9 @@ not finite there. With no other pixel the loss is 0.
 
 ``class_weights`` is one factor a class, or None. Where a mean is weighted, it is divided by the sum of the weights of
 the pixels, as torch does, so that a factor common to all classes changes nothing.
+
+Sums and counts go over the batches of all processes where training says so (``maskline.world.joint``): a mean is over
+the pixels of the whole batch, however they are shared out.
 """
 
 from collections.abc import Sequence
@@ -16,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from maskline.errors import ShapeError
+from maskline.world import is_joint, rows, size, totals
 
 IGNORED_LOGIT = 0.0
 
@@ -40,11 +44,11 @@ def cross_entropy(
     log_probabilities = torch.log_softmax(logits, dim=1)
     factors = pixel_weights(logits, target, valid, class_weights)
     negative_log = -log_probabilities.gather(1, target.unsqueeze(1)).squeeze(1)
-    loss = (negative_log * factors).sum() / _count(factors)
+    loss = _mean(negative_log * factors, factors)
     if label_smoothing == 0:
         return loss
     spread = -(log_probabilities * class_factors(logits, class_weights)).mean(dim=1)
-    return (1 - label_smoothing) * loss + label_smoothing * (spread * valid).sum() / _count(factors)
+    return (1 - label_smoothing) * loss + label_smoothing * _mean(spread * valid, factors)
 
 
 def ohem(
@@ -70,11 +74,10 @@ def ohem(
     negative_log = -torch.log_softmax(logits, dim=1).gather(1, target.unsqueeze(1)).squeeze(1)
     with torch.no_grad():
         probability = torch.exp(-negative_log).masked_fill(~valid, torch.inf)
-        last = min(min_kept * len(logits), probability.numel()) - 1
-        bound = probability.flatten().sort().values[max(last, 0)] if min_kept else probability.new_zeros(())
+        bound = _rank_of(probability, min_kept) if min_kept else probability.new_zeros(())
         hard = valid & ((probability < threshold) | ((probability <= bound) & (min_kept > 0)))
     factors = pixel_weights(logits, target, hard, class_weights)
-    return (negative_log * factors).sum() / _count(factors)
+    return _mean(negative_log * factors, factors)
 
 
 def focal(
@@ -105,7 +108,7 @@ def focal(
         log_probability = torch.log_softmax(logits, dim=1).gather(1, target.unsqueeze(1)).squeeze(1)
         factors = pixel_weights(logits, target, valid, class_weights)
         eased = -((1 - log_probability.exp()).clamp(min=0) ** gamma) * log_probability
-        return (eased * factors).sum() / _count(factors)
+        return _mean(eased * factors, factors)
     truth = one_hot(logits, target, valid).float()
     missed = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
     wrong = torch.where(truth > 0, torch.sigmoid(-logits), torch.sigmoid(logits))
@@ -113,7 +116,7 @@ def focal(
     if alpha is not None:
         eased = eased * torch.where(truth > 0, alpha, 1 - alpha)
     eased = (eased * class_factors(logits, class_weights)).mean(dim=1)
-    return (eased * valid).sum() / valid.sum().clamp(min=1)
+    return _mean(eased * valid, valid)
 
 
 def keep_valid(logits: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -150,6 +153,17 @@ def pixel_weights(logits: Tensor, target: Tensor, counted: Tensor, class_weights
     return class_factors(logits, class_weights).flatten()[target] * counted
 
 
-def _count(factors: Tensor) -> Tensor:
-    total = factors.sum()
-    return total.clamp(min=1) if factors.dtype == torch.bool else torch.where(total > 0, total, 1.0)
+def _mean(values: Tensor, factors: Tensor) -> Tensor:
+    """Return the sum of values over that of factors, of all processes where they are joint; 0 without any."""
+    summed, total = totals(values.sum(), factors.sum())
+    return summed / (total.clamp(min=1) if factors.dtype == torch.bool else torch.where(total > 0, total, 1.0))
+
+
+def _rank_of(values: Tensor, kept: int) -> Tensor:
+    """Return the largest of the ``kept`` smallest values an image (NHW), counted over the whole batch."""
+    smallest, images = values.flatten().sort().values, len(values)
+    if is_joint():
+        # Shares are equal, and the smallest of all are among the smallest of each.
+        images *= size()
+        smallest = rows(smallest[: kept * images]).sort().values
+    return smallest[min(kept * images, len(smallest)) - 1]

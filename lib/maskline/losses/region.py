@@ -2,7 +2,7 @@
 
 All but MMSegmentation's Dice are taken class by class over all pixels of the batch; the mean, weighted by
 ``class_weights``, is over the classes that the target holds. A class that no pixel has would score near 0 whatever the
-network does; its false positives still cost the others.
+network does; its false positives still cost the others. Sums go over all processes, as in ``maskline.losses.pixel``.
 """
 
 from typing import Literal
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from maskline.losses.pixel import ClassWeights, class_factors, keep_valid, one_hot
+from maskline.world import is_joint, rank, rows, size, totals
 
 
 def dice(logits: Tensor, target: Tensor, ignore_index: int, *, class_weights: ClassWeights, smooth: float) -> Tensor:
@@ -67,7 +68,8 @@ def dice_mmseg(
     else:
         score = 2 * overlap / (probabilities.square().sum(1) + truth.sum(1) + 2 * eps)
     counted = valid.flatten(1).any(1)
-    return ((1 - score) * counted).sum() / counted.sum().clamp(min=1)
+    lost, images = totals(((1 - score) * counted).sum(), counted.sum())
+    return lost / images.clamp(min=1)
 
 
 def jaccard(logits: Tensor, target: Tensor, ignore_index: int, *, class_weights: ClassWeights, smooth: float) -> Tensor:
@@ -162,13 +164,22 @@ def lovasz(logits: Tensor, target: Tensor, ignore_index: int, *, class_weights: 
     probabilities = torch.softmax(logits, dim=1).transpose(0, 1).flatten(1)
     # An ignored pixel has error 0: wherever it is sorted among zeros, it adds nothing.
     errors = (truth.float() - probabilities).abs() * valid.flatten()
-    errors, order = errors.sort(dim=1, descending=True, stable=True)
+    slopes, present = _slopes(rows(errors), rows(truth))
+    if is_joint():
+        slopes = slopes.chunk(size(), dim=1)[rank()]
+    (lost,) = totals((errors * slopes).sum(1))
+    return mean_of_present(lost, present, class_weights)
+
+
+def _slopes(errors: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    """Return by how much each error moves its class's index (C x pixels), and which classes the target holds (C)."""
+    order = errors.sort(dim=1, descending=True, stable=True).indices
     hits = truth.gather(1, order).long()
     actual = hits.sum(1, keepdim=True)
     union = actual + (1 - hits).cumsum(1)
     index = 1 - (actual - hits.cumsum(1)).float() / union
-    slopes = torch.cat([index[:, :1], index[:, 1:] - index[:, :-1]], dim=1)
-    return mean_of_present((errors * slopes).sum(1), actual.squeeze(1) > 0, class_weights)
+    sorted_slopes = torch.cat([index[:, :1], index[:, 1:] - index[:, :-1]], dim=1)
+    return torch.empty_like(sorted_slopes).scatter_(1, order, sorted_slopes), actual.squeeze(1) > 0
 
 
 def mean_of_present(lost: Tensor, present: Tensor, class_weights: ClassWeights) -> Tensor:
@@ -185,8 +196,9 @@ def _sums(logits: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, Te
     logits, target, valid = keep_valid(logits, target, ignore_index)
     probabilities = torch.softmax(logits, dim=1) * valid.unsqueeze(1)
     truth = one_hot(logits, target, valid)
-    overlap = (probabilities * truth).sum(dim=(0, 2, 3))
-    return overlap, probabilities.sum(dim=(0, 2, 3)), truth.sum(dim=(0, 2, 3))
+    over = (0, 2, 3)
+    overlap, predicted, actual = totals((probabilities * truth).sum(over), probabilities.sum(over), truth.sum(over))
+    return overlap, predicted, actual
 
 
 def _tversky(

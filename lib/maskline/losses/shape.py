@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from maskline.losses.pixel import ClassWeights, keep_valid, one_hot
 from maskline.losses.region import mean_of_present
+from maskline.world import totals
 
 _EPS = 1e-7
 
@@ -35,10 +36,11 @@ def boundary(logits: Tensor, target: Tensor, ignore_index: int, *, class_weights
     drawn = (probabilities - erode(probabilities)) * inner
     actual = (truth - erode(truth)) * inner
     over = (0, 2, 3)
-    precision = (drawn * dilate(actual, radius)).sum(over) / (drawn.sum(over) + _EPS)
-    recall = (actual * dilate(drawn, radius)).sum(over) / (actual.sum(over) + _EPS)
+    right, found = (drawn * dilate(actual, radius)).sum(over), (actual * dilate(drawn, radius)).sum(over)
+    right, all_drawn, found, all_actual = totals(right, drawn.sum(over), found, actual.sum(over))
+    precision, recall = right / (all_drawn + _EPS), found / (all_actual + _EPS)
     lost = 1 - 2 * precision * recall / (precision + recall + _EPS)
-    return mean_of_present(lost, actual.sum(over) > 0, class_weights)
+    return mean_of_present(lost, all_actual > 0, class_weights)
 
 
 def cldice(
@@ -65,10 +67,12 @@ def cldice(
     truth = one_hot(logits, target, valid)[:, 1:].float()
     over = (0, 2, 3)
     drawn, actual = skeleton(probabilities, iterations), skeleton(truth, iterations)
-    precision = ((drawn * truth).sum(over) + smooth) / (drawn.sum(over) + smooth)
-    recall = ((actual * probabilities).sum(over) + smooth) / (actual.sum(over) + smooth)
+    right, all_drawn = (drawn * truth).sum(over), drawn.sum(over)
+    found, all_actual = (actual * probabilities).sum(over), actual.sum(over)
+    right, all_drawn, found, all_actual, pixels = totals(right, all_drawn, found, all_actual, truth.sum(over))
+    precision, recall = (right + smooth) / (all_drawn + smooth), (found + smooth) / (all_actual + smooth)
     lost = 1 - 2 * precision * recall / (precision + recall)
-    return mean_of_present(lost, truth.sum(over) > 0, class_weights[1:] if class_weights is not None else None)
+    return mean_of_present(lost, pixels > 0, class_weights[1:] if class_weights is not None else None)
 
 
 def skeleton(regions: Tensor, iterations: int) -> Tensor:

@@ -1,12 +1,14 @@
 """Batch norm with statistics over all processes, on any device.
 
-torch's own ``SyncBatchNorm`` refuses CPU tensors; this one computes the same there with two sums over the
-processes, and hands CUDA tensors to torch's kernels. In one process it is plain batch norm.
+torch's own ``SyncBatchNorm`` refuses CPU tensors (torch 2.13); this one computes the same there, and hands CUDA tensors
+to torch's kernels. In one process it is plain batch norm.
 """
 
 import torch
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
+
+from maskline import world
 
 
 class SyncBatchNorm(nn.SyncBatchNorm):
@@ -14,7 +16,7 @@ class SyncBatchNorm(nn.SyncBatchNorm):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
         """Normalise NCHW by the statistics of all processes (training) or the running ones."""
-        if not self.training or _world_size() == 1:
+        if not self.training or world.size() == 1:
             return self._plain(input)
         if input.is_cuda:
             return super().forward(input)
@@ -34,12 +36,15 @@ class SyncBatchNorm(nn.SyncBatchNorm):
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
         assert self.momentum is not None
-        count = x.new_tensor([x.numel() / x.shape[1]], dtype=torch.float32)
-        values = x.float()
-        sums = torch.cat([values.sum(dim=(0, 2, 3)), values.square().sum(dim=(0, 2, 3)), count])
-        total, squares, number = all_reduce(sums).split([x.shape[1], x.shape[1], 1])  # type: ignore[no-untyped-call]
-        mean = total / number
-        variance = squares / number - mean.square()
+        own_variance, own_mean = torch.var_mean(x.float(), dim=(0, 2, 3), correction=0)
+        count = own_mean.new_full((1,), x.numel() / x.shape[1])
+        # Each process fills its own row; their sum is the table. A variance from sums of squares would lose digits.
+        empty = own_mean.new_zeros(world.size(), 2 * x.shape[1] + 1)
+        table = all_reduce(empty.index_put((torch.tensor(world.rank()),), torch.cat([own_mean, own_variance, count])))  # type: ignore[no-untyped-call]
+        means, variances, counts = table.split([x.shape[1], x.shape[1], 1], dim=1)
+        number = counts.sum()
+        mean = (means * counts).sum(0) / number
+        variance = ((variances + (means - mean).square()) * counts).sum(0) / number
         with torch.no_grad():
             self.num_batches_tracked.add_(1)
             self.running_mean.lerp_(mean, self.momentum)
@@ -47,8 +52,3 @@ class SyncBatchNorm(nn.SyncBatchNorm):
         scale = self.weight * (variance + self.eps).rsqrt()
         normalised: Tensor = x * scale.view(1, -1, 1, 1) + (self.bias - mean * scale).view(1, -1, 1, 1)
         return normalised.to(x.dtype)
-
-
-def _world_size() -> int:
-    distributed = torch.distributed
-    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
