@@ -96,11 +96,21 @@ class TtaParams(Section):
 
 
 class CrfParams(Section):
-    """Dense conditional random field after the network: mean field over all pairs of pixels within a window."""
+    """Dense conditional random field after the network: mean field over pairs of pixels."""
 
     enabled: bool = Field(description="Whether it runs.")
+    method: Literal["window", "full"] = Field(
+        description="window: pairs within `radius`, exactly, on any device; full: all pairs, approximated, on the CPU, "
+        "by the package pydensecrf2."
+    )
+    tune: bool = Field(
+        description="Take the best on the val split of 27 fields: bilateral_weight, bilateral_grey and smooth_weight at "
+        "half, once and twice the value here. Best by Dice of the foreground of two classes, else by mIoU."
+    )
     iterations: Count = Field(description="Updates of all pixels.")
-    radius: Annotated[int, Field(ge=1, le=64)] = Field(description="Pairs are within this distance on each axis, px.")
+    radius: Annotated[int, Field(ge=1, le=64)] = Field(
+        description="Pairs are within this distance on each axis, px (window)."
+    )
     bilateral_weight: NonNegative = Field(description="Weight of nearness in place and colour.")
     bilateral_px: Positive = Field(description="Its standard deviation in place, px.")
     bilateral_grey: Positive = Field(description="Its standard deviation in colour, grey levels of 255.")
@@ -159,6 +169,9 @@ class Int8Params(ExportLimits):
     """The gate of model-int8.onnx, and what its ranges come from."""
 
     calibration_images: Count = Field(description="Train images, spread over the split, that set the ranges.")
+    min_agreement: Fraction = Field(
+        description="Sensitive operations stay in float32 until this share of calibration pixels has float32's class."
+    )
 
 
 class ExportParams(ExportLimits):
@@ -216,7 +229,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         text = Path(path).read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise ParamsError(path, "no such file", "run from the project's folder, or name it with --params") from error
+        remedy = "run from the project's folder, or name it with --params; maskline new makes a project"
+        raise ParamsError(path, "no such file", remedy) from error
     except (OSError, UnicodeDecodeError) as error:
         raise ParamsError(path, f"cannot be read ({error})", "give a UTF-8 text file") from error
     try:

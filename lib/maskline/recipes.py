@@ -4,14 +4,13 @@ import difflib
 from pathlib import Path
 
 from maskline.errors import ParamsError
-
-# Beside the package in a checkout; recipes of the folder one works in come first.
-_OWN = Path(__file__).resolve().parent.parent.parent / "recipes"
+from maskline.resources import pipeline_folder
 
 
 def folders() -> list[Path]:
-    """Return the folders that hold recipes, the first wins."""
-    return [folder for folder in dict.fromkeys((Path.cwd() / "recipes", _OWN)) if folder.is_dir()]
+    """Return the folders that hold recipes: the current project's, then the package's; the first wins."""
+    own = pipeline_folder() / "recipes"
+    return [folder for folder in dict.fromkeys((Path.cwd() / "recipes", own)) if folder.is_dir()]
 
 
 def names() -> list[str]:

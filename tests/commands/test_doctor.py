@@ -179,7 +179,18 @@ def test_git_states(folder, tmp_path_factory):
 def test_schema(folder):
     assert project.schema(folder / "params.schema.json").found == "params.schema.json is the code's"
     (folder / "params.schema.json").write_text("{}")
-    assert project.schema(folder / "params.schema.json").remedy == "write it again: make schema"
+    assert project.schema(folder / "params.schema.json").remedy.startswith("write it again: make schema")
+
+
+def test_the_maskline_that_runs_is_the_projects(folder, root):
+    assert project.package(folder).state == "ok"
+    assert project.package(root).found == "the checkout's own"
+    (folder / "requirements.lock").write_text("maskline==0.0.1  # code 00\n")
+    found = project.package(folder)
+    assert (found.state, "written for maskline 0.0.1" in found.found) == ("fault", True)
+    assert "maskline new --upgrade" in found.remedy
+    (folder / "lib" / "maskline").mkdir(parents=True)
+    assert project.package(folder).state == "warning"
 
 
 def test_data_source(folder, tmp_path):

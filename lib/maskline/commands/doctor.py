@@ -46,6 +46,7 @@ def examine(params_path: Path, *, network: bool) -> "Iterator[Finding]":
     yield machine.python()
     yield machine.path_python()
     yield from machine.packages(root / "requirements.lock")
+    yield project.package(root)
     finding, params = project.settings(params_path)
     yield finding
     yield project.schema(root / "params.schema.json")

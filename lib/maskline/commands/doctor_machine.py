@@ -16,7 +16,7 @@ from maskline.commands.findings import Finding, fault, ok, warning
 
 _PYTHON = ((3, 11), (3, 12))
 _SHOWN = ("torch", "torchvision", "kornia", "segmentation-models-pytorch", "timm", "onnxruntime", "dvc")
-_INSTALL = "install the environment again: make env"
+_INSTALL = "install again: make env in a clone, pip install -r requirements.lock elsewhere"
 
 # The environment takes some GiB; a run with the shipped settings writes some 50 MiB.
 _TIGHT_GIB, _FULL_GIB = 2.0, 0.2
@@ -29,7 +29,7 @@ def python() -> Finding:
     found = f"{platform.python_version()} ({sys.executable}), maskline {__version__}"
     if sys.version_info[:2] in _PYTHON:
         return ok("python", found)
-    return fault("python", found, "use Python 3.11 or 3.12: make PYTHON=python3.12 env")
+    return fault("python", found, "use Python 3.11 or 3.12; in a clone: make PYTHON=python3.12 env")
 
 
 def path_python() -> Finding:

@@ -41,7 +41,25 @@ def schema(path: Path) -> Finding:
         fresh = False
     if fresh:
         return ok("schema", f"{path.name} is the code's")
-    return warning("schema", f"{path.name} is not the code's", "write it again: make schema")
+    return warning("schema", f"{path.name} is not the code's", "write it again: make schema in a clone, maskline new --upgrade . elsewhere")
+
+
+def package(root: Path) -> Finding:
+    """Check that the maskline that runs is the one that the project's stages depend on."""
+    import maskline
+    from maskline import package_lock
+
+    running = Path(maskline.__file__).resolve().parent
+    own = root / "lib" / "maskline"
+    if own.is_dir():
+        if running == own.resolve():
+            return ok("maskline", "the checkout's own")
+        return warning("maskline", f"{running}, not this checkout's", "source .venv/bin/activate, after make env")
+    try:
+        package_lock.check(root / package_lock.NAME)
+    except MasklineError as error:
+        return fault("maskline", error.problem, error.remedy)
+    return ok("maskline", str(running))
 
 
 def dvc(root: Path) -> Iterator[Finding]:

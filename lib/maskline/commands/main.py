@@ -15,10 +15,12 @@ COMMANDS = {
     "explain": "Show how training will treat each tensor.",
     "import-weights": "Turn MMSegmentation, SMP and timm weights into a model folder.",
     "name": "Print what an experiment is called.",
+    "new": "Make a project of one's own.",
     "predict": "Segment pictures with a trained or exported model.",
     "recipe": "List, show and use ready params files.",
     "summary": "Print parameters and multiply-adds of a network.",
     "sweep-seeds": "The same run with other seeds, as DVC experiments.",
+    "verify": "Train again from a model's receipt and say what differs.",
 }
 
 

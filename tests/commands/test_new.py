@@ -1,0 +1,229 @@
+"""maskline new: what a project of one's own is made of, from masks and recipes too."""
+
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from maskline import __version__, package_lock, params
+from maskline.commands import plots_page
+from maskline.commands.main import main
+from maskline.errors import InputsChangedError
+
+RECIPE = "unet-s5-d16_fcn_1xb16-40k_chase-db1-128x128"
+
+
+@pytest.fixture(autouse=True)
+def quick_and_known(monkeypatch):
+    """git knows who commits; the page of charts and the hash of the code, tested by themselves, cost no time."""
+    monkeypatch.setattr(plots_page, "page", lambda: "{plot_divs}")
+    monkeypatch.setattr(package_lock, "code_sha256", lambda: "a" * 16)
+    for who in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{who}_NAME", "test")
+        monkeypatch.setenv(f"GIT_{who}_EMAIL", "test@example.invalid")
+
+
+def new(*arguments, code=0):
+    result = CliRunner().invoke(main, ["new", *map(str, arguments)])
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def git(folder, *arguments):
+    return subprocess.run(["git", "-C", folder, *arguments], check=True, capture_output=True, text=True).stdout
+
+
+@pytest.fixture
+def project(tmp_path):
+    new(tmp_path / "demo")
+    return tmp_path / "demo"
+
+
+def test_everything_is_committed_and_the_settings_are_the_shipped_ones(project, root):
+    assert git(project, "status", "--porcelain") == ""
+    assert git(project, "log", "--format=%s") == "New maskline project\n"
+    assert (project / "params.yaml").read_bytes() == (root / "params.yaml").read_bytes()
+    for name in ("train", "export"):
+        assert (project / "stages" / f"{name}.py").read_bytes() == (root / "stages" / f"{name}.py").read_bytes()
+    assert "maskline doctor" in (project / "README.md").read_text(encoding="utf-8")
+
+
+def test_stages_depend_on_the_lock_instead_of_library_files(project, root):
+    own = params.read_yaml(root / "dvc.yaml")
+    made = params.read_yaml(project / "dvc.yaml")
+    assert made.keys() == own.keys()
+    for name, stage in made["stages"].items():
+        listed = own["stages"][name]
+        assert stage["deps"] == [dep for dep in listed["deps"] if not dep.startswith("lib/")]
+        assert {"requirements.lock", "stages/__init__.py"} < set(stage["deps"])
+        assert stage | {"deps": []} == listed | {"deps": []}
+
+
+def test_the_lock_names_maskline_and_what_it_needs(project):
+    pins = dict(
+        line.partition("  #")[0].split("==")
+        for line in (project / "requirements.lock").read_text(encoding="utf-8").splitlines()
+        if not line.startswith("#")
+    )
+    assert pins["maskline"] == __version__
+    assert {"torch", "numpy", "dvc", "pydantic-core"} <= set(pins)
+    assert "pytest" not in pins
+    assert "+" not in pins["torch"]
+
+
+def test_another_maskline_stops_a_stage(project, monkeypatch):
+    lock = project / "requirements.lock"
+    package_lock.check(lock)
+    package_lock.check(project / "none")
+    monkeypatch.setattr(package_lock, "__version__", "99.0")
+    with pytest.raises(InputsChangedError, match=r"for maskline .*; 99.0 is installed; run maskline new --upgrade"):
+        package_lock.check(lock)
+    monkeypatch.undo()
+    monkeypatch.setattr(package_lock, "code_sha256", lambda: "0" * 16)
+    with pytest.raises(InputsChangedError, match="another build of maskline"):
+        package_lock.check(lock)
+
+
+def test_the_hash_is_of_the_files_that_a_wheel_has(tmp_path, root, monkeypatch):
+    monkeypatch.undo()
+    package = tmp_path / "maskline"
+    shutil.copytree(root / "lib" / "maskline", package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(package_lock, "__file__", str(package / "package_lock.py"))
+    first = package_lock.code_sha256()
+    (package / "project" / "stages").mkdir(parents=True)
+    (package / "project" / "stages" / "train.py").write_text("X = 1")
+    assert package_lock.code_sha256() == first
+    (package / "report" / "page.css").write_text("")
+    assert package_lock.code_sha256() != first
+
+
+def test_upgrade_writes_what_is_ours_and_leaves_the_rest(project):
+    assert "at the installed maskline already" in new(project, "--upgrade")
+    (project / "requirements.lock").write_text("maskline==0.0.1  # code 00\n")
+    assert "requirements.lock: edited and not committed" in new(project, "--upgrade", code=2)
+    (project / "params.yaml").write_text((project / "params.yaml").read_text().replace("  lr: 0.002", "  lr: 0.5"))
+    git(project, "commit", "--quiet", "--all", "--message", "older")
+    assert "dvc repro runs the stages again" in new(project, "--upgrade")
+    assert git(project, "status", "--porcelain") == " M requirements.lock\n"
+    package_lock.check(project / "requirements.lock")
+    assert "not a project that maskline new made" in new(project.parent, "--upgrade", code=2)
+
+
+def test_a_folder_with_something_in_it_is_left_alone(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    output = new(tmp_path, code=2)
+    assert output.count("\n") == 1
+    assert "is there and not empty" in output
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_recipe_and_overrides(tmp_path):
+    new(tmp_path / "a", "--recipe", RECIPE, "-S", "train.seed=3", "-S", "evaluate.window=[96,96]")
+    text = (tmp_path / "a" / "params.yaml").read_text(encoding="utf-8")
+    assert text.startswith("# yaml-language-server: $schema=./params.schema.json\n")
+    loaded = params.load(tmp_path / "a" / "params.yaml")
+    assert (loaded.train.seed, loaded.evaluate.window, loaded.data.name) == (3, (96, 96), "chase_db1")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["-S", "train.sed=3"], "train.sed"),
+        (["-S", "train.seed=-3"], "train.seed"),
+        (["-S", "nonsense"], "give KEY=VALUE"),
+        (["--recipe", "unet"], "no such recipe"),
+        (["--data", "/nowhere/at/all"], "no such file or folder"),
+        (["--class", "ground"], "--class needs --data"),
+    ],
+)
+def test_what_is_wrong_leaves_no_folder(tmp_path, options, message):
+    assert message in new(tmp_path / "demo", *options, code=2)
+    assert not (tmp_path / "demo").exists()
+
+
+def test_without_git_dvc_is_told(tmp_path):
+    new(tmp_path / "demo", "--no-git")
+    assert not (tmp_path / "demo" / ".git").exists()
+    assert "no_scm = true" in (tmp_path / "demo" / ".dvc" / "config").read_text()
+
+
+def test_without_an_identity_the_first_commit_is_left_to_the_user(tmp_path, monkeypatch):
+    for name in ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", "user.useConfigOnly")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", "true")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+    new(tmp_path / "demo")
+    assert "A  params.yaml" in git(tmp_path / "demo", "status", "--porcelain")
+
+
+def test_without_vega_dvc_uses_its_own_page(tmp_path, monkeypatch):
+    monkeypatch.setattr(plots_page, "can_be_made", lambda: False)
+    new(tmp_path / "demo")
+    assert "html_template" not in (tmp_path / "demo" / ".dvc" / "config").read_text()
+    assert not (tmp_path / "demo" / ".dvc" / "plots_page.html").exists()
+
+
+def picture_set(folder, masks):
+    for kind in ("images", "masks"):
+        (folder / kind).mkdir(parents=True)
+    for number, mask in enumerate(masks):
+        mask.save(folder / "masks" / f"{number}.png")
+        Image.new("RGB", mask.size).save(folder / "images" / f"{number}.jpg")
+    return folder
+
+
+def grey(*values):
+    return Image.fromarray(np.array([values, values], np.uint8))
+
+
+def colored():
+    return Image.fromarray(np.array([[(0, 0, 0), (0, 160, 0)]], np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("masks", "encoding", "count"),
+    [
+        ([grey(0, 255), grey(0, 0)], "binary", 2),
+        ([grey(0, 1), grey(0, 3), grey(255, 0)], "index", 4),
+        ([grey(0, 1).convert("P")], "palette", 2),
+        ([colored()], "color", 2),
+    ],
+)
+def test_the_masks_tell_encoding_and_classes(tmp_path, masks, encoding, count):
+    folder = picture_set(tmp_path / "it's a set", masks)
+    new(tmp_path / "demo", "--data", folder)
+    data = params.load(tmp_path / "demo" / "params.yaml").data
+    assert (data.name, data.archive, data.mask_encoding) == ("folder", "../it's a set", encoding)
+    assert [each.name for each in data.classes][:2] == ["background", "class_1"]
+    assert len({each.color for each in data.classes}) == count
+    if encoding == "color":
+        assert data.classes[1].color == (0, 160, 0)
+
+
+def test_classes_by_name(tmp_path):
+    folder = picture_set(tmp_path / "set", [grey(0, 255)])
+    new(tmp_path / "demo", "--data", folder, "--class", "ground", "--class", "dune grass")
+    data = params.load(tmp_path / "demo" / "params.yaml").data
+    assert [each.name for each in data.classes] == ["ground", "dune grass"]
+    assert "the masks have 2 classes, 1 are named" in new(
+        tmp_path / "other", "--data", folder, "--class", "ground", code=2
+    )
+
+
+@pytest.mark.parametrize(
+    ("masks", "message"),
+    [
+        ([], "no masks"),
+        ([grey(0, 0)], "one value only"),
+        ([grey(0, 1), colored()], "more than one kind"),
+        ([Image.fromarray(np.arange(300 * 3, dtype=np.uint16).astype(np.uint8).reshape(1, 300, 3))], "colours"),
+    ],
+)
+def test_masks_that_say_nothing(tmp_path, masks, message):
+    assert message in new(tmp_path / "demo", "--data", picture_set(tmp_path / "set", masks), code=2)
