@@ -41,7 +41,7 @@ def main(*, params_path: Path, prepared: Path, model: Path, out: Path, metrics: 
     section = values.export
     trained = package.Trained.from_card(build.load_segmentor(model), read_card(model))
     split = PreparedSplit.open(prepared, "test", cache="stream")
-    variants = _variants(section, prepared)
+    variants = _variants(section, prepared, threads=values.train.threads)
     agreement = package.export_model(
         trained,
         split,
@@ -74,7 +74,7 @@ def main(*, params_path: Path, prepared: Path, model: Path, out: Path, metrics: 
     )
 
 
-def _variants(section: "ExportParams", prepared: Path) -> "tuple[Variant, ...]":
+def _variants(section: "ExportParams", prepared: Path, *, threads: int) -> "tuple[Variant, ...]":
     from maskline.export import precision
     from maskline.export.package import Variant
 
@@ -83,7 +83,10 @@ def _variants(section: "ExportParams", prepared: Path) -> "tuple[Variant, ...]":
         "int8": Variant(
             name="int8",
             convert=lambda content: precision.to_int8(
-                content, images=_calibration_images(prepared, section.int8.calibration_images)
+                content,
+                images=_calibration_images(prepared, section.int8.calibration_images),
+                min_agreement=section.int8.min_agreement,
+                threads=threads,
             ),
             limits=_limits(section.int8, "export.int8"),
         ),

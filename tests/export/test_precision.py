@@ -31,6 +31,17 @@ def disagreement(model_file, content, images, tmp_path):
     return max(differs), distance
 
 
+def int8(content, images, *, min_agreement=0.0):
+    return precision.to_int8(content, images=images, min_agreement=min_agreement, threads=1)
+
+
+def quantized_convolutions(content):
+    """Names of the convolutions whose weights are eight bits."""
+    graph = onnx.load_from_string(content).graph
+    dequantized = {node.output[0] for node in graph.node if node.op_type == "DequantizeLinear"}
+    return {node.name for node in graph.node if node.op_type == "Conv" and node.input[1] in dequantized}
+
+
 def constants(content):
     return {
         onnx.TensorProto.DataType.Name(value.data_type) for value in onnx.load_from_string(content).graph.initializer
@@ -47,7 +58,7 @@ def test_fp16(model_file, content, images, tmp_path):
 
 
 def test_int8(model_file, content, images, tmp_path, caplog):
-    small = precision.to_int8(content, images=images)
+    small = int8(content, images)
     model = onnx.load_from_string(small)
     scales = {value.name: value for value in model.graph.initializer}
     (weight,) = (node for node in model.graph.node if node.input and node.input[0].startswith("network.head.weight"))
@@ -57,13 +68,25 @@ def test_int8(model_file, content, images, tmp_path, caplog):
     differs, distance = disagreement(model_file, small, images, tmp_path)
     assert differs < 0.1  # random weights; how near a trained network comes is for the gate
     assert 0 < distance < 0.3
-    assert precision.to_int8(content, images=iter(images)) == small
+    assert int8(content, iter(images)) == small
     assert not caplog.records
+
+
+def test_sensitive_operations_stay_in_float(model_file, content, images, tmp_path):
+    small, careful = int8(content, images), int8(content, images, min_agreement=0.999)
+    every = quantized_convolutions(small)
+    assert len(every) == 4
+    assert quantized_convolutions(careful) < every
+    worse, _ = disagreement(model_file, small, images, tmp_path)
+    better, _ = disagreement(model_file, careful, images, tmp_path)
+    assert better < worse
+    assert int8(content, images, min_agreement=0.999) == careful
+    assert int8(content, images, min_agreement=1e-6) == small
 
 
 def test_ranges_come_from_the_pictures(content, images):
     dark = [image // 8 for image in images]
-    assert precision.to_int8(content, images=dark) != precision.to_int8(content, images=images)
+    assert int8(content, dark) != int8(content, images)
 
 
 def test_large_pictures_are_cropped():
@@ -75,5 +98,5 @@ def test_large_pictures_are_cropped():
 def test_a_graph_that_cannot_be_quantized(content, images):
     wrong = [image.astype(np.float32) for image in images]
     with pytest.raises(ExportError, match=r"int8: .*; leave int8 out of export.variants"):
-        precision.to_int8(content, images=wrong)
+        int8(content, wrong)
     assert logging.root.manager.disable == logging.NOTSET

@@ -6,19 +6,20 @@ bytes. Whether the result is good enough is for the parity gate to say.
 
 import logging
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from maskline.errors import ExportError
-from maskline.export.onnx_graph import INPUT
+from maskline.export.onnx_graph import INPUT, LABELS
 from maskline.export.trace import third_party_warnings_ignored
 
 # Calibration keeps every intermediate result of a picture: larger ones are cropped to this many px a side.
@@ -26,6 +27,12 @@ _LARGEST_SIDE = 512
 
 # Eight bits of a probability would be seen by every user of the file; both cost next to nothing in float32.
 _KEPT_FLOAT = ("Softmax", "ArgMax")
+
+# Where eight bits save time, and what may be left in float32 for the sake of agreement.
+_HEAVY = ("Conv", "ConvTranspose", "MatMul", "Gemm")
+
+# What each operation does to the classes is measured on this many of the calibration pictures.
+_SENSITIVITY_PICTURES = 4
 
 
 def to_fp16(content: bytes) -> bytes:
@@ -41,45 +48,106 @@ def to_fp16(content: bytes) -> bytes:
         return bytes(model.SerializeToString(deterministic=True))
 
 
-def to_int8(content: bytes, *, images: Iterable[NDArray[np.uint8]]) -> bytes:
+def to_int8(content: bytes, *, images: Iterable[NDArray[np.uint8]], min_agreement: float, threads: int) -> bytes:
     """Return the file with int8 weights, one scale a channel, and uint8 results between the operations (QDQ).
 
-    Each result's range is the smallest and largest value seen on the calibration pictures.
+    Each result's range is the smallest and largest value seen on the calibration pictures. Convolutions and matrix
+    products that bear eight bits badly stay in float32: one after the other, in the order of what each gains alone,
+    until the classes of enough calibration pixels are those of the float32 file.
 
     Args:
-        content: The ONNX file.
+        content: The ONNX file; it has the output ``labels``.
         images: Calibration pictures (H, W, 3), uint8, RGB, at least one.
+        min_agreement: Share of calibration pixels with the same class, 0..1; 0: no operation stays in float32.
+        threads: CPU threads.
 
     Raises:
         ExportError: The quantizer refuses the graph.
     """
-    model = onnx.load_from_string(content)
-    kept = [node.name for node in model.graph.node if node.op_type in _KEPT_FLOAT]
+    pictures = [np.ascontiguousarray(_middle(image))[None] for image in images]
     with _refusals("int8"), tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "int8.onnx"
+        quantizer = _Quantizer(content, pictures, Path(folder), threads=threads)
+        return quantizer.quantized(quantizer.sensitive(min_agreement))
+
+
+class _Quantizer:
+    """Quantizes one graph with one calibration as often as it takes.
+
+    Args:
+        content: The ONNX file.
+        pictures: Calibration inputs (1, H, W, 3).
+        folder: For files in between.
+        threads: CPU threads.
+    """
+
+    def __init__(self, content: bytes, pictures: Sequence[NDArray[np.uint8]], folder: Path, *, threads: int) -> None:
+        self._content, self._pictures, self._folder, self._threads = content, pictures, folder, threads
+        nodes = onnx.load_from_string(content).graph.node
+        heavy = [i for i, node in enumerate(nodes) if node.op_type in _HEAVY]
+        # Grey levels as they are, not rounded a second time on their way into the network.
+        before = [node.name for node in nodes[: heavy[0] if heavy else 0]]
+        self._kept = [*before, *(node.name for node in nodes if node.op_type in _KEPT_FLOAT)]
+        # What follows the last convolution resizes logits, and belongs to it.
+        self._candidates = [[nodes[i].name] for i in heavy[:-1]]
+        self._candidates += [[node.name for node in nodes[i:]] for i in heavy[-1:]]
+
+    def quantized(self, in_float: Sequence[str]) -> bytes:
+        """Return the file; the named nodes stay in float32."""
+        path = self._folder / "int8.onnx"
         quantize_static(
-            model,
+            onnx.load_from_string(self._content),
             path,
-            _Calibration(images),
+            _Calibration(self._pictures),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            nodes_to_exclude=kept,
+            nodes_to_exclude=[*self._kept, *in_float],
+            calibration_cache_path=self._folder / "ranges.json",
         )
         return bytes(onnx.load(path).SerializeToString(deterministic=True))
+
+    def sensitive(self, min_agreement: float) -> list[str]:
+        """Return the nodes to leave in float32; as few operations as are enough."""
+        if not min_agreement or not self._candidates:
+            return []
+        few = self._pictures[:: -(-len(self._pictures) // _SENSITIVITY_PICTURES)]
+        expected = self._classes(self._content, few)
+        if self._agreement(expected, few, []) >= min_agreement:
+            return []
+        gains = [self._agreement(expected, few, names) for names in self._candidates]
+        in_float: list[str] = []
+        for i in sorted(range(len(gains)), key=lambda i: -gains[i]):
+            in_float += self._candidates[i]
+            if self._agreement(expected, few, in_float) >= min_agreement:
+                break
+        return in_float
+
+    def _agreement(
+        self, expected: Sequence[NDArray[Any]], pictures: Sequence[NDArray[np.uint8]], in_float: Sequence[str]
+    ) -> float:
+        found = self._classes(self.quantized(in_float), pictures)
+        same = sum(int(np.count_nonzero(a == b)) for a, b in zip(expected, found, strict=True))
+        return same / sum(each.size for each in expected)
+
+    def _classes(self, content: bytes, pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[Any]]:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.log_severity_level = 4
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        return [session.run([LABELS], {INPUT: picture})[0] for picture in pictures]
 
 
 class _Calibration(CalibrationDataReader):  # type: ignore[misc]
     """Hands the quantizer one picture at a time."""
 
-    def __init__(self, images: Iterable[NDArray[np.uint8]]) -> None:
-        self._images = iter(images)
+    def __init__(self, pictures: Iterable[NDArray[np.uint8]]) -> None:
+        self._pictures = iter(pictures)
 
     def get_next(self) -> dict[str, NDArray[Any]] | None:
         """Return the graph's input, or None at the end."""
-        image = next(self._images, None)
-        return None if image is None else {INPUT: np.ascontiguousarray(_middle(image))[None]}
+        picture = next(self._pictures, None)
+        return None if picture is None else {INPUT: picture}
 
 
 def _middle(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
