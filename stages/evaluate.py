@@ -35,7 +35,7 @@ def main(*, params_path: Path, prepared: Path, model: Path, curves: Path, **outp
     from maskline import build, params  # imports torch: not needed for --help
     from maskline.data.dataset import PreparedSplit
     from maskline.engine import checkpoint, device
-    from maskline.inference.tuning import with_threshold
+    from maskline.inference import tuning
     from maskline.metrics.extra import Measures
     from maskline.report import evaluation
 
@@ -45,8 +45,17 @@ def main(*, params_path: Path, prepared: Path, model: Path, curves: Path, **outp
     split = PreparedSplit.open(prepared, section.split, cache="stream")
     card = checkpoint.read_card(model)
     evaluation.check_labels(split.labels, card, place=model / checkpoint.CARD_FILE)
-    inference = with_threshold(
-        build.inference(section, model),
+    inference, tuned = build.inference(section, model), {}
+    if section.crf.enabled and section.crf.tune:
+        inference = tuning.with_crf(
+            inference,
+            PreparedSplit.open(prepared, "val", cache="stream"),
+            ignore_index=split.labels.ignore_index,
+            within_valid=section.within_valid,
+        )
+        tuned = tuning.tuned_values(inference)
+    inference = tuning.with_threshold(
+        inference,
         tune=section.threshold == "tune",
         num_classes=split.labels.num_classes,
         validation=lambda: PreparedSplit.open(prepared, "val", cache="stream"),
@@ -62,6 +71,7 @@ def main(*, params_path: Path, prepared: Path, model: Path, curves: Path, **outp
         measures=Measures(names=section.extra_metrics, boundary_px=section.boundary_px),
         resamples=section.bootstrap,
         seed=settings.train.seed,
+        tuned_crf=tuned,
     )
     evaluation.write(
         result,

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from maskline.augment.pipeline import Augmentation
+from maskline.build_augment import augmentation
 from maskline.build_data import with_class_weights
 from maskline.build_model import criteria, criterion, loss, segmentor, without_start_weights
 from maskline.build_optim import optimizer, schedule, to_iterations
@@ -15,7 +15,8 @@ from maskline.engine.run import Job
 from maskline.engine.train import Loop
 from maskline.errors import CheckpointError, ParamsError
 from maskline.inference.crf import DenseCrf
-from maskline.inference.pipeline import Inference
+from maskline.inference.crf_full import FullCrf
+from maskline.inference.pipeline import Crf, Inference
 from maskline.inference.predictor import Predictor
 from maskline.inference.views import Views
 from maskline.labels import LabelSet
@@ -23,7 +24,7 @@ from maskline.models.segmentor import SegmentorBase
 from maskline.optim import optimizers
 from maskline.optim.schedules import Schedule
 from maskline.params import (
-    AugmentParams,
+    CrfParams,
     EvaluateParams,
     Params,
     validate_model,
@@ -54,7 +55,14 @@ def training(params: Params, prepared: Path) -> Job:
         "params": trained,  # the others are not train's: DVC would not see that they are in its output
         "labels": split.labels.to_dict(),
         "preprocessing": {"mean": list(params.model.mean), "std": list(params.model.std), "scale": 255},
-        "receipt": receipt(params=trained, prepared=prepared, compute=compute, threads=train.threads)
+        "receipt": receipt(
+            params=trained,
+            prepared=prepared,
+            lock=Path("requirements.lock"),
+            compute=compute,
+            threads=train.threads,
+            compiled=train.compile,
+        )
         | ({"class_weights": class_weights} if class_weights else {}),
     }
     return Job(
@@ -76,37 +84,15 @@ def describe(params: Params, job: Job) -> str:
     )
 
 
-def augmentation(params: AugmentParams, model: ModelParams, *, ignore_index: int) -> Augmentation:
-    """Build the training augmentation; the preview uses the same."""
-    return Augmentation(
-        crop_size=params.crop_size,
-        ratio_range=params.ratio_range,
-        cat_max_ratio=params.cat_max_ratio,
-        rotate_degrees=params.rotate_degrees,
-        flip_horizontal=params.flip_horizontal,
-        flip_vertical=params.flip_vertical,
-        photometric_prob=params.photometric.prob,
-        brightness=params.photometric.brightness,
-        contrast=params.photometric.contrast,
-        saturation=params.photometric.saturation,
-        hue_degrees=params.photometric.hue_degrees,
-        blur_prob=params.blur.prob,
-        blur_sigma=params.blur.sigma,
-        noise_prob=params.noise.prob,
-        noise_std=params.noise.std,
-        ignore_index=ignore_index,
-        mean=model.mean,
-        std=model.std,
-    )
-
-
 def batches(params: Params, split: PreparedSplit) -> TrainBatches:
     """Build the training batches by iteration.
 
     Raises:
         DataError: The crop is larger than every image.
+        ParamsError: As ``maskline.build_augment.augmentation``.
     """
-    made = augmentation(params.augment, params.model, ignore_index=split.labels.ignore_index)
+    size, model = params.train.batch_size, params.model
+    made = augmentation(params.augment, split.labels, batch_size=size, mean=model.mean, std=model.std)
     check_crop(split, made)
     return TrainBatches(split, made, seed=params.train.seed, batch_size=params.train.batch_size)
 
@@ -190,20 +176,25 @@ def predictor(params: EvaluateParams, folder: Path) -> Predictor:
 
 
 def inference(params: EvaluateParams, folder: Path) -> Inference:
-    """Build the use of a trained model with all that follows the network; a threshold to tune is left open.
+    """Build the use of a trained model with all that follows the network; what is to be tuned is left as it stands.
 
     Raises:
         CheckpointError: As ``load_segmentor``.
+        ParamsError: A step whose package is not installed.
     """
-    crf = params.crf.model_dump(exclude={"enabled"})
     return Inference(
         predictor=predictor(params, folder),
         views=Views(scales=params.tta.scales, flips=params.tta.flips),
-        crf=DenseCrf(**crf) if params.crf.enabled else None,
+        crf=_crf(params.crf) if params.crf.enabled else None,
         threshold=params.threshold if isinstance(params.threshold, float) else None,
         min_component_px=params.min_component_px,
         max_hole_px=params.max_hole_px,
     )
+
+
+def _crf(params: CrfParams) -> Crf:
+    values = params.model_dump(exclude={"enabled", "method", "tune", "radius"})
+    return DenseCrf(**values, radius=params.radius) if params.method == "window" else FullCrf(**values)
 
 
 def _loop(params: Params, prepared: Path, split: PreparedSplit, compute: device.Compute) -> Loop:

@@ -16,74 +16,11 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from maskline.errors import ParamsError
+from maskline.params_augment import AugmentParams
 from maskline.params_data import DataParams
 from maskline.params_model import ModelParams
 from maskline.params_training import OptimizerParams, ScheduleParams, TrainParams
 from maskline.params_types import Count, CountOrNone, Fraction, NonNegative, Positive, Section, Size
-
-
-def _ordered(low_high: tuple[float, float]) -> tuple[float, float]:
-    low, high = low_high
-    if low > high:
-        raise ValueError(f"the first value {low:g} is larger than the second {high:g}")
-    return low_high
-
-
-class PhotometricParams(Section):
-    """Brightness, contrast, saturation and hue: one colour matrix a sample."""
-
-    prob: Fraction = Field(description="Probability of each of the four changes.")
-    brightness: Annotated[float, Field(ge=0, le=255)] = Field(description="Largest shift, grey levels of 255.")
-    contrast: tuple[NonNegative, NonNegative] = Field(description="Range of the contrast factor.")
-    saturation: tuple[NonNegative, NonNegative] = Field(description="Range of the saturation factor.")
-    hue_degrees: Annotated[float, Field(ge=0, le=180)] = Field(description="Largest turn of the hue, degrees.")
-
-    @model_validator(mode="after")
-    def _check(self) -> "PhotometricParams":
-        _ordered(self.contrast)
-        _ordered(self.saturation)
-        return self
-
-
-class BlurParams(Section):
-    """Gaussian blur."""
-
-    prob: Fraction = Field(description="Probability.")
-    sigma: tuple[Positive, Positive] = Field(description="Range of the standard deviation, px.")
-
-    @model_validator(mode="after")
-    def _check(self) -> "BlurParams":
-        _ordered(self.sigma)
-        return self
-
-
-class NoiseParams(Section):
-    """Gaussian noise."""
-
-    prob: Fraction = Field(description="Probability.")
-    std: NonNegative = Field(description="Standard deviation, grey levels of 255.")
-
-
-class AugmentParams(Section):
-    """What training does to a sample; the preview shows the same."""
-
-    preview_samples: Annotated[int, Field(ge=1, le=64)] = Field(description="Samples in the preview picture.")
-    ratio_range: tuple[Positive, Positive] = Field(description="Range of the scale factor before the crop.")
-    crop_size: Size = Field(description="Height and width of the crop, px.")
-    cat_max_ratio: Annotated[float, Field(gt=0, le=1)] = Field(
-        description="Largest share of one class in a crop; tried ten times; 1 switches it off."
-    )
-    flip_horizontal: Fraction = Field(description="Probability.")
-    flip_vertical: Fraction = Field(description="Probability.")
-    rotate_degrees: Annotated[float, Field(ge=0, le=180)] = Field(description="Largest rotation, degrees.")
-    photometric: PhotometricParams
-    blur: BlurParams
-    noise: NoiseParams
-
-    @model_validator(mode="after")
-    def _check(self) -> "AugmentParams":
-        _ordered(self.ratio_range)
-        return self
 
 
 class TtaParams(Section):

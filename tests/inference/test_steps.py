@@ -10,7 +10,16 @@ from torch.nn import functional as F
 
 from maskline.errors import DataError, ParamsError
 from maskline.inference.cleanup import fill_holes, remove_small_components
-from maskline.inference.tuning import best_threshold, tuned_threshold, with_threshold
+from maskline.inference.crf import DenseCrf
+from maskline.inference.tuning import (
+    best_field,
+    best_threshold,
+    fields_around,
+    tuned_threshold,
+    tuned_values,
+    with_crf,
+    with_threshold,
+)
 from maskline.inference.views import Views, averaged_probabilities
 
 from .test_scoring import Pictures, inference, picture
@@ -149,6 +158,59 @@ def test_a_threshold_is_for_two_classes():
     for made, tune in ((inference(steps={"threshold": 0.4}), False), (inference(), True)):
         with pytest.raises(ParamsError, match="set for 3 classes"):
             with_threshold(made, tune=tune, num_classes=3, validation=None, ignore_index=255, within_valid=False)
+
+
+CRF = DenseCrf(
+    iterations=3,
+    radius=2,
+    bilateral_weight=1.0,
+    bilateral_px=4.0,
+    bilateral_grey=10.0,
+    smooth_weight=1.0,
+    smooth_px=1.0,
+)
+
+
+def test_fields_around_a_field_start_with_itself():
+    fields = list(fields_around(CRF))
+    assert fields[0] == CRF
+    assert len(set(fields)) == 27
+    assert {field.bilateral_grey for field in fields} == {5.0, 10.0, 20.0}
+    assert {field.smooth_px for field in fields} == {1.0}
+
+
+def test_best_field_by_dice_or_by_mean_iou():
+    good, bad = [[90, 10], [10, 90]], [[50, 50], [50, 50]]
+    assert best_field(np.array([bad, good, good])) == 1
+    three = np.stack([np.diag([5, 5, 5]) + spoilt for spoilt in (3, 1, 2)])
+    assert best_field(three) == 1
+
+
+def test_a_tuned_crf_is_the_one_that_scores_best_on_the_split():
+    split = Pictures(picture("a", 0), picture("b", 1))
+    made = inference(steps={"crf": replace(CRF, bilateral_grey=60.0, bilateral_weight=6.0, smooth_weight=4.0)})
+    made = replace(made, predictor=replace(made.predictor, std=(60.0,) * 3))  # a network in doubt
+    tuned = with_crf(made, split, ignore_index=255, within_valid=False)
+    scores = [dice(replace(made, crf=field), split) for field in fields_around(made.crf)]
+    assert max(scores) > scores[0]  # as given it smooths a noisy truth away
+    assert dice(tuned, split) == max(scores)
+    assert tuned_values(tuned)["smooth_weight"] == tuned.crf.smooth_weight
+
+
+def dice(made, split):
+    hits = total = 0
+    for i in range(2):
+        found = made.segment(torch.from_numpy(split.sample(i).image)[None], probabilities=False).labels[0].numpy()
+        mask = split.sample(i).mask
+        hits, total = hits + 2 * (found & mask).sum(), total + found.sum() + mask.sum()
+    return hits / total
+
+
+def test_no_label_to_tune_a_crf_on_is_an_error():
+    one = picture("a", 0)
+    one.mask[:] = 255
+    with pytest.raises(DataError, match="no labelled pixel in the val split"):
+        with_crf(inference(steps={"crf": CRF}), Pictures(one), ignore_index=255, within_valid=False)
 
 
 def test_probabilities_are_those_that_the_labels_come_from():

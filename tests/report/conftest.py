@@ -106,6 +106,7 @@ def scored(split: Pictures, **changes: Any) -> Evaluation:
         "within_valid": False,
         "resamples": 50,
         "seed": 0,
+        "tuned_crf": {},
     }
     return evaluate(inference(split.labels), split, **(options | changes))
 

@@ -182,8 +182,11 @@ def test_every_step_and_measure_by_params(root, project, tmp_path):
     assert {"AUC", "AP", "ECE"} <= set(metrics["measures"])
 
 
-def test_no_val_split_to_tune_on_is_one_line(root, project, tmp_path):
-    write_params(root, tmp_path / "params.yaml", {**CHANGES, "evaluate.threshold": "tune"})
+@pytest.mark.parametrize(
+    "change", [{"evaluate.threshold": "tune"}, {"evaluate.crf.enabled": True, "evaluate.crf.tune": True}]
+)
+def test_no_val_split_to_tune_on_is_one_line(root, project, tmp_path, change):
+    write_params(root, tmp_path / "params.yaml", {**CHANGES, **change})
     result = run(project, tmp_path / "out", params=tmp_path / "params.yaml")
     assert result.exit_code == 2
     assert "no images in the split val" in result.output

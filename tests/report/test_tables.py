@@ -96,6 +96,12 @@ def test_nothing_to_score_is_an_error():
         scored(split)
 
 
+def test_settings_that_were_chosen_are_shown(two_classes):
+    tree = scored(two_classes[0], tuned_crf={"bilateral_grey": 6.5}).metrics
+    assert tree["tuned_crf"] == {"bilateral_grey": 6.5}
+    assert "tuned_crf" not in two_classes[1].metrics
+
+
 def test_rows_by_image(two_classes):
     split, evaluation = two_classes
     rows = tables.per_image_rows(evaluation.scores, split.labels)

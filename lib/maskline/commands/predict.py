@@ -156,6 +156,9 @@ def _open_trained(folder: Path, *, params_path: Path | None, threads: int) -> "t
     if section.threshold == "tune":
         remedy = "write the number that evaluate chose, in metrics.json under threshold"
         raise ParamsError(f"{params_path}: evaluate.threshold", "there is nothing to tune it on here", remedy)
+    if section.crf.enabled and section.crf.tune:
+        remedy = "write the numbers that evaluate chose, in metrics.json under tuned_crf, and tune: false"
+        raise ParamsError(f"{params_path}: evaluate.crf.tune", "there is nothing to tune it on here", remedy)
     inference = with_threshold(
         build.inference(section, folder),
         tune=False,

@@ -15,8 +15,11 @@ from torch import Tensor
 from maskline.augment.pipeline import normalize
 from maskline.inference.cleanup import fill_holes, remove_small_components
 from maskline.inference.crf import DenseCrf
+from maskline.inference.crf_full import FullCrf
 from maskline.inference.predictor import Predictor, most_likely
 from maskline.inference.views import Views, averaged_probabilities
+
+Crf = DenseCrf | FullCrf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +52,7 @@ class Inference:
 
     predictor: Predictor
     views: Views
-    crf: DenseCrf | None
+    crf: Crf | None
     threshold: float | None
     min_component_px: int
     max_hole_px: int

@@ -86,6 +86,7 @@ def evaluate(
     measures: Measures,
     resamples: int,
     seed: int,
+    tuned_crf: Mapping[str, float],
 ) -> Evaluation:
     """Score every image of a split at its own size.
 
@@ -98,6 +99,7 @@ def evaluate(
         measures: What to measure beyond the confusion matrix.
         resamples: Bootstrap resamples behind each interval; 0: no intervals.
         seed: Of the resampling.
+        tuned_crf: Settings of the CRF that were chosen on other images; empty: none were.
 
     Raises:
         DataError: A label is no class, or nothing can be scored.
@@ -120,7 +122,9 @@ def evaluate(
         disable=not sys.stderr.isatty(),
     )
     scores = sorted(shown, key=lambda score: score.index)
-    metrics = tree.metrics_tree(scores, labels, resamples=resamples, seed=seed, threshold=inference.threshold)
+    chosen: dict[str, Any] = {} if inference.threshold is None else {"threshold": inference.threshold}
+    chosen |= {"tuned_crf": dict(tuned_crf)} if tuned_crf else {}
+    metrics = tree.metrics_tree(scores, labels, resamples=resamples, seed=seed, settings=chosen)
     return Evaluation(data_name=data_name, name=name, scores=scores, metrics=metrics, within_valid=within_valid)
 
 

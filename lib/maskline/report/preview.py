@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from maskline.augment.pipeline import AugmentedSample
+from maskline.augment.sample import AugmentedSample
 from maskline.files import write_json
 from maskline.labels import LabelSet
 from maskline.report.pictures import fit, grid, overlay, save_png

@@ -31,7 +31,7 @@ Tree = dict[str, Any]
 
 
 def metrics_tree(
-    scores: Sequence[ImageScore], labels: LabelSet, *, resamples: int, seed: int, threshold: float | None
+    scores: Sequence[ImageScore], labels: LabelSet, *, resamples: int, seed: int, settings: Mapping[str, Any]
 ) -> Tree:
     """Return what metrics.json holds.
 
@@ -48,7 +48,7 @@ def metrics_tree(
         labels: Classes of the set.
         resamples: Bootstrap resamples behind each interval; 0: no intervals.
         seed: Of the resampling.
-        threshold: Probability from which class 1 was chosen; None: the more likely class was.
+        settings: Numbers that the inference used and that were not known before, as ``threshold``; shown as they are.
 
     Raises:
         DataError: No pixel of the split has a label.
@@ -68,8 +68,7 @@ def metrics_tree(
     # In the order that DVC's sorting keeps: what people look for comes first.
     tree = {name: value for name, value in found.scores.items() if name not in {EXTRA, STEPS, AREAS}}
     tree |= {name: found.scores[name] for name in (EXTRA, STEPS) if name in found.scores}
-    if threshold is not None:
-        tree["threshold"] = rounded(threshold)
+    tree |= _plain(settings)
     if resamples:
         tree[UNCERTAINTY] = found.intervals
     return tree | {name: found.scores[name] for name in (AREAS,) if name in found.scores}
