@@ -18,9 +18,17 @@ from maskline import cli
 @click.option("--curves", type=cli.PATH, default="reports/train/curves.csv", show_default=True, help="Validations.")
 @click.option("--steps", type=cli.PATH, default="reports/train/steps.csv", show_default=True, help="Loss curve.")
 @click.option("--timing", type=cli.PATH, default="reports/train/timing.json", show_default=True, help="Speed.")
+@click.option("--stop-after", type=int, default=0, show_default=True, help="Only so many iterations; 0: all of them.")
 @cli.stage
 def main(
-    params_path: Path, prepared: Path, model: Path, metrics: Path, curves: Path, steps: Path, timing: Path
+    params_path: Path,
+    prepared: Path,
+    model: Path,
+    metrics: Path,
+    curves: Path,
+    steps: Path,
+    timing: Path,
+    stop_after: int,
 ) -> None:
     """Train on the train split, validate on the val split, keep the best weights."""
     from maskline import build, params  # imports torch: not needed for --help
@@ -31,7 +39,7 @@ def main(
     settings = params.load(params_path)
     job = build.training(settings, prepared)
     cli.log.info("train: %s", build.describe(settings, job))
-    result = run.train(job)
+    result = run.train(job, stop_after=stop_after)
     run.write(result, job, model=model, metrics=metrics, curves=curves, steps=steps, timing=timing)
     cli.log.info("train: best %s %.4f after %d iterations", job.loop.best_metric, *result.best)
 

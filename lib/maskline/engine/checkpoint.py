@@ -1,5 +1,6 @@
 """The trained model as a folder: model.safetensors and model.json."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,16 +11,22 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from maskline.errors import CheckpointError
-from maskline.files import replace_folder, sha256_file, write_json
+from maskline.files import replace_folder, sha256_file, write_json, write_text
 
 FORMAT = 1
 WEIGHTS_FILE = "model.safetensors"
 LAST_FILE = "last.safetensors"
 CARD_FILE = "model.json"
+TRACE_FILE = "trace.csv"
 
 
 def save_model(
-    folder: Path, *, weights: Mapping[str, Tensor], last: Mapping[str, Tensor] | None, card: Mapping[str, Any]
+    folder: Path,
+    *,
+    weights: Mapping[str, Tensor],
+    last: Mapping[str, Tensor] | None,
+    card: Mapping[str, Any],
+    trace: str | None = None,
 ) -> None:
     """Write a model folder, whole or not at all; the same content gives the same bytes.
 
@@ -28,6 +35,7 @@ def save_model(
         weights: Tensors of the chosen weights, contiguous, on the CPU.
         last: Tensors after the last iteration; None: there was no training, and no file.
         card: ``params``, ``labels``, ``preprocessing``, ``receipt``; hash of the weights and format are added.
+        trace: Text of trace.csv, by which the run can be checked; None: there was no training, and no file.
     """
     with replace_folder(folder) as part:
         # No metadata: safetensors writes more than one entry in an order that changes (its issue 584).
@@ -35,8 +43,15 @@ def save_model(
         (part / WEIGHTS_FILE).write_bytes(save(dict(weights)))
         if last is not None:
             (part / LAST_FILE).write_bytes(save(dict(last)))
+        if trace is not None:
+            write_text(part / TRACE_FILE, trace)
         receipt = {**card["receipt"], "weights_sha256": sha256_file(part / WEIGHTS_FILE)}
         write_json(part / CARD_FILE, {"format": FORMAT, **card, "receipt": receipt})
+
+
+def weights_sha256(weights: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of the file that ``save_model`` makes of these tensors."""
+    return hashlib.sha256(save(dict(weights))).hexdigest()
 
 
 def read_card(folder: Path) -> dict[str, Any]:

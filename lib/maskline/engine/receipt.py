@@ -1,5 +1,6 @@
 """The receipt: what a model was made of, as hashes and versions that do not change from run to run."""
 
+import csv
 import platform
 import sys
 from collections.abc import Mapping
@@ -15,26 +16,35 @@ from maskline.files import sha256_file, sha256_json
 _LIBRARIES = ("torch", "numpy", "pillow", "kornia", "segmentation-models-pytorch", "timm")
 
 
-def receipt(*, params: Mapping[str, Any], prepared: Path, compute: Compute, threads: int) -> dict[str, Any]:
+def receipt(
+    *, params: Mapping[str, Any], prepared: Path, lock: Path, compute: Compute, threads: int, compiled: bool
+) -> dict[str, Any]:
     """Return what determines the weights: data, params, code, libraries, device, thread count.
 
     Args:
         params: The sections that training reads, as plain types.
         prepared: Folder of the manifest, whose rows hold the hash of every image and mask.
+        lock: The file of all packages' versions; where there is none, the receipt says so.
         compute: Resolved device and precision.
         threads: CPU threads.
+        compiled: The network is compiled.
     """
+    manifest = prepared / "manifest.csv"
     return {
-        "manifest_sha256": sha256_file(prepared / "manifest.csv"),
+        "manifest_sha256": sha256_file(manifest),
+        "images_sha256": _column_sha256(manifest, "image_sha256"),
+        "masks_sha256": _column_sha256(manifest, "mask_sha256"),
         "labels_sha256": sha256_file(prepared / "labels.json"),
         "params_sha256": sha256_json(dict(params)),
         "code_sha256": code_sha256(),
+        "lock_sha256": sha256_file(lock) if lock.is_file() else None,
         "libraries": {name: version(name) for name in _LIBRARIES},
         "python": platform.python_version(),
         "device": compute.device.type,
         "device_name": _device_name(compute.device),
         "precision": compute.precision,
         "channels_last": compute.channels_last,
+        "compiled": compiled,
         "threads": threads,
         "random_numbers": "blake2b(seed, purpose, iteration, position) -> Philox, torch CPU generator",
     }
@@ -47,6 +57,12 @@ def code_sha256() -> str:
     """
     loaded = {name: module.__file__ for name, module in sorted(sys.modules.items()) if name.split(".")[0] == "maskline"}
     return sha256_json({name: sha256_file(Path(file)) for name, file in loaded.items() if file})
+
+
+def _column_sha256(manifest: Path, column: str) -> str:
+    """Return one hash over each image's name and the hash that a column of the manifest has for it."""
+    with manifest.open(encoding="utf-8", newline="") as stream:
+        return sha256_json({row["id"]: row[column] for row in csv.DictReader(stream)})
 
 
 def _device_name(device: torch.device) -> str:

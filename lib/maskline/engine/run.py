@@ -71,10 +71,14 @@ class Result:
         return self.state.best_score, self.state.best_iteration
 
 
-def train(job: Job) -> Result:
+def train(job: Job, *, stop_after: int = 0) -> Result:
     """Run a job to its end, going on from its journal where there is one.
 
     Exits with 130 on SIGINT and 143 on SIGTERM, after the state is in the journal.
+
+    Args:
+        job: See there.
+        stop_after: Only so many iterations of it; 0: all.
 
     Raises:
         TrainingError: The loss is not finite, or another process runs this very job.
@@ -87,7 +91,7 @@ def train(job: Job) -> Result:
             log.info("train: going on after iteration %d of %d", state.iteration, job.loop.iterations)
         first, started = state.iteration, time.perf_counter()
         try:
-            fit(state, job.loop, journal=journal, stop=stop)
+            fit(state, job.loop, journal=journal, stop=stop, stop_after=stop_after)
         except StoppedError as error:
             log.warning("train: stopped after iteration %d; start again to go on from there", state.iteration)
             sys.exit(128 + error.signal)
@@ -107,7 +111,7 @@ def write(result: Result, job: Job, *, model: Path, metrics: Path, curves: Path,
     """Write the model folder and the reports, then drop the journal."""
     state = result.state
     last = weights_of(state.result)
-    checkpoint.save_model(model, weights=state.best_weights or last, last=last, card=job.card)
+    checkpoint.save_model(model, weights=state.best_weights or last, last=last, card=job.card, trace=_trace(state))
     write_json(metrics, _summary(state, job.loop.best_metric))
     write_text(curves, _csv(state.validations))
     write_text(steps, _csv(state.steps))
@@ -144,6 +148,15 @@ def _summary(state: TrainState, best_metric: str) -> dict[str, Any]:
 
 def _rounded(row: Row) -> dict[str, float]:
     return {key: round(value, 6) for key, value in row.items() if key != "iteration"}
+
+
+def _trace(state: TrainState) -> str:
+    """Return loss and gradient norm of each iteration, and the weights' hash where there was a validation."""
+    lines = [
+        f"{number},{loss!r},{norm!r},{state.hashes.get(number, '')}"
+        for number, (loss, norm) in enumerate(state.trace, start=1)
+    ]
+    return "\n".join(["iteration,loss,gradient_norm,weights_sha256", *lines]) + "\n"
 
 
 def _csv(rows: Sequence[Row]) -> str:

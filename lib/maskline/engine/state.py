@@ -27,6 +27,8 @@ class TrainState:
         steps: Points of the loss curve.
         recent: Losses since the last validation.
         validations: One row a validation.
+        trace: Loss and gradient norm of each iteration, to the last bit.
+        hashes: SHA-256 of the weights by the iterations done, at each validation.
         best_score: Best value of the chosen metric so far.
         best_iteration: Iterations done when it was reached.
         best_weights: State dict of then, on the CPU; None before the first validation.
@@ -40,6 +42,8 @@ class TrainState:
     steps: list[Row] = field(default_factory=list)
     recent: list[float] = field(default_factory=list)
     validations: list[Row] = field(default_factory=list)
+    trace: list[tuple[float, float]] = field(default_factory=list)
+    hashes: dict[int, str] = field(default_factory=dict)
     best_score: float = float("-inf")
     best_iteration: int = 0
     best_weights: dict[str, Tensor] | None = None
@@ -71,6 +75,8 @@ class TrainState:
             "steps": self.steps,
             "recent": self.recent,
             "validations": self.validations,
+            "trace": self.trace,
+            "hashes": self.hashes,
             "best_score": self.best_score,
             "best_iteration": self.best_iteration,
             "best_weights": self.best_weights,
@@ -87,6 +93,8 @@ class TrainState:
         self.steps = copy.deepcopy(saved["steps"])
         self.recent = list(saved["recent"])
         self.validations = copy.deepcopy(saved["validations"])
+        self.trace = list(saved["trace"])
+        self.hashes = dict(saved["hashes"])
         self.best_score = saved["best_score"]
         self.best_iteration = saved["best_iteration"]
         self.best_weights = saved["best_weights"]
