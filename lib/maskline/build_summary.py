@@ -1,5 +1,6 @@
-"""The size of a network from its params, as text."""
+"""The size of a network from its params."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -13,8 +14,39 @@ from maskline.models.summary import summarize
 from maskline.params_model import ModelParams
 
 
-def describe(source: str, *, size: tuple[int, int] | None, classes: int) -> list[str]:
-    """Return the lines of a table: part, parameters, share; then the multiply-adds of one image.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """How large a network is.
+
+    Args:
+        parts: Parameters of each part, by name.
+        parameters: Of the whole.
+        trained: Those that training changes.
+        multiply_adds: Of one image, without auxiliary heads.
+        height: Of that image, px.
+        width: Of that image, px.
+    """
+
+    parts: dict[str, int]
+    parameters: int
+    trained: int
+    multiply_adds: int
+    height: int
+    width: int
+
+    def lines(self) -> list[str]:
+        """Return a table as text."""
+        rows = {**self.parts, "whole": self.parameters, "trained": self.trained}
+        return [
+            f"{'part':<20} {'parameters':>13}",
+            *(f"{name:<20} {count:>13,}" for name, count in rows.items()),
+            f"multiply-adds of one {self.height}x{self.width} image, without auxiliary heads: "
+            f"{self.multiply_adds / 1e9:.3f} G",
+        ]
+
+
+def describe(source: str, *, size: tuple[int, int] | None, classes: int) -> Size:
+    """Return the parameters of a network, and the multiply-adds of one image.
 
     Args:
         source: A params file, the name of a recipe, or a model folder.
@@ -30,14 +62,14 @@ def describe(source: str, *, size: tuple[int, int] | None, classes: int) -> list
     with torch.device("meta" if section.type == "encoder_decoder" and _is_own(section) else "cpu"):
         model = segmentor(section, num_classes=classes)
     whole = summarize(model, in_channels=section.in_channels, size=size)
-    lines = [f"{'part':<20} {'parameters':>13}"]
-    lines += [f"{name:<20} {_count(part):>13,}" for name, part in _parts(model)]
-    lines += [
-        f"{'whole':<20} {whole.parameters:>13,}",
-        f"{'trained':<20} {whole.trainable:>13,}",
-        f"multiply-adds of one {size[0]}x{size[1]} image, without auxiliary heads: {whole.multiply_adds / 1e9:.3f} G",
-    ]
-    return lines
+    return Size(
+        parts={name: _count(part) for name, part in _parts(model)},
+        parameters=whole.parameters,
+        trained=whole.trainable,
+        multiply_adds=whole.multiply_adds,
+        height=size[0],
+        width=size[1],
+    )
 
 
 def _read(source: str, *, size: tuple[int, int] | None, classes: int) -> tuple[ModelParams, tuple[int, int], int]:

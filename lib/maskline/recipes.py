@@ -34,3 +34,13 @@ def find(name: str) -> Path:
     raise ParamsError(
         f"recipe {name}", "no such recipe", f"did you mean {', '.join(near)}?" if near else "see maskline recipe list"
     )
+
+
+def published(name: str) -> str:
+    """Return the published result that a recipe tells in its head; empty where it tells none.
+
+    Raises:
+        ParamsError: No such recipe.
+    """
+    lines = find(name).read_text(encoding="utf-8").splitlines()
+    return next((line.removeprefix("# Published: ") for line in lines if line.startswith("# Published: ")), "")

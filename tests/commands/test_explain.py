@@ -1,6 +1,7 @@
 """The optimizer explained: a row for each trained tensor, as a table, CSV and picture."""
 
 import csv
+import json
 from types import SimpleNamespace
 
 import pytest
@@ -51,6 +52,11 @@ def test_table_csv_and_picture(explain, tmp_path):
     }
     assert {row["rule"] for row in rows.values()} == {"base", "norm_decay_mult", "custom_keys.auxiliary_head"}
     assert all(name in result.output for name in rows)
+    printed = {
+        row["tensor"]: row for row in json.loads(explain("--json", custom_keys=custom, norm_decay_mult=0).output)
+    }
+    assert printed.keys() == rows.keys()
+    assert printed["auxiliary_head.conv_seg.bias"]["lr"] == 0.02
     with Image.open(picture) as image:
         assert image.size == (960, 540)
         assert len(image.convert("RGB").getcolors(100000)) > 10

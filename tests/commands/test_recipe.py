@@ -1,5 +1,7 @@
 """maskline recipe, name and summary."""
 
+import json
+
 import pytest
 from click.testing import CliRunner
 
@@ -19,6 +21,26 @@ def test_list_and_its_filter():
     some = invoke("recipe", "list", "unet", "chase-db1").output.splitlines()
     assert some == [name for name in whole if "unet" in name and "chase-db1" in name]
     assert len(some) == 6
+
+
+def test_list_for_a_script(root):
+    rows = json.loads(invoke("recipe", "list", "unet", "chase-db1", "--json").output)
+    assert len(rows) == 6
+    (row,) = [row for row in rows if row["name"] == NAME]
+    assert row["published"].startswith("vessel Dice 80.24")
+    assert row["file"] == str(root / "recipes" / f"{NAME}.yaml")
+
+
+def test_use_with_values_on_top(tmp_path):
+    path = tmp_path / "params.yaml"
+    options = ["-S", "optimizer.lr=0.5", "-S", "evaluate.window=[96,96]"]
+    assert invoke("recipe", "use", NAME, "--params", path, "--yes", *options).exit_code == 0
+    loaded = params.load(path)
+    assert (loaded.optimizer.lr, loaded.evaluate.window, loaded.train.iterations) == (0.5, (96, 96), 40000)
+    wrong = invoke("recipe", "use", NAME, "--params", path, "--yes", "-S", "optimizer.rl=0.5")
+    assert wrong.exit_code == 2
+    assert wrong.output.startswith("error: -S optimizer.rl=0.5: ")
+    assert params.load(path).optimizer.lr == 0.5
 
 
 def test_show_tells_the_published_result(root):
@@ -61,6 +83,13 @@ def test_summary_of_a_recipe():
     assert counts["whole"] == counts["trained"] == 29_060_676
     assert counts["backbone"] + counts["decode_head"] + counts["auxiliary_head"] == counts["whole"]
     assert "multiply-adds of one 64x64 image, without auxiliary heads:" in result.output
+
+
+def test_summary_for_a_script():
+    found = json.loads(invoke("summary", NAME, "--size", 64, 64, "--json").output)
+    assert found["parameters"] == found["trained"] == sum(found["parts"].values()) == 29_060_676
+    assert (found["height"], found["width"]) == (64, 64)
+    assert found["multiply_adds"] > 1e9
 
 
 @pytest.mark.parametrize("size", [(256, 256), (512, 256)])

@@ -38,6 +38,9 @@ COMMANDS = {
     "maskline --help": "tests/commands/test_main.py::test_list_of_commands_imports_none",
     "maskline doctor": "tests/commands/test_doctor.py::test_table_for_people",
     "maskline doctor --json": "tests/commands/test_doctor.py::test_a_healthy_project",
+    "maskline recipe list --json": "tests/commands/test_recipe.py::test_list_for_a_script",
+    "maskline summary --json": "tests/commands/test_recipe.py::test_summary_for_a_script",
+    "maskline explain optimizer --json": "tests/commands/test_explain.py::test_table_csv_and_picture",
     "maskline doctor --network": "tests/commands/test_doctor.py::test_an_address_that_does_not_answer",
     "dvc exp run -S 'export.variants=[fp16,int8]'": (
         "tests/export/test_stage.py::test_stage_writes_model_agreement_and_times"

@@ -41,7 +41,8 @@ def schema(path: Path) -> Finding:
         fresh = False
     if fresh:
         return ok("schema", f"{path.name} is the code's")
-    return warning("schema", f"{path.name} is not the code's", "write it again: make schema in a clone, maskline new --upgrade . elsewhere")
+    remedy = "write it again: make schema in a clone, maskline new --upgrade . elsewhere"
+    return warning("schema", f"{path.name} is not the code's", remedy)
 
 
 def package(root: Path) -> Finding:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from maskline.optim.groups import Assignment
     from maskline.optim.schedules import Schedule
 
+_COLUMNS = ("tensor", "shape", "lr", "weight_decay", "rule")
+
 
 @click.command()
 @click.argument("what", type=click.Choice(["optimizer"]))
@@ -20,8 +23,11 @@ if TYPE_CHECKING:
 @click.option("--prepared", type=PATH, default="data/prepared", show_default=True, help="Prepared data set.")
 @click.option("--csv", "csv_path", type=PATH, default=None, help="Write the table there too.")
 @click.option("--png", "png_path", type=PATH, default=None, help="Draw the learning rates of all iterations there.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 @errors_to_exit_code
-def main(*, what: str, params_path: Path, prepared: Path, csv_path: Path | None, png_path: Path | None) -> None:
+def main(
+    *, what: str, params_path: Path, prepared: Path, csv_path: Path | None, png_path: Path | None, as_json: bool
+) -> None:
     """Show how training will treat each tensor.
 
     optimizer: a table of every trained tensor with its full learning rate, its weight decay and the rule of
@@ -37,7 +43,10 @@ def main(*, what: str, params_path: Path, prepared: Path, csv_path: Path | None,
     split = PreparedSplit.open(prepared, "train", cache="stream")
     model = build.segmentor(build.without_start_weights(settings.model), num_classes=split.labels.num_classes)
     found = assignments(settings.optimizer, model)
-    _print(found)
+    if as_json:
+        click.echo(json.dumps([dict(zip(_COLUMNS, row, strict=True)) for row in _rows(found)], indent=2))
+    else:
+        _print(found)
     if csv_path is not None:
         write_text(csv_path, _table(found))
     if png_path is not None:
@@ -54,7 +63,7 @@ def _print(found: "list[Assignment]") -> None:
 
     table = Table("tensor", "shape", "lr", "weight decay", "rule", title="Trained tensors")
     for row in _rows(found):
-        table.add_row(*row)
+        table.add_row(*(f"{cell:.8g}" if isinstance(cell, float) else cell for cell in row))
     groups = Table("group", "lr", "weight decay", "tensors", "numbers", title="Groups")
     for group in merge(found):
         count = sum(parameter.numel() for parameter in group["params"])
@@ -67,9 +76,15 @@ def _print(found: "list[Assignment]") -> None:
     console.print(groups)
 
 
-def _rows(found: "list[Assignment]") -> list[tuple[str, ...]]:
+def _rows(found: "list[Assignment]") -> list[tuple[str, str, float, float, str]]:
     return [
-        (each.name, "x".join(map(str, each.parameter.shape)), f"{each.lr:.8g}", f"{each.weight_decay:.8g}", each.rule)
+        (
+            each.name,
+            "x".join(map(str, each.parameter.shape)),
+            float(f"{each.lr:.8g}"),
+            float(f"{each.weight_decay:.8g}"),
+            each.rule,
+        )
         for each in found
     ]
 
@@ -77,8 +92,8 @@ def _rows(found: "list[Assignment]") -> list[tuple[str, ...]]:
 def _table(found: "list[Assignment]") -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(("tensor", "shape", "lr", "weight_decay", "rule"))
-    writer.writerows(_rows(found))
+    writer.writerow(_COLUMNS)
+    writer.writerows([f"{cell:.8g}" if isinstance(cell, float) else cell for cell in row] for row in _rows(found))
     return stream.getvalue()
 
 

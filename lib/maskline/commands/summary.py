@@ -1,5 +1,8 @@
 """``maskline summary``: how large a network is."""
 
+import json
+from dataclasses import asdict
+
 import click
 
 from maskline.cli import errors_to_exit_code
@@ -9,8 +12,9 @@ from maskline.cli import errors_to_exit_code
 @click.argument("source", metavar="[PARAMS | RECIPE | MODEL]", default="params.yaml")
 @click.option("--size", type=click.IntRange(16), nargs=2, help="Height and width; default: augment.crop_size.")
 @click.option("--classes", type=click.IntRange(2), default=2, show_default=True, help="Number of classes.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @errors_to_exit_code
-def main(*, source: str, size: tuple[int, int] | None, classes: int) -> None:
+def main(*, source: str, size: tuple[int, int] | None, classes: int, as_json: bool) -> None:
     """Print parameters and multiply-adds of a network, whole and by part.
 
     The network is that of a params file, of a recipe by its name, or of a trained or imported model folder.
@@ -18,5 +22,5 @@ def main(*, source: str, size: tuple[int, int] | None, classes: int) -> None:
     """
     from maskline.build_summary import describe
 
-    for line in describe(source, size=size, classes=classes):
-        click.echo(line)
+    found = describe(source, size=size, classes=classes)
+    click.echo(json.dumps(asdict(found), indent=2) if as_json else "\n".join(found.lines()))
