@@ -38,8 +38,7 @@ def main(params_path: Path, prepared: Path, picture: Path, draws: Path) -> None:
     split = PreparedSplit.open(prepared, "train", cache="stream")
     batches = build.batches(settings, split)
     count = settings.augment.preview_samples
-    samples = (batches.augmented(*divmod(number, settings.train.batch_size)) for number in range(count))
-    preview.write(samples, split.labels, picture=picture, draws=draws)
+    preview.write(batches.first(count), split.labels, picture=picture, draws=draws)
     cli.log.info("augment_preview: %d samples in %s", count, picture)
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from maskline.augment.pipeline import Augmentation
+from maskline.augment.resize import Resize
 from maskline.data.dataset import Sample
 from maskline.engine import device
 from maskline.engine.loader import TrainBatches
@@ -59,20 +60,26 @@ class MemorySplit:
 def augmentation():
     return Augmentation(
         crop_size=(32, 32),
-        ratio_range=(0.8, 1.25),
+        resize=Resize(ratio_range=(0.8, 1.25), scale=None, keep_ratio=True),
         cat_max_ratio=0.9,
         rotate_degrees=20.0,
         flip_horizontal=0.5,
         flip_vertical=0.5,
+        bending=None,
         photometric_prob=0.5,
         brightness=20.0,
         contrast=(0.8, 1.2),
         saturation=(0.8, 1.2),
         hue_degrees=10.0,
+        steps=None,
         blur_prob=0.3,
         blur_sigma=(0.3, 0.6),
         noise_prob=0.3,
         noise_std=4.0,
+        effects=None,
+        mixing=None,
+        fill=(120.0, 120.0, 120.0),
+        within_valid=False,
         ignore_index=255,
         mean=(120.0, 120.0, 120.0),
         std=(60.0, 60.0, 60.0),

@@ -1,22 +1,25 @@
-"""Scale, crop, rotation and flips as one warp a sample.
+"""Scale, crop, rotation, bends and flips as one warp a sample.
 
 All operations are composed into one matrix that maps an output pixel to a source position, and the image is
-resampled once (bilinear), the mask once (nearest). Where the source position lies outside the image, the image gets
+resampled once (bilinear), each mask once (nearest). Where the source position lies outside the image, the image gets
 the fill value and the mask the ignore index. Inside, positions beyond the centres of the outermost pixels repeat
 those pixels, as a resize does.
 
-Semantics follow MMSegmentation 1.2.2 (Apache-2.0): RandomResize with ``ratio_range`` and kept aspect, RandomCrop with
-``cat_max_ratio`` (ten further tries, the last box is taken unchecked; ignored pixels do not count), RandomFlip. Not
-the same: masks are resampled at pixel centres, where OpenCV's nearest takes the upper left neighbour, so that image
-and mask stay aligned.
+Semantics follow MMSegmentation 1.2.2 (Apache-2.0): RandomResize (``maskline.augment.resize``), RandomCrop with
+``cat_max_ratio`` (ten further tries, the last box is taken unchecked; ignored pixels do not count), RandomFlip, and
+padding at the right and the bottom, also of a mirrored image that is smaller than the crop. Not the same: masks are
+resampled at pixel centres, where OpenCV's nearest takes the upper left neighbour, so that image and mask stay aligned.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from maskline.augment import bending
+from maskline.augment.bending import Bend
 
 _TRIES = 10
 
@@ -31,6 +34,7 @@ class Geometry:
         rotate_degrees: Rotation about the crop's centre, positive is clockwise.
         flip_horizontal: Mirror left and right, after the crop.
         flip_vertical: Mirror top and bottom, after the crop.
+        bend: What else happens, after the flips; or None.
     """
 
     scaled_size: tuple[int, int]
@@ -38,32 +42,15 @@ class Geometry:
     rotate_degrees: float
     flip_horizontal: bool
     flip_vertical: bool
-
-
-def scaled_size(size: tuple[int, int], ratio: float) -> tuple[int, int]:
-    """Return the size that MMSegmentation's RandomResize gives an image for one drawn ratio, aspect kept.
-
-    Args:
-        size: Height and width, px; the base scale is the image's own size.
-        ratio: Drawn factor, above 0.
-    """
-    height, width = size
-    return rescaled_size(size, (int(width * ratio), int(height * ratio)))
-
-
-def rescaled_size(size: tuple[int, int], target: tuple[int, int]) -> tuple[int, int]:
-    """Return the largest (height, width) that fits ``target`` in either orientation with the aspect kept."""
-    height, width = size
-    factor = min(max(target) / max(height, width), min(target) / min(height, width))
-    return max(int(height * factor + 0.5), 1), max(int(width * factor + 0.5), 1)
+    bend: Bend | None
 
 
 def draw(
     rng: np.random.Generator,
     mask: np.ndarray,
     *,
+    scaled: tuple[int, int],
     crop_size: tuple[int, int],
-    ratio_range: tuple[float, float],
     cat_max_ratio: float,
     rotate_degrees: float,
     flip_horizontal: float,
@@ -75,16 +62,14 @@ def draw(
     Args:
         rng: The sample's own generator; always advanced by the same draws for the same mask.
         mask: HW integer class ids, read for ``cat_max_ratio`` only.
+        scaled: Height and width that the image is scaled to.
         crop_size: Height and width of the output, px.
-        ratio_range: Scale factors, uniform.
         cat_max_ratio: Largest share of one class in the crop; 1 switches the check off.
         rotate_degrees: Largest rotation to either side.
         flip_horizontal: Probability.
         flip_vertical: Probability.
         ignore_index: Mask value that does not count for ``cat_max_ratio``.
     """
-    size = (int(mask.shape[0]), int(mask.shape[1]))
-    scaled = scaled_size(size, float(rng.uniform(*ratio_range)))
     origin = _draw_origin(rng, scaled, crop_size)
     if cat_max_ratio < 1:
         for _ in range(_TRIES):
@@ -98,26 +83,42 @@ def draw(
         rotate_degrees=float(angle * rotate_degrees),
         flip_horizontal=bool(horizontal < flip_horizontal),
         flip_vertical=bool(vertical < flip_vertical),
+        bend=None,
     )
 
 
+def bent(geometry: Geometry, bend: Bend) -> Geometry:
+    """Return the geometry with a bend; a rotation that the bend says no to is gone."""
+    return replace(geometry, bend=bend, rotate_degrees=geometry.rotate_degrees if bend.rotates else 0.0)
+
+
 def matrix(geometry: Geometry, *, size: tuple[int, int], crop_size: tuple[int, int]) -> np.ndarray:
-    """Return the 2x3 float64 matrix from output pixel (x, y, 1) to source pixel (x, y); centres at whole numbers."""
+    """Return the 3x3 float64 matrix from output pixel (x, y, 1) to source pixel; centres at whole numbers.
+
+    The third row of the product is 1 unless there is a perspective; else the first two are to be divided by it.
+    """
     crop_height, crop_width = crop_size
     centre_x, centre_y = (crop_width - 1) / 2, (crop_height - 1) / 2
     flip = np.diag([-1.0 if geometry.flip_horizontal else 1.0, -1.0 if geometry.flip_vertical else 1.0, 1.0])
+    # An image that is smaller than the crop is mirrored within itself: what is added stays at the right and bottom.
+    added_x = max(crop_width - geometry.scaled_size[1], 0) if geometry.flip_horizontal else 0
+    added_y = max(crop_height - geometry.scaled_size[0], 0) if geometry.flip_vertical else 0
     cos, sin = np.cos(np.radians(geometry.rotate_degrees)), np.sin(np.radians(geometry.rotate_degrees))
     # Seen from the output, the source turns the other way.
-    rotate = np.array([[cos, sin, 0.0], [-sin, cos, 0.0], [0.0, 0.0, 1.0]])
+    turn = np.array([[cos, sin, 0.0], [-sin, cos, 0.0], [0.0, 0.0, 1.0]])
     to_scaled = _shift(centre_x + geometry.crop_origin[1], centre_y + geometry.crop_origin[0])
     scale_y, scale_x = size[0] / geometry.scaled_size[0], size[1] / geometry.scaled_size[1]
     to_source = np.array([[scale_x, 0.0, scale_x / 2 - 0.5], [0.0, scale_y, scale_y / 2 - 0.5], [0.0, 0.0, 1.0]])
-    composed = to_source @ to_scaled @ rotate @ flip @ _shift(-centre_x, -centre_y)
-    return np.asarray(composed[:2])
+    to_flipped = _shift(-centre_x + added_x, -centre_y + added_y)
+    if geometry.bend is not None:
+        from_centre = bending.matrix(geometry.bend, crop_size=crop_size)
+        to_flipped = _shift(added_x, added_y) @ from_centre @ _shift(-centre_x, -centre_y)
+    composed = to_source @ to_scaled @ turn @ flip @ to_flipped
+    return np.asarray(composed / composed[2, 2])
 
 
 def source_box(
-    transform: np.ndarray, *, size: tuple[int, int], crop_size: tuple[int, int]
+    transform: np.ndarray, *, size: tuple[int, int], crop_size: tuple[int, int], beyond: float
 ) -> tuple[int, int, int, int]:
     """Return (top, left, bottom, right) of the source pixels that the output reads; at least one pixel.
 
@@ -125,62 +126,104 @@ def source_box(
         transform: As ``matrix`` returns it.
         size: Height and width of the source, px.
         crop_size: Height and width of the output, px.
+        beyond: How far an elastic deformation reads beyond the output, px.
     """
     height, width = size
-    corners = np.array([[x, y, 1.0] for x in (0, crop_size[1] - 1) for y in (0, crop_size[0] - 1)])
-    x, y = transform @ corners.T
+    columns, rows = ((-beyond, side - 1 + beyond) for side in (crop_size[1], crop_size[0]))
+    corners = np.array([[x, y, 1.0] for x in columns for y in rows])
+    x, y, depth = transform @ corners.T
+    x, y = x / depth, y / depth
     left, right = _clipped(x.min(), x.max(), width)
     top, bottom = _clipped(y.min(), y.max(), height)
     return top, left, bottom, right
 
 
-def warp(
-    images: Tensor,
-    masks: Tensor,
-    *,
+@dataclass(frozen=True, slots=True)
+class Positions:
+    """Where each output pixel of a batch reads in the batch's regions. All NHW.
+
+    Args:
+        x: Column, float; within the region.
+        y: Row, float.
+        index: Of the nearest pixel, row by row, int64.
+        inside: Whether the source reaches there.
+    """
+
+    x: Tensor
+    y: Tensor
+    index: Tensor
+    inside: Tensor
+
+
+def positions(
     transforms: Tensor,
+    *,
     boxes: Tensor,
     sizes: Tensor,
     crop_size: tuple[int, int],
-    fill: Tensor,
-    ignore_index: int,
-) -> tuple[Tensor, Tensor]:
-    """Resample a batch of source regions, each by its own matrix.
+    width: int,
+    fields: dict[int, Tensor],
+    projective: bool,
+) -> Positions:
+    """Return where the output reads.
 
     Args:
-        images: NCHW float; regions of the sources, padded on the right and bottom to one size.
-        masks: NHW integer, class ids of the same regions.
-        transforms: N23 float32, output pixel to source pixel (of the whole source, not of the region).
+        transforms: N33 float32, output pixel to source pixel (of the whole source, not of the region).
         boxes: N4 float32, top, left, bottom, right of each region in its source.
         sizes: N2 float32, height and width of each source.
         crop_size: Height and width of the output.
-        fill: C float, image value outside the source.
-        ignore_index: Mask value outside the source.
-
-    Returns:
-        Images NCHW as the input's type; masks NHW int64.
+        width: Of the tensor that holds the regions, padded on the right and bottom to one size.
+        fields: Elastic deformations by row of the batch.
+        projective: Whether any of the transforms has a perspective.
     """
-    x, y = _source_positions(transforms, crop_size)
-    height, width = sizes[:, 0, None, None], sizes[:, 1, None, None]
-    inside = (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
+    x, y = _source_positions(transforms, crop_size, fields, projective=projective)
+    heights, widths = sizes[:, 0, None, None], sizes[:, 1, None, None]
+    inside = (x >= -0.5) & (x <= widths - 0.5) & (y >= -0.5) & (y <= heights - 0.5)
     top, left, bottom, right = (boxes[:, i, None, None] for i in range(4))
     # Within the region: its edge is the source's edge wherever a position inside the source lies beyond it.
     x = x.maximum(left).minimum(right - 1)
     y = y.maximum(top).minimum(bottom - 1)
     # Rounded in the source's own coordinates, so that a tie falls the same way whatever the region.
     column, row = (x + 0.5).floor() - left, (y + 0.5).floor() - top
-    labels = masks.flatten(1).gather(1, (row * masks.shape[2] + column).long().flatten(1)).view_as(x)
-    grid = torch.stack([(2 * (x - left) + 1) / images.shape[3] - 1, (2 * (y - top) + 1) / images.shape[2] - 1], dim=-1)
+    return Positions(x - left, y - top, (row * width + column).long(), inside)
+
+
+def resample(images: Tensor, where: Positions, *, fill: Tensor) -> Tensor:
+    """Return images at positions, bilinear.
+
+    Args:
+        images: NCHW float regions, padded to one size.
+        where: From ``positions``.
+        fill: C float, value outside the source.
+    """
+    height, width = images.shape[2:]
+    grid = torch.stack([(2 * where.x + 1) / width - 1, (2 * where.y + 1) / height - 1], dim=-1)
     warped = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
-    return torch.where(inside[:, None], warped, fill[None, :, None, None]), torch.where(inside, labels, ignore_index)
+    return torch.where(where.inside[:, None], warped, fill[None, :, None, None])
 
 
-def _source_positions(transforms: Tensor, crop_size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def pick(labels: Tensor, where: Positions, *, outside: int) -> Tensor:
+    """Return labels (NHW integers) at positions, nearest, int64; ``outside`` where the source does not reach."""
+    taken = labels.flatten(1).gather(1, where.index.flatten(1)).view_as(where.index)
+    return torch.where(where.inside, taken.long(), outside)
+
+
+def _source_positions(
+    transforms: Tensor, crop_size: tuple[int, int], fields: dict[int, Tensor], *, projective: bool
+) -> tuple[Tensor, Tensor]:
     rows = torch.arange(crop_size[0], dtype=torch.float32, device=transforms.device)[None, :, None]
     columns = torch.arange(crop_size[1], dtype=torch.float32, device=transforms.device)[None, None, :]
+    if fields:
+        moved = torch.zeros(2, len(transforms), *crop_size, device=transforms.device)
+        for i, field in fields.items():
+            moved[:, i] = field
+        columns, rows = columns + moved[0], rows + moved[1]
     a = transforms[:, :, :, None, None]
     x = a[:, 0, 0] * columns + a[:, 0, 1] * rows + a[:, 0, 2]
     y = a[:, 1, 0] * columns + a[:, 1, 1] * rows + a[:, 1, 2]
+    if projective:  # the depth of a sample without perspective is 1: its positions stay the same
+        depth = a[:, 2, 0] * columns + a[:, 2, 1] * rows + a[:, 2, 2]
+        x, y = x / depth, y / depth
     return x, y
 
 

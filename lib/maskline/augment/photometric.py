@@ -90,20 +90,22 @@ def colour_matrix(sample: Photometric) -> np.ndarray:
     return np.concatenate([factors, shift], axis=1)
 
 
-def apply(images: Tensor, samples: list[Photometric]) -> Tensor:
+def apply(images: Tensor, samples: list[Photometric], *, matrix: bool) -> Tensor:
     """Change the colours of a batch.
 
     Args:
         images: N3HW float32 grey levels, 0..255.
         samples: One entry an image.
+        matrix: Whether colours change; blur and noise do in any case.
 
     Returns:
         N3HW float32 grey levels, clipped to 0..255. The same numbers on every device within float tolerance:
         random maps are drawn on the CPU.
     """
-    matrices = torch.from_numpy(np.stack([colour_matrix(sample) for sample in samples])).to(images)
-    flat = torch.baddbmm(matrices[:, :, 3:], matrices[:, :, :3], images.flatten(2))
-    images = flat.view_as(images).clamp_(0, 255)
+    if matrix:
+        matrices = torch.from_numpy(np.stack([colour_matrix(sample) for sample in samples])).to(images)
+        flat = torch.baddbmm(matrices[:, :, 3:], matrices[:, :, :3], images.flatten(2))
+        images = flat.view_as(images).clamp_(0, 255)
     images = _blur(images, [sample.blur_sigma for sample in samples])
     return _add_noise(images, samples)
 

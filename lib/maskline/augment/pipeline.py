@@ -1,136 +1,74 @@
-"""The training augmentation: parameters drawn per sample where the image is read, pixels changed on the device."""
+"""The training augmentation: parameters drawn per sample where the image is read, pixels changed on the device.
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+Each family of operations has random numbers of its own, from (seed, family, iteration, position): switching one on
+changes nothing of what the others draw.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from maskline.augment import geometric, photometric
+from maskline.augment import bending, colour_steps, geometric, mixing, photometric
+from maskline.augment.bending import Bending
+from maskline.augment.colour_steps import ColourSteps
+from maskline.augment.effects import Effects
+from maskline.augment.mixing import Mixing
+from maskline.augment.resize import Resize
+from maskline.augment.sample import Augmented, Draw, Region, RegionBatch
 from maskline.seeds import numpy_generator
-
-
-@dataclass(frozen=True, slots=True)
-class Draw:
-    """Everything random about one training sample."""
-
-    geometry: geometric.Geometry
-    photometric: photometric.Photometric
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON types."""
-        return {"geometry": asdict(self.geometry), "photometric": asdict(self.photometric)}
-
-
-@dataclass(frozen=True, slots=True)
-class Region:
-    """The part of one source image that a sample reads, with its draw.
-
-    Args:
-        image: HWC uint8.
-        mask: HW integer class ids.
-        transform: 2x3, output pixel to source pixel.
-        box: Top, left, bottom, right of the region in the source.
-        size: Height and width of the source.
-        draw: The drawn parameters.
-    """
-
-    image: np.ndarray
-    mask: np.ndarray
-    transform: np.ndarray
-    box: tuple[int, int, int, int]
-    size: tuple[int, int]
-    draw: Draw
-
-
-@dataclass(frozen=True, slots=True)
-class RegionBatch:
-    """Regions of a batch as tensors, padded on the right and bottom to one size.
-
-    Args:
-        images: NCHW uint8.
-        masks: NHW uint8, or int32 above 255.
-        transforms: N23 float32.
-        boxes: N4 float32.
-        sizes: N2 float32.
-        draws: N entries.
-    """
-
-    images: Tensor
-    masks: Tensor
-    transforms: Tensor
-    boxes: Tensor
-    sizes: Tensor
-    draws: tuple[Draw, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AugmentedSample:
-    """One training sample as a person looks at it.
-
-    Args:
-        id: Of the source image.
-        iteration: Where in training it stands.
-        position: Where in that iteration's batch.
-        source_image: HW3 uint8, whole.
-        source_mask: HW class ids.
-        image: HW3 uint8, augmented.
-        mask: HW int64 class ids or the ignore index, augmented.
-        draw: What was drawn.
-    """
-
-    id: str
-    iteration: int
-    position: int
-    source_image: np.ndarray
-    source_mask: np.ndarray
-    image: np.ndarray
-    mask: np.ndarray
-    draw: Draw
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Augmentation:
-    """Settings of the training augmentation; see the ``augment`` section of params.yaml for each."""
+    """Settings of the training augmentation; see the ``augment`` section of params.yaml for each.
+
+    Args:
+        resize: Scaled size before the crop.
+        bending, steps, effects, mixing: Families of operations; None: nothing of the kind is switched on.
+        fill: Grey levels outside the source, one a channel.
+        within_valid: Pixels outside an image's valid area are ignored.
+    """
 
     crop_size: tuple[int, int]
-    ratio_range: tuple[float, float]
+    resize: Resize
     cat_max_ratio: float
     rotate_degrees: float
     flip_horizontal: float
     flip_vertical: float
+    bending: Bending | None
     photometric_prob: float
     brightness: float
     contrast: tuple[float, float]
     saturation: tuple[float, float]
     hue_degrees: float
+    steps: ColourSteps | None
     blur_prob: float
     blur_sigma: tuple[float, float]
     noise_prob: float
     noise_std: float
+    effects: Effects | None
+    mixing: Mixing | None
+    fill: tuple[float, ...]
+    within_valid: bool
     ignore_index: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
     def draw(self, mask: np.ndarray, *, seed: int, iteration: int, position: int) -> Draw:
         """Draw one sample's parameters: a function of the mask and (seed, iteration, position) alone."""
+
+        def family(name: str) -> np.random.Generator:
+            return numpy_generator(seed, f"augment {name}", iteration, position)
+
         rng = numpy_generator(seed, "augment", iteration, position)
-        geometry = geometric.draw(
-            rng,
-            mask,
-            crop_size=self.crop_size,
-            ratio_range=self.ratio_range,
-            cat_max_ratio=self.cat_max_ratio,
-            rotate_degrees=self.rotate_degrees,
-            flip_horizontal=self.flip_horizontal,
-            flip_vertical=self.flip_vertical,
-            ignore_index=self.ignore_index,
-        )
+        geometry = self._draw_geometry(rng, mask, extra=partial(family, "resize"))
         colours = photometric.draw(
             rng,
-            prob=self.photometric_prob,
+            prob=self.photometric_prob if self.steps is None else 0.0,
             brightness=self.brightness,
             contrast=self.contrast,
             saturation=self.saturation,
@@ -140,42 +78,134 @@ class Augmentation:
             noise_prob=self.noise_prob,
             noise_std=self.noise_std,
         )
-        return Draw(geometry, colours)
+        if self.bending is not None:
+            geometry = geometric.bent(geometry, self.bending.draw(family("bend"), self.crop_size))
+        return Draw(
+            geometry=geometry,
+            photometric=colours,
+            steps=None if self.steps is None else self.steps.draw(family("steps")),
+            effect=None if self.effects is None else self.effects.draw(family("effect"), self.crop_size),
+            mix=None if self.mixing is None else self.mixing.draw(seed, iteration, position, crop_size=self.crop_size),
+        )
 
-    def region(self, image: np.ndarray, mask: np.ndarray, draw: Draw) -> Region:
+    def _draw_geometry(
+        self, rng: np.random.Generator, mask: np.ndarray, *, extra: Callable[[], np.random.Generator]
+    ) -> geometric.Geometry:
+        return geometric.draw(
+            rng,
+            mask,
+            scaled=self.resize.draw(rng, extra, (int(mask.shape[0]), int(mask.shape[1]))),
+            crop_size=self.crop_size,
+            cat_max_ratio=self.cat_max_ratio,
+            rotate_degrees=self.rotate_degrees,
+            flip_horizontal=self.flip_horizontal,
+            flip_vertical=self.flip_vertical,
+            ignore_index=self.ignore_index,
+        )
+
+    def target(self, mask: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
+        """Return the class ids that training reads: outside the valid area ignored where the settings say so."""
+        if valid is None or not self.within_valid:
+            return mask
+        wide = mask.astype(np.result_type(mask, np.min_scalar_type(self.ignore_index)), copy=False)
+        return np.where(valid, wide, wide.dtype.type(self.ignore_index))
+
+    def region(
+        self,
+        image: np.ndarray,
+        mask: np.ndarray,
+        draw: Draw,
+        *,
+        valid: np.ndarray | None,
+        second: np.ndarray | None,
+    ) -> Region:
         """Cut out what the sample will read, so that only that travels to the device.
 
         Args:
             image: HWC uint8, the whole source.
             mask: HW integer class ids.
             draw: From ``draw``.
+            valid: HW bool, or None.
+            second: HW class ids of a second annotator, or None.
         """
         size = (int(mask.shape[0]), int(mask.shape[1]))
+        bend = draw.geometry.bend
         transform = geometric.matrix(draw.geometry, size=size, crop_size=self.crop_size)
-        box = geometric.source_box(transform, size=size, crop_size=self.crop_size)
+        beyond = bend.elastic.magnitude_px if bend is not None and bend.elastic is not None else 0.0
+        box = geometric.source_box(transform, size=size, crop_size=self.crop_size, beyond=beyond)
         top, left, bottom, right = box
-        return Region(image[top:bottom, left:right], mask[top:bottom, left:right], transform, box, size, draw)
+        rows, columns = slice(top, bottom), slice(left, right)
+        return Region(
+            image=image[rows, columns],
+            mask=mask[rows, columns],
+            valid=None if valid is None else valid[rows, columns],
+            second=None if second is None else second[rows, columns],
+            transform=transform,
+            box=box,
+            size=size,
+            draw=draw,
+        )
 
-    def apply(self, batch: RegionBatch, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Make the batch that the network sees, on the device.
+    def apply(self, batch: RegionBatch, device: torch.device) -> Augmented:
+        """Make the batch that the network sees, on the device: image and all masks by the same positions."""
+        where = self._positions(batch, device)
+        fill = torch.tensor(self.fill, device=device)
+        images = geometric.resample(batch.images.to(device).float(), where, fill=fill)
+        labels = [geometric.pick(batch.masks.to(device), where, outside=self.ignore_index)]
+        outside = [self.ignore_index]
+        for masks, value in ((batch.valid, 0), (batch.second, self.ignore_index)):
+            if masks is not None:
+                labels.append(geometric.pick(masks.to(device), where, outside=value))
+                outside.append(value)
+        images = self._recoloured(images, batch, inside=where.inside, fill=fill)
+        rows = {position: row for row, position in enumerate(batch.positions)}
+        mixes = [draw.mix for draw in batch.draws if draw.mix is not None]
+        if self.mixing is not None:
+            self.mixing.paste(images, labels, mixes, rows)
+        if self.effects is not None:
+            erased = [draw.effect for draw in batch.draws if draw.effect is not None]
+            self.effects.erase(images, list(zip(labels, outside, strict=True)), erased, fill=fill)
+        others, share = None, 1.0
+        if any(mix.mixup is not None for mix in mixes):
+            images, partners, share = mixing.blend(images, mixes, rows)
+            others = labels[0][partners][: batch.count]
+        kept = [masks[: batch.count] for masks in labels]
+        return Augmented(
+            images=normalize(images[: batch.count], self.mean, self.std),
+            targets=kept[0],
+            valid=None if batch.valid is None else kept[1] > 0,
+            second=None if batch.second is None else kept[-1],
+            other_targets=others,
+            share=share,
+        )
 
-        Returns:
-            Images NCHW float32, normalised, ``crop_size`` large; targets NHW int64 with ``ignore_index`` outside
-            the source.
-        """
-        mean = torch.tensor(self.mean, device=device)
-        images, targets = geometric.warp(
-            batch.images.to(device).float(),
-            batch.masks.to(device).long(),
-            transforms=batch.transforms.to(device),
+    def _positions(self, batch: RegionBatch, device: torch.device) -> geometric.Positions:
+        bends = [(row, draw.geometry.bend) for row, draw in enumerate(batch.draws)]
+        fields = {
+            row: bending.field(bend.elastic, self.crop_size).to(device)
+            for row, bend in bends
+            if bend is not None and bend.elastic is not None
+        }
+        return geometric.positions(
+            batch.transforms.to(device),
             boxes=batch.boxes.to(device),
             sizes=batch.sizes.to(device),
             crop_size=self.crop_size,
-            fill=mean,
-            ignore_index=self.ignore_index,
+            width=batch.images.shape[3],
+            fields=fields,
+            projective=any(bend is not None and bend.tilt is not None for _, bend in bends),
         )
-        images = photometric.apply(images, [draw.photometric for draw in batch.draws])
-        return normalize(images, self.mean, self.std), targets
+
+    def _recoloured(self, images: Tensor, batch: RegionBatch, *, inside: Tensor, fill: Tensor) -> Tensor:
+        if self.steps is not None:
+            images = colour_steps.apply(images, [draw.steps for draw in batch.draws if draw.steps is not None])
+            if self.steps.mode == "mmseg":  # it pads last
+                images = torch.where(inside[:, None], images, fill[None, :, None, None])
+        images = photometric.apply(images, [draw.photometric for draw in batch.draws], matrix=self.steps is None)
+        if self.effects is not None:
+            effects = [draw.effect for draw in batch.draws if draw.effect is not None]
+            images = self.effects.recolour(images, effects, fill=fill)
+        return images
 
 
 def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
@@ -189,25 +219,3 @@ def denormalize(image: Tensor, mean: Sequence[float], std: Sequence[float]) -> n
     """Undo ``normalize`` for one image CHW: HWC uint8."""
     grey = image.permute(1, 2, 0).cpu().numpy() * np.asarray(std) + np.asarray(mean)
     return np.asarray(grey.round().clip(0, 255).astype(np.uint8))
-
-
-def collate(regions: Sequence[Region]) -> RegionBatch:
-    """Stack regions of different sizes; what is added on the right and bottom is never read."""
-    height = max(region.mask.shape[0] for region in regions)
-    width = max(region.mask.shape[1] for region in regions)
-    channels = regions[0].image.shape[2]
-    images = np.zeros((len(regions), channels, height, width), dtype=np.uint8)
-    wide = any(region.mask.dtype.itemsize > 1 for region in regions)
-    masks = np.zeros((len(regions), height, width), dtype=np.int32 if wide else np.uint8)
-    for i, region in enumerate(regions):
-        rows, columns = region.mask.shape
-        images[i, :, :rows, :columns] = region.image.transpose(2, 0, 1)
-        masks[i, :rows, :columns] = region.mask
-    return RegionBatch(
-        images=torch.from_numpy(images),
-        masks=torch.from_numpy(masks),
-        transforms=torch.from_numpy(np.stack([region.transform for region in regions]).astype(np.float32)),
-        boxes=torch.tensor([region.box for region in regions], dtype=torch.float32),
-        sizes=torch.tensor([region.size for region in regions], dtype=torch.float32),
-        draws=tuple(region.draw for region in regions),
-    )

@@ -2,13 +2,14 @@
 
 import os
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Iterator
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from maskline.augment.pipeline import Augmentation, AugmentedSample, Region, RegionBatch, collate, denormalize
+from maskline.augment.pipeline import Augmentation, denormalize
+from maskline.augment.sample import AugmentedSample, Region, RegionBatch, collate
 from maskline.data.dataset import PreparedSplit
 from maskline.data.sampler import batch_indices
 from maskline.errors import DataError, MasklineError, TrainingError
@@ -40,28 +41,51 @@ class TrainBatches(Dataset[RegionBatch | MasklineError]):
         """Read the image at a position of a batch, draw its parameters, and cut out what they need."""
         self._note(iteration, position)
         sample = self.split.sample(self.indices(iteration)[position])
-        draw = self.augmentation.draw(sample.mask, seed=self.seed, iteration=iteration, position=position)
-        return self.augmentation.region(sample.image, sample.mask, draw)
+        mask = self.augmentation.target(sample.mask, sample.valid)
+        draw = self.augmentation.draw(mask, seed=self.seed, iteration=iteration, position=position)
+        return self.augmentation.region(sample.image, mask, draw, valid=sample.valid, second=sample.second)
 
-    def batch(self, iteration: int) -> RegionBatch:
-        """Return the batch of an iteration."""
-        return collate([self.region(iteration, position) for position in range(self.batch_size)])
-
-    def augmented(self, iteration: int, position: int) -> AugmentedSample:
-        """Return a sample as training sees it, beside its source, for people to look at."""
-        source = self.split.sample(self.indices(iteration)[position])
-        region = self.region(iteration, position)
-        images, targets = self.augmentation.apply(collate([region]), torch.device("cpu"))
-        return AugmentedSample(
-            id=source.id,
-            iteration=iteration,
-            position=position,
-            source_image=source.image,
-            source_mask=source.mask,
-            image=denormalize(images[0], self.augmentation.mean, self.augmentation.std),
-            mask=targets[0].numpy(),
-            draw=region.draw,
+    def batch(self, iteration: int, *, annotations: bool = False) -> RegionBatch:
+        """Return the batch of an iteration; ``annotations``: with valid-area masks and second annotations."""
+        positions = range(self.batch_size)
+        return collate(
+            [self.region(iteration, position) for position in positions],
+            positions=positions,
+            count=len(positions),
+            annotations=annotations,
+            ignore_index=self.augmentation.ignore_index,
         )
+
+    def augmented(self, iteration: int, positions: Iterable[int]) -> Iterator[AugmentedSample]:
+        """Yield samples as training sees them, beside their sources, for people to look at.
+
+        The whole batch is made, as in training, so that every pixel is the same to the last bit.
+        """
+        batch = self.batch(iteration, annotations=True)
+        made = self.augmentation.apply(batch, torch.device("cpu"))
+        assert made.valid is not None
+        assert made.second is not None
+        for position in positions:
+            source = self.split.sample(self.indices(iteration)[position])
+            yield AugmentedSample(
+                id=source.id,
+                iteration=iteration,
+                position=position,
+                source_image=source.image,
+                source_mask=source.mask,
+                image=denormalize(made.images[position], self.augmentation.mean, self.augmentation.std),
+                mask=made.targets[position].numpy(),
+                valid=None if source.valid is None else made.valid[position].numpy(),
+                second=None if source.second is None else made.second[position].numpy(),
+                other_mask=None if made.other_targets is None else made.other_targets[position].numpy(),
+                pixels=made.images[position].numpy(),
+                draw=batch.draws[position],
+            )
+
+    def first(self, count: int) -> Iterator[AugmentedSample]:
+        """Yield the first samples of the training."""
+        for iteration in range(-(-count // self.batch_size)):
+            yield from self.augmented(iteration, range(min(self.batch_size, count - iteration * self.batch_size)))
 
     def _note(self, iteration: int, position: int) -> None:
         worker = get_worker_info()
@@ -128,15 +152,14 @@ def check_crop(split: PreparedSplit, augmentation: Augmentation) -> None:
     Raises:
         DataError: The crop is larger than the largest image at the largest ratio.
     """
-    ratio = augmentation.ratio_range[1]
-    height = max(int(size[0] * ratio) for size in split.sizes)
-    width = max(int(size[1] * ratio) for size in split.sizes)
+    largest = [augmentation.resize.largest(size) for size in split.sizes]
+    height, width = (max(size[axis] for size in largest) for axis in (0, 1))
     crop_height, crop_width = augmentation.crop_size
     if crop_height > height or crop_width > width:
         raise DataError(
             "augment.crop_size",
             f"{crop_height}x{crop_width} is larger than every train image at its largest scale ({height}x{width})",
-            "lower augment.crop_size or raise augment.ratio_range",
+            "lower augment.crop_size, or raise augment.ratio_range or augment.scale",
         )
 
 

@@ -13,15 +13,15 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from maskline.augment.pipeline import RegionBatch
+from maskline.augment.sample import RegionBatch
 from maskline.data.dataset import PreparedSplit
-from maskline.engine.checkpoint import weights_sha256
+from maskline.engine import mixed_loss
 from maskline.engine.device import Compute
 from maskline.engine.journal import Journal
 from maskline.engine.loader import TrainBatches, iterate
 from maskline.engine.process import StopFlag
 from maskline.engine.progress import Meter, meter
-from maskline.engine.state import Row, TrainState, weights_of
+from maskline.engine.state import Row, TrainState
 from maskline.engine.validate import validate
 from maskline.errors import ParamsError, TrainingError
 from maskline.files import replace_file
@@ -92,7 +92,7 @@ class _NotFiniteError(Exception):
         self.batches = batches
 
 
-def fit(state: TrainState, loop: Loop, *, journal: Journal, stop: StopFlag, stop_after: int = 0) -> None:
+def fit(state: TrainState, loop: Loop, *, journal: Journal, stop: StopFlag) -> None:
     """Train until ``loop.iterations`` iterations are done; ``state`` holds the results.
 
     Args:
@@ -100,26 +100,23 @@ def fit(state: TrainState, loop: Loop, *, journal: Journal, stop: StopFlag, stop
         loop: See there.
         journal: Takes the state every ``journal_every`` iterations and when stopped.
         stop: Looked at after each iteration.
-        stop_after: Only so many iterations of the run, bit by bit those of the whole one; 0: all.
 
     Raises:
         StoppedError: A signal came; the state is in the journal.
         TrainingError: The loss is not finite.
         ParamsError: ``best_metric`` is not one of the validation's.
     """
-    last = min(stop_after, loop.iterations) or loop.iterations
-    start, stop_at = state.iteration * loop.accumulate, last * loop.accumulate
+    start, stop_at = state.iteration * loop.accumulate, loop.iterations * loop.accumulate
     batches = iterate(loop.batches, start=start, stop=stop_at, workers=loop.workers)
-    with meter(total=last, done=state.iteration) as shown, closing(batches):
-        while state.iteration < last and not _stops_early(state, loop):
+    with meter(total=loop.iterations, done=state.iteration) as shown, closing(batches):
+        while state.iteration < loop.iterations and not _stops_early(state, loop):
             row = _guarded_step(state, loop, [next(batches) for _ in range(loop.accumulate)], journal)
             state.iteration += 1
             state.recent.append(row["loss"])
-            state.trace.append((row["loss"], row["gradient_norm"]))
             shown.advance(state.iteration, row["loss"])
-            if state.iteration % loop.log_every == 0 or state.iteration == last:
+            if state.iteration % loop.log_every == 0 or state.iteration == loop.iterations:
                 state.steps.append(row)
-            if state.iteration % loop.val_every == 0 or state.iteration == last:
+            if state.iteration % loop.val_every == 0 or state.iteration == loop.iterations:
                 _validate(state, loop, shown)
             stopped = stop.signal is not None
             if stopped or _is_due(state.iteration, loop.journal_every):
@@ -164,12 +161,13 @@ def step(state: TrainState, loop: Loop, *batches: RegionBatch) -> Row:
 
 def _backward(state: TrainState, loop: Loop, batch: RegionBatch, *, share: float) -> Row:
     """Add the gradients of one batch, times ``share``, and return its loss and that of each head."""
-    images, targets = loop.batches.augmentation.apply(batch, loop.compute.device)
-    images = images.contiguous(memory_format=loop.compute.memory_format)
+    made = loop.batches.augmentation.apply(batch, loop.compute.device)
+    images = made.images.contiguous(memory_format=loop.compute.memory_format)
     with loop.compute.autocast():
-        pairs = state.model.training_pairs(images, targets)
+        pairs = state.model.training_pairs(images, mixed_loss.packed(made))
+    ignore_index = loop.batches.augmentation.ignore_index
     losses = {
-        name: loop.criteria[name](logits, target, loop.batches.augmentation.ignore_index)
+        name: mixed_loss.loss(loop.criteria[name], logits, target, ignore_index=ignore_index, batch=made)
         for name, (logits, target) in pairs.items()
     }
     total = torch.stack(list(losses.values())).sum()
@@ -220,8 +218,9 @@ def _save_for_replay(error: _NotFiniteError, state: TrainState, loop: Loop, jour
     augmented = [loop.batches.augmentation.apply(batch, cpu) for batch in error.batches]
     content = {
         "iteration": state.iteration,
-        "images": [images for images, _ in augmented],
-        "targets": [targets for _, targets in augmented],
+        "images": [made.images for made in augmented],
+        "targets": [made.targets for made in augmented],
+        "other_targets": [made.other_targets for made in augmented],
         "model": state.model.state_dict(),
     }
     path = journal.folder / "not-finite.pt"
@@ -253,7 +252,6 @@ def _validate(state: TrainState, loop: Loop, shown: Meter) -> None:
             )
         state.keep_best(row[loop.best_metric])
     state.validations.append(row)
-    state.hashes[state.iteration] = weights_sha256(weights_of(state.result))
     shown.report(state.iteration, "  ".join(f"{key} {row[key]:.4f}" for key in _SHOWN if key in row))
 
 

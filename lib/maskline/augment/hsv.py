@@ -1,0 +1,54 @@
+"""RGB to HSV and back in OpenCV's 8-bit numbers: hue 0..179 (two degrees each), saturation and value 0..255.
+
+Source: OpenCV (Apache-2.0), the arithmetic of cvtColor for COLOR_RGB2HSV and COLOR_HSV2RGB on 8 bits. To HSV the
+numbers are OpenCV's; back, a few in a thousand differ by one grey level, where its vector code rounds otherwise.
+"""
+
+import torch
+from torch import Tensor
+
+_BITS = 12  # fixed point
+_HUES = 180
+
+
+def rgb_to_hsv(images: Tensor) -> Tensor:
+    """Map N3HW whole grey levels 0..255, of any type, to N3HW int64 hue, saturation, value."""
+    red, green, blue = images.long().unbind(1)
+    value = torch.maximum(torch.maximum(red, green), blue)
+    spread = value - torch.minimum(torch.minimum(red, green), blue)
+    saturation = (spread * _reciprocal(255, value) + _half()) >> _BITS
+    turned = torch.where(
+        value == red,
+        green - blue,
+        torch.where(value == green, blue - red + 2 * spread, red - green + 4 * spread),
+    )
+    hue = (turned * _reciprocal(_HUES / 6, spread) + _half()) >> _BITS
+    return torch.stack([torch.where(hue < 0, hue + _HUES, hue), saturation, value], dim=1)
+
+
+def hsv_to_rgb(hsv: Tensor) -> Tensor:
+    """Undo ``rgb_to_hsv``: N3HW float32 whole grey levels."""
+    hue, saturation, value = hsv.float().unbind(1)
+    sixth = hue * (6 / _HUES)
+    sector = sixth.floor()
+    part = sixth - sector
+    saturation, value = saturation / 255, value / 255
+    low = value * (1 - saturation)
+    falling, rising = value * (1 - saturation * part), value * (1 - saturation * (1 - part))
+    shades = torch.stack([value, low, falling, rising], dim=1)
+    order = torch.tensor(_SHADES, device=hsv.device)[(sector.long() % 6)]  # NHW3
+    return (shades.gather(1, order.movedim(-1, 1)) * 255).floor().clamp_(0, 255)  # OpenCV cuts off
+
+
+# Which of value, low, falling, rising is red, green, blue in each sixth of the circle.
+_SHADES = ((0, 3, 1), (2, 0, 1), (1, 0, 3), (1, 2, 0), (3, 1, 0), (0, 1, 2))
+
+
+def _reciprocal(numerator: float, divisor: Tensor) -> Tensor:
+    """Return numerator / divisor in fixed point, rounded; 0 for a divisor of 0."""
+    exact = numerator * 2**_BITS / divisor.clamp(min=1).double()
+    return torch.where(divisor > 0, exact.round().long(), 0)
+
+
+def _half() -> int:
+    return 1 << (_BITS - 1)

@@ -1,0 +1,38 @@
+"""The loss of a batch whose samples are blended in pairs: that of either target, weighed as the pictures were.
+
+A head may compare any pixels of the target that it is given (point heads draw some), so both targets go through it as
+one: two class ids in one integer.
+
+Source: Zhang et al. 2018, mixup: Beyond Empirical Risk Minimization.
+"""
+
+from torch import Tensor, nn
+
+from maskline.augment.sample import Augmented
+
+_BITS = 16  # class ids and the ignore index are below 2^16
+
+
+def packed(batch: Augmented) -> Tensor:
+    """Return what the network's heads get as their target: NHW int64."""
+    if batch.other_targets is None:
+        return batch.targets
+    return batch.targets | (batch.other_targets << _BITS)
+
+
+def loss(criterion: nn.Module, logits: Tensor, target: Tensor, *, ignore_index: int, batch: Augmented) -> Tensor:
+    """Return a head's loss as a scalar.
+
+    Args:
+        criterion: Takes logits, target and the ignore index.
+        logits: As the head gives them.
+        target: As the head gives it, of ``packed``.
+        ignore_index: Target value that does not count.
+        batch: Whose ``share`` weighs its own targets.
+    """
+    if batch.other_targets is None:
+        own: Tensor = criterion(logits, target, ignore_index)
+        return own
+    own = criterion(logits, target & ((1 << _BITS) - 1), ignore_index)
+    other: Tensor = criterion(logits, target >> _BITS, ignore_index)
+    return batch.share * own + (1 - batch.share) * other
