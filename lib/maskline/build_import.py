@@ -47,6 +47,7 @@ class _Network:
     num_classes: int
     notes: list[str]
     sections: dict[str, dict[str, Any]]
+    binary: tuple[str, ...] = ()
 
 
 def write_import(
@@ -81,7 +82,7 @@ def write_import(
             "give --labels of the data set that the network was trained on",
         )
     model = segmentor(network.params, num_classes=network.num_classes)
-    found = match(foreign.tensors, model.state_dict())
+    found = match(foreign.tensors, model.state_dict(), binary=network.binary)
     _check(found, source, allow_partial=allow_partial)
     _write(model, found, output, card=_card(source, network, labels))
     return Import(match=found, notes=network.notes, sections=network.sections)
@@ -103,10 +104,18 @@ def _from_mmseg(source: Path, foreign: Foreign, path: Path | None) -> _Network:
     try:
         section = reader.read(model, preprocessor=config.get("data_preprocessor") or config.get("img_norm_cfg"))
         sections = settings(config, reader.notes)
+        if reader.threshold is not None:
+            sections.setdefault("evaluate", {})["threshold"] = reader.threshold
     except (KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(path or source, f"not the form of a configuration ({error!r})", "resolve it") from error
     params = validate_model(section, place=path or source)
-    return _Network(params=params, num_classes=reader.num_classes, notes=reader.notes, sections=sections)
+    return _Network(
+        params=params,
+        num_classes=reader.num_classes,
+        notes=reader.notes,
+        sections=sections,
+        binary=reader.binary,
+    )
 
 
 def _own_config(source: Path, meta: Mapping[str, Any]) -> dict[str, Any]:

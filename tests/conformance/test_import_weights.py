@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from maskline.build import load_segmentor
 from maskline.commands.main import main
 
-TOLERANCE = 1e-4  # of the largest value
+TOLERANCE = 1e-5  # of the largest value; ten times stricter than what counts as good agreement
 CASES = [
     "deeplabv3_r50-d8_4xb2-40k_cityscapes-512x1024",
     "deeplabv3plus_r50-d8_4xb2-40k_cityscapes-512x1024",
@@ -57,3 +57,7 @@ def test_outputs_are_mmsegmentations(name, shared_conformance, fillings, tmp_pat
         for key, values in expected.items():
             difference = np.abs(outputs[key].numpy() - values).max()
             assert difference <= TOLERANCE * np.abs(values).max(), key
+
+
+def test_every_case_is_listed(shared_conformance):
+    assert sorted(path.stem for path in (shared_conformance / "models").glob("*.json")) == CASES

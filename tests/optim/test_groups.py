@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from maskline.models.mmseg import segmentor_from_mmseg
+from maskline.build_model import segmentor
 from maskline.optim.groups import CustomKey, Rules, assign, merge, unused
 from maskline.optim.layer_decay import LayerDecay
+from maskline.params import validate_model
+from maskline.weights.mmseg_model import ModelReader
 
 MULTIPLIERS = ("norm_decay_mult", "bias_lr_mult", "bias_decay_mult", "dwconv_decay_mult", "flat_decay_mult")
 
@@ -90,8 +92,10 @@ def test_without_rules_there_is_one_group_in_the_models_order():
 def test_numbers_that_mmsegmentation_computed(shared_conformance):
     cases = json.loads((shared_conformance / "numbers" / "paramwise_segformer_mit-b0.json").read_text())
     section = next((shared_conformance / "models").glob("segformer_mit-b0*.json"))
+    reader = ModelReader()
+    params = validate_model(reader.read(json.loads(section.read_text())["model"], preprocessor=None), place=section)
     with torch.device("meta"):
-        model = segmentor_from_mmseg(json.loads(section.read_text())["model"])
+        model = segmentor(params, num_classes=reader.num_classes)
     assert cases
     for case in cases:
         options = case["optimizer"]

@@ -7,8 +7,20 @@ to torch's kernels. In one process it is plain batch norm.
 import torch
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from maskline import world
+
+
+def share_statistics(model: nn.Module) -> None:
+    """Give the running statistics of batch norms that each process takes by itself their mean over the processes."""
+    layers = [
+        layer
+        for layer in model.modules()
+        if isinstance(layer, _BatchNorm) and not isinstance(layer, nn.SyncBatchNorm) and layer.training
+    ]
+    buffers = [buffer for layer in layers for buffer in (layer.running_mean, layer.running_var) if buffer is not None]
+    world.add_up(buffers, share=1 / world.size())
 
 
 class SyncBatchNorm(nn.SyncBatchNorm):

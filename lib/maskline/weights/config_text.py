@@ -76,8 +76,8 @@ def _value(node: ast.expr, names: dict[str, Any]) -> Any:
         case ast.Dict(keys=keys, values=values):
             pairs = zip(keys, values, strict=True)
             return {_value(_present(key, node), names): _value(value, names) for key, value in pairs}
-        case ast.Call(func=ast.Name(id="dict"), args=[], keywords=keywords):
-            found: dict[str, Any] = {}
+        case ast.Call(func=ast.Name(id="dict"), args=[] | [ast.Dict()] as plain, keywords=keywords):
+            found: dict[str, Any] = _value(plain[0], names) if plain else {}
             for keyword in keywords:
                 value = _value(keyword.value, names)
                 found.update(value if keyword.arg is None else {keyword.arg: value})

@@ -6,7 +6,7 @@ from typing import Any
 from maskline.errors import ShapeError
 from maskline.models.backbones.hrnet import HRStage, hrnet_stages
 from maskline.models.backbones.mit import MIT_PLANS, MitPlan
-from maskline.models.mmseg_section import Section
+from maskline.weights.mmseg_section import Section
 
 NormReader = Callable[[Mapping[str, Any] | None, str], bool]
 
@@ -134,7 +134,8 @@ def _mixvit(section: Section, _norm: NormReader) -> dict[str, Any]:
     )
     name = next((name for name, known in MIT_PLANS.items() if known == plan), None)
     if name is None:
-        raise ShapeError(section.place, f"{plan} is none of B0 to B5", "use one of them")
+        told = f"embed_dims {plan.embed_dims}, num_layers {plan.num_layers}, num_heads {plan.num_heads}, ..."
+        raise ShapeError(section.place, f"{told} is none of B0 to B5", "use one of them")
     return {
         "name": f"mixvit_{name}",
         "drop_path": section.take("drop_path_rate", 0.0),

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from maskline.errors import ShapeError
-from maskline.models.mmseg_section import Section
 from maskline.weights.mmseg_loss import loss_params, plain_cross_entropy
+from maskline.weights.mmseg_section import Section
 
 _TYPES = {
     "FCNHead": "fcn",
@@ -18,6 +18,7 @@ _TYPES = {
     "OCRHead": "ocr",
     "PointHead": "point",
 }
+_BINARY_THRESHOLD = 0.3  # MMSegmentation's own
 _SEVERAL = ("uper", "fpn", "segformer", "point")
 
 
@@ -31,7 +32,9 @@ class HeadReader:
         test_cfg: Its ``test_cfg``.
 
     Attributes:
-        num_classes: Channels of the logits of the head that was read last.
+        num_classes: Classes of the head that was read last.
+        binary: Places of the heads whose one channel is the logit of the second of two classes.
+        threshold: Probability from which MMSegmentation predicts that class, of the last such head.
         align_corners: That of all heads.
     """
 
@@ -46,6 +49,8 @@ class HeadReader:
         self._notes, self._norm, self._train_cfg, self._test_cfg = notes, norm, train_cfg, test_cfg
         self._corners: bool | None = None
         self.num_classes = 0
+        self.binary: list[str] = []
+        self.threshold: float | None = None
 
     @property
     def align_corners(self) -> bool:
@@ -62,9 +67,8 @@ class HeadReader:
         name = _TYPES.get(section.type)
         if name is None:
             raise section.unknown_type(_TYPES)
-        section.ignore("ignore_index", "init_cfg", "sampler", "threshold", "in_channels")
-        self.num_classes = section.take("num_classes")
-        section.expect("out_channels", None, self.num_classes)
+        section.ignore("ignore_index", "init_cfg", "in_channels")
+        binary = self._classes(section, name, place)
         self._check_corners(section)
         common = {
             "name": name,
@@ -72,7 +76,7 @@ class HeadReader:
             "channels": section.take("channels"),
             "dropout": max(0.0, float(section.take("dropout_ratio", 0.1))),
             "with_norm": self._norm(section.take("norm_cfg", None), place),
-            "losses": self._losses(section.take("loss_decode", {"type": "CrossEntropyLoss"}), place),
+            "losses": self._losses(section, place, binary=binary),
         }
         self._check_rest(section, name)
         if name not in _SEVERAL:
@@ -80,6 +84,17 @@ class HeadReader:
         own = self._own(section, name)
         section.done()
         return {**common, **own}
+
+    def _classes(self, section: Section, name: str, place: str) -> bool:
+        """Note the number of classes; return whether one channel stands for two."""
+        self.num_classes, channels = section.take("num_classes"), section.take("out_channels", None)
+        threshold = section.take("threshold", None)
+        if (channels or self.num_classes) != 1:
+            section.check("out_channels", channels, None, self.num_classes)
+            return False
+        self.num_classes, self.threshold = 2, _BINARY_THRESHOLD if threshold is None else float(threshold)
+        self.binary.append(place)
+        return True
 
     def _check_rest(self, section: Section, name: str) -> None:
         if name == "point":
@@ -140,10 +155,15 @@ class HeadReader:
             "scale_factor": test.get("scale_factor", 2),
         }
 
-    def _losses(self, value: Any, place: str) -> list[dict[str, Any]]:
+    def _losses(self, section: Section, place: str, *, binary: bool) -> list[dict[str, Any]]:
+        value = section.take("loss_decode", {"type": "CrossEntropyLoss"})
+        sampler = section.take("sampler", None)
+        if sampler is not None and sampler.get("type") != "OHEMPixelSampler":
+            self._notes.append(f"{place}: sampler {sampler.get('type')} is not taken over")
+            sampler = None
         found: list[dict[str, Any]] = []
         for loss in [value] if isinstance(value, Mapping) else list(value):
-            known = loss_params(loss)
+            known = loss_params(loss, binary=binary, sampler=sampler)
             if known is None:
                 self._notes.append(f"{place}: loss {loss.get('type')} is not taken over; set losses before you train")
             else:

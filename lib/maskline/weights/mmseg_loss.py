@@ -9,19 +9,31 @@ def plain_cross_entropy(weight: float) -> dict[str, Any]:
     return {"name": "cross_entropy", "weight": weight, "class_weights": None, "label_smoothing": 0.0}
 
 
-def loss_params(loss: Mapping[str, Any]) -> dict[str, Any] | None:
+def loss_params(
+    loss: Mapping[str, Any], *, binary: bool = False, sampler: Mapping[str, Any] | None = None
+) -> dict[str, Any] | None:
     """Return one loss's section; None: it has no counterpart.
 
     Args:
         loss: An entry of ``loss_decode``.
+        binary: The head has one channel, which becomes the second of two beside a constant 0: a cross-entropy of
+            that logit's sigmoid is then one of both channels' softmax.
+        sampler: An ``OHEMPixelSampler``, which lets the hard pixels alone count; None: all count.
     """
     weight, weights = float(loss.get("loss_weight", 1.0)), loss.get("class_weight")
     if isinstance(weights, str):  # a file
         return None
     common = {"weight": weight, "class_weights": None if weights is None else [float(x) for x in weights]}
     match loss.get("type"):
-        case "CrossEntropyLoss" if not loss.get("use_sigmoid"):
+        case "CrossEntropyLoss" if sampler is not None and not binary and not loss.get("use_sigmoid"):
+            hard = {"threshold": float(sampler.get("thresh") or 0), "min_kept": int(sampler.get("min_kept", 100_000))}
+            return {"name": "ohem", **common, **hard}
+        case _ if sampler is not None:
+            return None
+        case "CrossEntropyLoss" if bool(loss.get("use_sigmoid")) == binary:
             return {"name": "cross_entropy", **common, "label_smoothing": 0.0}
+        case _ if binary:  # one channel's; over two they are something else
+            return None
         case "DiceLoss" if loss.get("activate", True):
             return {
                 "name": "dice_mmseg",

@@ -9,9 +9,9 @@ from typing import Any
 
 from maskline.errors import ShapeError
 from maskline.models.layers import Norm
-from maskline.models.mmseg_section import Section, norm_from_mmseg
 from maskline.weights.mmseg_backbone import backbone_params
 from maskline.weights.mmseg_head import HeadReader
+from maskline.weights.mmseg_section import Section, norm_from_mmseg
 
 # MMSegmentation's data preprocessor in all configurations of its zoo.
 IMAGENET_MEAN = [123.675, 116.28, 103.53]
@@ -24,11 +24,15 @@ class ModelReader:
     Attributes:
         notes: What was left out, one sentence each.
         num_classes: Channels of the final logits.
+        binary: See ``parts`` of ``maskline.weights.adapting.two_classes``.
+        threshold: Probability from which the second of two classes is predicted; None: where it is above the first's.
     """
 
     def __init__(self) -> None:
         self.notes: list[str] = []
         self.num_classes = 0
+        self.binary: tuple[str, ...] = ()
+        self.threshold: float | None = None
         self._norms: list[tuple[str, Norm]] = []
 
     def read(self, model: Mapping[str, Any], *, preprocessor: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -49,10 +53,15 @@ class ModelReader:
         train_cfg, test_cfg = section.take("train_cfg", None) or {}, section.take("test_cfg", None) or {}
         heads = HeadReader(notes=self.notes, norm=self._norm, train_cfg=train_cfg, test_cfg=test_cfg)
         decode = [heads.read(part, place="model.decode_head") for part in _listed(section.take("decode_head"))]
-        self.num_classes = heads.num_classes
+        if heads.binary and len(decode) > 1:  # the later head computes with the probabilities of all classes
+            raise ShapeError("model.decode_head", "out_channels 1 has no counterpart in a cascade", "use two classes")
+        self.num_classes, self.threshold = heads.num_classes, heads.threshold
         auxiliary = [
             heads.read(part, place="model.auxiliary_head") for part in _listed(section.take("auxiliary_head", None))
         ]
+        self.binary = tuple(place.removeprefix("model.") for place in heads.binary)
+        if self.threshold is not None:
+            self.notes.append(f"MMSegmentation predicts class 1 from {self.threshold}: see evaluate.threshold")
         backbone, in_channels, chosen = backbone_params(section.section("backbone"), norm=self._norm)
         neck = _neck(section.take("neck", None), chosen=chosen, norm=self._norm)
         section.done()

@@ -1,5 +1,6 @@
 """Reading of one section of an MMSegmentation configuration, key by key, until none is left."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -28,7 +29,9 @@ class Section:
 
     def __init__(self, values: Mapping[str, Any], *, place: str) -> None:
         self._left = dict(values)
-        self.type = str(self._left.pop("type", "(none)"))
+        self._left.pop("_scope_", None)  # where MMEngine looks the type up
+        # A name may be whole: mmseg.models.backbones.resnet.ResNet. Those of other packages stay as they are.
+        self.type = re.sub(r"^(mmseg|mmengine)\.(.*\.)?", "", str(self._left.pop("type", "(none)")))
         self.place = f"{place} ({self.type})"
 
     def take(self, key: str, default: Any = _REQUIRED) -> Any:
@@ -57,7 +60,14 @@ class Section:
         Raises:
             ShapeError: It has another value.
         """
-        value = self._left.pop(key, allowed[0])
+        self.check(key, self._left.pop(key, allowed[0]), *allowed)
+
+    def check(self, key: str, value: Any, *allowed: Any) -> None:
+        """Check a value that has been read.
+
+        Raises:
+            ShapeError: It is none of ``allowed``.
+        """
         if value not in allowed:
             raise ShapeError(self.place, f"{key} {value!r} has no counterpart", "use a configuration without it")
 
