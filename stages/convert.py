@@ -35,8 +35,8 @@ from maskline import cli
 def main(params_path: Path, raw: Path, prepared: Path, **reports: Path) -> None:
     """Check and convert the source archive; all problems are listed at once, and the former data stays."""
     from maskline.data.archives import source_archive
-    from maskline.data.convert import SplitSettings, convert_archive
-    from maskline.data.layouts import layout, own_layout
+    from maskline.data.convert import SplitSettings, Work, convert_archive
+    from maskline.data.layouts import layout, layout_key, own_layout
     from maskline.data.problems import listed_problems, problems_file
     from maskline.data.progress import tracked
     from maskline.data.records import LayoutSettings
@@ -50,6 +50,8 @@ def main(params_path: Path, raw: Path, prepared: Path, **reports: Path) -> None:
         mask_encoding=data.mask_encoding,
         exif=data.exif,
         alpha=data.alpha,
+        channels=data.channels,
+        scale=data.image_scale,
     )
     split = SplitSettings(
         val_fraction=data.val_fraction,
@@ -57,6 +59,16 @@ def main(params_path: Path, raw: Path, prepared: Path, **reports: Path) -> None:
         seed=data.split_seed,
         fold=data.fold,
         num_folds=data.num_folds,
+        stratify=data.stratify,
+        own=data.own_splits,
+        lists=data.split_lists.files(),
+        near_duplicates=data.near_duplicates,
+    )
+    work = Work(
+        workers=data.convert_workers,
+        finished=problems_file().parent / "convert",
+        layout_key=layout_key(data.layout or data.name),
+        progress=partial(tracked, description="convert"),
     )
     with listed_problems(problems_file()):
         warnings = convert_archive(
@@ -65,8 +77,8 @@ def main(params_path: Path, raw: Path, prepared: Path, **reports: Path) -> None:
             layout=own_layout(data.layout) if data.layout else layout(data.name),
             settings=settings,
             split=split,
+            work=work,
             max_unpacked_bytes=int(data.max_unpacked_gib * 2**30),
-            progress=partial(tracked, description="convert"),
         )
     report.write(prepared, warnings, **reports)
     cli.log.info("convert: %s, %d warnings (%s/warnings.csv)", prepared, len(warnings), prepared)

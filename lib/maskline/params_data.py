@@ -1,5 +1,6 @@
 """The data section of params.yaml: where the data comes from and how it becomes images, masks and splits."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -43,6 +44,19 @@ class SyntheticParams(Section):
     seed: Seed = Field(description="Another seed draws other eyes.")
 
 
+class SplitListsParams(Section):
+    """Text files with one image a line, instead of the set's own splits."""
+
+    train: str | None = Field(description="Images of train; null: all that are in no other list.")
+    val: str | None = Field(description="Images of val; null: as where a set has none.")
+    test: str | None = Field(description="Images of test; null: as where a set has none.")
+
+    def files(self) -> "dict[Literal['train', 'val', 'test'], Path]":
+        """Return the lists that are given."""
+        given = {"train": self.train, "val": self.val, "test": self.test}
+        return {split: Path(file) for split, file in given.items() if file is not None}  # type: ignore[misc]
+
+
 class DataParams(Section):
     """Where the data comes from and how it becomes images, masks and splits."""
 
@@ -62,18 +76,36 @@ class DataParams(Section):
     ignore_index: Annotated[int, Field(ge=2, le=65535)] = Field(
         description="Mask value that never counts in losses, metrics, crops or weights."
     )
-    mask_encoding: Literal["index", "palette", "binary", "color"] = Field(
-        description="How `folder` masks store classes: ids as grey values, palette entries, 0/255, or RGB colours."
+    mask_encoding: Literal["index", "palette", "binary", "binary_snapped", "color"] = Field(
+        description="How `folder` masks store classes: ids as grey values, palette entries, 0/255, 0/255 that "
+        "compression has blurred (each pixel becomes the nearer one), or RGB colours."
+    )
+    channels: Annotated[tuple[Annotated[int, Field(ge=0, le=63)], ...], Field(min_length=1)] | None = Field(
+        description="Channels of the image files to take, the first is 0; model.in_channels, mean and std must fit; "
+        "null: RGB, where grey becomes three equal channels."
+    )
+    image_scale: tuple[float, float] | Literal["error", "full_range"] = Field(
+        description="Images of more than 8 bits: refused, scaled from all that their type holds, or from `[low, high]` "
+        "to 0..255; values outside become 0 or 255."
     )
     alpha: Literal["error", "drop"] = Field(description="What to do with an image's alpha channel.")
     exif: Literal["error", "apply", "ignore"] = Field(description="What to do with an image's EXIF rotation.")
     val_fraction: Annotated[float, Field(ge=0, lt=1)] = Field(
-        description="Share of the train groups moved to val where the set has no val split."
+        description="Share of the train images, in whole groups, moved to val where the set has no val split."
     )
     test_fraction: Annotated[float, Field(ge=0, lt=1)] = Field(
-        description="Share of the groups moved to test where the set has no test split."
+        description="Share of the images, in whole groups, moved to test where the set has no test split."
     )
     split_seed: Seed = Field(description="Which groups are moved.")
+    stratify: bool = Field(description="Splits and folds get their share of every class, by the classes in each mask.")
+    own_splits: bool = Field(description="Whether the set's own splits count; false: all of it is split anew.")
+    split_lists: SplitListsParams
+    near_duplicates: Literal["error", "warn", "off"] = Field(
+        description="Nearly equal pictures in two splits. Published splits: a warning at most."
+    )
+    convert_workers: Annotated[int, Field(ge=1, le=256)] = Field(
+        description="Processes that convert; any count gives the same bytes."
+    )
     num_folds: Annotated[int, Field(ge=0, le=100)] = Field(
         description="Folds of whole groups that train and val are cut into; 0: none, the fractions count."
     )
@@ -86,4 +118,6 @@ class DataParams(Section):
             raise ValueError("num_folds 1 would leave nothing to train on: give 0 or at least 2")
         if self.fold and self.fold >= self.num_folds:
             raise ValueError(f"fold {self.fold} is not below num_folds {self.num_folds}")
+        if not isinstance(self.image_scale, str) and self.image_scale[0] >= self.image_scale[1]:
+            raise ValueError(f"image_scale: {self.image_scale[0]:g} is not below {self.image_scale[1]:g}")
         return self

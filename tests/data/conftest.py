@@ -23,6 +23,8 @@ def settings():
             "mask_encoding": "index",
             "exif": "error",
             "alpha": "error",
+            "channels": None,
+            "scale": "error",
         }
         return LayoutSettings(**{**values, **changes})
 

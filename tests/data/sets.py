@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from maskline.data.convert import SplitSettings, Work
+
 TWO_CLASSES = (("background", (0, 0, 0)), ("vessel", (255, 0, 0)))
 
 
@@ -51,3 +53,15 @@ def zip_of(path: Path, members):
 def tree(folder):
     """Every file below a folder with its bytes."""
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def split_settings(**changes):
+    """SplitSettings that make no splits, with some fields changed."""
+    values = {"val_fraction": 0.0, "test_fraction": 0.0, "seed": 0, "fold": 0, "num_folds": 0}
+    values |= {"stratify": False, "own": True, "lists": {}, "near_duplicates": "error"}
+    return SplitSettings(**{**values, **changes})
+
+
+def work(folder, *, workers=1, layout_key="folder"):
+    """How a test's conversion is done: what is finished goes into ``folder``."""
+    return Work(workers=workers, finished=folder / "finished", layout_key=layout_key, progress=lambda done, _: done)

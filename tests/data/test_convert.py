@@ -6,13 +6,13 @@ from PIL import Image
 
 from maskline.data import convert, manifest
 from maskline.data.archives import pack_folder
-from maskline.data.convert import SplitSettings, convert_archive
+from maskline.data.convert import convert_archive
 from maskline.data.dataset import PreparedSplit
 from maskline.data.formats import folder
 from maskline.data.problems import listed_problems
 from maskline.data.shards import ShardWriter
 from maskline.errors import DataError, DataProblemsError, StorageError
-from tests.data.sets import index_mask, picture, save, tree
+from tests.data.sets import index_mask, picture, save, split_settings, tree, work
 
 
 @pytest.fixture
@@ -26,7 +26,8 @@ def converted(settings, tmp_path):
             tmp_path / "prepared",
             layout=layout,
             settings=settings(**changes),
-            split=SplitSettings(val_fraction=val, test_fraction=test, seed=0, fold=0, num_folds=0),
+            split=split_settings(val_fraction=val, test_fraction=test),
+            work=work(tmp_path),
             max_unpacked_bytes=10**9,
         )
 

@@ -7,10 +7,10 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from maskline.data.archives import pack_folder
-from maskline.data.convert import SplitSettings, convert_archive
+from maskline.data.convert import convert_archive
 from maskline.data.formats import folder
 from maskline.errors import DataError, DataProblemsError
-from tests.data.sets import index_mask, picture, save
+from tests.data.sets import index_mask, picture, save, split_settings, work
 
 SIZE = (64, 48)
 
@@ -213,7 +213,8 @@ def found(source, tmp_path, settings):
             tmp_path / "prepared",
             layout=folder.read,
             settings=settings(),
-            split=SplitSettings(val_fraction=0.2, test_fraction=0.0, seed=0, fold=0, num_folds=0),
+            split=split_settings(val_fraction=0.2, test_fraction=0.0),
+            work=work(tmp_path),
             max_unpacked_bytes=10**9,
         )
     except DataProblemsError as error:

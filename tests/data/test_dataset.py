@@ -5,11 +5,11 @@ import pytest
 from PIL import Image
 
 from maskline.data.archives import pack_folder
-from maskline.data.convert import SplitSettings, convert_archive
+from maskline.data.convert import convert_archive
 from maskline.data.dataset import PreparedSplit
 from maskline.data.formats import folder
 from maskline.errors import DataError
-from tests.data.sets import index_mask, save
+from tests.data.sets import index_mask, save, split_settings, work
 
 
 @pytest.fixture
@@ -24,7 +24,8 @@ def prepared(make_set, settings, tmp_path):
         tmp_path / "prepared",
         layout=folder.read,
         settings=settings(),
-        split=SplitSettings(val_fraction=0, test_fraction=0, seed=0, fold=0, num_folds=0),
+        split=split_settings(val_fraction=0, test_fraction=0),
+        work=work(tmp_path),
         max_unpacked_bytes=10**9,
     )
     return source, tmp_path / "prepared"
@@ -93,7 +94,8 @@ def test_sixteen_bit_labels(make_set, settings, tmp_path):
         tmp_path / "prepared",
         layout=folder.read,
         settings=settings(classes=tuple((f"c{i}", (0, 0, i % 256)) for i in range(300)), ignore_index=65535),
-        split=SplitSettings(val_fraction=0, test_fraction=0, seed=0, fold=0, num_folds=0),
+        split=split_settings(val_fraction=0, test_fraction=0),
+        work=work(tmp_path),
         max_unpacked_bytes=10**9,
     )
     mask = PreparedSplit.open(tmp_path / "prepared", "train", cache="ram").sample(0).mask

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maskline.data.pictures import open_picture, png_bit_depth, read_image, to_rgb
+from maskline.data.headers import png_bit_depth
+from maskline.data.pictures import open_picture, read_image, to_rgb
 from maskline.errors import DataError
 from tests.data.sets import picture
 

@@ -2,7 +2,7 @@ from maskline.data.progress import byte_bar, tracked
 
 
 def test_nothing_is_printed_to_a_file(capfd):
-    assert list(tracked([1, 2, 3], description="convert")) == [1, 2, 3]
+    assert list(tracked([1, 2, 3], 3, description="convert")) == [1, 2, 3]
     with byte_bar("a.zip", done=0, total=10) as advance:
         advance(10)
     with byte_bar("a.zip", done=5, total=None) as advance:
@@ -14,7 +14,7 @@ def test_nothing_is_printed_to_a_file(capfd):
 def test_a_terminal_sees_a_bar(capfd, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm")
-    assert list(tracked([1, 2, 3], description="convert")) == [1, 2, 3]
+    assert list(tracked([1, 2, 3], 3, description="convert")) == [1, 2, 3]
     with byte_bar("a.zip", done=0, total=10) as advance:
         advance(10)
     err = capfd.readouterr().err

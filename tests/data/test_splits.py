@@ -32,10 +32,63 @@ def test_groups_stay_whole_and_each_split_has_some(sizes, val, test, seed):
     assert set(splits) == {r.id for r in records}
     for group in map(str, range(len(sizes))):
         assert len({splits[r.id] for r in records if r.group == group}) == 1
-    groups = {name: {r.group for r in records if splits[r.id] == name} for name in ("train", "val", "test")}
-    assert len(groups["test"]) == max(1, round(test * len(sizes)))
-    assert len(groups["val"]) == max(1, round(val * (len(sizes) - len(groups["test"]))))
-    assert groups["train"]
+    count = {name: len(of(splits, name)) for name in ("train", "val", "test")}
+    assert all(count.values())
+    assert abs(count["test"] - test * len(records)) <= max(sizes)
+    assert abs(count["val"] - val * (len(records) - count["test"])) <= max(sizes)
+
+
+def test_groups_of_one_size_are_rounded_to_the_fraction():
+    records = [record(f"{g}/{i}", str(g)) for g in range(12) for i in range(2)]
+    assert len(of(made(records, val=0.15, test=0), "val")) == 4  # 1.8 groups
+
+
+def test_a_fraction_is_one_of_images_where_groups_are_of_many_sizes():
+    sizes = [40, 1, 1, 25, 8, 6, 1, 3, 10, 5]  # 100 images; of groups alone, 0.2 could be two of one image
+    records = [record(f"{g}/{i}", str(g)) for g, size in enumerate(sizes) for i in range(size)]
+    for seed in range(20):
+        splits = made(records, val=0.2, test=0.2, seed=seed)
+        assert 14 <= len(of(splits, "test")) <= 26
+        assert 10 <= len(of(splits, "val")) <= 26
+
+
+def present_of(splits, name, present):
+    return sum(1 for id_ in of(splits, name) if present in CLASSES[id_])
+
+
+# Class 2 is in 8 images of 60, class 3 in 4: by chance a split often has none of them.
+CLASSES = {
+    str(i): {0} | ({1} if i % 2 else set()) | ({2} if i < 8 else set()) | ({3} if i > 55 else set()) for i in range(60)
+}
+
+
+def test_stratified_splits_have_their_share_of_every_class():
+    records = [record(id_) for id_ in CLASSES]
+    for seed in range(10):
+        splits = made(records, val=0.25, test=0.25, seed=seed, present=CLASSES)
+        assert present_of(splits, "test", 2) == 2
+        assert present_of(splits, "test", 3) == 1
+        assert 1 <= present_of(splits, "val", 2) <= 2
+        assert present_of(splits, "val", 3) == 1
+        assert 13 <= len(of(splits, "test")) <= 17
+        assert splits == made(records[::-1], val=0.25, test=0.25, seed=seed, present=CLASSES)
+    assert made(records, present=CLASSES) != made(records, seed=1, present=CLASSES)
+
+
+def test_stratified_folds_share_the_rare_classes():
+    records = [record(id_) for id_ in CLASSES]
+    folds = [made(records, test=0, fold=fold, num_folds=4, present=CLASSES) for fold in range(4)]
+    assert [present_of(splits, "val", 2) for splits in folds] == [2, 2, 2, 2]
+    assert [present_of(splits, "val", 3) for splits in folds] == [1, 1, 1, 1]
+    assert sorted(id_ for splits in folds for id_ in of(splits, "val")) == sorted(CLASSES)
+
+
+def test_stratified_groups_stay_whole():
+    records = [record(id_, str(int(id_) // 3)) for id_ in CLASSES]
+    splits = made(records, present=CLASSES)
+    for i in range(0, 60, 3):
+        assert splits[str(i)] == splits[str(i + 1)] == splits[str(i + 2)]
+    assert all(of(splits, name) for name in ("train", "val", "test"))
 
 
 def test_the_sets_own_splits_stay():

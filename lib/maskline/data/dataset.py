@@ -25,7 +25,7 @@ class Sample:
     Args:
         id: Of the manifest.
         group: Of the manifest.
-        image: (h, w, 3) uint8, RGB; grey images have three equal channels.
+        image: (h, w, channels) uint8: RGB, where grey images have three equal channels, or those of data.channels.
         mask: (h, w) uint8 or uint16: class ids and the ignore index.
         valid: (h, w) bool: pixels that can be scored; None: all.
         second: (h, w) as ``mask``, by a second annotator; None: there is none.
@@ -58,10 +58,20 @@ class PreparedSplit:
         labels: The classes.
         rows: Manifest rows of the split.
         cache: ``ram``: decoded samples stay in memory once asked for; ``stream``: decoded each time.
+        bands: Channels of the source that the images have; None: RGB.
     """
 
-    def __init__(self, folder: Path, labels: LabelSet, rows: list[dict[str, Any]], *, cache: Cache) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        labels: LabelSet,
+        rows: list[dict[str, Any]],
+        *,
+        cache: Cache,
+        bands: tuple[int, ...] | None,
+    ) -> None:
         self.labels = labels
+        self.bands = bands
         self.ids = [str(row["id"]) for row in rows]
         self.groups = [str(row["group"]) for row in rows]
         self.sizes = [(int(row["height"]), int(row["width"])) for row in rows]
@@ -100,7 +110,13 @@ class PreparedSplit:
         rows = frame[frame["split"] == split].to_dict("records")
         if not rows:
             return None
-        return cls(folder, labels, [{str(key): value for key, value in row.items()} for row in rows], cache=cache)
+        plain = [{str(key): value for key, value in row.items()} for row in rows]
+        return cls(folder, labels, plain, cache=cache, bands=manifest.read_channels(Path(folder)))
+
+    @property
+    def channels(self) -> int:
+        """Channels of the images."""
+        return manifest.RGB if self.bands is None else len(self.bands)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -117,8 +133,10 @@ class PreparedSplit:
         if i in self._samples:
             return self._samples[i]
         valid, second = self._decode(i, "valid"), self._decode(i, "second")
-        image, mask = self._decode(i, "image", mode="RGB"), self._decode(i, "mask")
+        image, mask = self._decode(i, "image", mode="RGB" if self.bands is None else None), self._decode(i, "mask")
         assert image is not None
+        if self.bands is not None:  # stored one below the other
+            image = np.ascontiguousarray(image.reshape(self.channels, -1, image.shape[1]).transpose(1, 2, 0))
         assert mask is not None
         sample = Sample(
             id=self.ids[i],

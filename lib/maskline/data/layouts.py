@@ -24,6 +24,7 @@ from maskline.data.formats import (
 )
 from maskline.data.records import Layout, LayoutSettings, SourceSet
 from maskline.errors import DataError
+from maskline.files import sha256_file
 
 _LAYOUTS: dict[str, Layout] = {
     "ade20k": ade20k.read,
@@ -55,6 +56,12 @@ def layout(name: str) -> Layout:
     if name not in _LAYOUTS:
         raise DataError("data.name", f"unknown data set {name!r}", f"choose one of {', '.join(_LAYOUTS)}")
     return _LAYOUTS[name]
+
+
+def layout_key(text: str) -> str:
+    """Return what tells a layout from all others: a data set's name, or the hash of the user's own file."""
+    file = Path(text.rpartition(":")[0])
+    return f"{text} {sha256_file(file)}" if file.is_file() else text
 
 
 def own_layout(text: str) -> Layout:

@@ -12,7 +12,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from maskline.data.pictures import open_picture, png_bit_depth
+from maskline.data.headers import png_bit_depth
+from maskline.data.pictures import open_picture
 from maskline.errors import DataError
 from maskline.labels import Rgb
 
@@ -81,7 +82,8 @@ def read_binary(path: Path, *, exif: Exif) -> NDArray[np.int32]:
         raise DataError(
             path,
             f"{describe_values(values, bad)} in a 0/255 mask",
-            "save it as a PNG of 0 and 255 only (JPEG changes values), or set data.mask_encoding to index",
+            "JPEG changes values: save it as a PNG of 0 and 255 only, or set data.mask_encoding to binary_snapped "
+            "(nearer to black or white) or index",
         )
     return np.asarray(values == high, dtype=np.int32)
 

@@ -24,8 +24,13 @@ _BLOCK = 1024  # rows compared at a time
 
 
 def fingerprint(pixels: NDArray[np.uint8]) -> Fingerprint | None:
-    """Return (1024,) of unit length for a picture (h, w, 3); None for one that is too flat to be told from others."""
-    grey = Image.fromarray(pixels).convert("L").resize((_CELLS, _CELLS), Image.Resampling.BOX)
+    """Return (1024,) of unit length for a picture; None for one that is too flat to be told from others.
+
+    Args:
+        pixels: (h, w, channels); three are taken as RGB, of others the first counts.
+    """
+    picture = Image.fromarray(pixels).convert("L") if pixels.shape[2] == 3 else Image.fromarray(pixels[:, :, 0])
+    grey = picture.resize((_CELLS, _CELLS), Image.Resampling.BOX)
     values = np.asarray(grey, dtype=np.float64)
     fine = values - ndimage.gaussian_filter(values, _COARSE, mode="nearest")
     if fine.std() < _LEAST_CONTRAST:

@@ -8,7 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from maskline.data.headers import stored
 from maskline.errors import DataError
+
+Exif = Literal["error", "apply", "ignore"]
 
 PICTURE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".bmp", ".webp", ".ppm", ".pgm"))
 
@@ -17,7 +20,7 @@ _EIGHT_BIT = ("1", "L", "P", "RGB")
 _WITH_ALPHA = {"RGBA": "RGB", "LA": "L", "PA": "RGB", "La": "L", "RGBa": "RGB"}
 
 
-def open_picture(path: Path, *, exif: Literal["error", "apply", "ignore"]) -> Image.Image:
+def open_picture(path: Path, *, exif: Exif) -> Image.Image:
     """Open and decode a whole picture, with its EXIF rotation settled.
 
     Args:
@@ -65,14 +68,17 @@ def _decode(path: Path) -> tuple[Image.Image, int, int]:
         raise DataError(path, f"unreadable picture ({error})", "replace the file") from error
 
 
-def read_image(
-    path: Path, *, exif: Literal["error", "apply", "ignore"], alpha: Literal["error", "drop"]
-) -> tuple[Image.Image, bool]:
+def read_image(path: Path, *, exif: Exif, alpha: Literal["error", "drop"]) -> tuple[Image.Image, bool]:
     """Return an image as RGB or grey, and whether the file's own bytes hold just that.
 
     Raises:
-        DataError: As ``open_picture``; an alpha channel with ``alpha`` error; more than 8 bits; CMYK.
+        DataError: As ``open_picture``; an alpha channel with ``alpha`` error; more than 8 bits; CMYK; more channels
+            than Pillow reads.
     """
+    form = stored(path)
+    if form is not None and not form.whole:  # Pillow would cut it down silently
+        depth = f" of {form.bits} bits, more than 8 bits" if form.bits > 8 else ""
+        raise DataError(path, f"{form.channels} channels{depth}, not 8-bit RGB or grey", "save it as 8-bit RGB or grey")
     picture = open_picture(path, exif=exif)
     has_alpha = picture.mode in _WITH_ALPHA or "transparency" in picture.info
     if has_alpha and alpha == "error":
@@ -81,22 +87,25 @@ def read_image(
     picture.info.pop("transparency", None)
     if picture.mode in _WITH_ALPHA:
         picture = picture.convert(_WITH_ALPHA[picture.mode])
-    if picture.mode not in _EIGHT_BIT or png_bit_depth(path) == 16:  # Pillow would cut 16-bit RGB down silently
+    if picture.mode not in _EIGHT_BIT:
         raise DataError(
             path,
             f"mode {picture.mode} of more than 8 bits or other colours, not 8-bit RGB or grey",
-            "convert it to 8-bit RGB or grey (scale 16-bit values to 0..255 yourself)",
+            "say in data.image_scale how values become 0..255, or save it as 8-bit RGB or grey",
         )
     if picture.mode in ("1", "P"):
         picture = picture.convert("L" if picture.mode == "1" else "RGB")
     return picture, kept
 
 
-def png_bit_depth(path: Path) -> int:
-    """Return the bits a sample of a PNG file as its header says; 0 for other formats."""
-    with path.open("rb") as stream:
-        head = stream.read(25)
-    return head[24] if head.startswith(b"\x89PNG\r\n\x1a\n") and len(head) == 25 else 0
+def check_pixels(path: Path, width: int, height: int) -> None:
+    """Refuse what Pillow refuses: pictures that would fill the memory.
+
+    Raises:
+        DataError: More than twice ``PIL.Image.MAX_IMAGE_PIXELS``.
+    """
+    if width * height > 2 * (Image.MAX_IMAGE_PIXELS or 2**63):
+        raise DataError(path, f"picture too large ({width}x{height} pixels)", "cut it into tiles")
 
 
 def to_rgb(picture: Image.Image) -> NDArray[np.uint8]:

@@ -1,6 +1,6 @@
 """Progress bars on stderr, where a person sees them; nothing where stderr is a file or a pipe."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -10,11 +10,11 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 T = TypeVar("T")
 
 
-def tracked(items: Sequence[T], *, description: str) -> Iterator[T]:
-    """Pass ``items`` on and show how many are done."""
+def tracked(items: Iterable[T], total: int, *, description: str) -> Iterator[T]:
+    """Pass ``items`` on and show how many of ``total`` are done."""
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        yield from progress.track(items, description=description)
+        yield from progress.track(items, total=total, description=description)
 
 
 @contextmanager

@@ -35,13 +35,17 @@ class LayoutSettings:
         mask_encoding: How masks store classes.
         exif: What to do with an EXIF rotation, of images and masks alike.
         alpha: What to do with an image's alpha channel.
+        channels: Of the image files, those to take, the first is 0; None: RGB, or grey as RGB.
+        scale: How values of more than 8 bits become 0..255: ``error`` (not at all), ``full_range`` or (low, high).
     """
 
     classes: tuple[tuple[str, Rgb], ...]
     ignore_index: int
-    mask_encoding: Literal["index", "palette", "binary", "color"]
+    mask_encoding: Literal["index", "palette", "binary", "binary_snapped", "color"]
     exif: Literal["error", "apply", "ignore"]
     alpha: Literal["error", "drop"]
+    channels: tuple[int, ...] | None
+    scale: Literal["error", "full_range"] | tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

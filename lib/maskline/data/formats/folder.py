@@ -93,7 +93,7 @@ def mask_reader(settings: LayoutSettings) -> ReadMask:
     """Return the reader that ``settings.mask_encoding`` asks for.
 
     Raises:
-        DataError: ``binary`` with more than two classes; ``color`` with two classes of one colour.
+        DataError: ``binary`` or ``binary_snapped`` with other than two classes; ``color`` with one colour twice.
     """
     colors = tuple(color for _, color in settings.classes)
     match settings.mask_encoding:
@@ -101,10 +101,11 @@ def mask_reader(settings: LayoutSettings) -> ReadMask:
             return partial(masks.read_index, exif=settings.exif)
         case "palette":
             return partial(masks.read_palette, exif=settings.exif, colors=colors)
-        case "binary":
+        case "binary" | "binary_snapped":
             if len(colors) != 2:
                 raise DataError("data.classes", f"{len(colors)} classes with 0/255 masks", "give two classes")
-            return partial(masks.read_binary, exif=settings.exif)
+            reader = masks.read_binary if settings.mask_encoding == "binary" else masks.read_snapped
+            return partial(reader, exif=settings.exif)
         case "color":
             if len(set(colors)) != len(colors):
                 raise DataError("data.classes", "two classes have one colour", "give each class its own colour")

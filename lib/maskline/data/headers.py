@@ -1,0 +1,60 @@
+"""What a picture's file holds, by its own header.
+
+Pillow cuts 16-bit RGB down to 8 bits and leaves channels out, both without a word.
+"""
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """What a file holds.
+
+    Args:
+        channels: Of a pixel, alpha included.
+        bits: Of a channel.
+        whole: Pillow reads all of it.
+        png: A PNG; else a TIFF.
+    """
+
+    channels: int
+    bits: int
+    whole: bool
+    png: bool
+
+
+def stored(path: Path) -> Stored | None:
+    """Return what a PNG or TIFF file holds by its header; None for other formats and damaged headers."""
+    with path.open("rb") as stream:
+        head = stream.read(26)
+    if head.startswith(_PNG) and len(head) == 26 and head[25] in _PNG_CHANNELS:
+        channels, bits = _PNG_CHANNELS[head[25]], head[24]
+        return Stored(channels=channels, bits=bits, whole=bits < 16 or channels == 1, png=True)
+    return _stored_tiff(path) if head[:4] in _TIFF else None
+
+
+def _stored_tiff(path: Path) -> Stored | None:
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as file:
+            page = file.pages[0].aspage()
+            channels, bits = int(page.samplesperpixel), int(page.bitspersample)
+            rgb = int(page.photometric) != 1 and channels == 3 and bits <= 8
+            cmyk = int(page.photometric) == 5 and channels == 4
+            alpha = bits <= 8 and (cmyk or (channels in (2, 4) and tuple(map(int, page.extrasamples)) in ((1,), (2,))))
+    except (tifffile.TiffFileError, ValueError, IndexError, KeyError, struct.error, OSError):
+        return None  # Pillow says what is wrong with it
+    return Stored(channels=channels, bits=bits, whole=channels == 1 or rgb or alpha, png=False)
+
+
+def png_bit_depth(path: Path) -> int:
+    """Return the bits a sample of a PNG file as its header says; 0 for other formats."""
+    form = stored(path)
+    return form.bits if form is not None and form.png else 0
