@@ -38,7 +38,8 @@ def main(params_path: Path, prepared: Path, picture: Path, draws: Path) -> None:
     split = PreparedSplit.open(prepared, "train", cache="stream")
     batches = build.batches(settings, split)
     count = settings.augment.preview_samples
-    preview.write(batches.first(count), split.labels, picture=picture, draws=draws)
+    samples = batches.first(count, accumulate=settings.train.accumulate)
+    preview.write(samples, split.labels, picture=picture, draws=draws)
     cli.log.info("augment_preview: %d samples in %s", count, picture)
 
 

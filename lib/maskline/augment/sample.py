@@ -25,6 +25,15 @@ class Draw:
     effect: Effect | None
     mix: Mix | None
 
+    def happened(self) -> tuple[str, ...]:
+        """Return the names of the operations that not every sample undergoes and that this one did."""
+        found = {} if self.geometry.bend is None else asdict(self.geometry.bend)
+        found |= {} if self.effect is None else asdict(self.effect)
+        found |= {} if self.mix is None else asdict(self.mix)
+        names = {key: "perspective" if key == "tilt" else key.split("_clip")[0].replace("_", " ") for key in found}
+        own = ("blur" if self.photometric.blur_sigma else "", "noise" if self.photometric.noise_std else "")
+        return (*filter(None, own), *(names[key] for key, value in found.items() if value and key != "rotates"))
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types, without what did not happen."""
         return {name: _without_none(part) for name, part in asdict(self).items() if part is not None}

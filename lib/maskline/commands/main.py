@@ -18,6 +18,7 @@ COMMANDS = {
     "new": "Make a project of one's own.",
     "predict": "Segment pictures with a trained or exported model.",
     "recipe": "List, show and use ready params files.",
+    "replay": "Show one training sample: before, after, and what was drawn.",
     "summary": "Print parameters and multiply-adds of a network.",
     "sweep-seeds": "The same run with other seeds, as DVC experiments.",
     "verify": "Train again from a model's receipt and say what differs.",

@@ -1,18 +1,20 @@
 """Batches by iteration, drawn and cut out in loader processes, the same for any number of them."""
 
+import copy
 import os
 import re
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from maskline.augment.pipeline import Augmentation, denormalize
-from maskline.augment.sample import AugmentedSample, Region, RegionBatch, collate
-from maskline.data.dataset import PreparedSplit
+from maskline.augment.sample import Augmented, AugmentedSample, Region, RegionBatch, collate
+from maskline.data.dataset import PreparedSplit, Sample
 from maskline.data.sampler import batch_indices
-from maskline.errors import DataError, MasklineError, TrainingError
+from maskline.errors import DataError, MasklineError, ParamsError, TrainingError
 
 
 class TrainBatches(Dataset[RegionBatch | MasklineError]):
@@ -22,7 +24,7 @@ class TrainBatches(Dataset[RegionBatch | MasklineError]):
         split: Images and masks.
         augmentation: Draws parameters and cuts regions out.
         seed: The run's seed.
-        batch_size: Samples in a batch.
+        batch_size: Samples in a batch, those of all processes together.
     """
 
     def __init__(self, split: PreparedSplit, augmentation: Augmentation, *, seed: int, batch_size: int) -> None:
@@ -30,8 +32,29 @@ class TrainBatches(Dataset[RegionBatch | MasklineError]):
         self.augmentation = augmentation
         self.seed = seed
         self.batch_size = batch_size
+        # Where this process's own samples stand in a batch.
+        self.positions = range(batch_size)
         # What each loader process reads: its pid, iteration and position, so that its death can name the sample.
         self.reading: Tensor | None = None
+
+    def share(self, *, rank: int, size: int) -> "TrainBatches":
+        """Return the same batches, of which one of several processes has its own positions only.
+
+        A sample's image and augmentation follow from its position in the whole batch, so all shares together are what
+        one process alone would have.
+
+        Raises:
+            ParamsError: The batch has no equal shares.
+        """
+        if self.batch_size % size:
+            raise ParamsError(
+                "params.yaml: train.batch_size",
+                f"{self.batch_size} cannot be shared by {size} processes",
+                f"set it to a multiple of {size}",
+            )
+        shared, own = copy.copy(self), self.batch_size // size
+        shared.positions = range(rank * own, (rank + 1) * own)
+        return shared
 
     def indices(self, iteration: int) -> tuple[int, ...]:
         """Return the images of a batch as indices into the split."""
@@ -46,46 +69,69 @@ class TrainBatches(Dataset[RegionBatch | MasklineError]):
         return self.augmentation.region(sample.image, mask, draw, valid=sample.valid, second=sample.second)
 
     def batch(self, iteration: int, *, annotations: bool = False) -> RegionBatch:
-        """Return the batch of an iteration; ``annotations``: with valid-area masks and second annotations."""
-        positions = range(self.batch_size)
+        """Return the batch of an iteration, or this process's share of it.
+
+        Args:
+            iteration: Of the batch.
+            annotations: With valid-area masks and second annotations.
+        """
+        regions: dict[int, Region] = {}
+        wanted = list(self.positions)
+        while wanted:  # lenders borrow too
+            regions |= {position: self.region(iteration, position) for position in wanted}
+            mixes = [region.draw.mix for region in regions.values() if region.draw.mix is not None]
+            wanted = sorted({position for mix in mixes for position in mix.partners} - regions.keys())
         return collate(
-            [self.region(iteration, position) for position in positions],
-            positions=positions,
-            count=len(positions),
+            list(regions.values()),
+            positions=list(regions),
+            count=len(self.positions),
             annotations=annotations,
             ignore_index=self.augmentation.ignore_index,
         )
 
-    def augmented(self, iteration: int, positions: Iterable[int]) -> Iterator[AugmentedSample]:
-        """Yield samples as training sees them, beside their sources, for people to look at.
+    def augmented(self, iteration: int, positions: Sequence[int], *, accumulate: int) -> Iterator[AugmentedSample]:
+        """Yield samples of an iteration as training sees them, beside their sources, for people to look at.
 
-        The whole batch is made, as in training, so that every pixel is the same to the last bit.
+        Whole batches are made, as in training, so that every pixel is the same to the last bit.
+
+        Args:
+            iteration: From 0.
+            positions: Among the ``batch_size * accumulate`` samples of the iteration.
+            accumulate: Batches of an iteration.
         """
-        batch = self.batch(iteration, annotations=True)
-        made = self.augmentation.apply(batch, torch.device("cpu"))
+        for part in sorted({position // self.batch_size for position in positions}):
+            number = iteration * accumulate + part
+            batch = self.batch(number, annotations=True)
+            made = self.augmentation.apply(batch, torch.device("cpu"))
+            for position in positions:
+                row = position - part * self.batch_size
+                if 0 <= row < self.batch_size:
+                    source = self.split.sample(self.indices(number)[row])
+                    shown = self._shown(source, made, row)
+                    yield AugmentedSample(iteration=iteration, position=position, draw=batch.draws[row], **shown)
+
+    def first(self, count: int, *, accumulate: int) -> Iterator[AugmentedSample]:
+        """Yield the first samples of the training."""
+        size = self.batch_size * accumulate
+        for iteration in range(-(-count // size)):
+            positions = range(min(size, count - iteration * size))
+            yield from self.augmented(iteration, positions, accumulate=accumulate)
+
+    def _shown(self, source: Sample, made: Augmented, row: int) -> dict[str, Any]:
+        """Return the pictures of an ``AugmentedSample``."""
         assert made.valid is not None
         assert made.second is not None
-        for position in positions:
-            source = self.split.sample(self.indices(iteration)[position])
-            yield AugmentedSample(
-                id=source.id,
-                iteration=iteration,
-                position=position,
-                source_image=source.image,
-                source_mask=source.mask,
-                image=denormalize(made.images[position], self.augmentation.mean, self.augmentation.std),
-                mask=made.targets[position].numpy(),
-                valid=None if source.valid is None else made.valid[position].numpy(),
-                second=None if source.second is None else made.second[position].numpy(),
-                other_mask=None if made.other_targets is None else made.other_targets[position].numpy(),
-                pixels=made.images[position].numpy(),
-                draw=batch.draws[position],
-            )
-
-    def first(self, count: int) -> Iterator[AugmentedSample]:
-        """Yield the first samples of the training."""
-        for iteration in range(-(-count // self.batch_size)):
-            yield from self.augmented(iteration, range(min(self.batch_size, count - iteration * self.batch_size)))
+        return {
+            "id": source.id,
+            "source_image": source.image,
+            "source_mask": source.mask,
+            "image": denormalize(made.images[row], self.augmentation.mean, self.augmentation.std),
+            "mask": made.targets[row].numpy(),
+            "valid": None if source.valid is None else made.valid[row].numpy(),
+            "second": None if source.second is None else made.second[row].numpy(),
+            "other_mask": None if made.other_targets is None else made.other_targets[row].numpy(),
+            "pixels": made.images[row].numpy(),
+        }
 
     def _note(self, iteration: int, position: int) -> None:
         worker = get_worker_info()

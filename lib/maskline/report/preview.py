@@ -28,6 +28,8 @@ def write(samples: Iterable[AugmentedSample], labels: LabelSet, *, picture: Path
     for sample in samples:
         place = {"iteration": sample.iteration, "position": sample.position}
         caption = ", ".join(f"{key} {value}" for key, value in place.items())
+        if happened := sample.draw.happened():
+            caption = f"{sample.iteration}, {sample.position}: {', '.join(happened)}"
         tiles.append((sample.id, fit(overlay(sample.source_image, sample.source_mask, labels), _TILE_PX)))
         tiles.append((caption, fit(overlay(sample.image, sample.mask, labels), _TILE_PX)))
         entries.append({**place, "image": sample.id, **sample.draw.to_dict()})
