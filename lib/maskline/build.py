@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from maskline import world
 from maskline.build_augment import augmentation
 from maskline.build_data import with_class_weights
 from maskline.build_model import criteria, criterion, loss, segmentor, without_start_weights
@@ -45,7 +46,7 @@ def training(params: Params, prepared: Path) -> Job:
     device.set_deterministic(train.threads)
     compute = device.resolve(device=train.device, precision=train.precision, channels_last=train.channels_last)
     split = PreparedSplit.open(prepared, "train", cache=train.cache)
-    check_channels(params.model)
+    check_channels(params.model, split)
     seed_torch(train.seed, "weights")
     model = segmentor(params.model, num_classes=split.labels.num_classes)
     model.to(compute.device, memory_format=compute.memory_format)  # type: ignore[call-overload]
@@ -117,17 +118,17 @@ def _epoch_iterations(params: Params, split: PreparedSplit) -> float:
     return len(split) / (params.train.batch_size * params.train.accumulate)
 
 
-def check_channels(params: ModelParams) -> None:
-    """Check that the network takes what prepared data has.
+def check_channels(params: ModelParams, split: PreparedSplit) -> None:
+    """Check that the network takes what the prepared data has.
 
     Raises:
         ParamsError: It does not.
     """
-    if params.in_channels != 3:
+    if params.in_channels != split.channels:
         raise ParamsError(
             "params.yaml: model.in_channels",
-            f"{params.in_channels}, but prepared images have 3 channels",
-            "set it to 3, and give mean and std 3 values",
+            f"{params.in_channels}, but the prepared images have {split.channels} channels",
+            f"set it to {split.channels}, and give mean and std as many values",
         )
 
 
@@ -156,14 +157,16 @@ def load_segmentor(folder: Path) -> SegmentorBase:
 
 
 def predictor(params: EvaluateParams, folder: Path) -> Predictor:
-    """Build the use of a trained model folder on pictures: fp32, on the CPU.
+    """Build the use of a trained model folder on pictures.
 
     Raises:
         CheckpointError: As ``load_segmentor``.
+        ParamsError: A device that is not there.
     """
     preprocessing = checkpoint.read_card(folder)["preprocessing"]
+    kind = device.resolve_kind(params.device, place="evaluate.device")
     return Predictor(
-        model=load_segmentor(folder),
+        model=load_segmentor(folder).to(kind),
         mean=tuple(preprocessing["mean"]),
         std=tuple(preprocessing["std"]),
         mode=params.inference,
@@ -172,6 +175,7 @@ def predictor(params: EvaluateParams, folder: Path) -> Predictor:
         batch_size=params.batch_size,
         weighting=params.window_weights,
         average=params.average,
+        precision=params.precision,
     )
 
 
@@ -200,7 +204,7 @@ def _crf(params: CrfParams) -> Crf:
 def _loop(params: Params, prepared: Path, split: PreparedSplit, compute: device.Compute) -> Loop:
     train = params.train
     return Loop(
-        batches=batches(params, split),
+        batches=batches(params, split).share(rank=world.rank(), size=world.size()),
         validation=PreparedSplit.find(prepared, "val", cache=train.cache),
         criteria=criteria(params.model),
         schedule=run_schedule(params, split),

@@ -67,6 +67,15 @@ class EvaluateParams(Section):
     )
     average: Literal["logits", "probabilities"] = Field(description="What is averaged where windows overlap (slide).")
     batch_size: Count = Field(description="Images, or windows, at a time.")
+    device: Literal["auto", "cpu", "cuda"] = Field(description="auto: cuda where there is one.")
+    precision: Literal["fp32", "bf16"] = Field(
+        description="Of the network's forward pass. bf16 is some times faster where the hardware computes it, and may "
+        "move scores in the fourth decimal."
+    )
+    stream_mib: Count = Field(
+        description="`maskline predict --stream`: sums of overlapping windows up to this size are held in memory, MiB; "
+        "larger ones lie in a file beside the results."
+    )
     tta: TtaParams
     crf: CrfParams
     threshold: Annotated[float, Field(gt=0, lt=1)] | Literal["tune"] | None = Field(
@@ -116,13 +125,26 @@ class ExportParams(ExportLimits):
 
     opset: Annotated[int, Field(ge=18, le=21)] = Field(description="ONNX operator set.")
     example_size: Size = Field(description="Height and width of the traced example.")
-    variants: tuple[Literal["fp16", "int8"], ...] = Field(
-        description="Further files beside model.onnx: model-fp16.onnx, model-int8.onnx."
+    outputs: tuple[Literal["argmax", "softmax", "sigmoid", "logits"], ...] = Field(
+        min_length=1, description="What a file gives: labels, probabilities, scores, logits."
+    )
+    resize: Size | None = Field(
+        description="Height and width that the network sees, the result being resized back; null: the picture's own."
+    )
+    pad_multiple: Count | None = Field(
+        description="Sides are padded to a multiple of this; null: of the network's stride. Not read with resize."
+    )
+    variants: tuple[Literal["fp16", "int8", "pt2", "openvino"], ...] = Field(
+        description="Further files beside model.onnx: model-fp16.onnx, model-int8.onnx, model.pt2, model.xml."
     )
     fp16: ExportLimits
     int8: Int8Params
+    pt2: ExportLimits
+    openvino: ExportLimits
     latency_size: Size = Field(description="Height and width of the timed input.")
     latency_batches: tuple[Count, ...] = Field(min_length=1, description="Images a call; one row of times each.")
+    latency_threads: tuple[Count, ...] = Field(description="Further numbers of threads beside train.threads.")
+    latency_compiled: bool = Field(description="Time torch.compile beside eager torch; adds a minute or more.")
     latency_runs: Count = Field(description="Timed runs; the median counts.")
 
 

@@ -55,6 +55,15 @@ def run_again(model, large, folder, options):
     return "\n".join(messages)
 
 
+def test_a_tiff_by_rows_with_its_sums_on_the_disk(root, trained_folder, large, tmp_path):
+    options = (*settings(root, tmp_path, window=[64, 64], stride=[40, 40], stream_mib=1), "--stream")
+    picture = np.random.default_rng(0).integers(0, 256, (90, 2300, 3)).astype(np.uint8)  # 1.2 MB of sums
+    for name in ("a.tif", "b.png"):
+        Image.fromarray(picture).save(tmp_path / name)
+        assert run(trained_folder, tmp_path / name, out=tmp_path / "out" / name[0], options=options).exit_code == 0
+    np.testing.assert_array_equal(*(pixels(tmp_path / "out" / n / "index" / f"{n}.png") for n in "ab"))
+
+
 def test_what_needs_the_whole_picture_is_one_line(root, trained_folder, onnx_file, large, tmp_path):
     options = (*settings(root, tmp_path), "--stream")
     jpeg = tmp_path / "a.jpg"

@@ -4,17 +4,25 @@ import torch
 from torch import nn
 
 from maskline.errors import CheckpointError
-from maskline.inference.predictor import Predictor, predict_classes, predict_logits
+from maskline.inference.predictor import Predictor
 
-AVERAGE = {"weighting": "uniform", "average": "logits"}
-
-
-def options(**changes):
-    return {"mode": "whole", "window": (16, 16), "stride": (8, 8), "batch_size": 2, **AVERAGE} | changes
+AVERAGE = {"weighting": "uniform", "average": "logits", "precision": "fp32"}
 
 
 def predictor(model, **changes):
-    return Predictor(model=model, mean=(10.0, 20.0, 30.0), std=(2.0, 4.0, 5.0), **options(**changes))
+    values = {"mode": "whole", "window": (16, 16), "stride": (8, 8), "batch_size": 2, **AVERAGE} | changes
+    return Predictor(model=model, mean=(10.0, 20.0, 30.0), std=(2.0, 4.0, 5.0), **values)
+
+
+class Forward(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.forward = function
+
+
+def logits(model, images, **changes):
+    module = model if isinstance(model, nn.Module) else Forward(model)
+    return predictor(module, **changes).logits_of(images)
 
 
 def test_whole_is_the_network_on_batches():
@@ -23,7 +31,7 @@ def test_whole_is_the_network_on_batches():
     images = torch.randn(5, 3, 20, 24)
     with torch.no_grad():
         expected = network(images)
-    torch.testing.assert_close(predict_logits(network, images, **options()), expected)
+    torch.testing.assert_close(logits(network, images), expected)
 
 
 def test_whole_respects_the_batch_size():
@@ -33,7 +41,7 @@ def test_whole_respects_the_batch_size():
         seen.append(len(images))
         return images
 
-    predict_logits(forward, torch.zeros(5, 3, 16, 16), **options())
+    logits(forward, torch.zeros(5, 3, 16, 16))
     assert seen == [2, 2, 1]
 
 
@@ -41,19 +49,17 @@ def test_whole_respects_the_batch_size():
 def test_classes_are_the_argmax_of_the_logits(mode):
     torch.manual_seed(0)
     network = nn.Conv2d(3, 4, 3, padding=1).eval()
-    images = torch.randn(3, 3, 41, 24)
-    classes = predict_classes(network, images, **options(mode=mode))
+    images = torch.randint(0, 256, (3, 41, 24, 3), dtype=torch.uint8)
+    classes = predictor(network, mode=mode).classes(images)
     assert classes.dtype == torch.uint8
-    assert torch.equal(classes.long(), predict_logits(network, images, **options(mode=mode)).argmax(1))
+    assert torch.equal(classes.long(), predictor(network, mode=mode).logits(images).argmax(1))
 
 
 def test_slide_equals_whole_for_a_pointwise_network():
     torch.manual_seed(0)
     network = nn.Conv2d(3, 4, 1).eval()
     images = torch.randn(2, 3, 41, 24)
-    torch.testing.assert_close(
-        predict_logits(network, images, **options(mode="slide")), predict_logits(network, images, **options())
-    )
+    torch.testing.assert_close(logits(network, images, mode="slide"), logits(network, images))
 
 
 def test_more_classes_than_a_byte_holds():
@@ -62,20 +68,20 @@ def test_more_classes_than_a_byte_holds():
         logits[:, 300] = 1
         return logits
 
-    classes = predict_classes(forward, torch.zeros(1, 3, 16, 16), **options())
+    classes = predictor(Forward(forward)).classes(torch.zeros(1, 16, 16, 3, dtype=torch.uint8))
     assert classes.dtype == torch.int32
     assert (classes == 300).all()
 
 
 def test_pictures_are_normalised_in_grey_levels():
     picture = torch.full((1, 16, 16, 3), 50, dtype=torch.uint8)
-    logits = predictor(nn.Identity()).logits(picture)
-    assert logits[0, :, 0, 0].tolist() == [20.0, 7.5, 4.0]
+    found = predictor(nn.Identity()).logits(picture)
+    assert found[0, :, 0, 0].tolist() == [20.0, 7.5, 4.0]
 
 
 def test_result_is_free_of_gradients():
     network = nn.Conv2d(3, 2, 1)
-    assert not predict_logits(network, torch.zeros(1, 3, 16, 16), **options()).requires_grad
+    assert not logits(network, torch.zeros(1, 3, 16, 16)).requires_grad
 
 
 @pytest.mark.parametrize("mode", ["whole", "slide"])
@@ -103,7 +109,7 @@ def test_probabilities_are_averaged_where_asked_for():
     with torch.no_grad():
         left, right = network(images[..., :16]).softmax(1), network(images[..., 8:]).softmax(1)
     expected = torch.cat([left[..., :8], (left[..., 8:] + right[..., :8]) / 2, right[..., 8:]], dim=3)
-    found = predict_logits(network, images, **options(mode="slide", average="probabilities"))
+    found = logits(network, images, mode="slide", average="probabilities")
     torch.testing.assert_close(found.softmax(1), expected)
     torch.testing.assert_close(found.exp(), expected)
 
@@ -114,10 +120,21 @@ def test_gaussian_weights_favour_the_centre_of_a_window():
 
     images = torch.zeros(1, 3, 16, 24)
     images[..., 16:] = 1
-    found = predict_logits(forward, images, **options(mode="slide", weighting="gaussian"))[0, 0, 0]
-    uniform = predict_logits(forward, images, **options(mode="slide"))[0, 0, 0]
+    found = logits(forward, images, mode="slide", weighting="gaussian")[0, 0, 0]
+    uniform = logits(forward, images, mode="slide")[0, 0, 0]
     distance = np.arange(16) - 7.5
     weights = np.exp(-0.5 * (distance / 2) ** 2)
     share = weights[:8] / (weights[:8] + weights[8:])  # of the right window, over the pixels 8..15
     np.testing.assert_allclose(found[8:16].numpy(), 0.5 * share, rtol=1e-5)
     np.testing.assert_allclose(uniform[8:16].numpy(), 0.25, rtol=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["whole", "slide"])
+def test_bf16_is_near_and_comes_back_as_float(mode):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 3, 1)).eval()
+    images = torch.randint(0, 256, (2, 20, 24, 3), dtype=torch.uint8)
+    exact, found = (predictor(network, mode=mode, precision=p).logits(images) for p in ("fp32", "bf16"))
+    assert found.dtype == torch.float32
+    assert not torch.equal(found, exact)
+    torch.testing.assert_close(found, exact, rtol=0.02, atol=0.02 * float(exact.abs().max()))

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from maskline.errors import ShapeError
-from maskline.inference.slide import slide_bands, window_starts
+from maskline.inference.slide import Windows, slide_bands, window_starts
 
 
 @pytest.mark.parametrize(
@@ -56,6 +56,10 @@ def one_window_at_a_time(forward, image, *, window, stride):
     return total / counts
 
 
+def windows(window, stride, batch_size):
+    return Windows(window=window, stride=stride, batch_size=batch_size, weighting="uniform")
+
+
 @pytest.mark.parametrize("size", [(40, 50), (16, 90), (90, 16), (24, 24), (70, 24)])
 @pytest.mark.parametrize("batch_size", [1, 3, 100])
 def test_equals_one_window_at_a_time(size, batch_size):
@@ -63,9 +67,7 @@ def test_equals_one_window_at_a_time(size, batch_size):
     network = nn.Conv2d(3, 4, 5, padding=2).eval()
     images = torch.randn(2, 3, *size)
     with torch.no_grad():
-        bands = slide_bands(
-            network, images, window=(24, 20), stride=(17, 11), batch_size=batch_size, weighting="uniform"
-        )
+        bands = slide_bands(network, images, windows=windows((24, 20), (17, 11), batch_size))
         ours = torch.cat(list(bands), dim=2)
         for i in range(2):
             expected = one_window_at_a_time(network, images[i : i + 1], window=(24, 20), stride=(17, 11))
@@ -77,7 +79,7 @@ def test_a_pointwise_network_gives_what_it_gives_to_the_whole():
     network = nn.Conv2d(3, 5, 1).eval()
     images = torch.randn(1, 3, 61, 47)
     with torch.no_grad():
-        bands = slide_bands(network, images, window=(16, 16), stride=(11, 7), batch_size=4, weighting="uniform")
+        bands = slide_bands(network, images, windows=windows((16, 16), (11, 7), 4))
         torch.testing.assert_close(torch.cat(list(bands), dim=2), network(images))
 
 
@@ -88,11 +90,7 @@ def test_an_image_smaller_than_the_window_is_one_window():
         seen.append(tuple(images.shape))
         return images
 
-    list(
-        slide_bands(
-            forward, torch.zeros(1, 3, 20, 30), window=(64, 64), stride=(40, 40), batch_size=8, weighting="uniform"
-        )
-    )
+    list(slide_bands(forward, torch.zeros(1, 3, 20, 30), windows=windows((64, 64), (40, 40), 8)))
     assert seen == [(1, 3, 20, 30)]
 
 
@@ -103,11 +101,7 @@ def test_no_batch_is_larger_than_asked_and_no_band_than_a_window():
         seen.append(len(images))
         return images
 
-    bands = list(
-        slide_bands(
-            forward, torch.zeros(1, 3, 300, 100), window=(32, 32), stride=(16, 16), batch_size=4, weighting="uniform"
-        )
-    )
+    bands = list(slide_bands(forward, torch.zeros(1, 3, 300, 100), windows=windows((32, 32), (16, 16), 4)))
     assert max(seen) == 4
     assert max(band.shape[2] for band in bands) <= 32
     assert sum(band.shape[2] for band in bands) == 300

@@ -15,6 +15,7 @@ def predictor(**changes):
     parts = {
         "model": nn.Conv2d(3, 4, 3, padding=1).eval(), "mean": (100.0,) * 3, "std": (50.0,) * 3, "mode": "slide",
         "window": (20, 24), "stride": (13, 17), "batch_size": 3, "weighting": "gaussian", "average": "probabilities",
+        "precision": "fp32",
     }  # fmt: skip
     return Predictor(**(parts | changes))
 
@@ -31,23 +32,37 @@ class Reader:
 
 @pytest.mark.parametrize("size", [(97, 61), (20, 24), (16, 200)])
 @pytest.mark.parametrize("average", ["logits", "probabilities"])
-def test_equals_the_sliding_window_over_the_whole(size, average):
+def test_equals_the_sliding_window_over_the_whole(size, average, tmp_path):
     image = np.random.default_rng(0).integers(0, 256, (*size, 3)).astype(np.uint8)
     used = predictor(average=average)
-    found = np.concatenate(list(stream_classes(used, Reader(image), size=size)))
+    found = np.concatenate(list(stream_classes(used, Reader(image), size=size, memory_bytes=1 << 30, scratch=tmp_path)))
     np.testing.assert_array_equal(found, used.classes(torch.from_numpy(image)[None])[0].numpy())
+
+
+@pytest.mark.parametrize("weighting", ["uniform", "gaussian"])
+def test_sums_on_the_disk_change_nothing(weighting, tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (97, 61, 3)).astype(np.uint8)
+    used = predictor(weighting=weighting)
+    found, expected = (
+        np.concatenate(list(stream_classes(used, Reader(image), size=(97, 61), memory_bytes=n, scratch=tmp_path)))
+        for n in (0, 1 << 30)
+    )
+    np.testing.assert_array_equal(found, expected)
+    assert not list(tmp_path.iterdir())  # the file has no name
 
 
 def test_memory_does_not_grow_with_the_height():
     code = """
 import resource, numpy as np, torch
+from pathlib import Path
 from tests.inference.test_stream import predictor
 from maskline.inference.stream import stream_classes
 torch.set_num_threads(1)
 def peak(height):
     read = lambda count: np.zeros((count, 2048, 3), np.uint8)
     used = predictor(window=(64, 64), stride=(64, 64), batch_size=32)
-    rows = sum(len(part) for part in stream_classes(used, read, size=(height, 2048)))
+    room = {"memory_bytes": 1 << 30, "scratch": Path(".")}
+    rows = sum(len(part) for part in stream_classes(used, read, size=(height, 2048), **room))
     assert rows == height
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 small = peak(256)

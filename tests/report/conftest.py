@@ -86,6 +86,7 @@ def inference(labels: LabelSet) -> Inference:
         batch_size=3,
         weighting="uniform",
         average="logits",
+        precision="fp32",
     )
     return Inference(
         predictor=predictor,

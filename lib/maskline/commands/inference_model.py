@@ -4,7 +4,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from maskline.export.runtime_onnx import Prediction, check_images
+from maskline.export.interface import Prediction
+from maskline.export.runtime_onnx import check_images
 from maskline.inference.pipeline import Inference
 
 
@@ -30,7 +31,8 @@ class InferenceModel:
             CheckpointError: The network gives nan.
         """
         check_images(images)
-        found = self._inference.segment(torch.from_numpy(np.ascontiguousarray(images)), probabilities=True)
+        pictures = torch.from_numpy(np.ascontiguousarray(images)).to(self._inference.predictor.device)
+        found = self._inference.segment(pictures, probabilities=True)
         assert found.probabilities is not None
-        labels = found.labels.numpy()
-        return Prediction(labels if labels.dtype == np.uint8 else labels.astype(np.uint16), found.probabilities.numpy())
+        labels, probabilities = found.labels.cpu().numpy(), found.probabilities.cpu().numpy()
+        return Prediction(labels if labels.dtype == np.uint8 else labels.astype(np.uint16), probabilities)

@@ -9,6 +9,7 @@ from maskline import build, params
 from maskline.commands.picture_inputs import Source
 from maskline.commands.prediction_folder import STREAMED, PredictionFolder
 from maskline.data.png_rows import PngRows
+from maskline.data.tiff_rows import TiffRows
 from maskline.engine.checkpoint import read_card
 from maskline.errors import CheckpointError, DataError, DataProblemsError, ParamsError
 from maskline.files import sha256_file
@@ -23,7 +24,7 @@ def predict_stream(
 
     Args:
         model: A folder that training wrote.
-        sources: PNG files.
+        sources: PNG and TIFF files.
         out: Folder of the results.
         kinds: What to write; empty: all that can be written by rows.
         params_path: The params file whose evaluate section has the window.
@@ -62,8 +63,14 @@ def predict_stream(
         if folder.is_done(source, sha256):
             continue
         try:
-            with PngRows(source.path) as rows:
-                bands = stream_classes(inference.predictor, rows.read, size=rows.size)
+            with _open(source.path) as rows:
+                bands = stream_classes(
+                    inference.predictor,
+                    rows.read,
+                    size=rows.size,
+                    memory_bytes=section.stream_mib << 20,
+                    scratch=out,
+                )
                 folder.write_rows(source, sha256, rows.size, bands)
             count += 1
         except DataError as error:
@@ -72,6 +79,10 @@ def predict_stream(
     if problems:
         raise DataProblemsError("pictures", problems)
     return count
+
+
+def _open(path: Path) -> PngRows | TiffRows:
+    return TiffRows(path) if path.suffix.lower() in {".tif", ".tiff"} else PngRows(path)
 
 
 def _section(params_path: Path | None) -> params.EvaluateParams:

@@ -86,7 +86,7 @@ class PngRows:
     def _read_header(self) -> None:
         remedy = "save it as a PNG of 8 bits a channel, not interlaced"
         if self._stream.read(8) != _SIGNATURE:
-            raise self._problem("no PNG", remedy)
+            raise self._problem("no PNG", f"{remedy}, or as a TIFF of 8 bits a channel")
         name, length = self._next_chunk()
         if name != b"IHDR" or length != 13:
             raise self._problem("damaged", "get the file again")

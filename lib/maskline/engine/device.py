@@ -51,9 +51,7 @@ def resolve(*, device: str, precision: str, channels_last: bool) -> Compute:
     Raises:
         ParamsError: cuda is asked for and not there, or fp16 without it.
     """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ParamsError("train.device", "cuda, but torch sees no GPU here", "set train.device to auto or cpu")
-    kind = device if device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
+    kind = resolve_kind(device, place="train.device")
     if precision == "fp16" and kind != "cuda":
         raise ParamsError("train.precision", "fp16 trains on a GPU only", "set train.precision to auto, bf16 or fp32")
     if precision == "auto":
@@ -64,6 +62,21 @@ def resolve(*, device: str, precision: str, channels_last: bool) -> Compute:
         precision="fp16" if precision == "fp16" else chosen,
         channels_last=channels_last,
     )
+
+
+def resolve_kind(device: str, *, place: str) -> str:
+    """Return cpu or cuda for auto, cpu or cuda.
+
+    Args:
+        device: As in params.
+        place: Its key.
+
+    Raises:
+        ParamsError: cuda is asked for and not there.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ParamsError(place, "cuda, but torch sees no GPU here", f"set {place} to auto or cpu")
+    return device if device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def compile_training(model: SegmentorBase) -> None:

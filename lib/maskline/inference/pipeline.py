@@ -12,7 +12,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from maskline.augment.pipeline import normalize
 from maskline.inference.cleanup import fill_holes, remove_small_components
 from maskline.inference.crf import DenseCrf
 from maskline.inference.crf_full import FullCrf
@@ -84,7 +83,7 @@ class Inference:
         steps = {"network": labels}
         field = logits.softmax(1)
         if not self.views.is_plain:
-            normalised = normalize(images.permute(0, 3, 1, 2), self.predictor.mean, self.predictor.std)
+            normalised = self.predictor.normalised(images.permute(0, 3, 1, 2))
             field = averaged_probabilities(self.predictor.logits_of, normalised, self.views)
             labels = steps["views"] = most_likely(field)
         if self.crf is not None:

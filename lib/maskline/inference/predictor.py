@@ -1,6 +1,6 @@
 """From pictures to logits and class maps, whole or by sliding window."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from maskline.augment.pipeline import normalize
 from maskline.errors import CheckpointError
-from maskline.inference.slide import Weighting, slide_bands
+from maskline.inference.slide import Weighting, Windows, slide_bands
 
 Mode = Literal["whole", "slide"]
 Average = Literal["logits", "probabilities"]
+Precision = Literal["fp32", "bf16"]
 
 # Keeps the logarithm of a probability finite.
 _LEAST = 1e-30
@@ -32,6 +33,7 @@ class Predictor:
         batch_size: Images (whole) or windows (slide) at a time.
         weighting: How much a window counts at each of its pixels (slide).
         average: What is averaged where windows overlap (slide).
+        precision: bf16: the network computes in bfloat16, channels last; all that follows stays float32.
     """
 
     model: nn.Module
@@ -43,150 +45,68 @@ class Predictor:
     batch_size: int
     weighting: Weighting
     average: Average
+    precision: Precision
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is, and pictures must be."""
+        return next((parameter.device for parameter in self.model.parameters()), torch.device("cpu"))
+
+    @property
+    def windows(self) -> Windows:
+        """How pictures are taken apart (slide)."""
+        return Windows(window=self.window, stride=self.stride, batch_size=self.batch_size, weighting=self.weighting)
 
     def logits(self, images: Tensor) -> Tensor:
         """Return the logits NCHW float32 of pictures NHWC uint8, at their size."""
-        return self.logits_of(normalize(images.permute(0, 3, 1, 2), self.mean, self.std))
+        return self.logits_of(self.normalised(images.permute(0, 3, 1, 2)))
 
     def logits_of(self, normalised: Tensor) -> Tensor:
-        """Return the logits NCHW float32 of normalised images NCHW, at their size."""
-        return predict_logits(
-            self.model,
-            normalised,
-            mode=self.mode,
-            window=self.window,
-            stride=self.stride,
-            batch_size=self.batch_size,
-            weighting=self.weighting,
-            average=self.average,
-        )
+        """Return the logits NCHW float32 of normalised images NCHW, at their size.
+
+        Where probabilities are averaged, it is the logarithm of the mean.
+        """
+        with torch.inference_mode():
+            averaged = torch.cat([torch.cat(list(bands), dim=2) for bands in self._bands(normalised)])
+            of_probabilities = self.mode == "slide" and self.average == "probabilities"
+            return averaged.clamp_min(_LEAST).log() if of_probabilities else averaged
 
     def classes(self, images: Tensor) -> Tensor:
         """Return the class ids NHW (uint8 up to 256 classes, else int32) of pictures NHWC uint8, at their size.
 
+        With ``slide``, the logits of one window's height are in memory at a time, never those of a whole image.
+
         Raises:
             CheckpointError: The network gives nan.
         """
-        return predict_classes(
-            self.model,
-            normalize(images.permute(0, 3, 1, 2), self.mean, self.std),
-            mode=self.mode,
-            window=self.window,
-            stride=self.stride,
-            batch_size=self.batch_size,
-            weighting=self.weighting,
-            average=self.average,
-        )
+        normalised = self.normalised(images.permute(0, 3, 1, 2))
+        with torch.inference_mode():
+            parts = [torch.cat([most_likely(band) for band in bands], dim=1) for bands in self._bands(normalised)]
+            return torch.cat(parts)
 
+    def normalised(self, images: Tensor) -> Tensor:
+        """Return pictures NCHW uint8 as the network wants them, NCHW float32."""
+        return normalize(images, self.mean, self.std)
 
-def predict_logits(
-    model: Callable[[Tensor], Tensor],
-    images: Tensor,
-    *,
-    mode: Mode,
-    window: tuple[int, int],
-    stride: tuple[int, int],
-    batch_size: int,
-    weighting: Weighting,
-    average: Average,
-) -> Tensor:
-    """Return the logits of normalised images at their size.
+    def window_scores(self, normalised: Tensor) -> Tensor:
+        """Return what is averaged of a batch of windows NCHW: logits, or probabilities; NCHW float32."""
+        logits = self._forward(normalised)
+        return logits.softmax(dim=1) if self.average == "probabilities" else logits
 
-    Args:
-        model: Maps NCHW float to logits NCHW at input size.
-        images: NCHW float, normalised.
-        mode: ``whole``: ``batch_size`` images at a time; ``slide``: windows, their logits averaged.
-        window: Height and width, px (slide).
-        stride: Vertical and horizontal step, px (slide).
-        batch_size: Images or windows at a time.
-        weighting: How much a window counts at each of its pixels (slide).
-        average: ``probabilities``: the softmax of each window is averaged, and the logarithm of that is returned
-            (slide).
+    def _bands(self, normalised: Tensor) -> Iterator[Iterator[Tensor]]:
+        """Yield for each part of the batch an iterator over its bands of averages, n x C x rows x W."""
+        if self.mode == "slide":
+            for i in range(len(normalised)):  # the windows of one image fill the batches; more would only cost memory
+                yield slide_bands(self.window_scores, normalised[i : i + 1], windows=self.windows)
+        else:
+            for start in range(0, len(normalised), self.batch_size):
+                yield iter([self._forward(normalised[start : start + self.batch_size])])
 
-    Returns:
-        NCHW float32.
-    """
-    with torch.inference_mode():
-        bands = _bands(
-            model,
-            images,
-            mode=mode,
-            window=window,
-            stride=stride,
-            batch_size=batch_size,
-            weighting=weighting,
-            average=average,
-        )
-        averaged = torch.cat([torch.cat(list(of_images), dim=2) for of_images in bands])
-        return averaged.clamp_min(_LEAST).log() if mode == "slide" and average == "probabilities" else averaged
-
-
-def predict_classes(
-    model: Callable[[Tensor], Tensor],
-    images: Tensor,
-    *,
-    mode: Mode,
-    window: tuple[int, int],
-    stride: tuple[int, int],
-    batch_size: int,
-    weighting: Weighting,
-    average: Average,
-) -> Tensor:
-    """Return the most likely class of each pixel; the arguments are those of ``predict_logits``.
-
-    With ``slide``, the logits of one window's height are in memory at a time, never those of a whole image.
-
-    Returns:
-        NHW, uint8 up to 256 classes, else int32. Of equal logits the lowest class wins.
-
-    Raises:
-        CheckpointError: The network gives nan.
-    """
-    with torch.inference_mode():
-        bands = _bands(
-            model,
-            images,
-            mode=mode,
-            window=window,
-            stride=stride,
-            batch_size=batch_size,
-            weighting=weighting,
-            average=average,
-        )
-        parts = [torch.cat([most_likely(band) for band in of_images], dim=1) for of_images in bands]
-        return torch.cat(parts)
-
-
-def _bands(
-    model: Callable[[Tensor], Tensor],
-    images: Tensor,
-    *,
-    mode: Mode,
-    window: tuple[int, int],
-    stride: tuple[int, int],
-    batch_size: int,
-    weighting: Weighting,
-    average: Average,
-) -> Iterator[Iterator[Tensor]]:
-    """Yield for each part of the batch an iterator over its bands of averages, n x C x rows x W."""
-    if mode == "slide":
-        forward = model if average == "logits" else _with_softmax(model)
-        for i in range(len(images)):  # the windows of one image fill the batches; more would only cost memory
-            yield slide_bands(
-                forward,
-                images[i : i + 1],
-                window=window,
-                stride=stride,
-                batch_size=batch_size,
-                weighting=weighting,
-            )
-    else:
-        for start in range(0, len(images), batch_size):
-            yield iter([model(images[start : start + batch_size]).float()])
-
-
-def _with_softmax(model: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    return lambda images: model(images).float().softmax(dim=1)
+    def _forward(self, normalised: Tensor) -> Tensor:
+        if self.precision == "fp32":
+            return self.model(normalised).float()  # type: ignore[no-any-return]
+        with torch.autocast(normalised.device.type, dtype=torch.bfloat16):
+            return self.model(normalised.contiguous(memory_format=torch.channels_last)).float()  # type: ignore[no-any-return]
 
 
 def most_likely(logits: Tensor) -> Tensor:

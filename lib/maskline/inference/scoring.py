@@ -135,10 +135,9 @@ def score_split(inference: Inference, split: Split, counting: Counting) -> Itera
     """
     predictor = inference.predictor
     at_a_time = predictor.batch_size if predictor.mode == "whole" else 1
-    device = next((parameter.device for parameter in predictor.model.parameters()), torch.device("cpu"))
     for indices in same_size_batches(split.sizes, batch_size=at_a_time):
         samples = [split.sample(index) for index in indices]
-        images = torch.from_numpy(np.stack([sample.image for sample in samples])).to(device)
+        images = torch.from_numpy(np.stack([sample.image for sample in samples])).to(predictor.device)
         found = inference.segment(images, probabilities=counting.measures.need_probabilities)
         for i, (index, sample) in enumerate(zip(indices, samples, strict=True)):
             seen = _Seen(

@@ -1,10 +1,14 @@
 """Class maps of pictures that do not fit into memory: rows in, rows out.
 
-Held at a time: the rows of one window's height, as bytes, and their logits. That is some
-width x window height x (3 + 8 x classes) bytes besides the network's own needs, whatever the picture's height.
+Held at a time: the rows of one window's height, as bytes, and the sums of their windows, 4 x classes bytes a pixel;
+whatever the picture's height. Where these sums are larger than allowed they lie in a file.
 """
 
+import mmap
+import tempfile
 from collections.abc import Callable, Iterator
+from math import prod
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,20 +16,23 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from maskline.augment.pipeline import normalize
 from maskline.inference.predictor import Predictor, most_likely
-from maskline.inference.slide import Windows, stream_bands
+from maskline.inference.slide import Sums, in_memory, stream_bands
 
 ReadRows = Callable[[int], npt.NDArray[np.uint8]]
 
 
-def stream_classes(predictor: Predictor, read: ReadRows, *, size: tuple[int, int]) -> Iterator[npt.NDArray[Any]]:
+def stream_classes(
+    predictor: Predictor, read: ReadRows, *, size: tuple[int, int], memory_bytes: int, scratch: Path
+) -> Iterator[npt.NDArray[Any]]:
     """Yield the class ids of whole rows, from top to bottom, by sliding window.
 
     Args:
         predictor: The network; its windows are used whatever its mode.
         read: Returns the next rows of the picture, (count, W, 3) RGB.
         size: Height and width of the picture, px.
+        memory_bytes: Sums of windows up to this size are held in memory.
+        scratch: Folder of the file of larger ones, which has no name and goes with the process.
 
     Yields:
         rows x W, uint8 up to 256 classes, else int32: all of them together are the map of a sliding window over the
@@ -35,24 +42,33 @@ def stream_classes(predictor: Predictor, read: ReadRows, *, size: tuple[int, int
         CheckpointError: The network gives nan.
     """
     rows = _Rows(read, size)
-    device = next((parameter.device for parameter in predictor.model.parameters()), torch.device("cpu"))
 
     def band(top: int, count: int) -> Tensor:
-        return torch.from_numpy(rows.band(top, count)).permute(2, 0, 1)[None].to(device)
+        return torch.from_numpy(rows.band(top, count)).permute(2, 0, 1)[None].to(predictor.device)
 
     def forward(windows: Tensor) -> Tensor:
-        logits: Tensor = predictor.model(normalize(windows, predictor.mean, predictor.std)).float()
-        return logits.softmax(1) if predictor.average == "probabilities" else logits
+        return predictor.window_scores(predictor.normalised(windows))
 
-    windows = Windows(
-        window=predictor.window,
-        stride=predictor.stride,
-        batch_size=predictor.batch_size,
-        weighting=predictor.weighting,
-    )
+    def hold(shape: tuple[int, ...], device: torch.device) -> Sums:
+        return in_memory(shape, device) if 4 * prod(shape) <= memory_bytes else on_disk(shape, scratch=scratch)
+
     with torch.inference_mode():
-        for averaged in stream_bands(forward, band, size=size, windows=windows):
+        for averaged in stream_bands(forward, band, size=size, windows=predictor.windows, hold=hold):
             yield most_likely(averaged)[0].cpu().numpy()
+
+
+def on_disk(shape: tuple[int, ...], *, scratch: Path) -> Sums:
+    """Return room in a file; its pages leave the process's memory at each release.
+
+    Args:
+        shape: Of float32 zeros.
+        scratch: Folder of the file.
+    """
+    with tempfile.TemporaryFile(dir=scratch) as file:
+        file.truncate(4 * prod(shape))
+        mapped = mmap.mmap(file.fileno(), 4 * prod(shape))
+    tensor = torch.frombuffer(mapped, dtype=torch.float32).reshape(shape)
+    return Sums(tensor=tensor, release=lambda: mapped.madvise(mmap.MADV_DONTNEED))
 
 
 class _Rows:

@@ -155,8 +155,7 @@ def tuned_values(inference: Inference) -> dict[str, float]:
 
 def _seen(inference: Inference, image: npt.NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
     """Return the picture as NHWC of one on the network's device, and its probabilities NCHW."""
-    device = next((parameter.device for parameter in inference.predictor.model.parameters()), torch.device("cpu"))
-    images = torch.from_numpy(np.ascontiguousarray(image))[None].to(device)
+    images = torch.from_numpy(np.ascontiguousarray(image))[None].to(inference.predictor.device)
     field = inference.segment(images, probabilities=True).probabilities
     assert field is not None, "they were asked for"
     return images, field
