@@ -1,6 +1,7 @@
 """Train the network: data/prepared -> data/models, reports/train.
 
-Run as ``python -m stages.train``. A run that is killed goes on from its journal when it is started again.
+Run as ``python -m stages.train``, or on several machines by ``torchrun ... -m stages.train``. A run that is killed goes
+on from its journal when it is started again.
 """
 
 from pathlib import Path
@@ -32,16 +33,22 @@ def main(
 ) -> None:
     """Train on the train split, validate on the val split, keep the best weights."""
     from maskline import build, params  # imports torch: not needed for --help
-    from maskline.engine import run
+    from maskline.engine import member, run
     from maskline.engine.process import die_with_parent
 
     die_with_parent()
     settings = params.load(params_path)
-    job = build.training(settings, prepared)
-    cli.log.info("train: %s", build.describe(settings, job))
-    result = run.train(job, stop_after=stop_after)
-    run.write(result, job, model=model, metrics=metrics, curves=curves, steps=steps, timing=timing)
-    cli.log.info("train: best %s %.4f after %d iterations", job.loop.best_metric, *result.best)
+    if settings.train.devices > 1 and not member.is_member():
+        from maskline.engine import launch
+
+        launch.run(["-m", "stages.train", *cli.arguments()], devices=settings.train.devices)
+        return
+    with member.joined(device=settings.train.device):
+        job = build.training(settings, prepared)
+        cli.log.info("train: %s", build.describe(settings, job))
+        result = run.train(job, stop_after=stop_after)
+        run.write(result, job, model=model, metrics=metrics, curves=curves, steps=steps, timing=timing)
+        cli.log.info("train: best %s %.4f after %d iterations", job.loop.best_metric, *result.best)
 
 
 if __name__ == "__main__":

@@ -64,6 +64,13 @@ def errors_to_exit_code(function: Callable[P, None]) -> Callable[P, None]:
     return wrapped
 
 
+def arguments() -> list[str]:
+    """Return the running command's options as they could be typed, defaults included."""
+    context = click.get_current_context()
+    given = ((option.opts[0], context.params.get(option.name or "")) for option in context.command.params)
+    return [word for name, value in given if value is not None for word in (name, str(value))]
+
+
 def start_logging() -> None:
     """Send maskline's log lines to stderr, once a process."""
     if not log.handlers:

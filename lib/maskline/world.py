@@ -87,6 +87,11 @@ def largest(value: int) -> int:
     return int(held)
 
 
+def wait() -> None:
+    """Wait until every process is here."""
+    largest(0)
+
+
 def everyones(value: Any) -> list[Any]:
     """Return the value of each process, by rank: plain types, tensors and arrays of the CPU."""
     if size() == 1:

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from maskline import world
+
 log = logging.getLogger("maskline")
 
 
@@ -52,7 +54,7 @@ class Meter:
 @contextmanager
 def meter(*, total: int, done: int) -> Iterator[Meter]:
     """Yield a meter; the bar, where there is one, is closed at the end."""
-    if not sys.stderr.isatty():
+    if world.rank() > 0 or not sys.stderr.isatty():
         yield Meter(total=total, done=done, bar=None)
         return
     from rich.console import Console

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from maskline import world
 from maskline.engine.device import Compute
 from maskline.files import sha256_file, sha256_json
 
@@ -45,6 +46,7 @@ def receipt(
         "precision": compute.precision,
         "channels_last": compute.channels_last,
         "compiled": compiled,
+        "devices": world.size(),
         "threads": threads,
         "random_numbers": "blake2b(seed, purpose, iteration, position) -> Philox, torch CPU generator",
     }

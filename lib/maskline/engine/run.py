@@ -7,6 +7,7 @@ import resource
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,17 +15,22 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
+from maskline import world
 from maskline.engine import checkpoint
 from maskline.engine.device import compile_training
 from maskline.engine.journal import Journal, journal_root
 from maskline.engine.process import stop_on_signals
 from maskline.engine.state import Row, TrainState, weights_of
 from maskline.engine.train import Loop, StoppedError, fit
+from maskline.errors import TrainingError
 from maskline.files import sha256_json, write_json, write_text
 from maskline.models.segmentor import SegmentorBase
 from maskline.optim.ema import WeightAverage
 
 log = logging.getLogger("maskline")
+
+# Of the receipt: what all processes of a run have in common.
+_MUST_AGREE = ("params_sha256", "code_sha256", "manifest_sha256", "labels_sha256", "libraries", "python", "precision")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,9 +89,10 @@ def train(job: Job, *, stop_after: int = 0) -> Result:
     Raises:
         TrainingError: The loss is not finite, or another process runs this very job.
     """
-    state = start_state(job)
-    with job.journal.locked() as journal, stop_on_signals() as stop:
-        saved = journal.read()
+    _check_alike(job)
+    state, leads = start_state(job), world.rank() == 0
+    with job.journal.locked() if leads else nullcontext(job.journal) as journal, stop_on_signals() as stop:
+        saved = world.firsts(journal.read() if leads else None)
         if saved is not None:
             state.restore(saved)
             log.info("train: going on after iteration %d of %d", state.iteration, job.loop.iterations)
@@ -98,6 +105,21 @@ def train(job: Job, *, stop_after: int = 0) -> Result:
         return Result(state=state, seconds=time.perf_counter() - started, iterations=state.iteration - first)
 
 
+def _check_alike(job: Job) -> None:
+    """Raise where two processes would train different things: a node with other code, data or packages."""
+    if world.size() == 1:
+        return
+    first, *others = world.everyones({key: job.card["receipt"][key] for key in _MUST_AGREE})
+    for rank, other in enumerate(others, start=1):
+        for key in _MUST_AGREE:
+            if other[key] != first[key]:
+                raise TrainingError(
+                    f"train, process {rank}",
+                    f"{key} is {other[key]}, in process 0 {first[key]}",
+                    "give every node the same checkout, prepared data and environment",
+                )
+
+
 def start_state(job: Job) -> TrainState:
     """Return the state before the first iteration."""
     loop = job.loop
@@ -108,7 +130,9 @@ def start_state(job: Job) -> TrainState:
 
 
 def write(result: Result, job: Job, *, model: Path, metrics: Path, curves: Path, steps: Path, timing: Path) -> None:
-    """Write the model folder and the reports, then drop the journal."""
+    """Write the model folder and the reports, then drop the journal; the first of several processes does it."""
+    if world.rank() > 0:
+        return
     state = result.state
     last = weights_of(state.result)
     checkpoint.save_model(model, weights=state.best_weights or last, last=last, card=job.card, trace=_trace(state))

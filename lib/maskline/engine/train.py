@@ -13,18 +13,21 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from maskline import world
 from maskline.augment.sample import RegionBatch
 from maskline.data.dataset import PreparedSplit
 from maskline.engine import mixed_loss
+from maskline.engine.checkpoint import weights_sha256
 from maskline.engine.device import Compute
 from maskline.engine.journal import Journal
 from maskline.engine.loader import TrainBatches, iterate
 from maskline.engine.process import StopFlag
 from maskline.engine.progress import Meter, meter
-from maskline.engine.state import Row, TrainState
+from maskline.engine.state import Row, TrainState, weights_of
 from maskline.engine.validate import validate
 from maskline.errors import ParamsError, TrainingError
 from maskline.files import replace_file
+from maskline.models.sync_norm import share_statistics
 from maskline.optim.optimizers import clip_gradients, set_rates
 from maskline.optim.schedules import Schedule
 from maskline.torch_seeds import seed_torch
@@ -92,37 +95,41 @@ class _NotFiniteError(Exception):
         self.batches = batches
 
 
-def fit(state: TrainState, loop: Loop, *, journal: Journal, stop: StopFlag) -> None:
+def fit(state: TrainState, loop: Loop, *, journal: Journal, stop: StopFlag, stop_after: int = 0) -> None:
     """Train until ``loop.iterations`` iterations are done; ``state`` holds the results.
 
     Args:
         state: Fresh, or restored from the journal.
         loop: See there.
         journal: Takes the state every ``journal_every`` iterations and when stopped.
-        stop: Looked at after each iteration.
+        stop: Looked at after each iteration; what one process was sent stops all.
+        stop_after: Only so many iterations of the run, bit by bit those of the whole one; 0: all.
 
     Raises:
         StoppedError: A signal came; the state is in the journal.
         TrainingError: The loss is not finite.
         ParamsError: ``best_metric`` is not one of the validation's.
     """
-    start, stop_at = state.iteration * loop.accumulate, loop.iterations * loop.accumulate
+    last = min(stop_after, loop.iterations) or loop.iterations
+    start, stop_at = state.iteration * loop.accumulate, last * loop.accumulate
     batches = iterate(loop.batches, start=start, stop=stop_at, workers=loop.workers)
-    with meter(total=loop.iterations, done=state.iteration) as shown, closing(batches):
-        while state.iteration < loop.iterations and not _stops_early(state, loop):
+    with meter(total=last, done=state.iteration) as shown, closing(batches):
+        while state.iteration < last and not _stops_early(state, loop):
             row = _guarded_step(state, loop, [next(batches) for _ in range(loop.accumulate)], journal)
             state.iteration += 1
             state.recent.append(row["loss"])
+            state.trace.append((row["loss"], row["gradient_norm"]))
             shown.advance(state.iteration, row["loss"])
-            if state.iteration % loop.log_every == 0 or state.iteration == loop.iterations:
+            if state.iteration % loop.log_every == 0 or state.iteration == last:
                 state.steps.append(row)
-            if state.iteration % loop.val_every == 0 or state.iteration == loop.iterations:
+            if state.iteration % loop.val_every == 0 or state.iteration == last:
                 _validate(state, loop, shown)
-            stopped = stop.signal is not None
-            if stopped or _is_due(state.iteration, loop.journal_every):
+            signalled = world.largest(stop.signal or 0)
+            if (signalled or _is_due(state.iteration, loop.journal_every)) and world.rank() == 0:
                 journal.write(state.iteration, state.to_dict())
-            if stop.signal is not None:
-                raise StoppedError(stop.signal)
+            if signalled:
+                world.wait()  # for the journal
+                raise StoppedError(signalled)
 
 
 def step(state: TrainState, loop: Loop, *batches: RegionBatch) -> Row:
@@ -133,7 +140,7 @@ def step(state: TrainState, loop: Loop, *batches: RegionBatch) -> Row:
         loop: See there.
         batches: Those of the iteration; gradients are their mean.
     """
-    seed_torch(loop.batches.seed, "step", state.iteration)
+    seed_torch(loop.batches.seed, "step", state.iteration, *([world.rank()] if world.rank() else []))
     state.model.train()
     set_rates(state.optimizer, loop.schedule, state.iteration)
     state.optimizer.zero_grad(set_to_none=True)
@@ -141,6 +148,7 @@ def step(state: TrainState, loop: Loop, *batches: RegionBatch) -> Row:
     losses = {name: sum(part[name] for part in parts) / len(parts) for name in parts[0]}
     if not all(map(math.isfinite, losses.values())):
         raise _NotFiniteError(losses["loss"], batches)
+    world.add_up([tensor.grad for tensor in state.model.parameters() if tensor.grad is not None])
     state.scaler.unscale_(state.optimizer)
     norm = float(clip_gradients(state.optimizer, loop.clip_norm))
     # With fp16 a gradient that is not finite lowers the scale, and the optimizer leaves this step out.
@@ -148,6 +156,7 @@ def step(state: TrainState, loop: Loop, *batches: RegionBatch) -> Row:
         raise _NotFiniteError(norm, batches)
     state.scaler.step(state.optimizer)
     state.scaler.update()
+    share_statistics(state.model)
     if state.average is not None:
         state.average.update(state.model, state.iteration + 1)
     return {
@@ -166,10 +175,11 @@ def _backward(state: TrainState, loop: Loop, batch: RegionBatch, *, share: float
     with loop.compute.autocast():
         pairs = state.model.training_pairs(images, mixed_loss.packed(made))
     ignore_index = loop.batches.augmentation.ignore_index
-    losses = {
-        name: mixed_loss.loss(loop.criteria[name], logits, target, ignore_index=ignore_index, batch=made)
-        for name, (logits, target) in pairs.items()
-    }
+    with world.joint():
+        losses = {
+            name: mixed_loss.loss(loop.criteria[name], logits, target, ignore_index=ignore_index, batch=made)
+            for name, (logits, target) in pairs.items()
+        }
     total = torch.stack(list(losses.values())).sum()
     state.scaler.scale(total * share).backward()  # type: ignore[no-untyped-call]
     parts = {f"loss_{name}": float(part.detach()) for name, part in losses.items()}
@@ -194,7 +204,7 @@ def _guarded_step(state: TrainState, loop: Loop, batches: Sequence[RegionBatch],
         if not _is_out_of_memory(error):
             raise
         height, width = loop.batches.augmentation.crop_size
-        size = loop.batches.batch_size
+        size = len(loop.batches.positions)
         raise TrainingError(
             f"train, iteration {state.iteration + 1}",
             f"out of memory with batches of {size} crops of {height}x{width}",
@@ -214,8 +224,21 @@ def _images(state: TrainState, loop: Loop) -> list[int]:
 
 def _save_for_replay(error: _NotFiniteError, state: TrainState, loop: Loop, journal: Journal) -> Path:
     """Write the iteration's augmented batches and the weights that met them beside the journal."""
-    cpu = torch.device("cpu")
-    augmented = [loop.batches.augmentation.apply(batch, cpu) for batch in error.batches]
+    path = journal.folder / "not-finite.pt"
+    if world.rank() == 0:
+        _write_for_replay(error.batches if world.size() == 1 else _whole_batches(state, loop), state, loop, path)
+    world.wait()
+    return path
+
+
+def _whole_batches(state: TrainState, loop: Loop) -> list[RegionBatch]:
+    """Return the iteration's batches as one process alone would have them."""
+    whole, first = loop.batches.share(rank=0, size=1), state.iteration * loop.accumulate
+    return [whole.batch(first + part) for part in range(loop.accumulate)]
+
+
+def _write_for_replay(batches: Sequence[RegionBatch], state: TrainState, loop: Loop, path: Path) -> None:
+    augmented = [loop.batches.augmentation.apply(batch, torch.device("cpu")) for batch in batches]
     content = {
         "iteration": state.iteration,
         "images": [made.images for made in augmented],
@@ -223,10 +246,8 @@ def _save_for_replay(error: _NotFiniteError, state: TrainState, loop: Loop, jour
         "other_targets": [made.other_targets for made in augmented],
         "model": state.model.state_dict(),
     }
-    path = journal.folder / "not-finite.pt"
     with replace_file(path) as part:
         torch.save(content, part)
-    return path
 
 
 def _stops_early(state: TrainState, loop: Loop) -> bool:
@@ -252,6 +273,7 @@ def _validate(state: TrainState, loop: Loop, shown: Meter) -> None:
             )
         state.keep_best(row[loop.best_metric])
     state.validations.append(row)
+    state.hashes[state.iteration] = weights_sha256(weights_of(state.result))
     shown.report(state.iteration, "  ".join(f"{key} {row[key]:.4f}" for key in _SHOWN if key in row))
 
 

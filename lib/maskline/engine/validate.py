@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from maskline import world
 from maskline.augment.pipeline import normalize
 from maskline.data.dataset import PreparedSplit
 from maskline.engine.device import Compute
@@ -26,6 +27,8 @@ def validate(
 ) -> Row:
     """Return the mean loss over images and the metrics over all pixels.
 
+    Several processes take the images in turn; loss by image and counts are merged, so the result is one process's.
+
     Args:
         model: A segmentor; left in eval mode.
         split: Images of any sizes, one at a time.
@@ -40,20 +43,22 @@ def validate(
     model.eval()
     labels = split.labels
     total = torch.zeros(labels.num_classes, labels.num_classes, dtype=torch.int64)
-    losses = []
-    for index in range(len(split)):
+    losses = {}
+    for index in range(world.rank(), len(split), world.size()):
         sample = split.sample(index)
         image = torch.from_numpy(sample.image).permute(2, 0, 1)[None].to(compute.device)
         target = torch.from_numpy(sample.mask.astype("int64"))[None].to(compute.device)
         normal = normalize(image, mean, std).contiguous(memory_format=compute.memory_format)
         with compute.autocast():
             logits = model(normal).float()
-        losses.append(float(criterion(logits, target, labels.ignore_index)))
+        losses[index] = float(criterion(logits, target, labels.ignore_index))
         counts = confusion_matrix(
             logits.argmax(1), target, num_classes=labels.num_classes, ignore_index=labels.ignore_index
         )
         total += counts.sum(0).cpu()
-    row: Row = {"val_loss": sum(losses) / len(losses)}
+    shares = world.everyones((losses, total))
+    losses, total = {key: loss for share, _ in shares for key, loss in share.items()}, sum(part for _, part in shares)
+    row: Row = {"val_loss": sum(losses[index] for index in range(len(split))) / len(split)}
     overall = overall_scores(total, beta=1)
     row |= {key: float(overall[key]) for key in ("aAcc", "mIoU", "mAcc", "mDice")}
     by_class = class_scores(total, beta=1)["IoU"]
