@@ -1,5 +1,7 @@
 """Every backbone, neck and head can be asked for in params."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -147,8 +149,8 @@ def test_other_numbers_of_channels(plain, name, channels):
 
 def test_prepared_data_has_three_channels(plain):
     section = model_params(plain, in_channels=4, mean=[100.0] * 4, std=[50.0] * 4)
-    with pytest.raises(MasklineError, match=r"model.in_channels: 4, but prepared images have 3 channels"):
-        build.check_channels(section)
+    with pytest.raises(MasklineError, match=r"model.in_channels: 4, but the prepared images have 3 channels"):
+        build.check_channels(section, SimpleNamespace(channels=3))
 
 
 @pytest.mark.parametrize(("kind", "layer"), [("gn", "GroupNorm"), ("syncbn", "BatchNorm")])

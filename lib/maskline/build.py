@@ -62,7 +62,7 @@ def training(params: Params, prepared: Path) -> Job:
             lock=Path("requirements.lock"),
             compute=compute,
             threads=train.threads,
-            compiled=train.compile,
+            compiled=device.resolve_compile(train.compile, compute.device.type),
         )
         | ({"class_weights": class_weights} if class_weights else {}),
     }
@@ -219,7 +219,7 @@ def _loop(params: Params, prepared: Path, split: PreparedSplit, compute: device.
         accumulate=train.accumulate,
         early_stop=train.early_stop,
         ema_decay=train.ema_decay,
-        compiled=train.compile,
+        compiled=device.resolve_compile(train.compile, compute.device.type),
     )
 
 

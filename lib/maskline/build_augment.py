@@ -26,12 +26,14 @@ def augmentation(
         std: Likewise.
 
     Raises:
-        ParamsError: A class that is none; or samples that lend, in batches of one.
+        ParamsError: A class that is none; samples that lend, in batches of one; colours where there are none.
     """
+    _check_channels(params, channels=len(mean))
     return Augmentation(
         crop_size=params.crop_size,
         resize=Resize(ratio_range=params.ratio_range, scale=params.scale, keep_ratio=params.keep_ratio),
         cat_max_ratio=params.cat_max_ratio,
+        class_crop=params.class_crop,
         rotate_degrees=params.rotate_degrees,
         flip_horizontal=params.flip_horizontal,
         flip_vertical=params.flip_vertical,
@@ -46,7 +48,7 @@ def augmentation(
         blur_sigma=params.blur.sigma,
         noise_prob=params.noise.prob,
         noise_std=params.noise.std,
-        effects=_effects(params),
+        effects=_effects(params, channels=len(mean)),
         mixing=_mixing(params, labels, batch_size=batch_size),
         fill=mean if params.fill is None else tuple(map(float, params.fill)),
         within_valid=params.within_valid,
@@ -54,6 +56,24 @@ def augmentation(
         mean=mean,
         std=std,
     )
+
+
+def _check_channels(params: AugmentParams, *, channels: int) -> None:
+    """Refuse what works on red, green and blue where images have other channels."""
+    colourful = {
+        "photometric.mode": params.photometric.mode != "matrix",
+        "clahe": params.clahe.prob > 0,
+        "grayscale": params.grayscale.prob > 0,
+        "channel_dropout": params.channel_dropout.prob > 0,
+        "fill": params.fill is not None,
+    }
+    used = [key for key, is_on in colourful.items() if is_on]
+    if channels != 3 and used:
+        raise ParamsError(
+            f"params.yaml: augment.{used[0]}",
+            f"works on red, green and blue, and model.in_channels is {channels}",
+            "switch it off (prob 0; photometric.mode matrix; fill null)",
+        )
 
 
 def _bending(params: AugmentParams) -> Bending | None:
@@ -87,11 +107,12 @@ def _steps(params: AugmentParams) -> ColourSteps | None:
     )
 
 
-def _effects(params: AugmentParams) -> Effects | None:
+def _effects(params: AugmentParams, *, channels: int) -> Effects | None:
     parts = (params.clahe, params.gamma, params.grayscale, params.channel_dropout, params.erase)
     if not any(part.prob for part in parts):
         return None
     return Effects(
+        channels=channels,
         clahe_prob=params.clahe.prob,
         clahe_clip=params.clahe.clip,
         clahe_tiles=params.clahe.tiles,

@@ -175,6 +175,10 @@ class AugmentParams(Section):
     cat_max_ratio: Annotated[float, Field(gt=0, le=1)] = Field(
         description="Largest share of one class in a crop; tried ten times; 1 switches it off."
     )
+    class_crop: Fraction = Field(
+        description="Probability that the crop is laid over a pixel of a class, each class of the image alike; then "
+        "cat_max_ratio does not count."
+    )
     flip_horizontal: Fraction = Field(description="Probability.")
     flip_vertical: Fraction = Field(description="Probability.")
     rotate_degrees: Annotated[float, Field(ge=0, le=180)] = Field(description="Largest rotation, degrees.")

@@ -14,10 +14,10 @@ def batches(prepared, settings):
 
 def test_draw(benchmark, batches, settings):
     mask = batches.split.sample(0).mask
-    draw = benchmark(batches.augmentation.draw, mask, seed=settings.train.seed, iteration=5, position=2)
+    draw = benchmark(batches.augmentation.draw, mask, seed=settings.train.seed, iteration=5, position=2, index=None)
     low, high = settings.augment.ratio_range
-    assert draw == batches.augmentation.draw(mask, seed=settings.train.seed, iteration=5, position=2)
-    assert draw != batches.augmentation.draw(mask, seed=settings.train.seed, iteration=6, position=2)
+    assert draw == batches.augmentation.draw(mask, seed=settings.train.seed, iteration=5, position=2, index=None)
+    assert draw != batches.augmentation.draw(mask, seed=settings.train.seed, iteration=6, position=2, index=None)
     assert "geometry" in draw.to_dict()
     assert low < high
 

@@ -12,6 +12,7 @@ resampled at pixel centres, where OpenCV's nearest takes the upper left neighbou
 """
 
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -45,6 +46,19 @@ class Geometry:
     bend: Bend | None
 
 
+class Classes(Protocol):
+    """Where the classes of a mask are; ``maskline.data.class_index.ClassIndex`` is one."""
+
+    classes: list[int]
+    """Those that occur; without the ignore index."""
+
+    def is_mixed(self, mask: np.ndarray, rows: slice, columns: slice, *, cat_max_ratio: float) -> bool:
+        """Return whether a box of the mask has more than one class, and none has more than the share."""
+
+    def find(self, mask: np.ndarray, class_: int, number: float) -> tuple[int, int]:
+        """Return row and column of a pixel of a class; 0 <= number < 1 says which."""
+
+
 def draw(
     rng: np.random.Generator,
     mask: np.ndarray,
@@ -56,6 +70,7 @@ def draw(
     flip_horizontal: float,
     flip_vertical: float,
     ignore_index: int,
+    index: Classes | None,
 ) -> Geometry:
     """Draw the geometry of one sample.
 
@@ -69,11 +84,15 @@ def draw(
         flip_horizontal: Probability.
         flip_vertical: Probability.
         ignore_index: Mask value that does not count for ``cat_max_ratio``.
+        index: Of the mask; the crop is the same without, but found more slowly.
     """
     origin = _draw_origin(rng, scaled, crop_size)
     if cat_max_ratio < 1:
         for _ in range(_TRIES):
-            if _is_mixed(mask, scaled, origin, crop_size, cat_max_ratio=cat_max_ratio, ignore_index=ignore_index):
+            rows, columns = _source_slices(mask, scaled, origin, crop_size)
+            if index is not None and index.is_mixed(mask, rows, columns, cat_max_ratio=cat_max_ratio):
+                break
+            if index is None and _is_mixed(mask[rows, columns], cat_max_ratio=cat_max_ratio, ignore_index=ignore_index):
                 break
             origin = _draw_origin(rng, scaled, crop_size)
     angle, horizontal, vertical = rng.uniform(-1, 1), rng.random(), rng.random()
@@ -85,6 +104,33 @@ def draw(
         flip_vertical=bool(vertical < flip_vertical),
         bend=None,
     )
+
+
+def aimed(
+    geometry: Geometry,
+    rng: np.random.Generator,
+    mask: np.ndarray,
+    index: Classes,
+    *,
+    crop_size: tuple[int, int],
+) -> Geometry:
+    """Return the geometry with its crop laid over a pixel of a class: each that occurs is as likely as the others.
+
+    The pixel can come to lie anywhere in the crop, within the image's edges.
+
+    Args:
+        geometry: From ``draw``.
+        rng: Of the sample.
+        mask: HW class ids.
+        index: Of the mask.
+        crop_size: Height and width of the output.
+    """
+    pixel = index.find(mask, index.classes[int(rng.integers(len(index.classes)))], float(rng.random()))
+    row, column = (
+        int(np.clip((place + 0.5) * scaled / full - rng.random() * crop, 0, max(scaled - crop, 0)))
+        for place, full, scaled, crop in zip(pixel, mask.shape, geometry.scaled_size, crop_size, strict=True)
+    )
+    return replace(geometry, crop_origin=(row, column))
 
 
 def bent(geometry: Geometry, bend: Bend) -> Geometry:
@@ -232,24 +278,23 @@ def _draw_origin(rng: np.random.Generator, scaled: tuple[int, int], crop_size: t
     return int(rng.integers(room[0] + 1)), int(rng.integers(room[1] + 1))
 
 
-def _is_mixed(
-    mask: np.ndarray,
-    scaled: tuple[int, int],
-    origin: tuple[int, int],
-    crop_size: tuple[int, int],
-    *,
-    cat_max_ratio: float,
-    ignore_index: int,
-) -> bool:
-    """Return whether the crop has more than one class and none above the share.
-
-    Counted on the source pixels under the crop, unrotated: shares do not depend on the scale.
-    """
+def _source_slices(
+    mask: np.ndarray, scaled: tuple[int, int], origin: tuple[int, int], crop_size: tuple[int, int]
+) -> tuple[slice, slice]:
+    """Return the rows and columns of the source under the crop, unrotated."""
     rows, columns = (
         slice(int(start * full / scaled_to), max(int(np.ceil((start + crop) * full / scaled_to)), 1))
         for start, crop, full, scaled_to in zip(origin, crop_size, mask.shape, scaled, strict=True)
     )
-    counts = np.bincount(mask[rows, columns].ravel(), minlength=ignore_index + 1)
+    return rows, columns
+
+
+def _is_mixed(mask: np.ndarray, *, cat_max_ratio: float, ignore_index: int) -> bool:
+    """Return whether the crop has more than one class and none above the share.
+
+    Counted on the source pixels under the crop: shares do not depend on the scale.
+    """
+    counts = np.bincount(mask.ravel(), minlength=ignore_index + 1)
     counts[ignore_index] = 0
     return bool((counts > 0).sum() > 1 and counts.max() / counts.sum() < cat_max_ratio)
 

@@ -90,21 +90,29 @@ def colour_matrix(sample: Photometric) -> np.ndarray:
     return np.concatenate([factors, shift], axis=1)
 
 
+def _grey_matrix(sample: Photometric, channels: int) -> np.ndarray:
+    """Return what ``colour_matrix`` does for channels that are no colours: contrast and brightness alone."""
+    shift = np.full((channels, 1), sample.contrast * sample.brightness)
+    return np.concatenate([sample.contrast * np.eye(channels), shift], axis=1)
+
+
 def apply(images: Tensor, samples: list[Photometric], *, matrix: bool) -> Tensor:
     """Change the colours of a batch.
 
     Args:
-        images: N3HW float32 grey levels, 0..255.
+        images: NCHW float32 grey levels, 0..255; hue and saturation change where C is 3.
         samples: One entry an image.
         matrix: Whether colours change; blur and noise do in any case.
 
     Returns:
-        N3HW float32 grey levels, clipped to 0..255. The same numbers on every device within float tolerance:
+        NCHW float32 grey levels, clipped to 0..255. The same numbers on every device within float tolerance:
         random maps are drawn on the CPU.
     """
     if matrix:
-        matrices = torch.from_numpy(np.stack([colour_matrix(sample) for sample in samples])).to(images)
-        flat = torch.baddbmm(matrices[:, :, 3:], matrices[:, :, :3], images.flatten(2))
+        channels = images.shape[1]
+        made = [colour_matrix(sample) if channels == 3 else _grey_matrix(sample, channels) for sample in samples]
+        matrices = torch.from_numpy(np.stack(made)).to(images)
+        flat = torch.baddbmm(matrices[:, :, channels:], matrices[:, :, :channels], images.flatten(2))
         images = flat.view_as(images).clamp_(0, 255)
     images = _blur(images, [sample.blur_sigma for sample in samples])
     return _add_noise(images, samples)

@@ -31,11 +31,13 @@ class Augmentation:
         bending, steps, effects, mixing: Families of operations; None: nothing of the kind is switched on.
         fill: Grey levels outside the source, one a channel.
         within_valid: Pixels outside an image's valid area are ignored.
+        class_crop: Probability that a crop is laid over a pixel of a drawn class.
     """
 
     crop_size: tuple[int, int]
     resize: Resize
     cat_max_ratio: float
+    class_crop: float
     rotate_degrees: float
     flip_horizontal: float
     flip_vertical: float
@@ -58,14 +60,33 @@ class Augmentation:
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
-    def draw(self, mask: np.ndarray, *, seed: int, iteration: int, position: int) -> Draw:
-        """Draw one sample's parameters: a function of the mask and (seed, iteration, position) alone."""
+    @property
+    def looks_for_classes(self) -> bool:
+        """Whether the crop depends on where the classes are."""
+        return self.cat_max_ratio < 1 or self.class_crop > 0
+
+    def draw(
+        self, mask: np.ndarray, *, seed: int, iteration: int, position: int, index: geometric.Classes | None
+    ) -> Draw:
+        """Draw one sample's parameters: a function of the mask and (seed, iteration, position) alone.
+
+        Args:
+            mask: HW class ids.
+            seed: The run's seed.
+            iteration: Where in training the sample stands.
+            position: Where in that iteration's batch.
+            index: Of the mask, where ``looks_for_classes``; without it, no crop is laid over a class.
+        """
 
         def family(name: str) -> np.random.Generator:
             return numpy_generator(seed, f"augment {name}", iteration, position)
 
         rng = numpy_generator(seed, "augment", iteration, position)
-        geometry = self._draw_geometry(rng, mask, extra=partial(family, "resize"))
+        geometry = self._draw_geometry(rng, mask, index, extra=partial(family, "resize"))
+        if self.class_crop and index is not None and index.classes:
+            aim = family("class crop")
+            if aim.random() < self.class_crop:
+                geometry = geometric.aimed(geometry, aim, mask, index, crop_size=self.crop_size)
         colours = photometric.draw(
             rng,
             prob=self.photometric_prob if self.steps is None else 0.0,
@@ -89,7 +110,12 @@ class Augmentation:
         )
 
     def _draw_geometry(
-        self, rng: np.random.Generator, mask: np.ndarray, *, extra: Callable[[], np.random.Generator]
+        self,
+        rng: np.random.Generator,
+        mask: np.ndarray,
+        index: geometric.Classes | None,
+        *,
+        extra: Callable[[], np.random.Generator],
     ) -> geometric.Geometry:
         return geometric.draw(
             rng,
@@ -101,6 +127,7 @@ class Augmentation:
             flip_horizontal=self.flip_horizontal,
             flip_vertical=self.flip_vertical,
             ignore_index=self.ignore_index,
+            index=index,
         )
 
     def target(self, mask: np.ndarray, valid: np.ndarray | None) -> np.ndarray:

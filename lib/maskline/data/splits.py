@@ -106,7 +106,8 @@ def _chosen(pool: _Pool, fraction: float) -> set[str]:
     target = fraction * sum(pool.sizes.values())
     taken, total = set[str](), 0
     for name in pool.names:
-        if abs(total + pool.sizes[name] - target) < abs(total - target):
+        nearer = abs(total - target) - abs(total + pool.sizes[name] - target)
+        if nearer > 0 or (nearer == 0 and len(taken) % 2):  # as round() has it: halves go to the even number
             taken.add(name)
             total += pool.sizes[name]
     return taken or {min(pool.names, key=lambda name: abs(pool.sizes[name] - target))}

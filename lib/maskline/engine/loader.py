@@ -6,12 +6,14 @@ import re
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from maskline.augment.pipeline import Augmentation, denormalize
 from maskline.augment.sample import Augmented, AugmentedSample, Region, RegionBatch, collate
+from maskline.data.class_index import ClassIndex
 from maskline.data.dataset import PreparedSplit, Sample
 from maskline.data.sampler import batch_indices
 from maskline.errors import DataError, MasklineError, ParamsError, TrainingError
@@ -34,6 +36,7 @@ class TrainBatches(Dataset[RegionBatch | MasklineError]):
         self.batch_size = batch_size
         # Where this process's own samples stand in a batch.
         self.positions = range(batch_size)
+        self._indexes: dict[int, ClassIndex] = {}
         # What each loader process reads: its pid, iteration and position, so that its death can name the sample.
         self.reading: Tensor | None = None
 
@@ -63,10 +66,20 @@ class TrainBatches(Dataset[RegionBatch | MasklineError]):
     def region(self, iteration: int, position: int) -> Region:
         """Read the image at a position of a batch, draw its parameters, and cut out what they need."""
         self._note(iteration, position)
-        sample = self.split.sample(self.indices(iteration)[position])
+        image = self.indices(iteration)[position]
+        sample = self.split.sample(image)
         mask = self.augmentation.target(sample.mask, sample.valid)
-        draw = self.augmentation.draw(mask, seed=self.seed, iteration=iteration, position=position)
+        index = self._index(image, mask)
+        draw = self.augmentation.draw(mask, seed=self.seed, iteration=iteration, position=position, index=index)
         return self.augmentation.region(sample.image, mask, draw, valid=sample.valid, second=sample.second)
+
+    def _index(self, image: int, mask: np.ndarray) -> ClassIndex | None:
+        """Return the class index of an image, made when it is first asked for."""
+        if not self.augmentation.looks_for_classes:
+            return None
+        if image not in self._indexes:
+            self._indexes[image] = ClassIndex(mask, ignore_index=self.augmentation.ignore_index)
+        return self._indexes[image]
 
     def batch(self, iteration: int, *, annotations: bool = False) -> RegionBatch:
         """Return the batch of an iteration, or this process's share of it.
