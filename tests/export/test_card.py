@@ -24,6 +24,21 @@ runpy.run_path(program, run_name="__main__")
 """
 
 
+SCORES = {
+    "mIoU": 0.8931,
+    "mDice": 0.95,
+    "mAcc": None,
+    "aAcc": 0.98,
+    "per_class": {"disc": {"IoU": 0.81}},
+    "uncertainty_95": {
+        "mIoU": {"low": 0.88, "high": 0.9},
+        "mAcc": {"low": None, "high": None},
+        "per_class": {"disc": {"IoU": {"low": 0.7, "high": 0.9}}},
+    },
+    "second_annotator": {"mIoU": 0.8, "per_class": {"disc": {"IoU": 0.64}}},
+}
+
+
 def test_the_example_needs_onnxruntime_numpy_and_pillow_only(model_file, pictures, tmp_path):
     program = tmp_path / "example.py"
     program.write_text(card.example_text())
@@ -57,8 +72,10 @@ def test_the_example_is_short():
 def test_card(trained, score):
     found = {"test": {"mIoU_exported": score, "disagreement": 0.00125}, "bytes": 1234}
     limits = package.Limits(max_disagreement=1.0, max_metric_change=1.0)
-    variant = package.Variant(name="int8", convert=bytes, limits=limits)
-    text = card.card_text(trained, {**found, "int8": {**found, "bytes": 321}}, variants=(variant,), images=3)
+    variant = package.OnnxVariant(name="int8", convert=bytes, limits=limits)
+    text = card.card_text(
+        trained, {**found, "int8": {**found, "bytes": 321}}, variants=(variant,), images=3, scores=SCORES
+    )
     shown = "0.8750" if score else "no pixel has a class"
     assert f"| model.onnx | 1234 | {shown} | 0.00125 |" in text
     assert f"| model-int8.onnx | 321 | {shown} | 0.00125 |" in text
@@ -66,3 +83,16 @@ def test_card(trained, score):
     assert "Data set: folder; scores are of 3 test images" in text
     assert trained.weights_sha256 in text
     assert "/home/me" not in text
+    assert "| mIoU | 0.8931 | 0.8800 to 0.9000 | 0.8000 |" in text
+    assert "| mAcc | not known | not known | not known |" in text
+    assert "| IoU of disc | 0.8100 | 0.7000 to 0.9000 | 0.6400 |" in text
+    assert "padded to multiples of 8 px" in text
+    assert "Outputs: labels (batch, height, width); probabilities (batch, classes, height, width), float32." in text
+
+
+def test_card_of_a_set_with_one_annotator(trained):
+    found = {"test": {"mIoU_exported": 0.5, "disagreement": 0.0}, "bytes": 1}
+    scores = {key: value for key, value in SCORES.items() if key != "second_annotator"}
+    text = card.card_text(trained, found, variants=(), images=1, scores=scores)
+    assert "| mIoU | 0.8931 | 0.8800 to 0.9000 | none |" in text
+    assert "human reference" not in text

@@ -45,7 +45,7 @@ def test_folder_and_report(trained, pictures, tmp_path):
 def test_variants_have_files_and_limits_of_their_own(trained, pictures, content, tmp_path):
     def variant(limit):
         limits = package.Limits(max_disagreement=limit, max_metric_change=1.0, section="export.scaled")
-        return package.Variant(name="scaled", convert=lambda c: scaled(c, "network.head.bias", 1.05), limits=limits)
+        return package.OnnxVariant(name="scaled", convert=lambda c: scaled(c, "network.head.bias", 1.05), limits=limits)
 
     report = export(trained, pictures, tmp_path / "export", variants=(variant(0.5),))
     assert (tmp_path / "export" / "model.onnx").read_bytes() == content
@@ -110,16 +110,21 @@ def test_split_of_other_classes_or_without_pictures(trained, pictures, tmp_path)
 
 
 def test_latency_report(trained, model_file):
-    models = {"fp32": model_file, "again": model_file}
-    report = timing.latency(trained, models, size=(32, 40), batches=(1, 3), runs=2, threads=1)
+    models = dict.fromkeys(("fp32", "again"), lambda threads: OnnxModel(model_file, threads=threads))
+    report = timing.latency(trained, models, size=(32, 40), batches=(1, 3), runs=2, threads=(1, 2), compiled=False)
     assert {key: report.pop(key) for key in ("height", "width", "runs", "threads")} == {
         "height": 32,
         "width": 40,
         "runs": 2,
         "threads": 1,
     }
-    assert list(report) == ["batch_1", "batch_3"]
-    for row in report.values():
+    assert [row["model"] for row in report.pop("rows")][::8] == [
+        "torch, batch 1, 1 threads",
+        "again, batch 1, 2 threads",
+    ]
+    assert list(report) == ["batch_1", "batch_3", "threads_2"]
+    assert list(report["threads_2"]) == ["batch_1", "batch_3"]
+    for row in (*report.pop("threads_2").values(), *report.values()):
         assert list(row) == ["torch", "fp32", "again"]
         assert row["fp32"]["ratio"] == pytest.approx(row["fp32"]["median_ms"] / row["torch"]["median_ms"], abs=2e-3)
 

@@ -3,7 +3,7 @@ import pytest
 
 from maskline.errors import ExportError
 from maskline.export import parity
-from maskline.export.runtime_onnx import Prediction
+from maskline.export.interface import Prediction
 
 LIMITS = {"max_disagreement": 0.01, "max_metric_change": 0.01}
 

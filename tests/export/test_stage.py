@@ -20,9 +20,10 @@ CHANGES = {
     "model": {"backbone": {"base_channels": 4, "num_stages": 2}, "decode_head": {"channels": 4}, "auxiliary_heads": []},
     "export": {"example_size": [40, 40], "latency_size": [32, 32], "latency_runs": 2}
     | {
-        "variants": ["fp16", "int8"],
+        "variants": ["fp16", "int8", "pt2"],
         "fp16": {"max_disagreement": 1.0, "max_metric_change": 1.0},  # random weights
         "int8": {"max_disagreement": 1.0, "max_metric_change": 1.0, "calibration_images": 2},
+        "pt2": {"max_disagreement": 1e-4, "max_metric_change": 1e-4},
     },
     "train": {"threads": 1},
 }
@@ -39,6 +40,7 @@ def project(root, pictures, tmp_path_factory):
     with (folder / "params.yaml").open("w") as stream:
         YAML().dump(values, stream)
     write_prepared(folder / "prepared", pictures)
+    (folder / "scores.json").write_text(json.dumps({"mIoU": 0.5, "uncertainty_95": {}}))
     settings = params.load(folder / "params.yaml")
     seed_torch(0)
     weights = build.segmentor(settings.model, num_classes=pictures.labels.num_classes).state_dict()
@@ -85,6 +87,7 @@ def run(project, **paths):
         "params": "params.yaml",
         "prepared": "prepared",
         "model": "models",
+        "scores": "scores.json",
         "out": "export",
         "metrics": "metrics.json",
         "latency": "latency.json",
@@ -109,11 +112,15 @@ def test_stage_writes_model_agreement_and_times(project):
         assert agreement[name]["bytes"] == (project / "export" / f"model-{name}.onnx").stat().st_size
         assert agreement[name]["test"]["moved_probability"] < 0.1
     first = (project / "export" / "model.onnx").read_bytes(), (project / "metrics.json").read_bytes()
-    files = ["README.md", "example.py", "labels.json", "model-fp16.onnx", "model-int8.onnx", "model.onnx"]
+    files = ["README.md", "example.py", "labels.json", "model-fp16.onnx", "model-int8.onnx", "model.onnx", "model.pt2"]
     assert sorted(path.name for path in (project / "export").iterdir()) == files
     smaller = (project / "export" / "model-int8.onnx").read_bytes()
+    program = (project / "export" / "model.pt2").read_bytes()
+    assert str(project).encode() not in program
+    assert b"maskline/" not in program
     assert run(project).exit_code == 0
     assert (project / "export" / "model-int8.onnx").read_bytes() == smaller
+    assert (project / "export" / "model.pt2").read_bytes() == program
     assert (project / "export" / "model.onnx").read_bytes() == first[0]
     assert (project / "metrics.json").read_bytes() == first[1]
 
@@ -124,3 +131,9 @@ def test_missing_model_is_one_line(project):
     assert "no such file; train first" in result.stderr
     assert not (project / "other").exists()
     assert not (project / "other.json").exists()
+
+
+def test_missing_scores_are_one_line(project):
+    result = run(project, scores="nothing.json", out="other", metrics="other.json")
+    assert result.exit_code == 2
+    assert "nothing.json: cannot be read (FileNotFoundError); evaluate first: dvc repro evaluate" in result.stderr

@@ -19,7 +19,7 @@ from PIL import Image
 from maskline.commands.picture_inputs import Source
 from maskline.data.png_rows import PngWriter
 from maskline.errors import DataError
-from maskline.export.runtime_onnx import Prediction
+from maskline.export.interface import Prediction
 from maskline.files import replace_file, write_json, write_text
 from maskline.labels import LabelSet
 from maskline.report.pictures import overlay

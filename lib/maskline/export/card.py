@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from maskline.export import example
-from maskline.export.package import MODEL_FILE, Trained, Variant
+from maskline.export.interface import INPUT
+from maskline.export.package import Trained
+from maskline.export.variants import MODEL_FILE, Variant
 
 CARD_FILE = "README.md"
 EXAMPLE_FILE = "example.py"
@@ -16,7 +18,23 @@ def example_text() -> str:
     return Path(example.__file__).read_text(encoding="utf-8")
 
 
-def card_text(trained: Trained, agreement: Mapping[str, Any], *, variants: tuple[Variant, ...], images: int) -> str:
+# Of sets whose licence is known for certain; the module of each layout says what its makers state.
+_LICENCES = {
+    "synthetic_fundus": "drawn by maskline itself, so no one else's rights are in it",
+    "chase_db1": "CC BY 4.0, Fraz et al. 2012",
+}
+
+_SCORES = ("mIoU", "mDice", "mAcc", "aAcc")
+
+
+def card_text(
+    trained: Trained,
+    agreement: Mapping[str, Any],
+    *,
+    variants: tuple[Variant, ...],
+    images: int,
+    scores: Mapping[str, Any],
+) -> str:
     """Return the card as Markdown.
 
     Args:
@@ -24,10 +42,11 @@ def card_text(trained: Trained, agreement: Mapping[str, Any], *, variants: tuple
         agreement: Of ``maskline.export.package.export_model``.
         variants: Those beside model.onnx.
         images: Number of test images.
+        scores: What evaluation found on them, as in its metrics.json.
     """
     labels = trained.labels
     name = trained.params.get("data", {}).get("name", "unknown")
-    found = {MODEL_FILE: agreement, **{each.file: agreement[each.name] for each in variants}}
+    found = {MODEL_FILE: agreement, **{each.files[0]: agreement[each.name] for each in variants}}
     classes = [f"| {i} | {name} | {list(labels.palette[i])} |" for i, name in enumerate(labels.class_names)]
     lines = [
         "# Model card",
@@ -46,9 +65,9 @@ def card_text(trained: Trained, agreement: Mapping[str, Any], *, variants: tuple
         "",
         f"    python {EXAMPLE_FILE} {MODEL_FILE} picture.jpg labels.png",
         "",
-        "needs onnxruntime, numpy and Pillow. Input `images`: (batch, height, width, 3), uint8, RGB, any size;",
-        "normalisation and padding are inside. Outputs: `labels` (batch, height, width) and `probabilities`",
-        "(batch, classes, height, width), float32.",
+        f"needs onnxruntime, numpy and Pillow. Input `{INPUT}`: (batch, height, width, 3), uint8, RGB, any size;",
+        f"{_policy(trained)}.",
+        f"Outputs: {trained.interface.describe()}.",
         "",
         "## Data",
         "",
@@ -58,6 +77,12 @@ def card_text(trained: Trained, agreement: Mapping[str, Any], *, variants: tuple
         "| id | class | colour |",
         "| --- | --- | --- |",
         *classes,
+        "",
+        "## Scores",
+        "",
+        "Of the trained network, as the evaluate stage uses it, with 95 % bootstrap intervals over images.",
+        "",
+        *_score_lines(scores),
         "",
         "## Limits",
         "",
@@ -70,7 +95,8 @@ def card_text(trained: Trained, agreement: Mapping[str, Any], *, variants: tuple
         "## Licence",
         "",
         "The weights are derived from the data set, and from pretrained weights where the settings name them; their",
-        "licences apply. The program beside the model: Apache-2.0.",
+        f"licences apply. The data set: {_LICENCES.get(name, 'see its makers')}. The program beside the model:",
+        "Apache-2.0.",
         "",
         f"SHA-256 of the trained weights: `{trained.weights_sha256}`.",
     ]
@@ -80,3 +106,34 @@ def card_text(trained: Trained, agreement: Mapping[str, Any], *, variants: tuple
 def _score(found: Mapping[str, Any]) -> str:
     score = found["test"]["mIoU_exported"]
     return "no pixel has a class" if score is None else f"{score:.4f}"
+
+
+def _policy(trained: Trained) -> str:
+    """Say what happens to a picture before the network sees it."""
+    if trained.interface.resize is not None:
+        height, width = trained.interface.resize
+        return f"it is resized to {height} x {width} px (bilinear) and normalised inside, the result resized back"
+    multiple = trained.interface.pad_multiple or trained.network.stride
+    return f"it is normalised, and padded to multiples of {multiple} px with the mean colour, inside"
+
+
+def _score_lines(scores: Mapping[str, Any]) -> list[str]:
+    """Return a table of overall scores and each class's IoU, beside them those of the second annotator."""
+    sure, human = scores.get("uncertainty_95", {}), scores.get("second_annotator")
+    rows = [(name, scores.get(name), sure.get(name), (human or {}).get(name)) for name in _SCORES]
+    for name, found in scores.get("per_class", {}).items():
+        width = sure.get("per_class", {}).get(name, {}).get("IoU")
+        reference = (human or {}).get("per_class", {}).get(name, {}).get("IoU")
+        rows.append((f"IoU of {name}", found["IoU"], width, reference))
+    lines = ["| score | value | 95 % interval | second annotator |", "| --- | --- | --- | --- |"]
+    for name, value, interval, reference in rows:
+        known = interval and interval["low"] is not None
+        between = f"{interval['low']:.4f} to {interval['high']:.4f}" if known else "not known"
+        lines.append(f"| {name} | {_number(value)} | {between} | {_number(reference) if human else 'none'} |")
+    if human:
+        lines += ["", "Second annotator: the same scores of another person's masks, the human reference."]
+    return lines
+
+
+def _number(value: float | None) -> str:
+    return "not known" if value is None else f"{value:.4f}"

@@ -18,12 +18,15 @@ def main(model: str, picture: str, out: str) -> None:
     about = json.loads(session.get_modelmeta().custom_metadata_map["maskline"])
     with Image.open(picture) as opened:  # turned as its EXIF says; colours 0..255: the model normalises by itself
         image = np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
-    labels, _probabilities = session.run(["labels", "probabilities"], {"images": image[None]})
-    mask = Image.fromarray(labels[0].astype(np.uint8))
+    names = [output.name for output in session.get_outputs()]
+    found = dict(zip(names, session.run(names, {"images": image[None]}), strict=True))
+    # Whatever else the file gives (probabilities, scores, logits), its largest value a pixel is the class.
+    labels = found["labels"][0] if "labels" in found else found[names[0]][0].argmax(0)
+    mask = Image.fromarray(labels.astype(np.uint8))
     mask.putpalette([level for color in about["palette"][:256] for level in color])
     mask.save(out)
     for index, name in enumerate(about["class_names"]):
-        print(f"{name}: {(labels[0] == index).mean():.4f}")
+        print(f"{name}: {(labels == index).mean():.4f}")
 
 
 if __name__ == "__main__":

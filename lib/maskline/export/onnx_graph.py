@@ -1,7 +1,7 @@
 """A traced program as one ONNX file: the same bytes each time, nothing of this machine inside."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import onnx
@@ -9,26 +9,27 @@ import torch
 from torch.export import ExportedProgram
 
 from maskline.errors import ExportError
+from maskline.export.interface import INPUT, LABELS, WHOLE
 from maskline.export.trace import reason, third_party_warnings_ignored
 
 METADATA_KEY = "maskline"
-INPUT = "images"
-LABELS = "labels"
-PROBABILITIES = "probabilities"
 
 _SIZES = ("batch", "height", "width")
 
 
-def to_onnx(program: ExportedProgram, *, opset: int, metadata: Mapping[str, Any]) -> bytes:
+def to_onnx(
+    program: ExportedProgram, *, opset: int, metadata: Mapping[str, Any], outputs: Sequence[str] = WHOLE.names
+) -> bytes:
     """Return the content of an ONNX file.
 
-    Input: ``images``, uint8 (batch, height, width, 3). Outputs: ``labels``, (batch, height, width), and
-    ``probabilities``, float32 (batch, classes, height, width).
+    Input: ``images``, uint8 (batch, height, width, 3). Outputs: ``labels``, (batch, height, width), all others
+    float32 (batch, classes, height, width).
 
     Args:
         program: From ``maskline.export.trace.trace``.
         opset: ONNX operator set, 18 or above.
         metadata: Plain JSON values; stored under the file's metadata key ``maskline`` with sorted keys.
+        outputs: Names of the program's outputs.
 
     Raises:
         ExportError: An operation of the network has no ONNX form, or none in this operator set.
@@ -41,7 +42,7 @@ def to_onnx(program: ExportedProgram, *, opset: int, metadata: Mapping[str, Any]
                 dynamo=True,
                 opset_version=opset,
                 input_names=[INPUT],
-                output_names=[LABELS, PROBABILITIES],
+                output_names=list(outputs),
                 verbose=False,
             )
         except torch.onnx.OnnxExporterError as error:
@@ -56,7 +57,7 @@ def to_onnx(program: ExportedProgram, *, opset: int, metadata: Mapping[str, Any]
     if written != opset:  # the exporter leaves its own operator set where it cannot convert, and only logs it
         raise ExportError("export.opset", f"{opset} cannot be written for this network", f"set it to {written}")
     _strip(model)
-    _name_sizes(model.graph)
+    _name_sizes(model.graph, outputs)
     onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(metadata, sort_keys=True, allow_nan=False)})
     onnx.checker.check_model(model, full_check=False)
     return bytes(model.SerializeToString(deterministic=True))
@@ -75,10 +76,11 @@ def _strip(model: Any) -> None:
             node.doc_string = ""
 
 
-def _name_sizes(graph: Any) -> None:
+def _name_sizes(graph: Any, outputs: Sequence[str]) -> None:
     """Call the free sizes batch, height and width; the tracer calls them s34, s90 and so on."""
     by_value = {value.name: value for value in (*graph.input, *graph.output)}
-    for name, positions in ((INPUT, (0, 1, 2)), (LABELS, (0, 1, 2)), (PROBABILITIES, (0, 2, 3))):
+    for name in (INPUT, *outputs):
+        positions = (0, 1, 2) if name in {INPUT, LABELS} else (0, 2, 3)
         shape = by_value[name].type.tensor_type.shape
         for size, position in zip(_SIZES, positions, strict=True):
             shape.dim[position].dim_param = size

@@ -1,27 +1,30 @@
-"""The export folder: an ONNX file that has passed the parity gate, its variants in smaller numbers, and its labels.
+"""The export folder: an ONNX file that has passed the parity gate, its variants, and its labels.
 
 Each way to ship a model is a file of the folder and a ``Model`` behind ``maskline.export.parity``; a folder takes the
 former one's place only when every file in it has passed.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from torch import Tensor
+from torch.nn.functional import pad
 
 from maskline.augment.pipeline import normalize
-from maskline.errors import DataError
+from maskline.errors import DataError, ExportError
 from maskline.export import onnx_graph, parity
-from maskline.export.runtime_onnx import OnnxModel
+from maskline.export.interface import WHOLE, Interface
 from maskline.export.runtime_torch import TorchModel
 from maskline.export.trace import Deployable, trace
-from maskline.files import replace_folder, write_bytes
+from maskline.export.variants import Limits, OnnxVariant, Variant
+from maskline.files import replace_folder
 from maskline.labels import LabelSet
+from maskline.models.layers import resize
 from maskline.models.segmentor import SegmentorBase
 
-MODEL_FILE = "model.onnx"
 LABELS_FILE = "labels.json"
 METADATA_FORMAT = 1
 
@@ -51,6 +54,7 @@ class Trained:
         std: Divides each channel, grey levels of 255.
         params: The settings it was trained with, as plain types.
         weights_sha256: SHA-256 of its weights file.
+        interface: How it is to be exported.
     """
 
     network: SegmentorBase
@@ -59,9 +63,10 @@ class Trained:
     std: tuple[float, ...]
     params: Mapping[str, Any]
     weights_sha256: str
+    interface: Interface = WHOLE
 
     @classmethod
-    def from_card(cls, network: SegmentorBase, card: Mapping[str, Any]) -> "Trained":
+    def from_card(cls, network: SegmentorBase, card: Mapping[str, Any], *, interface: Interface = WHOLE) -> "Trained":
         """Build from a network and the content of its model.json."""
         return cls(
             network=network,
@@ -70,61 +75,46 @@ class Trained:
             std=tuple(card["preprocessing"]["std"]),
             params=card["params"],
             weights_sha256=card["receipt"]["weights_sha256"],
+            interface=interface,
         )
 
     def deployable(self) -> Deployable:
-        """Return the network with its pre-processing and activation, in eval mode."""
+        """Return the network with its pre-processing and activation, in eval mode.
+
+        Raises:
+            ExportError: The sides are to be padded to what is no multiple of the network's stride.
+        """
+        stride, multiple = self.network.stride, self.interface.pad_multiple
+        if multiple is not None and multiple % stride:
+            raise ExportError(
+                "export.pad_multiple", f"{multiple} is no multiple of the network's stride {stride}", "choose one"
+            )
         return Deployable(
             self.network,
             num_classes=self.labels.num_classes,
-            stride=self.network.stride,
+            stride=multiple or stride,
             mean=self.mean,
             std=self.std,
+            interface=self.interface,
         ).eval()
 
     def runtime(self, *, threads: int) -> TorchModel:
-        """Return the network as the reference of the parity gate: whole pictures, padded as it does by itself."""
+        """Return the network as the reference of the parity gate: whole pictures, as the interface says."""
+        interface = self.interface
+        resized = partial(resize, align_corners=False)
 
         def logits(pictures: Tensor) -> Tensor:
-            seen: Tensor = self.network(normalize(pictures.permute(0, 3, 1, 2).contiguous(), self.mean, self.std))
-            return seen
+            images = normalize(pictures.permute(0, 3, 1, 2).contiguous(), self.mean, self.std)
+            size = (images.shape[2], images.shape[3])
+            if interface.resize is not None:
+                seen: Tensor = resized(self.network(resized(images, interface.resize)), size)
+                return seen
+            multiple = interface.pad_multiple or 1  # the network pads to its own stride by itself
+            padded = [-(-side // multiple) * multiple for side in size]
+            seen = self.network(pad(images, (0, padded[1] - size[1], 0, padded[0] - size[0])))
+            return seen[:, :, : size[0], : size[1]]
 
-        return TorchModel(logits, threads=threads)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What the parity gate lets through; see ``maskline.export.parity.check``.
-
-    Args:
-        max_disagreement: Share of pixels with another class, and of moved probability.
-        max_metric_change: Difference in mIoU.
-        section: Where the two stand in params.yaml.
-    """
-
-    max_disagreement: float
-    max_metric_change: float
-    section: str = "export"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Variant:
-    """A further file, made from model.onnx.
-
-    Args:
-        name: Part of its file name.
-        convert: Content of model.onnx -> its content.
-        limits: Of its parity gate, which holds it against torch too.
-    """
-
-    name: str
-    convert: Callable[[bytes], bytes]
-    limits: Limits
-
-    @property
-    def file(self) -> str:
-        """Its name in the export folder."""
-        return f"model-{self.name}.onnx"
+        return TorchModel(logits, threads=threads, activation=interface.activation)
 
 
 def export_model(
@@ -157,18 +147,18 @@ def export_model(
     _check_split(trained, split)
     program = trace(trained.deployable(), example_size=example_size)
     metadata = describe(trained, example_size=example_size)
-    content = onnx_graph.to_onnx(program, opset=opset, metadata=metadata)
+    content = onnx_graph.to_onnx(program, opset=opset, metadata=metadata, outputs=trained.interface.names)
     reference = trained.runtime(threads=threads)
     report: dict[str, Any] = {}
     with replace_folder(out) as part:
         trained.labels.write(part / LABELS_FILE)
-        files = [("", MODEL_FILE, content, limits)]
-        files += [(each.name, each.file, each.convert(content), each.limits) for each in variants]
-        for name, file, written, allowed in files:
-            write_bytes(part / file, written)
-            exported = OnnxModel(part / file, threads=threads)
-            found = check_parity(reference, exported, split, place=out / file, limits=allowed)
-            report |= {name: {**found, "bytes": len(written)}} if name else {**found, "bytes": len(written)}
+        first = OnnxVariant(name="", convert=lambda written: written, limits=limits)
+        for each in (first, *variants):
+            each.write(part, program=program, content=content)
+            exported = each.open(part, threads=threads)
+            found = check_parity(reference, exported, split, place=out / each.files[0], limits=each.limits)
+            found["bytes"] = sum((part / file).stat().st_size for file in each.files)
+            report |= {each.name: found} if each.name else found
     return report
 
 
@@ -184,7 +174,7 @@ def check_parity(
         ExportError: The models differ by more than the limits.
     """
     labels = split.labels
-    report = {}
+    report: dict[str, Any] = {}
     for name, where, cases in (
         ("test", f"the {len(split)} test images", parity.original_cases(_pictures(split))),
         ("odd_sizes", "odd sizes", parity.odd_cases(_pictures(split))),
@@ -215,9 +205,11 @@ def describe(trained: Trained, *, example_size: tuple[int, int]) -> dict[str, An
         "mean": list(trained.mean),
         "std": list(trained.std),
         "input": "images (batch, height, width, 3), uint8, RGB; normalised inside",
-        "outputs": "labels (batch, height, width); probabilities (batch, classes, height, width), float32",
+        "outputs": trained.interface.describe(),
         "sizes": {
             "stride": trained.network.stride,
+            "resize": trained.interface.resize,
+            "pad_multiple": trained.interface.pad_multiple or trained.network.stride,
             "example": list(example_size),
             "compared": [list(size) for size in parity.ODD_SIZES],
         },

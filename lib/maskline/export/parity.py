@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from maskline.errors import ExportError
-from maskline.export.runtime_onnx import Prediction
+from maskline.export.interface import Prediction
 from maskline.metrics.confusion import confusion_matrix
 from maskline.metrics.scores import overall_scores
 from maskline.seeds import numpy_generator

@@ -4,6 +4,7 @@ Both take and give the content of a file, with the same inputs, outputs and meta
 bytes. Whether the result is good enough is for the parity gate to say.
 """
 
+import json
 import logging
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,7 +20,8 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from maskline.errors import ExportError
-from maskline.export.onnx_graph import INPUT, LABELS
+from maskline.export.interface import INPUT, read
+from maskline.export.onnx_graph import METADATA_KEY
 from maskline.export.trace import third_party_warnings_ignored
 
 # Calibration keeps every intermediate result of a picture: larger ones are cropped to this many px a side.
@@ -82,11 +84,15 @@ class _Quantizer:
 
     def __init__(self, content: bytes, pictures: Sequence[NDArray[np.uint8]], folder: Path, *, threads: int) -> None:
         self._content, self._pictures, self._folder, self._threads = content, pictures, folder, threads
-        nodes = onnx.load_from_string(content).graph.node
+        model = onnx.load_from_string(content)
+        nodes = model.graph.node
+        about = {entry.key: entry.value for entry in model.metadata_props}[METADATA_KEY]
+        self._num_classes = len(json.loads(about)["class_names"])
         heavy = [i for i, node in enumerate(nodes) if node.op_type in _HEAVY]
         # Grey levels as they are, not rounded a second time on their way into the network.
         before = [node.name for node in nodes[: heavy[0] if heavy else 0]]
-        self._kept = [*before, *(node.name for node in nodes if node.op_type in _KEPT_FLOAT)]
+        after = [node.name for node in nodes[heavy[-1] if heavy else 0 :] if node.op_type == "Sigmoid"]
+        self._kept = [*before, *after, *(node.name for node in nodes if node.op_type in _KEPT_FLOAT)]
         # What follows the last convolution resizes logits, and belongs to it.
         self._candidates = [[nodes[i].name] for i in heavy[:-1]]
         self._candidates += [[node.name for node in nodes[i:]] for i in heavy[-1:]]
@@ -135,7 +141,9 @@ class _Quantizer:
         options.intra_op_num_threads = self._threads
         options.log_severity_level = 4
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        return [session.run([LABELS], {INPUT: picture})[0] for picture in pictures]
+        names = [output.name for output in session.get_outputs()]
+        found = (dict(zip(names, session.run(names, {INPUT: picture}), strict=True)) for picture in pictures)
+        return [read(each, num_classes=self._num_classes).labels for each in found]
 
 
 class _Calibration(CalibrationDataReader):  # type: ignore[misc]

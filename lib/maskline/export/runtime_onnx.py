@@ -1,7 +1,6 @@
 """An exported model in onnxruntime. Needs no torch."""
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +9,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from maskline.errors import ExportError, ShapeError
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """What a model sees in a batch of images of one size.
-
-    Args:
-        labels: Class ids, (N, H, W), uint8 or uint16.
-        probabilities: (N, C, H, W), float32, 0..1, sum 1 over C.
-    """
-
-    labels: NDArray[Any]
-    probabilities: NDArray[np.float32]
+from maskline.export.interface import INPUT, LABELS, Prediction, read
 
 
 class OnnxModel:
@@ -53,6 +40,12 @@ class OnnxModel:
         if text is None:
             raise ExportError(path, "no metadata under the key maskline", remedy)
         self.metadata: dict[str, Any] = json.loads(text)
+        self._names = [output.name for output in self._session.get_outputs()]
+
+    @property
+    def has_probabilities(self) -> bool:
+        """Whether the file gives more than labels."""
+        return self._names != [LABELS]
 
     def predict(self, images: NDArray[np.uint8]) -> Prediction:
         """Return the prediction for images (N, H, W, 3), uint8, RGB.
@@ -63,13 +56,13 @@ class OnnxModel:
         """
         check_images(images)
         try:
-            labels, probabilities = self._session.run(["labels", "probabilities"], {"images": images})
+            found = dict(zip(self._names, self._session.run(self._names, {INPUT: images}), strict=True))
         except Exception as error:  # as above
             size = f"{images.shape[1]}x{images.shape[2]}"
             raise ExportError(
                 self._path, f"fails at {size} px ({error})", "the export stage has to refuse it"
             ) from error
-        return Prediction(labels, probabilities)
+        return read(found, num_classes=len(self.metadata["class_names"]))
 
 
 def check_images(images: NDArray[Any]) -> None:

@@ -7,7 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from maskline.export.runtime_onnx import Prediction, check_images
+from maskline.export.interface import Output, Prediction, one_hot
+from maskline.export.runtime_onnx import check_images
 
 
 class TorchModel:
@@ -16,11 +17,12 @@ class TorchModel:
     Args:
         logits: Pictures NHWC uint8 -> logits NCHW float32 at their size, on the CPU.
         threads: CPU threads; set for the whole process, as torch has it.
+        activation: What to give as probabilities: softmax, sigmoid, or argmax for 1 at the label.
     """
 
-    def __init__(self, logits: Callable[[Tensor], Tensor], *, threads: int) -> None:
+    def __init__(self, logits: Callable[[Tensor], Tensor], *, threads: int, activation: Output = "softmax") -> None:
         torch.set_num_threads(threads)
-        self._logits = logits
+        self._logits, self._activation = logits, activation
 
     def predict(self, images: NDArray[np.uint8]) -> Prediction:
         """Return the prediction for images (N, H, W, 3), uint8, RGB.
@@ -31,6 +33,7 @@ class TorchModel:
         check_images(images)
         with torch.inference_mode():
             logits = self._logits(torch.from_numpy(np.ascontiguousarray(images)))
-            labels = logits.argmax(1).numpy()
-            probabilities = logits.softmax(1).numpy()
-        return Prediction(labels.astype(np.uint8 if logits.shape[1] <= 256 else np.uint16), probabilities)
+            classes = logits.argmax(1).numpy()
+            values = (logits.sigmoid() if self._activation == "sigmoid" else logits.softmax(1)).numpy()
+        labels = classes.astype(np.uint8 if logits.shape[1] <= 256 else np.uint16)
+        return Prediction(labels, one_hot(labels, logits.shape[1]) if self._activation == "argmax" else values)

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from maskline.errors import ExportError
+from maskline.export.interface import WHOLE, Interface, Output
 from maskline.models.pooling import AdaptiveAvgPool
 
 # Networks that take any size have features of this stride all the same.
@@ -24,16 +25,18 @@ _DEEPEST_STRIDE = 32
 
 
 class Deployable(nn.Module):
-    """A network with its pre-processing, padding and activation: uint8 pictures in, labels and probabilities out.
+    """A network with its pre-processing, padding and activation: uint8 pictures in, classes out.
 
     The picture is padded with zeros (the mean colour) at its right and lower edge to a multiple of ``stride``, and
     the result is cropped back. A network that pads by itself in the same way gives the same result without it; it is
-    done here because a tracer can follow this form for every size.
+    done here because a tracer can follow this form for every size. With ``interface.resize``, the picture is resized
+    (bilinear, pixel centres) instead, and so is the result.
 
     Args:
         network: Normalised float images NCHW -> logits NCHW at input size.
         num_classes: C; labels are uint8 up to 256 classes, else uint16.
-        stride: The network's input sides are multiples of this.
+        stride: The network's input sides are padded to multiples of this.
+        interface: What is given, and whether the picture is resized.
         mean: Subtracted from each channel, grey levels of 255.
         std: Divides each channel, grey levels of 255.
     """
@@ -42,23 +45,49 @@ class Deployable(nn.Module):
     std: Tensor
 
     def __init__(
-        self, network: nn.Module, *, num_classes: int, stride: int, mean: Sequence[float], std: Sequence[float]
+        self,
+        network: nn.Module,
+        *,
+        num_classes: int,
+        stride: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        interface: Interface = WHOLE,
     ) -> None:
         super().__init__()
         self.network = network
         self.stride = stride
+        self.interface = interface
         self.label_dtype = torch.uint8 if num_classes <= 256 else torch.uint16
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1))
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return labels NHW (uint8 or uint16) and probabilities NCHW (float32) of images NHWC (uint8)."""
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Return the outputs for images NHWC (uint8): labels NHW (uint8 or uint16), all others NCHW (float32)."""
+        logits = self._logits(images)
+        return tuple(self._output(name, logits) for name in self.interface.outputs)
+
+    def _output(self, name: Output, logits: Tensor) -> Tensor:
+        match name:
+            case "argmax":
+                return logits.argmax(1).to(self.label_dtype)
+            case "softmax":
+                return logits.softmax(1)
+            case "sigmoid":
+                return logits.sigmoid()
+            case "logits":
+                return logits
+
+    def _logits(self, images: Tensor) -> Tensor:
         height, width = images.shape[1], images.shape[2]
         # Subtracted, not folded into the first convolution: that one pads with zeros, which must mean "mean colour".
         pixels = (images.permute(0, 3, 1, 2).float() - self.mean) / self.std
+        if self.interface.resize is not None:
+            logits = self.network(F.interpolate(pixels, self.interface.resize, mode="bilinear")).float()
+            return F.interpolate(logits, (height, width), mode="bilinear")
         logits = self.network(F.pad(pixels, (0, self._excess(width), 0, self._excess(height))))
-        logits = logits[:, :, :height, :width].float()
-        return logits.argmax(1).to(self.label_dtype), logits.softmax(1)
+        cropped: Tensor = logits[:, :, :height, :width].float()
+        return cropped
 
     def _excess(self, length: int) -> int:
         # Not ``-length % stride``: the tracer sees that ``length`` plus this is a multiple of the stride, so that
