@@ -142,7 +142,9 @@ class TrainParams(Section):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         description="auto: bf16 where the device computes it. fp16: cuda only, with a loss scale."
     )
-    compile: bool = Field(description="Compile the network with torch.compile; needs a C++ compiler on a CPU.")
+    compile: bool | Literal["auto"] = Field(
+        description="Compile the network with torch.compile; needs a C++ compiler. auto: on a GPU, where there is one."
+    )
     channels_last: bool = Field(description="Memory format of the convolutions.")
     threads: Annotated[int, Field(ge=1, le=256)] = Field(description="CPU threads; bits depend on it.")
     workers: Annotated[int, Field(ge=0, le=128)] = Field(

@@ -1,8 +1,10 @@
 """Where and how to compute: device, precision, threads, determinism."""
 
 import os
+import shutil
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Literal
 
 import torch
@@ -77,6 +79,22 @@ def resolve_kind(device: str, *, place: str) -> str:
     if device == "cuda" and not torch.cuda.is_available():
         raise ParamsError(place, "cuda, but torch sees no GPU here", f"set {place} to auto or cpu")
     return device if device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def resolve_compile(wanted: bool | Literal["auto"], kind: str) -> bool:
+    """Tell whether to compile the network.
+
+    auto compiles on a GPU. On two CPU cores it was no faster than bf16 with channels_last for whole networks of a
+    library, and took minutes; ``maskline tune`` measures whether it pays for a given one.
+
+    Args:
+        wanted: As in params.
+        kind: cpu or cuda.
+    """
+    if wanted != "auto":
+        return wanted
+    # What torch writes for a GPU is compiled by Triton, whose launcher needs a compiler of the machine's own.
+    return kind == "cuda" and find_spec("triton") is not None and any(map(shutil.which, ("cc", "gcc", "clang")))
 
 
 def compile_training(model: SegmentorBase) -> None:
