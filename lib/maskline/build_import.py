@@ -1,5 +1,6 @@
 """A foreign checkpoint becomes a model folder: read, describe the network, match names, write."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +23,8 @@ from maskline.weights.mmseg_model import ModelReader
 from maskline.weights.mmseg_settings import settings
 from maskline.weights.reading import Foreign, read_checkpoint
 
-# Channels of the classifier are the number of classes.
-_CLASSIFIERS = ("decode_head.conv_seg.weight", "decode_head.1.conv_seg.weight", "segmentation_head.0.weight")
+# Classifiers, whose channels are the number of classes: MMSegmentation's, and the last of an SMP model.
+_CLASSIFIER = re.compile(r"decode_head\.(\d+\.)?conv_seg\.weight|(model\.)?segmentation_head\..*\.weight")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +92,7 @@ def write_import(
 def _from_recipe(recipe: str, foreign: Foreign) -> _Network:
     path = recipes.find(recipe)
     params = without_start_weights(load(path).model)
-    counts = [foreign.tensors[name].shape[0] for name in _CLASSIFIERS if name in foreign.tensors]
+    counts = [value.shape[0] for name, value in foreign.tensors.items() if _CLASSIFIER.fullmatch(name)]
     return _Network(params=params, num_classes=counts[-1] if counts else 2, notes=[], sections={})
 
 

@@ -8,6 +8,9 @@ from click.testing import CliRunner
 
 from maskline import build, params
 from maskline.commands.main import main
+from maskline.models.backbones.encoder import encoder
+from maskline.models.torchvision_ops import declare_missing_operators
+from maskline.weights.stem import adapt_input_channels
 
 BN = "dict(type='SyncBN', requires_grad=True)"
 CONFIG = f"""
@@ -72,7 +75,7 @@ def test_the_checkpoints_own_configuration(checkpoint, network, tmp_path):
     assert card["preprocessing"] == {"mean": [1.0, 2.0, 3.0], "std": [4.0, 5.0, 6.0], "scale": 255}
     assert card["params"]["optimizer"] == {"name": "sgd", "lr": 0.01, "momentum": 0.9, "weight_decay": 0.0005}
     assert card["params"]["schedule"] == {"name": "poly", "power": 0.9, "end_lr": 0.0001}
-    assert card["params"]["train"] == {"iterations": 40000}
+    assert card["params"]["train"] == {"iterations": 40000, "val_every": 4000}
     assert card["params"]["evaluate"] == {"inference": "slide", "window": [64, 64], "stride": [42, 42]}
     losses = card["params"]["model"]["decode_head"]["losses"]
     assert [(loss["name"], loss["weight"]) for loss in losses] == [("cross_entropy", 1.0), ("dice_mmseg", 3.0)]
@@ -173,6 +176,7 @@ def test_an_smp_model_with_its_own_names(root, tmp_path):
 
 
 def test_a_timm_resnet_in_our_own(root, tmp_path):
+    declare_missing_operators()
     import timm
 
     backbone = params.read_yaml(root / "params.yaml")["model"]["backbone"]
@@ -187,6 +191,116 @@ def test_a_timm_resnet_in_our_own(root, tmp_path):
     with torch.inference_mode():
         for mine, other in zip(ours(image), theirs(image)[1:], strict=True):
             torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-5)
+
+
+def test_a_mix_transformer_of_its_authors(root, tmp_path):
+    # segmentation-models-pytorch keeps the names of the authors' files: q beside kv, and linear layers.
+    theirs = encoder("mit_b0", in_channels=3, output_stride=32, pretrained=False).eval()
+    state = {key.removeprefix("encoder."): value for key, value in theirs.state_dict().items()}
+    torch.save({**state, "head.weight": torch.ones(1000, 256), "head.bias": torch.ones(1000)}, tmp_path / "mit_b0.pth")
+    backbone = params.read_yaml(root / "params.yaml")["model"]["backbone"]
+    path = recipe(root, tmp_path, backbone={**backbone, "name": "mixvit_b0"})
+    result = invoke(tmp_path / "mit_b0.pth", "--recipe", path, "-o", tmp_path / "model", "--allow-partial")
+    assert result.exit_code == 0, result.output
+    assert "names: Mix Transformer with q and kv (NVlabs, SMP)" in result.output
+    assert "left over: 2\n  head.weight\n  head.bias\n" in result.output
+    assert "of another shape: 0\n" in result.output
+    image = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    ours = build.load_segmentor(tmp_path / "model").backbone
+    with torch.inference_mode():
+        for mine, other in zip(ours(image), theirs(image), strict=True):
+            # Their norms of patches and keys have another eps.
+            torch.testing.assert_close(mine, other, rtol=0, atol=1e-3 * float(other.abs().max()))
+
+
+@pytest.mark.parametrize("prefix", ["", "model.", "module."])
+@pytest.mark.parametrize(
+    ("architecture", "name"), [("Segformer", "mit_b0"), ("FPN", "tu-mobilenetv3_small_050"), ("DPT", "tu-test_vit")]
+)
+def test_whole_smp_models(root, tmp_path, architecture, name, prefix):
+    smp = params.read_yaml(root / "params.yaml")["model"]["smp"]
+    path = recipe(root, tmp_path, type="smp", smp={**smp, "architecture": architecture, "encoder": name})
+    state = build.segmentor(params.load(path).model, num_classes=4).state_dict()
+    torch.save({f"{prefix}{key.removeprefix('model.')}": value for key, value in state.items()}, tmp_path / "c.pth")
+    result = invoke(tmp_path / "c.pth", "--recipe", path, "-o", tmp_path / "model")
+    assert result.exit_code == 0, result.output
+    assert f"matched: {len(state)}\n" in result.output
+    loaded = build.load_segmentor(tmp_path / "model").state_dict()
+    assert all(torch.equal(loaded[key], value) for key, value in state.items())
+
+
+def test_another_number_of_image_channels(checkpoint, network, tmp_path):
+    config = tmp_path / "config.py"
+    four = CONFIG.replace("type='UNet'", "type='UNet', in_channels=4").replace("[1.0, 2.0, 3.0]", "[1.0, 2, 3, 4]")
+    config.write_text(four.replace("[4.0, 5.0, 6.0]", "[4.0, 5.0, 6.0, 7.0]"))
+    result = invoke(checkpoint, "--mmseg-config", config, "-o", tmp_path / "model")
+    assert result.exit_code == 0, result.output
+    stem = "backbone.encoder.0.0.convs.0.conv.weight"
+    assert f"matched: {len(network) - 1}\nreshaped: 1\n  {stem}\n" in result.output
+    loaded = build.load_segmentor(tmp_path / "model").state_dict()
+    assert torch.equal(loaded[stem], adapt_input_channels(network[stem], 4))
+
+
+def test_one_channel_becomes_two(checkpoint, network, tmp_path):
+    config = tmp_path / "config.py"
+    loss = "loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=True)"
+    start, end = CONFIG.index("num_classes=2, norm_cfg"), CONFIG.index("),\n    auxiliary_head")
+    config.write_text(f"{CONFIG[:start]}num_classes=2, out_channels=1, norm_cfg={BN}, {loss}{CONFIG[end:]}")
+    single = {key: value[1:] if key.startswith("decode_head.conv_seg") else value for key, value in network.items()}
+    torch.save({"state_dict": single}, checkpoint)
+    result = invoke(checkpoint, "--mmseg-config", config, "-o", tmp_path / "model")
+    assert result.exit_code == 0, result.output
+    assert "reshaped: 2\n  decode_head.conv_seg.weight\n  decode_head.conv_seg.bias\n" in result.output
+    assert "note: MMSegmentation predicts class 1 from 0.3: see evaluate.threshold" in result.output
+    card = json.loads((tmp_path / "model" / "model.json").read_text())
+    assert card["params"]["evaluate"]["threshold"] == 0.3
+    model = build.load_segmentor(tmp_path / "model")
+    with torch.inference_mode():
+        background, vessel = model(torch.randn(1, 3, 32, 32))[0]
+    assert background.abs().max() == 0
+    assert vessel.abs().max() > 0
+
+
+OLD_CONFIG = """
+norm_cfg = dict(type='SyncBN', requires_grad=True)
+img_norm_cfg = dict(mean=[1.0, 2.0, 3.0], std=[4.0, 5.0, 6.0], to_rgb=True)
+{model}
+optimizer = dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=0.0005)
+optimizer_config = dict(grad_clip=dict(max_norm=5))
+lr_config = dict(policy='poly', power=0.9, min_lr=0.0001, by_epoch=False)
+runner = dict(type='IterBasedRunner', max_iters=40000)
+"""
+
+
+def test_a_checkpoint_of_the_years_before(network, tmp_path):
+    start, end = CONFIG.index("model = "), CONFIG.index("optim_wrapper")
+    preprocessor = CONFIG[CONFIG.index("data_preprocessor") : CONFIG.index("backbone=")]
+    text = OLD_CONFIG.format(model=CONFIG[start:end].replace(preprocessor, "pretrained='open-mmlab://x', "))
+    content = {
+        "meta": {"mmseg_version": "0.30.0", "config": text, "CLASSES": ["a", "b"], "PALETTE": [[1, 2, 3], [4, 5, 6]]},
+        "state_dict": {f"module.{key}": value for key, value in network.items()},
+        "optimizer": {"state": {0: {"momentum_buffer": torch.ones(3)}}, "param_groups": [{"lr": 0.01}]},
+    }
+    torch.save(content, tmp_path / "c.pth", _use_new_zipfile_serialization=False)
+    result = invoke(tmp_path / "c.pth", "-o", tmp_path / "model")
+    assert result.exit_code == 0, result.output
+    assert f"matched: {len(network)}\n" in result.output
+    card = json.loads((tmp_path / "model" / "model.json").read_text())
+    assert card["labels"]["class_names"] == ["a", "b"]
+    assert card["preprocessing"] == {"mean": [1.0, 2.0, 3.0], "std": [4.0, 5.0, 6.0], "scale": 255}
+    assert card["params"]["optimizer"]["clip_norm"] == 5.0
+    assert card["params"]["schedule"] == {"name": "poly", "power": 0.9, "end_lr": 0.0001}
+    assert card["params"]["train"] == {"iterations": 40000}
+
+
+def test_a_moving_average_beside_the_weights(network, tmp_path):
+    # MMEngine keeps it apart, and the averaged weights under the usual names.
+    average = {"steps": torch.tensor(5), **{f"module.{key}": value + 1 for key, value in network.items()}}
+    torch.save({"ema_state_dict": average, "state_dict": network, "meta": META}, tmp_path / "c.pth")
+    result = invoke(tmp_path / "c.pth", "-o", tmp_path / "model")
+    assert result.exit_code == 0, result.output
+    state = build.load_segmentor(tmp_path / "model").state_dict()
+    assert all(torch.equal(state[key], value) for key, value in network.items())
 
 
 def test_an_unknown_recipe(checkpoint, tmp_path):

@@ -9,6 +9,7 @@ from typing import Any
 Sections = dict[str, dict[str, Any]]
 
 _OPTIMIZERS = {"SGD": "sgd", "Adam": "adam", "AdamW": "adamw", "RMSprop": "rmsprop"}
+_EMA = "ExponentialMovingAverage"
 _RULES = ("norm_decay_mult", "bias_lr_mult", "bias_decay_mult", "dwconv_decay_mult", "flat_decay_mult")
 _KNOBS = {
     "lr": "lr",
@@ -28,34 +29,71 @@ def settings(config: Mapping[str, Any], notes: list[str]) -> Sections:
         config: The whole configuration, 0.x or 1.x.
         notes: Gets a sentence on each part without a counterpart.
     """
-    found: Sections = {"optimizer": {}, "schedule": {}, "train": {}, "evaluate": {}}
     wrapper = config.get("optim_wrapper") or {}
-    optimizer = wrapper.get("optimizer") or config.get("optimizer")
-    if optimizer:
-        found["optimizer"] = _optimizer(optimizer, notes)
-    clip = wrapper.get("clip_grad") or (config.get("optimizer_config") or {}).get("grad_clip")
-    if clip:
-        found["optimizer"]["clip_norm"] = float(clip["max_norm"])
-    rules = wrapper.get("paramwise_cfg") or (optimizer or {}).get("paramwise_cfg")
-    if rules:
-        found["optimizer"]["paramwise"] = _paramwise(rules, notes)
-    loop = config.get("train_cfg") or config.get("runner") or {}
-    if loop.get("max_iters"):
-        found["train"]["iterations"] = int(loop["max_iters"])
+    found: Sections = {
+        "augment": _crop(config),
+        "optimizer": _optimization(config, wrapper, notes),
+        "schedule": {},
+        "train": _loop(config, wrapper, notes),
+        "evaluate": _inference((config.get("model") or {}).get("test_cfg") or {}),
+    }
     if config.get("param_scheduler"):
-        found["schedule"] = _schedulers(config["param_scheduler"], notes)
+        found["schedule"] = _schedulers(config["param_scheduler"], notes, whole=found["train"].get("iterations"))
     elif config.get("lr_config"):
         found["schedule"] = _lr_config(config["lr_config"], notes)
-    test = (config.get("model") or {}).get("test_cfg") or {}
-    if test.get("mode") == "slide":
-        found["evaluate"] = {
-            "inference": "slide",
-            "window": list(test["crop_size"]),
-            "stride": list(test["stride"]),
-        }
-    elif test.get("mode") == "whole":
-        found["evaluate"] = {"inference": "whole"}
     return {section: values for section, values in found.items() if values}
+
+
+def _crop(config: Mapping[str, Any]) -> dict[str, Any]:
+    own = (config.get("model") or {}).get("data_preprocessor") or config.get("data_preprocessor") or {}
+    size = own.get("size") or config.get("crop_size")
+    return {"crop_size": [int(side) for side in size]} if isinstance(size, list | tuple) else {}
+
+
+def _optimization(config: Mapping[str, Any], wrapper: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
+    optimizer = wrapper.get("optimizer") or config.get("optimizer")
+    found = _optimizer(optimizer, notes) if optimizer else {}
+    clip = wrapper.get("clip_grad") or (config.get("optimizer_config") or {}).get("grad_clip")
+    if clip and "max_norm" in clip and clip.get("norm_type", 2) == 2:
+        found["clip_norm"] = float(clip["max_norm"])
+    elif clip:
+        notes.append(f"clip_grad {dict(clip)} has no counterpart")
+    rules = wrapper.get("paramwise_cfg") or (optimizer or {}).get("paramwise_cfg")
+    if rules:
+        found["paramwise"] = _paramwise(rules, notes)
+    return found
+
+
+def _loop(config: Mapping[str, Any], wrapper: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
+    loop = config.get("train_cfg") or config.get("runner") or {}
+    found: dict[str, Any] = {}
+    if loop.get("max_iters"):
+        found["iterations"] = int(loop["max_iters"])
+    elif loop.get("max_epochs"):
+        found["epochs"] = float(loop["max_epochs"])
+    if loop.get("max_iters") and loop.get("val_interval"):
+        found["val_every"] = int(loop["val_interval"])
+    match wrapper.get("type", "OptimWrapper"):
+        case "OptimWrapper":
+            pass
+        case "AmpOptimWrapper":
+            found["precision"] = "bf16" if wrapper.get("dtype") == "bfloat16" else "fp16"
+        case other:
+            notes.append(f"optim_wrapper {other} has no counterpart")
+    if wrapper.get("accumulative_counts", 1) > 1:
+        found["accumulate"] = int(wrapper["accumulative_counts"])
+    for hook in config.get("custom_hooks") or []:
+        if hook.get("type") == "EMAHook" and hook.get("ema_type", _EMA) == _EMA:
+            found["ema_decay"] = 1 - float(hook.get("momentum", 0.0002))
+        else:
+            notes.append(f"hook {hook.get('type')} has no counterpart")
+    return found
+
+
+def _inference(test: Mapping[str, Any]) -> dict[str, Any]:
+    if test.get("mode") != "slide":
+        return {"inference": "whole"} if test.get("mode") == "whole" else {}
+    return {"inference": "slide", "window": list(test["crop_size"]), "stride": list(test["stride"])}
 
 
 def _paramwise(rules: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
@@ -90,9 +128,11 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, bool) else float(value)
 
 
-def _schedulers(value: Any, notes: list[str]) -> dict[str, Any]:
+def _schedulers(value: Any, notes: list[str], *, whole: int | None) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for part in [value] if isinstance(value, Mapping) else list(value):
+        if part.get("by_epoch", True):
+            found["unit"] = "epochs"
         match part.get("type"):
             case "LinearLR" if part.get("begin", 0) == 0:
                 found |= {"warmup": "linear", "warmup_length": int(part["end"])}
@@ -100,6 +140,8 @@ def _schedulers(value: Any, notes: list[str]) -> dict[str, Any]:
             case "PolyLR":
                 found |= {"name": "poly", "power": float(part.get("power", 1))}
                 found["end_lr"] = float(part.get("eta_min", 0))
+                if part.get("end") is not None and part["end"] != whole:
+                    found["length"] = int(part["end"])
             case "CosineAnnealingLR":
                 found |= {"name": "cosine", "end_lr": float(part.get("eta_min", 0))}
             case "MultiStepLR":
