@@ -1,7 +1,7 @@
 # Nothing is asked of you but Python 3.11 or 3.12, git and make. Every target sets .venv up by itself; that is
 # instant when nothing changed, and safe to repeat after an interrupted install.
 .DEFAULT_GOAL := help
-.PHONY: help env repro test check bench lock deps schema reference commit
+.PHONY: help env repro test check bench docs lock deps schema reference commit
 MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
@@ -14,6 +14,7 @@ help:
 	@echo 'make test       make check, then all tests'
 	@echo 'make check      ruff, mypy, import-linter, codespell'
 	@echo 'make bench      the benchmarks, timed'
+	@echo 'make docs       the pages as a site, in site/'
 	@echo 'make deps       rewrite the deps of dvc.yaml from what the stages import'
 	@echo 'make reference  rewrite params.schema.json, docs/reference and recipes from the code'
 	@echo 'make commit     git add what belongs to a finished run: dvc.lock, params.yaml, reports'
@@ -60,6 +61,9 @@ check: env
 
 bench: env
 	python -m pytest tests/benchmarks --benchmark-only --benchmark-autosave --benchmark-columns=min,median,rounds
+
+docs: env
+	python -m mkdocs build --strict
 
 deps: env
 	python -m tools.closure

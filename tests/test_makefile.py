@@ -127,7 +127,7 @@ def test_without_a_fitting_python_it_says_which_is_needed(checkout):
 
 def test_targets_set_the_environment_up_first(root):
     text = (root / "Makefile").read_text(encoding="utf-8")
-    for target in ("repro", "check", "bench", "deps", "commit"):
+    for target in ("repro", "check", "bench", "docs", "deps", "commit"):
         assert f"\n{target}: env\n" in text
     assert "\ntest: check\n" in text
 

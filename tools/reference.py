@@ -64,7 +64,7 @@ def params_page(schema: dict[str, Any], values: dict[str, Any]) -> str:
 
 
 def cli_page(pipeline: dict[str, Any]) -> str:
-    """Return the page of all commands: the help text of each, and the exit codes."""
+    """Return the page of all commands: the help text of each."""
     lines = ["# Command line", "", _MADE]
     lines += ["A stage is run by `dvc repro`, which knows when it must run. By hand, from the project's folder:"]
     for stage in pipeline["stages"].values():
@@ -74,19 +74,7 @@ def cli_page(pipeline: dict[str, Any]) -> str:
     for name in sorted(COMMANDS):
         text = _help_text(f"maskline.commands.{name.replace('-', '_')}", f"maskline {name}")
         lines += ["", f"## maskline {name}", "", "```text", text, "```"]
-    lines += [
-        "",
-        "## Exit codes",
-        "",
-        "| code | meaning |",
-        "| --- | --- |",
-        "| 0 | well |",
-        "| 1 | a defect in maskline, with a traceback |",
-        "| 2 | something you can mend, in one line that names the place, the value and the remedy |",
-        "| 130, 143 | stopped by Ctrl-C or SIGTERM; a killed training goes on from its journal |",
-        "",
-        "`dvc repro` itself ends with 255 when a stage fails; the stage's line stands above it.",
-    ]
+    lines += ["", "What an exit code means: [exit codes](exit-codes.md)."]
     return "\n".join(lines) + "\n"
 
 

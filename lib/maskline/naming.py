@@ -1,7 +1,7 @@
 """The name of an experiment, made from its settings by MMSegmentation's convention.
 
-``{algorithm}_{components}_{devices}xb{batch}-{extras}-{thousands of iterations}k_{data set}-{height}x{width}``: parts
-joined by ``_``, words inside of a part by ``-``. As the name is computed, it cannot say what the settings do not.
+``{algorithm}_{components}_{devices}xb{batch of each}-{extras}-{thousands of iterations}k_{data set}-{height}x{width}``:
+parts joined by ``_``, words inside of a part by ``-``. As the name is computed, it cannot say what the settings do not.
 """
 
 import re
@@ -32,7 +32,9 @@ _FAMILIES = {"v1b": "b", "v1c": "", "v1d": "d"}
 def name(params: Params) -> str:
     """Return the name of an experiment with these settings."""
     height, width = params.augment.crop_size
-    schedule = "-".join([f"1xb{params.train.batch_size}", *_extras(params), f"{params.train.iterations / 1000:g}k"])
+    train = params.train
+    batch = f"{train.devices}xb{train.batch_size // train.devices}"
+    schedule = "-".join([batch, *_extras(params), f"{train.iterations / 1000:g}k"])
     return f"{_model(params.model)}_{schedule}_{_word(params.data.name)}-{height}x{width}"
 
 
@@ -53,7 +55,7 @@ def _algorithm(head: HeadParams) -> str:
         case FCNHeadParams() if head.dilation > 1:
             return f"fcn-d{head.dilation}"
         case _:
-            return _ALGORITHMS[head.name]
+            return _ALGORITHMS.get(head.name, _word(head.name))
 
 
 def _backbone(backbone: BackboneParams) -> str:

@@ -16,6 +16,7 @@ PAGES = sorted([ROOT / "README.md", ROOT / "lib/maskline/commands/new_readme.md"
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 RUN = "run here"
+REMOTES = "tests/docs/test_remotes.py::test_the_page_is_true"
 # How each command of the documents is held to the truth: run here in a copy of the project, or by the test named.
 COMMANDS = {
     "maskline import-weights checkpoint.pth -o data/models": (
@@ -34,6 +35,28 @@ COMMANDS = {
     "maskline summary segformer_mit-b0_1xb16-160k_ade20k-512x512 --classes 150": (
         "tests/commands/test_recipe.py::test_summary_of_a_recipe"
     ),
+    "maskline new demo": "tests/pipeline/test_wheel.py::test_the_first_repro_is_green",
+    "maskline new leaves --data /path/to/set --class ground --class leaf": (
+        "tests/commands/test_new.py::test_classes_by_name"
+    ),
+    "maskline new scenes --recipe segformer_mit-b0_1xb16-160k_ade20k-512x512 -S train.batch_size=4": (
+        "tests/commands/test_new.py::test_recipe_and_overrides"
+    ),
+    "maskline new --upgrade .": "tests/commands/test_new.py::test_upgrade_writes_what_is_ours_and_leaves_the_rest",
+    "pip wheel . --no-deps --wheel-dir dist": "tests/pipeline/test_wheel.py::test_it_carries_the_pipeline_once",
+    "dvc remote add --default storage /path/to/storage": REMOTES,
+    "dvc push": REMOTES,
+    'git commit --all -m "Remote storage"': REMOTES,
+    "dvc pull": REMOTES,
+    "gto register segmentation-model --version v1.0.0": REMOTES,
+    "gto assign segmentation-model --version v1.0.0 --stage prod": REMOTES,
+    "gto show": REMOTES,
+    "dvc artifacts get . segmentation-model -o newest.safetensors": REMOTES,
+    "dvc artifacts get . segmentation-model --rev v1.0.0 -o first.safetensors": REMOTES,
+    "dvc artifacts get . segmentation-model --stage prod -o prod.safetensors": REMOTES,
+    "dvc get . data/export -o released": REMOTES,
+    "dvc metrics diff --md main": RUN,
+    "dvc params diff --md main": RUN,
     "maskline --version": "tests/commands/test_main.py::test_version",
     "maskline --help": "tests/commands/test_main.py::test_list_of_commands_imports_none",
     "maskline doctor": "tests/commands/test_doctor.py::test_table_for_people",
@@ -49,6 +72,8 @@ COMMANDS = {
     "make repro": "tests/pipeline/test_repro.py::test_every_output_is_there_and_finite",
     "make test": "tests/test_makefile.py::test_targets_set_the_environment_up_first",
     "make check": "tests/test_makefile.py::test_targets_set_the_environment_up_first",
+    "make deps": "tests/docs/test_extending.py::test_a_loss_and_a_head_of_ones_own_train",
+    "make reference": "tests/docs/test_extending.py::test_a_loss_and_a_head_of_ones_own_train",
     "make commit": "tests/test_makefile.py::test_targets_set_the_environment_up_first",
     "source .venv/bin/activate": "tests/test_makefile.py::test_the_first_time_it_makes_the_environment_and_installs",
     "dvc repro": "tests/pipeline/test_repro.py::test_a_second_repro_does_nothing",

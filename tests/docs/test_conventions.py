@@ -1,0 +1,18 @@
+"""Each convention is linked to a test that is there."""
+
+import re
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def page(root):
+    return (root / "docs/explanation/conventions.md").read_text(encoding="utf-8")
+
+
+def test_each_convention_has_its_test(page, root):
+    rows = [line for line in page.splitlines() if line.startswith("| ") and "held by" not in line and "---" not in line]
+    assert len(rows) > 15
+    for row in rows:
+        name, path = re.fullmatch(r".* \| \[(\w+)\]\(\.\./\.\./(tests/\S+\.py)\) \|", row).groups()
+        assert f"def {name}(" in (root / path).read_text(encoding="utf-8"), row

@@ -1,0 +1,54 @@
+"""The table of keys names settings that exist, and every type that the import of a configuration knows."""
+
+import re
+from typing import get_args
+
+import pytest
+
+from maskline import params
+from maskline.params_losses import LossParams
+from maskline.weights import mmseg_backbone, mmseg_head, mmseg_loss, mmseg_settings
+
+
+@pytest.fixture(scope="module")
+def page(root):
+    return (root / "docs/explanation/from-mmsegmentation.md").read_text(encoding="utf-8")
+
+
+def known(path, node, schema):
+    if "$ref" in node:
+        node = schema["$defs"][node["$ref"].rsplit("/", maxsplit=1)[1]]
+    for several in ("oneOf", "anyOf"):
+        if several in node:
+            return any(known(path, option, schema) for option in node[several])
+    return not path or (path[0] in node.get("properties", {}) and known(path[1:], node["properties"][path[0]], schema))
+
+
+def test_every_settings_key_exists(page):
+    schema = params.json_schema()
+    sections = "|".join(schema["properties"])
+    keys = [
+        key
+        for line in page.splitlines()
+        if line.startswith("| ")
+        for key in re.findall(rf"`((?:{sections})\.[a-z_0-9.]+)`", line.split(" | ", 1)[-1])
+    ]
+    assert len(set(keys)) > 60
+    assert [key for key in keys if not known(key.split("."), schema, schema)] == []
+
+
+def test_heads_losses_and_optimizers_are_those_of_the_import(page):
+    for theirs, ours in mmseg_head._TYPES.items():
+        assert f"| `{theirs}` | {ours} |" in page
+    for theirs in ("CrossEntropyLoss", "DiceLoss", "FocalLoss", "LovaszLoss", "TverskyLoss"):
+        ours = mmseg_loss.loss_params({"type": theirs})["name"]
+        assert f"| `{theirs}` | {ours} |" in page
+    names = {get_args(variant.model_fields["name"].annotation)[0] for variant in get_args(get_args(LossParams)[0])}
+    assert set(re.findall(r"^\| `\w+Loss` \| (\w+) \|$", page, re.MULTILINE)) <= names
+    for theirs, ours in mmseg_settings._OPTIMIZERS.items():
+        assert f"`{theirs}`" in page
+        assert ours in page
+    for ours in {*mmseg_settings._KNOBS.values(), *(f"paramwise.{rule}" for rule in mmseg_settings._RULES)}:
+        assert f"`optimizer.{ours}`" in page
+    for theirs in (*mmseg_backbone._RESNETS, "UNet", "MixVisionTransformer", "HRNet"):
+        assert theirs in page
