@@ -34,14 +34,29 @@ if TYPE_CHECKING:
 @click.option(
     "--latency", type=PATH, default="reports/export/latency.json", show_default=True, help="Times beside torch."
 )
+@click.option(
+    "--times",
+    type=PATH,
+    default="reports/export/latency.csv",
+    show_default=True,
+    help="The same as a table, with sizes.",
+)
 @stage
 def main(
-    *, params_path: Path, prepared: Path, model: Path, scores: Path, out: Path, metrics: Path, latency: Path
+    *,
+    params_path: Path,
+    prepared: Path,
+    model: Path,
+    scores: Path,
+    out: Path,
+    metrics: Path,
+    latency: Path,
+    times: Path,
 ) -> None:
     """Write ONNX files with pre-processing inside, after comparing each with torch on the test split."""
     from maskline import params
     from maskline.data.dataset import PreparedSplit
-    from maskline.export import card, package
+    from maskline.export import card, package, timing
     from maskline.files import write_json, write_text
 
     values = params.load(params_path)
@@ -63,15 +78,17 @@ def main(
     about = card.card_text(trained, agreement, variants=variants, images=len(split), scores=found)
     write_text(out / card.CARD_FILE, about)
     write_text(out / card.EXAMPLE_FILE, card.example_text())
-    times = _latency(section, trained, variants, out, threads=values.train.threads)
+    measured = _latency(section, trained, variants, out, threads=values.train.threads)
+    sizes = {"fp32": agreement["bytes"], **{each.name: agreement[each.name]["bytes"] for each in variants}}
     write_json(metrics, agreement)
-    write_json(latency, times)
+    write_json(latency, measured)
+    write_text(times, timing.table(measured, sizes=sizes))
     log.info(
         "export: %s, %d of %d test pixels differ from torch, %.2f of its time",
         out / "model.onnx",
         agreement["test"]["differing_pixels"],
         agreement["test"]["pixels"],
-        times[f"batch_{section.latency_batches[0]}"]["fp32"]["ratio"],
+        measured[f"batch_{section.latency_batches[0]}"]["fp32"]["ratio"],
     )
 
 

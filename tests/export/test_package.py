@@ -118,10 +118,13 @@ def test_latency_report(trained, model_file):
         "runs": 2,
         "threads": 1,
     }
-    assert [row["model"] for row in report.pop("rows")][::8] == [
-        "torch, batch 1, 1 threads",
-        "again, batch 1, 2 threads",
-    ]
+    lines = timing.table({**report, "threads": 1}, sizes={"fp32": 77}).splitlines()
+    assert lines[0] == "model,name,batch,threads,median_ms,p95_ms,ratio,bytes"
+    assert len(lines) == 1 + 2 * 2 * 3
+    assert lines[1].startswith('"torch, batch 1, 1 thread",torch,1,1,')
+    assert lines[-2].startswith('"fp32, batch 3, 2 threads",fp32,3,2,')
+    assert lines[-2].endswith(",77")
+    assert lines[-1].endswith(",")
     assert list(report) == ["batch_1", "batch_3", "threads_2"]
     assert list(report["threads_2"]) == ["batch_1", "batch_3"]
     for row in (*report.pop("threads_2").values(), *report.values()):

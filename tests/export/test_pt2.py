@@ -1,10 +1,10 @@
 """The .pt2 file: right at sizes that the tracer's own conditions would refuse, and the same bytes anywhere."""
 
 import io
-import os
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -72,7 +72,7 @@ def test_two_files_have_the_same_bytes_and_nothing_of_this_machine(trained, fold
     variant.write(tmp_path, program=trace(trained.deployable(), example_size=(40, 48)), content=b"")
     content = (folder / "model.pt2").read_bytes()
     assert (tmp_path / "model.pt2").read_bytes() == content
-    for part in (os.getcwd(), "site-packages", "conftest", "lib/maskline"):
+    for part in (str(Path.cwd()), "site-packages", "conftest", "lib/maskline"):
         assert part.encode() not in content
     with zipfile.ZipFile(folder / "model.pt2") as archive:
         assert all(member.date_time[0] == 1980 for member in archive.infolist())

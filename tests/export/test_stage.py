@@ -91,6 +91,7 @@ def run(project, **paths):
         "out": "export",
         "metrics": "metrics.json",
         "latency": "latency.json",
+        "times": "latency.csv",
         **paths,
     }
     arguments = [part for name, path in names.items() for part in (f"--{name}", str(project / path))]
@@ -104,6 +105,8 @@ def test_stage_writes_model_agreement_and_times(project):
     assert agreement["test"]["cases"] == 3
     assert agreement["bytes"] == (project / "export" / "model.onnx").stat().st_size
     assert json.loads((project / "latency.json").read_text())["runs"] == 2
+    table = (project / "latency.csv").read_text().splitlines()
+    assert [line.split('"')[1].split(",")[0] for line in table[1:]] == ["torch", "fp32", "fp16", "int8", "pt2"]
     (entry,) = load_onnx(project / "export" / "model.onnx").metadata_props
     receipt = json.loads((project / "models" / "model.json").read_text())["receipt"]
     assert json.loads(entry.value)["receipt"] == receipt["weights_sha256"]

@@ -1,5 +1,7 @@
 """Times of the exported files beside torch on the same work."""
 
+import csv
+import io
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -40,21 +42,36 @@ def latency(
 
     Returns:
         Plain types; ``batch_N`` holds the times of torch and of each file, whose ``ratio`` is its median over torch's;
-        those of further numbers of threads stand under ``threads_N``. ``rows`` has all of them as a table.
+        those of further numbers of threads stand under ``threads_N``.
     """
     report: dict[str, Any] = {"threads": threads[0], "height": size[0], "width": size[1], "runs": runs}
-    rows = []
     for count in threads:
         torch.set_num_threads(count)
         calls = _calls(trained, models, threads=count, compiled=compiled)
         times = {f"batch_{batch}": _times(calls, size=size, batch=batch, runs=runs) for batch in batches}
         report |= times if count == threads[0] else {f"threads_{count}": times}
-        rows += [
-            {"model": f"{name}, {key.replace('_', ' ')}, {count} threads", **time}
-            for key, found in times.items()
-            for name, time in found.items()
-        ]
-    return {**report, "rows": rows}
+    return report
+
+
+def table(report: Mapping[str, Any], *, sizes: Mapping[str, int]) -> str:
+    """Return the times of ``latency`` as CSV: one row a model, batch and number of threads.
+
+    Args:
+        report: From ``latency``.
+        sizes: Name -> bytes of its files; torch has none.
+    """
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["model", "name", "batch", "threads", "median_ms", "p95_ms", "ratio", "bytes"])
+    further = {int(key.removeprefix("threads_")): found for key, found in report.items() if key.startswith("threads_")}
+    for threads, batches in {report["threads"]: report, **further}.items():
+        for key in (key for key in batches if key.startswith("batch_")):
+            batch = int(key.removeprefix("batch_"))
+            for name, time in batches[key].items():
+                label = f"{name}, batch {batch}, {threads} thread{'s' if threads > 1 else ''}"
+                row = [label, name, batch, threads, time["median_ms"], time["p95_ms"], time.get("ratio", 1.0)]
+                writer.writerow([*row, sizes.get(name, "")])
+    return stream.getvalue()
 
 
 def _calls(
