@@ -30,6 +30,7 @@ def test_the_shipped_settings(plain):
     [
         ({"train__iterations": 20000}, "-20k_"),
         ({"train__batch_size": 4}, "_1xb4-"),
+        ({"train__devices": 4}, "_4xb2-"),
         ({"augment__crop_size": [64, 96]}, "-64x96"),
         ({"data__name": "chase_db1"}, "_chase-db1-"),
         ({"train__precision": "bf16"}, "-amp-"),

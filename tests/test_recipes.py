@@ -43,7 +43,7 @@ def test_they_are_fresh(root):
 
 
 def test_each_is_named_by_what_it_does(settings):
-    assert len(settings) == 72
+    assert len(settings) == 78
     for name, loaded in settings.items():
         assert naming.name(loaded) == name
         assert recipes.find(name).stem == name
