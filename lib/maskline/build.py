@@ -203,8 +203,11 @@ def _crf(params: CrfParams) -> Crf:
 
 def _loop(params: Params, prepared: Path, split: PreparedSplit, compute: device.Compute) -> Loop:
     train = params.train
+    shared = batches(params, split).share(rank=world.rank(), size=world.size())
+    if train.cache == "device":
+        shared.reside(compute.device)
     return Loop(
-        batches=batches(params, split).share(rank=world.rank(), size=world.size()),
+        batches=shared,
         validation=PreparedSplit.find(prepared, "val", cache=train.cache),
         criteria=criteria(params.model),
         schedule=run_schedule(params, split),

@@ -150,11 +150,16 @@ class TrainParams(Section):
     workers: Annotated[int, Field(ge=0, le=128)] = Field(
         description="Loader processes; any count gives the same samples."
     )
-    cache: Literal["ram", "stream"] = Field(description="Keep decoded images in memory, or decode each time.")
+    cache: Literal["ram", "stream", "mmap", "device"] = Field(
+        description="Keep decoded images in memory, decode each time, keep them decoded in a file of which a crop "
+        "reads its part, or keep the train images on the GPU."
+    )
     journal_every: CountOrNone = Field(description="Iterations between two entries of the resume journal; 0: none.")
 
     @model_validator(mode="after")
     def _check(self) -> "TrainParams":
         if self.batch_size % self.devices:
             raise ValueError(f"batch_size {self.batch_size} cannot be shared by {self.devices} devices")
+        if self.cache == "device" and self.workers:
+            raise ValueError("cache device needs workers 0: loader processes cannot share what is on a GPU")
         return self

@@ -62,6 +62,7 @@ def augmentation():
         crop_size=(32, 32),
         resize=Resize(ratio_range=(0.8, 1.25), scale=None, keep_ratio=True),
         cat_max_ratio=0.9,
+        class_crop=0.0,
         rotate_degrees=20.0,
         flip_horizontal=0.5,
         flip_vertical=0.5,

@@ -139,7 +139,7 @@ class Augmentation:
 
     def region(
         self,
-        image: np.ndarray,
+        image: np.ndarray | Tensor,
         mask: np.ndarray,
         draw: Draw,
         *,
@@ -149,7 +149,7 @@ class Augmentation:
         """Cut out what the sample will read, so that only that travels to the device.
 
         Args:
-            image: HWC uint8, the whole source.
+            image: HWC uint8, the whole source; an array, or a tensor on a device.
             mask: HW integer class ids.
             draw: From ``draw``.
             valid: HW bool, or None.

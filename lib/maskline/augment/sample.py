@@ -14,6 +14,8 @@ from maskline.augment.geometric import Geometry
 from maskline.augment.mixing import Mix
 from maskline.augment.photometric import Photometric
 
+_NAMES = {"tilt": "perspective", "clahe_clip": "clahe"}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draw:
@@ -30,9 +32,9 @@ class Draw:
         found = {} if self.geometry.bend is None else asdict(self.geometry.bend)
         found |= {} if self.effect is None else asdict(self.effect)
         found |= {} if self.mix is None else asdict(self.mix)
-        names = {key: "perspective" if key == "tilt" else key.split("_clip")[0].replace("_", " ") for key in found}
-        own = ("blur" if self.photometric.blur_sigma else "", "noise" if self.photometric.noise_std else "")
-        return (*filter(None, own), *(names[key] for key, value in found.items() if value and key != "rotates"))
+        found = {"blur": self.photometric.blur_sigma or None, "noise": self.photometric.noise_std or None, **found}
+        did = [key for key, value in found.items() if value is not None and value is not False and value != ()]
+        return tuple(_NAMES.get(key, key.replace("_", " ")) for key in did if key != "rotates")
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types, without what did not happen."""
@@ -44,7 +46,7 @@ class Region:
     """The part of one source image that a sample reads, with its draw.
 
     Args:
-        image: HWC uint8.
+        image: HWC uint8; a tensor where the images are kept on a device.
         mask: HW integer class ids.
         valid: HW bool, or None: all is valid, or nobody asked.
         second: HW class ids by a second annotator, or None.
@@ -54,7 +56,7 @@ class Region:
         draw: The drawn parameters.
     """
 
-    image: np.ndarray
+    image: np.ndarray | Tensor
     mask: np.ndarray
     valid: np.ndarray | None
     second: np.ndarray | None
@@ -160,16 +162,12 @@ def collate(
         ignore_index: Of a second annotation that an image does not have.
     """
     size = (max(region.mask.shape[0] for region in regions), max(region.mask.shape[1] for region in regions))
-    images = np.zeros((len(regions), regions[0].image.shape[2], *size), dtype=np.uint8)
-    for i, region in enumerate(regions):
-        rows, columns = region.mask.shape
-        images[i, :, :rows, :columns] = region.image.transpose(2, 0, 1)
     valid = second = None
     if annotations:
         valid = _stacked([_given(region.valid, region.mask, 1) for region in regions], size)
         second = _stacked([_given(region.second, region.mask, ignore_index) for region in regions], size)
     return RegionBatch(
-        images=torch.from_numpy(images),
+        images=_images([region.image for region in regions], size),
         masks=_stacked([region.mask for region in regions], size),
         valid=valid,
         second=second,
@@ -180,6 +178,21 @@ def collate(
         positions=tuple(positions),
         count=count,
     )
+
+
+def _images(parts: Sequence[np.ndarray | Tensor], size: tuple[int, int]) -> Tensor:
+    """Return NCHW uint8: on the CPU, or where the parts are."""
+    shape = (len(parts), parts[0].shape[2], *size)
+    on_device = [part for part in parts if isinstance(part, Tensor)]
+    if on_device:
+        made = torch.zeros(shape, dtype=torch.uint8, device=on_device[0].device)
+        for i, tensor in enumerate(on_device):
+            made[i, :, : tensor.shape[0], : tensor.shape[1]] = tensor.permute(2, 0, 1)
+        return made
+    images = np.zeros(shape, dtype=np.uint8)
+    for i, part in enumerate(parts):
+        images[i, :, : part.shape[0], : part.shape[1]] = np.asarray(part).transpose(2, 0, 1)
+    return torch.from_numpy(images)
 
 
 def _given(labels: np.ndarray | None, like: np.ndarray, value: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,10 +13,12 @@ from PIL import Image
 
 from maskline.data import manifest
 from maskline.data.manifest import PARTS
+from maskline.data.mapped import Field, MappedSamples
 from maskline.errors import DataError
+from maskline.files import sha256_file
 from maskline.labels import LabelSet
 
-Cache = Literal["ram", "stream"]
+Cache = Literal["ram", "stream", "mmap", "device"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +60,9 @@ class PreparedSplit:
         folder: Of the shards.
         labels: The classes.
         rows: Manifest rows of the split.
-        cache: ``ram``: decoded samples stay in memory once asked for; ``stream``: decoded each time.
+        cache: ``ram``: decoded samples stay in memory once asked for; ``stream``: decoded each time; ``mmap``: decoded
+            once into a file that is mapped into memory; ``device``: as ``ram``, for a loader that keeps the images on
+            the device too.
         bands: Channels of the source that the images have; None: RGB.
     """
 
@@ -82,6 +87,7 @@ class PreparedSplit:
             for row in rows
         ]
         self._samples: dict[int, Sample] = {}
+        self._mapped: MappedSamples | None = None
 
     @classmethod
     def open(cls, folder: Path, split: str, *, cache: Cache) -> "PreparedSplit":
@@ -111,7 +117,10 @@ class PreparedSplit:
         if not rows:
             return None
         plain = [{str(key): value for key, value in row.items()} for row in rows]
-        return cls(folder, labels, plain, cache=cache, bands=manifest.read_channels(Path(folder)))
+        found = cls(folder, labels, plain, cache=cache, bands=manifest.read_channels(Path(folder)))
+        if cache == "mmap":
+            found._map(f"{sha256_file(Path(folder) / manifest.MANIFEST_NAME)[:16]}{len(found.bands or ())}-{split}")
+        return found
 
     @property
     def channels(self) -> int:
@@ -132,23 +141,47 @@ class PreparedSplit:
         """
         if i in self._samples:
             return self._samples[i]
-        valid, second = self._decode(i, "valid"), self._decode(i, "second")
-        image, mask = self._decode(i, "image", mode="RGB" if self.bands is None else None), self._decode(i, "mask")
-        assert image is not None
-        if self.bands is not None:  # stored one below the other
-            image = np.ascontiguousarray(image.reshape(self.channels, -1, image.shape[1]).transpose(1, 2, 0))
-        assert mask is not None
+        arrays = self._decoded(i) if self._mapped is None else self._mapped.read(i)
         sample = Sample(
             id=self.ids[i],
             group=self.groups[i],
-            image=image,
-            mask=mask,
-            valid=None if valid is None else valid > 0,
-            second=second,
+            image=arrays["image"],
+            mask=arrays["mask"],
+            valid=arrays.get("valid"),
+            second=arrays.get("second"),
         )
-        if self._cache == "ram":
+        if self._cache in ("ram", "device"):
             self._samples[i] = sample
         return sample
+
+    def _map(self, key: str) -> None:
+        """Map the decoded samples into memory; written first where no run has done so."""
+        kinds = {"image": "uint8", "mask": self.labels.mask_dtype, "valid": "bool", "second": self.labels.mask_dtype}
+        fields = [
+            [
+                Field(part, kind, (*size, self.channels) if part == "image" else size)
+                for part, kind in kinds.items()
+                if extents[part].length
+            ]
+            for size, extents in zip(self.sizes, self._extents, strict=True)
+        ]
+        folder = Path(os.environ.get("DVC_ROOT", ".")) / ".maskline" / "cache"
+        mapped = MappedSamples(folder, key, fields)
+        mapped.make(self._decoded)
+        self._mapped = mapped
+
+    def _decoded(self, i: int) -> dict[str, NDArray[Any]]:
+        """Return the arrays of a sample that it has, by part."""
+        mode = "RGB" if self.bands is None else None
+        found = {part: self._decode(i, part, mode=mode if part == "image" else None) for part in PARTS}
+        arrays = {part: array for part, array in found.items() if array is not None}
+        if self.bands is not None:  # stored one below the other
+            stacked = arrays["image"]
+            planes = stacked.reshape(self.channels, -1, stacked.shape[1])
+            arrays["image"] = np.ascontiguousarray(planes.transpose(1, 2, 0))
+        if "valid" in arrays:
+            arrays["valid"] = arrays["valid"] > 0
+        return arrays
 
     def _decode(self, i: int, part: str, *, mode: str | None = None) -> NDArray[Any] | None:
         """Return a decoded part, converted to ``mode`` if one is given; None if the row has no such part."""

@@ -1,6 +1,7 @@
 """Batches by iteration, drawn and cut out in loader processes, the same for any number of them."""
 
 import copy
+import math
 import os
 import re
 from collections.abc import Generator, Iterator, Sequence
@@ -17,6 +18,8 @@ from maskline.data.class_index import ClassIndex
 from maskline.data.dataset import PreparedSplit, Sample
 from maskline.data.sampler import batch_indices
 from maskline.errors import DataError, MasklineError, ParamsError, TrainingError
+
+_MOST_RESIDENT = 0.5  # of the device's free memory, in images
 
 
 class TrainBatches(Dataset[RegionBatch | MasklineError]):
@@ -36,6 +39,7 @@ class TrainBatches(Dataset[RegionBatch | MasklineError]):
         self.batch_size = batch_size
         # Where this process's own samples stand in a batch.
         self.positions = range(batch_size)
+        self._resident: list[Tensor] | None = None
         self._indexes: dict[int, ClassIndex] = {}
         # What each loader process reads: its pid, iteration and position, so that its death can name the sample.
         self.reading: Tensor | None = None
@@ -59,6 +63,22 @@ class TrainBatches(Dataset[RegionBatch | MasklineError]):
         shared.positions = range(rank * own, (rank + 1) * own)
         return shared
 
+    def reside(self, device: torch.device) -> None:
+        """Keep all images on the device; masks stay where they are, for draws look at them.
+
+        Raises:
+            DataError: The device has too little memory.
+        """
+        needed = self.split.channels * sum(height * width for height, width in self.split.sizes)
+        free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else math.inf
+        if needed > _MOST_RESIDENT * free:
+            raise DataError(
+                "train.cache",
+                f"device: the train images need {needed / 2**30:.2f} GiB, the GPU has {free / 2**30:.2f} GiB free",
+                "set it to ram or mmap",
+            )
+        self._resident = [torch.from_numpy(self.split.sample(i).image).to(device) for i in range(len(self.split))]
+
     def indices(self, iteration: int) -> tuple[int, ...]:
         """Return the images of a batch as indices into the split."""
         return batch_indices(self.seed, iteration, batch_size=self.batch_size, length=len(self.split))
@@ -71,7 +91,8 @@ class TrainBatches(Dataset[RegionBatch | MasklineError]):
         mask = self.augmentation.target(sample.mask, sample.valid)
         index = self._index(image, mask)
         draw = self.augmentation.draw(mask, seed=self.seed, iteration=iteration, position=position, index=index)
-        return self.augmentation.region(sample.image, mask, draw, valid=sample.valid, second=sample.second)
+        pixels = sample.image if self._resident is None else self._resident[image]
+        return self.augmentation.region(pixels, mask, draw, valid=sample.valid, second=sample.second)
 
     def _index(self, image: int, mask: np.ndarray) -> ClassIndex | None:
         """Return the class index of an image, made when it is first asked for."""
