@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from maskline.augment import geometric
+from maskline.augment import bending, geometric
+from maskline.augment.bending import Bending
 from maskline.augment.geometric import Geometry
 from maskline.seeds import numpy_generator
 
@@ -20,6 +21,7 @@ def plain(scaled, origin=(0, 0), **changes):
             "rotate_degrees": 0.0,
             "flip_horizontal": False,
             "flip_vertical": False,
+            "bend": None,
             **changes,
         }
     )
@@ -29,45 +31,30 @@ def warp_one(image, mask, geometry, crop_size, *, whole=True, ignore_index=255):
     """Warp an HWC image and its mask; ``whole`` reads the source itself, else its region."""
     size = mask.shape
     transform = geometric.matrix(geometry, size=size, crop_size=crop_size)
-    box = (0, 0, *size) if whole else geometric.source_box(transform, size=size, crop_size=crop_size)
+    bend = geometry.bend
+    elastic = bend.elastic if bend else None
+    beyond = elastic.magnitude_px if elastic else 0.0
+    box = (0, 0, *size) if whole else geometric.source_box(transform, size=size, crop_size=crop_size, beyond=beyond)
     top, left, bottom, right = box
-    images, masks = geometric.warp(
-        torch.from_numpy(image[top:bottom, left:right]).permute(2, 0, 1)[None].float(),
-        torch.from_numpy(mask[top:bottom, left:right].astype(np.int64))[None],
-        transforms=torch.from_numpy(transform)[None].float(),
+    images = torch.from_numpy(image[top:bottom, left:right]).permute(2, 0, 1)[None].float()
+    where = geometric.positions(
+        torch.from_numpy(transform)[None].float(),
         boxes=torch.tensor([box]).float(),
         sizes=torch.tensor([size]).float(),
         crop_size=crop_size,
-        fill=torch.tensor([1.0, 2.0, 3.0]),
-        ignore_index=ignore_index,
+        width=images.shape[3],
+        fields={0: bending.field(elastic, crop_size)} if elastic else {},
+        projective=bool(bend and bend.tilt),
     )
-    return images[0].permute(1, 2, 0).numpy(), masks[0].numpy()
+    warped = geometric.resample(images, where, fill=torch.tensor([1.0, 2.0, 3.0]))
+    labels = geometric.pick(torch.from_numpy(mask[top:bottom, left:right])[None], where, outside=ignore_index)
+    return warped[0].permute(1, 2, 0).numpy(), labels[0].numpy()
 
 
 def picture(height, width, num_classes=4, seed=0):
     rng = np.random.default_rng(seed)
     image = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
     return image, rng.integers(0, num_classes, (height, width), dtype=np.uint8)
-
-
-@pytest.mark.parametrize(
-    ("size", "target", "ratio", "expected"),
-    [  # (height, width): what MMSegmentation's RandomResize gave for a base scale and ratio
-        ((584, 565), (565, 584), 0.5, (291, 282)),
-        ((584, 565), (565, 584), 0.777, (453, 438)),
-        ((584, 565), (565, 584), 1.99, (1162, 1124)),
-        ((1024, 2048), (2048, 1024), 0.777, (795, 1590)),
-        ((375, 500), (2048, 512), 0.5, (256, 341)),
-        ((375, 500), (2048, 512), 1.0, (512, 683)),
-    ],
-)
-def test_sizes_are_those_of_mmsegmentation(size, target, ratio, expected):
-    scaled = (int(target[0] * ratio), int(target[1] * ratio))
-    assert geometric.rescaled_size(size, scaled) == expected
-
-
-def test_own_size_is_the_base_scale():
-    assert geometric.scaled_size((584, 565), 0.777) == (453, 438)
 
 
 def test_identity_is_exact():
@@ -108,6 +95,18 @@ def test_scaling_equals_a_resize(scaled):
     np.testing.assert_allclose(warped, resized[0].permute(1, 2, 0).numpy(), atol=1e-2)
 
 
+@pytest.mark.parametrize("flips", [{"flip_horizontal": True}, {"flip_vertical": True}])
+def test_a_small_image_is_mirrored_before_it_is_padded(flips):
+    """As MMSegmentation: what is added stays at the right and the bottom."""
+    image, mask = picture(10, 12)
+    warped, labels = warp_one(image, mask, plain((10, 12), **flips), (14, 20))
+    axis = 1 if "flip_horizontal" in flips else 0
+    np.testing.assert_array_equal(labels[:10, :12], np.flip(mask, axis))
+    np.testing.assert_allclose(warped[:10, :12], np.flip(image, axis), atol=1e-3)
+    assert (labels[10:] == 255).all()
+    assert (labels[:, 12:] == 255).all()
+
+
 def test_outside_is_fill_and_ignored():
     image, mask = picture(10, 10)
     warped, labels = warp_one(image, mask, plain((10, 10)), (12, 16), ignore_index=77)
@@ -124,21 +123,28 @@ def test_outside_is_fill_and_ignored():
     seed=st.integers(0, 2**16),
     degrees=st.floats(0, 180),
     crop=st.tuples(st.integers(4, 50), st.integers(4, 50)),
+    bends=st.booleans(),
 )
-def test_region_gives_what_the_whole_image_gives(height, width, seed, degrees, crop):
+def test_region_gives_what_the_whole_image_gives(height, width, seed, degrees, crop, bends):
     image, mask = picture(height, width, seed=seed)
     mask += 1  # no class 0: a border that is class 0 by mistake would be a new label
+    rng = numpy_generator(seed, "test")
     geometry = geometric.draw(
-        numpy_generator(seed, "test"),
+        rng,
         mask,
+        scaled=tuple(max(int(side * rng.uniform(0.5, 2)), 1) for side in mask.shape),
         crop_size=crop,
-        ratio_range=(0.5, 2.0),
         cat_max_ratio=0.75,
         rotate_degrees=degrees,
         flip_horizontal=0.5,
         flip_vertical=0.5,
         ignore_index=255,
+        index=None,
     )
+    if bends:
+        options = {"rotate_prob": 0.5, "affine_prob": 0.7, "perspective_prob": 0.7, "elastic_prob": 0.7}
+        amounts = {"shear_degrees": 20.0, "translate": 0.3, "tilt": 0.8, "magnitude_px": 4.0, "spacing_px": 10.0}
+        geometry = geometric.bent(geometry, Bending(**options, **amounts).draw(rng, crop))
     whole_image, whole_mask = warp_one(image, mask, geometry, crop)
     image_of_region, mask_of_region = warp_one(image, mask, geometry, crop, whole=False)
     np.testing.assert_array_equal(mask_of_region, whole_mask)
@@ -155,13 +161,14 @@ def mixed_crops(cat_max_ratio):
         geometry = geometric.draw(
             numpy_generator(seed, "crop"),
             mask,
+            scaled=(64, 64),
             crop_size=(16, 16),
-            ratio_range=(1.0, 1.0),
             cat_max_ratio=cat_max_ratio,
             rotate_degrees=0,
             flip_horizontal=0,
             flip_vertical=0,
             ignore_index=255,
+            index=None,
         )
         top, left = geometry.crop_origin
         count += bool(0.25 < mask[top : top + 16, left : left + 16].mean() < 0.75)
@@ -178,6 +185,6 @@ def test_crop_avoids_one_class_where_it_can():
 def test_ignored_pixels_do_not_make_a_crop_mixed():
     mask = np.zeros((16, 16), dtype=np.uint8)
     mask[8:] = 255
-    assert not geometric._is_mixed(mask, (16, 16), (0, 0), (16, 16), cat_max_ratio=0.75, ignore_index=255)
+    assert not geometric._is_mixed(mask, cat_max_ratio=0.75, ignore_index=255)
     mask[8:] = 1
-    assert geometric._is_mixed(mask, (16, 16), (0, 0), (16, 16), cat_max_ratio=0.75, ignore_index=255)
+    assert geometric._is_mixed(mask, cat_max_ratio=0.75, ignore_index=255)

@@ -12,6 +12,7 @@ kornia (Apache-2.0).
 from dataclasses import dataclass
 from typing import Literal, assert_never
 
+import kornia.color
 import kornia.enhance
 import numpy as np
 import torch
@@ -84,11 +85,11 @@ def apply(images: Tensor, samples: list[Steps]) -> Tensor:
     """Change the colours of a batch.
 
     Args:
-        images: N3HW float32 grey levels, 0..255.
+        images: NCHW float32 grey levels, 0..255; saturation and hue change where C is 3.
         samples: One entry an image.
 
     Returns:
-        N3HW float32 grey levels, 0..255; whole numbers for ``mmseg``.
+        NCHW float32 grey levels, 0..255; whole numbers for ``mmseg``.
     """
     changed = [_apply_one(image[None], sample) for image, sample in zip(images, samples, strict=True)]
     return torch.cat(changed)
@@ -98,6 +99,8 @@ def _apply_one(image: Tensor, sample: Steps) -> Tensor:
     if sample.mode == "mmseg":
         image = image.round()
     for step in sample.steps:
+        if step.name in {"saturation", "hue"} and image.shape[1] != 3:
+            continue
         match sample.mode:
             case "mmseg":
                 image = _whole(image, step)
@@ -122,15 +125,24 @@ def _whole(image: Tensor, step: Step) -> Tensor:
     return hsv_to_rgb(hsv)
 
 
+def _grey(image: Tensor) -> Tensor:
+    if image.shape[1] != 3:
+        return image.mean(1, keepdim=True)
+    grey: Tensor = kornia.color.rgb_to_grayscale(image)
+    return grey
+
+
 def _jittered(image: Tensor, step: Step) -> Tensor:
     changed: Tensor
     match step.name:
         case "brightness":
             changed = image * step.value
         case "contrast":
-            changed = kornia.enhance.adjust_contrast_with_mean_subtraction(image, step.value)
+            mean = _grey(image).mean()
+            changed = mean + (image - mean) * step.value
         case "saturation":
-            changed = kornia.enhance.adjust_saturation_with_gray_subtraction(image, step.value)
+            grey = _grey(image)
+            changed = grey + (image - grey) * step.value
         case "hue":
             changed = kornia.enhance.adjust_hue(image, float(np.radians(step.value)))
         case _:

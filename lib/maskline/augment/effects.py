@@ -39,6 +39,7 @@ class Effect:
 class Effects:
     """Settings; see ``augment.clahe``, ``gamma``, ``grayscale``, ``channel_dropout``, ``erase`` of params.yaml."""
 
+    channels: int
     clahe_prob: float
     clahe_clip: tuple[float, float]
     clahe_tiles: int
@@ -54,7 +55,7 @@ class Effects:
     def draw(self, rng: np.random.Generator, crop_size: tuple[int, int]) -> Effect:
         """Draw for one sample; every number is drawn whether it is used or not."""
         happens = rng.random(5)
-        clip, channel = float(rng.uniform(*self.clahe_clip)), int(rng.integers(3))
+        clip, channel = float(rng.uniform(*self.clahe_clip)), int(rng.integers(self.channels))
         low, high = self.gamma
         gamma = float(math.exp(rng.uniform(math.log(low), math.log(high))))
         boxes = tuple(self._box(rng, crop_size) for _ in range(self.erase_count))
@@ -70,9 +71,9 @@ class Effects:
         """Apply all but the erasing.
 
         Args:
-            images: N3HW float32 grey levels, 0..255.
+            images: NCHW float32 grey levels, 0..255; only three channels are colours that can go grey.
             samples: One entry an image.
-            fill: 3 float, value of a lost channel.
+            fill: C float, value of a lost channel.
         """
         images = images.clone()
         for i, sample in enumerate(samples):
@@ -82,7 +83,7 @@ class Effects:
                 images[i] = kornia.enhance.equalize_clahe(scaled, sample.clahe_clip, tiles).clamp(0, 1) * 255
             if sample.gamma is not None:
                 images[i] = (images[i] / 255).clamp(0, 1).pow(sample.gamma) * 255
-            if sample.grayscale:
+            if sample.grayscale and len(images[i]) == len(_LUMA):
                 images[i] = sum(share * images[i, c] for c, share in enumerate(_LUMA))
             if sample.lost_channel is not None:
                 images[i, sample.lost_channel] = fill[sample.lost_channel]
@@ -92,10 +93,10 @@ class Effects:
         """Erase boxes, in place.
 
         Args:
-            images: N3HW float32.
+            images: NCHW float32.
             labels: Masks NHW with the value that they get there where ``erase_labels`` is ``ignore``.
             samples: One entry an image.
-            fill: 3 float, value of the image.
+            fill: C float, value of the image.
         """
         for i, sample in enumerate(samples):
             for top, left, bottom, right in sample.erased:

@@ -1,7 +1,7 @@
 """RGB to HSV and back in OpenCV's 8-bit numbers: hue 0..179 (two degrees each), saturation and value 0..255.
 
-Source: OpenCV (Apache-2.0), the arithmetic of cvtColor for COLOR_RGB2HSV and COLOR_HSV2RGB on 8 bits. To HSV the
-numbers are OpenCV's; back, a few in a thousand differ by one grey level, where its vector code rounds otherwise.
+Source: OpenCV (Apache-2.0), the arithmetic of cvtColor for COLOR_RGB2HSV and COLOR_HSV2RGB on 8 bits, bit by bit.
+Back from HSV its vector code cuts off, as here; its scalar code, for pictures of a few pixels, rounds.
 """
 
 import torch
@@ -32,10 +32,11 @@ def hsv_to_rgb(hsv: Tensor) -> Tensor:
     sixth = hue * (6 / _HUES)
     sector = sixth.floor()
     part = sixth - sector
-    saturation, value = saturation / 255, value / 255
-    low = value * (1 - saturation)
-    falling, rising = value * (1 - saturation * part), value * (1 - saturation * (1 - part))
-    shades = torch.stack([value, low, falling, rising], dim=1)
+    saturation, value = saturation * (1 / 255), value * (1 / 255)
+    # Products and differences at once, as OpenCV's fused instructions round them.
+    falling = value * (1 - saturation.double() * part).float()
+    rising = value * (1 - saturation.double() * (1 - part)).float()
+    shades = torch.stack([value, value * (1 - saturation), falling, rising], dim=1)
     order = torch.tensor(_SHADES, device=hsv.device)[(sector.long() % 6)]  # NHW3
     return (shades.gather(1, order.movedim(-1, 1)) * 255).floor().clamp_(0, 255)  # OpenCV cuts off
 

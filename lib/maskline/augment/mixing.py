@@ -117,7 +117,7 @@ class Mixing:
         """Apply copy-paste and CutMix, in place.
 
         Args:
-            images: N3HW float32.
+            images: NCHW float32.
             labels: Masks NHW; the first decides what copy-paste takes, all go along.
             samples: One entry an image that borrows, from the first on.
             rows: Row of each position.
@@ -151,7 +151,7 @@ def blend(images: Tensor, samples: Sequence[Mix], rows: dict[int, int]) -> tuple
     """Apply mixup.
 
     Args:
-        images: N3HW float32.
+        images: NCHW float32.
         samples: One entry an image that borrows, from the first on.
         rows: Row of each position.
 
