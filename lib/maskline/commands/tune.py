@@ -1,0 +1,138 @@
+"""``maskline tune``: measure what computes fastest here, and write it into params.yaml."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+from maskline.cli import PATH, errors_to_exit_code, log, params_option
+
+if TYPE_CHECKING:
+    from maskline.engine.run import Job
+    from maskline.engine.tune import Choice, Measured
+    from maskline.params import Params
+
+
+@click.command()
+@params_option
+@click.option("--prepared", type=PATH, default="data/prepared", show_default=True, help="Prepared data set.")
+@click.option("--reports", type=PATH, default="reports", show_default=True, help="Folder of tune.json and tune.csv.")
+@click.option("--steps", type=click.IntRange(1), default=5, show_default=True, help="Timed steps of each combination.")
+@click.option(
+    "--threads", type=click.IntRange(1, 256), multiple=True, help="A thread count to try; default: 1, 2, 4, ..."
+)
+@click.option("--no-compile", is_flag=True, help="Leave compiled networks out: compiling each takes up to minutes.")
+@click.option("--dry-run", is_flag=True, help="Write nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@errors_to_exit_code
+def main(
+    *,
+    params_path: Path,
+    prepared: Path,
+    reports: Path,
+    steps: int,
+    threads: tuple[int, ...],
+    no_compile: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Measure a few training steps for each combination of memory format, precision, compilation and threads.
+
+    Network, batch and crop are those of the params file. What makes the whole run shortest, compiling included, is
+    written into the keys channels_last, precision, compile and threads of train, as plain values; comments stay. The
+    present values stay where nothing is faster by more than 3 %. A combination that fails is reported and left out.
+    """
+    from maskline import params
+    from maskline.engine import tune
+    from maskline.files import write_json, write_text
+
+    settings = params.load(params_path)
+    found = _measure(settings, prepared, steps=steps, threads=threads, compiled=not no_compile)
+    chosen = tune.best(found.measured, found.present)
+    summary = {
+        "device": found.device,
+        "iterations": found.iterations,
+        "present": asdict(found.present),
+        "chosen": asdict(chosen),
+        "measured": [each.to_dict() for each in tune.by_speed(found.measured)],
+    }
+    if not dry_run:
+        write_json(reports / "tune.json", summary)
+        write_text(reports / "tune.csv", tune.table(found.measured))
+        _write(params_path, chosen)
+    if as_json:
+        click.echo(json.dumps(summary, indent=2))
+    else:
+        _print(found.measured, chosen, found.present)
+        log.info("tune: %s", "nothing written" if dry_run else f"{params_path} and {reports}/tune.json, .csv written")
+
+
+class _Found(NamedTuple):
+    device: str
+    iterations: int
+    present: "Choice"
+    measured: "list[Measured]"
+
+
+def _measure(settings: "Params", prepared: Path, *, steps: int, threads: Sequence[int], compiled: bool) -> _Found:
+    from maskline import build
+    from maskline.data.dataset import PreparedSplit
+    from maskline.engine import device, tune
+
+    train = settings.train  # one process's share of the batch
+    train = train.model_copy(update={"devices": 1, "batch_size": train.batch_size // train.devices})
+    compute = device.resolve(device=train.device, precision=train.precision, channels_last=train.channels_last)
+    kind = compute.device.type
+    present = tune.Choice(
+        channels_last=compute.channels_last,
+        precision=compute.precision,
+        compile=device.resolve_compile(train.compile, kind),
+        threads=train.threads,
+    )
+    precisions: list[tune.Precision] = ["fp32", "bf16", "fp16"] if kind == "cuda" else ["fp32", "bf16"]
+    counts = threads or (_counts() if kind == "cpu" else [present.threads])
+
+    def job(choice: tune.Choice) -> "Job":
+        return build.training(settings.model_copy(update={"train": train.model_copy(update=asdict(choice))}), prepared)
+
+    length = build.run_length(settings, PreparedSplit.open(prepared, "train", cache="stream"))
+    wanted = tune.choices(precisions=precisions, threads=counts, compiled=compiled)
+    return _Found(kind, length, present, tune.measure(job, wanted, steps=steps, iterations=length))
+
+
+def _counts() -> list[int]:
+    cores = os.cpu_count() or 1
+    return [*(2**power for power in range(cores.bit_length()) if 2**power <= cores), cores]
+
+
+def _write(path: Path, choice: "Choice") -> None:
+    from maskline.commands.overrides import with_overrides
+    from maskline.files import write_text
+
+    values = [f"train.{key}={json.dumps(value)}" for key, value in asdict(choice).items()]
+    write_text(path, with_overrides(path.read_text(encoding="utf-8"), values, place=str(path)))
+
+
+def _print(measured: "list[Measured]", chosen: "Choice", present: "Choice") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from maskline.engine.tune import by_speed
+
+    grid = Table(
+        *asdict(present), "first step, s", "step, s", "run, s", "", title="Training steps", title_justify="left"
+    )
+    for each in by_speed(measured):
+        times = [each.first_seconds, each.step_seconds, each.run_seconds]
+        marks = [name for name, choice in (("chosen", chosen), ("present", present)) if choice == each.choice]
+        grid.add_row(
+            *(str(value) for value in asdict(each.choice).values()),
+            *("" if value is None else f"{value:.4g}" for value in times),
+            each.problem or ", ".join(marks),
+        )
+    console = Console()
+    Console(width=None if console.is_terminal else 200).print(grid)
