@@ -21,7 +21,6 @@ COMMANDS = {
     "replay": "Show one training sample: before, after, and what was drawn.",
     "summary": "Print parameters and multiply-adds of a network.",
     "sweep-seeds": "The same run with other seeds, as DVC experiments.",
-    "verify": "Train again from a model's receipt and say what differs.",
     "tune": "Measure what computes fastest here and write it into params.yaml.",
     "verify": "Train again from a model's receipt and say what differs.",
 }
