@@ -4,6 +4,7 @@
 """
 
 import importlib
+import inspect
 import os
 import subprocess
 import sys
@@ -14,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def together(function, folder, *, count=2):
     """Run ``function(folder)`` in ``count`` processes until all have ended well."""
-    module = function.__module__
+    module = ".".join(Path(inspect.getfile(function)).relative_to(ROOT).with_suffix("").parts)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "tests.processes", module, function.__name__]
     running = [
