@@ -1,13 +1,25 @@
-"""A hook of mkdocs: links out of docs/ (to code and tests) become the file's name in the built pages.
+"""Hooks of mkdocs: the menu has every page, and links out of docs/ (to code and tests) become the file's name.
 
-On a code host they lead to the file; the built site has the documents alone.
+On a code host such a link leads to the file; the built site has the documents alone.
 """
 
 import re
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+_DOORS = {"How to": "how-to", "Choose": "choose", "Reference": "reference", "Explanation": "explanation"}
+
 _LINK = re.compile(r"\[([^\]]+)\]\(((?:\.\./)+[^)#\s]+)(#[^)]*)?\)")
+
+
+def on_config(config: Any) -> Any:
+    """Return the configuration with the menu: the start, then each folder's pages by their file names."""
+    docs = Path(config["docs_dir"])
+    config["nav"] = ["index.md", "getting-started.md"]
+    for title, folder in _DOORS.items():
+        pages = sorted((docs / folder).glob("*.md"))
+        config["nav"].append({title: [page.relative_to(docs).as_posix() for page in pages]})
+    return config
 
 
 def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:

@@ -16,6 +16,7 @@ PAGES = sorted([ROOT / "README.md", ROOT / "lib/maskline/commands/new_readme.md"
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 RUN = "run here"
+FIRST = "tests/docs/test_getting_started.py::test_the_page_is_true"
 REMOTES = "tests/docs/test_remotes.py::test_the_page_is_true"
 # How each command of the documents is held to the truth: run here in a copy of the project, or by the test named.
 COMMANDS = {
@@ -35,6 +36,13 @@ COMMANDS = {
     "maskline summary segformer_mit-b0_1xb16-160k_ade20k-512x512 --classes 150": (
         "tests/commands/test_recipe.py::test_summary_of_a_recipe"
     ),
+    "python make_set.py": FIRST,
+    "maskline new leaves --data set --class ground --class leaf": FIRST,
+    "cd leaves": FIRST,
+    "git add .": FIRST,
+    'git commit -m "First run"': FIRST,
+    "dvc exp run -S train.iterations=2400": FIRST,
+    "maskline predict data/export/model.onnx ../set/images -o out": FIRST,
     "maskline new demo": "tests/pipeline/test_wheel.py::test_the_first_repro_is_green",
     "maskline new leaves --data /path/to/set --class ground --class leaf": (
         "tests/commands/test_new.py::test_classes_by_name"
@@ -93,9 +101,6 @@ COMMANDS = {
     "dvc exp run --queue -S optimizer.lr=0.005,0.01,0.02": RUN,
     "dvc queue status": RUN,
     "dvc queue start": "tests/pipeline/test_repro.py::test_a_queue_uses_the_experiments_own_code",
-    "dvc exp run -S data.name=folder -S data.archive=/path/to/set": (
-        "tests/pipeline/test_honest.py::test_a_stage_reads_the_params_it_lists_and_no_other"
-    ),
     "dvc exp run --queue -S data.num_folds=5 -S data.fold=0,1,2,3,4": (
         "tests/data/test_splits.py::test_folds_cover_every_group_once_and_leave_test_alone"
     ),
