@@ -21,6 +21,7 @@ from maskline.inference.pipeline import Crf, Inference
 from maskline.inference.predictor import Predictor
 from maskline.inference.views import Views
 from maskline.labels import LabelSet
+from maskline.models.folding import fold_norms
 from maskline.models.segmentor import SegmentorBase
 from maskline.optim import optimizers
 from maskline.optim.schedules import Schedule
@@ -164,9 +165,9 @@ def predictor(params: EvaluateParams, folder: Path) -> Predictor:
         ParamsError: A device that is not there.
     """
     preprocessing = checkpoint.read_card(folder)["preprocessing"]
-    kind = device.resolve_kind(params.device, place="evaluate.device")
+    kind, model = device.resolve_kind(params.device, place="evaluate.device"), load_segmentor(folder)
     return Predictor(
-        model=load_segmentor(folder).to(kind),
+        model=(fold_norms(model) if params.precision == "bf16" else model).to(kind),
         mean=tuple(preprocessing["mean"]),
         std=tuple(preprocessing["std"]),
         mode=params.inference,
@@ -214,6 +215,8 @@ def _loop(params: Params, prepared: Path, split: PreparedSplit, compute: device.
         compute=compute,
         iterations=run_length(params, split),
         val_every=train.val_every,
+        preview_every=train.preview_every,
+        preview_samples=train.preview_samples,
         log_every=train.log_every,
         journal_every=train.journal_every,
         best_metric=train.best_metric,

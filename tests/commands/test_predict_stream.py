@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from maskline.params import read_yaml
+from tools.stream_memory import measure
 
 from .test_predict import pixels, run, table
 
@@ -96,3 +97,10 @@ def test_a_threshold_cannot_be_tuned_here(root, trained_folder, large, tmp_path)
     result = run(trained_folder, large, out=tmp_path / "out", options=settings(root, tmp_path, threshold="tune"))
     assert result.exit_code == 2
     assert "there is nothing to tune it on here" in result.output
+
+
+def test_peak_memory_of_a_large_picture(tmp_path):
+    # In memory alone its logits and their normalised pixels would take 180 MiB more.
+    found = measure(tmp_path, height=1500, width=6000, window=512, stream_mib=8)
+    assert found["peak_mib"] < 700
+    assert pixels(tmp_path / "out" / "index" / "large.png").shape == (1500, 6000)
