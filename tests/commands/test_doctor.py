@@ -23,6 +23,7 @@ from maskline.commands.findings import Finding
 def folder(root, tmp_path, monkeypatch):
     """A project of its own: settings, schema, .dvc and one commit."""
     shutil.copy(root / "params.yaml", tmp_path)
+    (tmp_path / "dvc.yaml").write_text("stages: {a: {cmd: x, deps: [params.yaml], outs: [b]}, c: {cmd: x, deps: [b]}}")
     (tmp_path / "params.schema.json").write_text(json.dumps(params.json_schema()))
     (tmp_path / ".dvc" / "tmp").mkdir(parents=True)
     shutil.copy(root / ".dvc" / "config", tmp_path / ".dvc" / "config")
@@ -146,6 +147,23 @@ def test_dvc_states(folder, tmp_path, monkeypatch):
     assert next(project.dvc(folder)).state == "ok"
     assert str(project.site_cache(folder / ".dvc", {})) == "/there"
     assert str(project.site_cache(folder / ".dvc", {"DVC_SITE_CACHE_DIR": "/mine"})) == "/mine"
+
+
+def test_pipeline_that_lacks_a_file(folder, root):
+    assert project.pipeline(root / "dvc.yaml").found == "6 stages, with all files that they need"
+    assert project.pipeline(folder / "dvc.yaml").state == "ok"
+    (folder / "dvc.yaml").write_text("stages: {a: {cmd: x, deps: [stages/a.py]}}")
+    found = project.pipeline(folder / "dvc.yaml")
+    assert (found.state, found.remedy) == ("fault", "git checkout -- stages/a.py")
+    (folder / "dvc.yaml").unlink()
+    code, checks, _ = examine(folder)
+    assert (code, checks["pipeline"]["state"]) == (1, "fault")
+    assert "maskline new" in checks["pipeline"]["remedy"]
+
+
+def test_without_dvc(folder, monkeypatch):
+    monkeypatch.setattr(project, "find_spec", lambda _: None)
+    assert [(found.state, found.found) for found in project.dvc(folder)] == [("fault", "not installed")]
 
 
 def test_dvc_lock_held_by_another_process(folder):

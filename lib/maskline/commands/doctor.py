@@ -53,6 +53,7 @@ def examine(params_path: Path, *, network: bool) -> "Iterator[Finding]":
     train = params.train if params else None
     yield from machine.torch_state(threads=train.threads if train else None, device=train.device if train else None)
     yield machine.torchvision()
+    yield project.pipeline(root / "dvc.yaml")
     yield from project.dvc(root)
     yield project.git(root)
     yield machine.disk(root)

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,9 +64,33 @@ def package(root: Path) -> Finding:
     return ok("maskline", str(running))
 
 
+def pipeline(path: Path) -> Finding:
+    """Check that dvc.yaml is there, and every file that its stages need and do not make."""
+    from maskline.params import read_yaml
+
+    try:
+        stages = read_yaml(path).get("stages") or {}
+    except MasklineError as error:
+        remedy = "run from the project's folder; git checkout brings a lost file back; maskline new makes a project"
+        return fault("pipeline", f"{path.name}: {error.problem}", remedy)
+    made, needed = set[str](), set[str]()
+    for stage in stages.values():
+        needed |= set(stage.get("deps", []))
+        for kind in ("outs", "metrics", "plots"):
+            made |= {next(iter(entry)) if isinstance(entry, dict) else entry for entry in stage.get(kind, [])}
+    missing = sorted(dep for dep in needed - made if not (path.parent / dep).exists())
+    if missing:
+        listed = ", ".join(missing[:4]) + (", ..." if len(missing) > 4 else "")
+        return fault("pipeline", f"stages need what is not here: {listed}", f"git checkout -- {missing[0]}")
+    return ok("pipeline", f"{len(stages)} stages, with all files that they need")
+
+
 def dvc(root: Path) -> Iterator[Finding]:
-    """Check that DVC is set up here, reports nothing to its makers, and is free."""
+    """Check that DVC is installed, set up here, reports nothing to its makers, and is free."""
     folder = root / ".dvc"
+    if find_spec("dvc") is None:
+        yield fault("dvc", "not installed", "pip install 'dvc>=3.67', or in a clone: make env")
+        return
     if not (folder / "config").is_file():
         remedy = "run from the project's folder (the one with dvc.yaml), or there: dvc init"
         yield fault("dvc", f"not set up in {root}", remedy)
