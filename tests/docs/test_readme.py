@@ -87,6 +87,10 @@ COMMANDS = {
     "dvc repro": "tests/pipeline/test_repro.py::test_a_second_repro_does_nothing",
     "dvc repro convert": RUN,
     "dvc repro augment-preview": RUN,
+    "dvc exp run -S augment.elastic.prob=0.3 -S augment.cutmix.prob=0.2": (
+        "tests/engine/test_same_pixels.py::test_replay_is_training_bit_by_bit"
+    ),
+    "maskline replay 12 3": "tests/commands/test_replay.py::test_the_folder_is_named_after_the_sample",
     "dvc metrics show": RUN,
     "dvc metrics diff": RUN,
     "dvc plots diff": RUN,
@@ -107,6 +111,9 @@ COMMANDS = {
     "dvc exp run --queue -S evaluate.split=val -S evaluate.crf.enabled=true "
     "-S 'evaluate.crf.bilateral_grey=5,10,20'": RUN,
     "dvc exp show --only-changed": RUN,
+    "maskline compare HEAD workspace --page compared.html": (
+        "tests/commands/test_compare.py::test_the_page_with_the_comparison_in_it"
+    ),
     "maskline compare HEAD workspace": "tests/commands/test_compare.py::test_revision_experiment_and_workspace",
     "maskline compare HEAD~1 HEAD --json > differences.json": (
         "tests/commands/test_compare.py::test_no_difference_between_a_run_and_itself"
