@@ -17,6 +17,7 @@ from maskline import cli
 @click.option("--model", type=cli.PATH, default="data/models", show_default=True, help="Model folder to write.")
 @click.option("--metrics", type=cli.PATH, default="reports/train/metrics.json", show_default=True, help="Scores.")
 @click.option("--curves", type=cli.PATH, default="reports/train/curves.csv", show_default=True, help="Validations.")
+@click.option("--classes", type=cli.PATH, default="reports/train/classes.csv", show_default=True, help="By class.")
 @click.option("--steps", type=cli.PATH, default="reports/train/steps.csv", show_default=True, help="Loss curve.")
 @click.option("--timing", type=cli.PATH, default="reports/train/timing.json", show_default=True, help="Speed.")
 @click.option("--stop-after", type=int, default=0, show_default=True, help="Only so many iterations; 0: all of them.")
@@ -27,6 +28,7 @@ def main(
     model: Path,
     metrics: Path,
     curves: Path,
+    classes: Path,
     steps: Path,
     timing: Path,
     stop_after: int,
@@ -47,7 +49,8 @@ def main(
         job = build.training(settings, prepared)
         cli.log.info("train: %s", build.describe(settings, job))
         result = run.train(job, stop_after=stop_after)
-        run.write(result, job, model=model, metrics=metrics, curves=curves, steps=steps, timing=timing)
+        files = {"metrics": metrics, "curves": curves, "classes": classes, "steps": steps, "timing": timing}
+        run.write(result, job, model=model, **files)
         cli.log.info("train: best %s %.4f after %d iterations", job.loop.best_metric, *result.best)
 
 

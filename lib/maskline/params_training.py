@@ -128,6 +128,12 @@ class TrainParams(Section):
     batch_size: Count = Field(description="Samples a forward pass, those of all devices together.")
     accumulate: Count = Field(description="Batches whose gradients are added up to one optimizer step.")
     val_every: Count = Field(description="Iterations between validations; the last iteration is always validated.")
+    preview_every: CountOrNone = Field(
+        description="Iterations between two pictures of predictions under .maskline/predictions; 0: none."
+    )
+    preview_samples: Annotated[int, Field(ge=1, le=64)] = Field(
+        description="Images of the val split in each: image, truth, prediction."
+    )
     log_every: Count = Field(description="Iterations between two points of the loss curve.")
     best_metric: str = Field(min_length=1, description="Validation metric by which the best weights are kept.")
     early_stop: CountOrNone = Field(description="Ends after so many validations without a better score; 0: never.")

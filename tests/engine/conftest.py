@@ -153,6 +153,8 @@ def run(**changes):
             "compute": device.resolve(device="cpu", precision="fp32", channels_last=True),
             "iterations": 12,
             "val_every": 5,
+            "preview_every": 0,
+            "preview_samples": 2,
             "log_every": 2,
             "journal_every": 4,
             "best_metric": "mIoU",

@@ -62,7 +62,13 @@ def _train(recorded: Any, values: Mapping[str, Any], prepared: Path, scratch: Pa
         raise DataError("stages/train.py", "no such file", "run maskline verify in the project's folder")
     write_json(scratch / "params.yaml", replay.settings_of(recorded, values))  # JSON is YAML
     options = ["--params", scratch / "params.yaml", "--prepared", prepared, "--model", scratch / "models"]
-    for name, file in (("metrics", "m.json"), ("curves", "c.csv"), ("steps", "s.csv"), ("timing", "t.json")):
+    for name, file in (
+        ("metrics", "m.json"),
+        ("curves", "c.csv"),
+        ("classes", "i.csv"),
+        ("steps", "s.csv"),
+        ("timing", "t.json"),
+    ):
         options += [f"--{name}", scratch / file]
     if iterations is not None:
         options += ["--stop-after", iterations]

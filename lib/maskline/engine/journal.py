@@ -42,6 +42,11 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
+    @property
+    def pictures(self) -> Path:
+        """Folder of this run's pictures of predictions; it stays when the journal is removed."""
+        return self.folder.parent.with_name("predictions") / self.folder.name[:12]
+
     @contextmanager
     def locked(self) -> Iterator["Journal"]:
         """Hold the run's lock.

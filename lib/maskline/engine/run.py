@@ -129,7 +129,9 @@ def start_state(job: Job) -> TrainState:
     return TrainState(model=job.model, optimizer=job.optimizer, average=average, scaler=loop.compute.scaler())
 
 
-def write(result: Result, job: Job, *, model: Path, metrics: Path, curves: Path, steps: Path, timing: Path) -> None:
+def write(
+    result: Result, job: Job, *, model: Path, metrics: Path, curves: Path, classes: Path, steps: Path, timing: Path
+) -> None:
     """Write the model folder and the reports, then drop the journal; the first of several processes does it."""
     if world.rank() > 0:
         return
@@ -138,6 +140,7 @@ def write(result: Result, job: Job, *, model: Path, metrics: Path, curves: Path,
     checkpoint.save_model(model, weights=state.best_weights or last, last=last, card=job.card, trace=_trace(state))
     write_json(metrics, _summary(state, job.loop.best_metric))
     write_text(curves, _csv(state.validations))
+    write_text(classes, _class_curves(state.validations))
     write_text(steps, _csv(state.steps))
     speed = result.iterations / result.seconds if result.seconds > 0 else 0.0
     write_json(
@@ -181,6 +184,18 @@ def _trace(state: TrainState) -> str:
         for number, (loss, norm) in enumerate(state.trace, start=1)
     ]
     return "\n".join(["iteration,loss,gradient_norm,weights_sha256", *lines]) + "\n"
+
+
+def _class_curves(validations: Sequence[Row]) -> str:
+    """Return iteration, class and IoU, one row a class and validation, so that a plot needs no column's name."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(("iteration", "class", "IoU"))
+    for row in validations:
+        for key, value in row.items():
+            if key.startswith("IoU_"):
+                writer.writerow((f"{row['iteration']:.8g}", key.removeprefix("IoU_"), f"{value:.8g}"))
+    return stream.getvalue()
 
 
 def _csv(rows: Sequence[Row]) -> str:

@@ -16,7 +16,7 @@ from torch import nn
 from maskline import world
 from maskline.augment.sample import RegionBatch
 from maskline.data.dataset import PreparedSplit
-from maskline.engine import mixed_loss
+from maskline.engine import mixed_loss, preview
 from maskline.engine.checkpoint import weights_sha256
 from maskline.engine.device import Compute
 from maskline.engine.journal import Journal
@@ -57,6 +57,8 @@ class Loop:
         compute: Device, precision, memory format.
         iterations: Length of the run.
         val_every: Iterations between validations.
+        preview_every: Iterations between two pictures of predictions; 0: none.
+        preview_samples: Images of the val split in each.
         log_every: Iterations between two points of the loss curve.
         journal_every: Iterations between two journal entries; 0 is none.
         best_metric: Key of the validation row that the best weights maximise.
@@ -75,6 +77,8 @@ class Loop:
     compute: Compute
     iterations: int
     val_every: int
+    preview_every: int
+    preview_samples: int
     log_every: int
     journal_every: int
     best_metric: str
@@ -124,6 +128,8 @@ def fit(state: TrainState, loop: Loop, *, journal: Journal, stop: StopFlag, stop
                 state.steps.append(row)
             if state.iteration % loop.val_every == 0 or state.iteration == last:
                 _validate(state, loop, shown)
+            if _is_due(state.iteration, loop.preview_every):
+                _draw(state, loop, journal.pictures / f"iteration-{state.iteration:09d}.png")
             signalled = world.largest(stop.signal or 0)
             if (signalled or _is_due(state.iteration, loop.journal_every)) and world.rank() == 0:
                 journal.write(state.iteration, state.to_dict())
@@ -133,7 +139,9 @@ def fit(state: TrainState, loop: Loop, *, journal: Journal, stop: StopFlag, stop
 
 
 def step(state: TrainState, loop: Loop, *batches: RegionBatch) -> Row:
-    """Do one iteration and return its point of the curve: iteration, lr, loss, each head's loss, gradient norm.
+    """Do one iteration and return its point of the curve.
+
+    That is iteration, lr of the first group, loss, gradient norm, each head's loss, and the lr of each further group.
 
     Args:
         state: Its model, optimizer and average change.
@@ -159,12 +167,14 @@ def step(state: TrainState, loop: Loop, *batches: RegionBatch) -> Row:
     share_statistics(state.model)
     if state.average is not None:
         state.average.update(state.model, state.iteration + 1)
+    first, *others = state.optimizer.param_groups
     return {
         "iteration": state.iteration + 1,
-        "lr": state.optimizer.param_groups[0]["lr"],
+        "lr": first["lr"],
         "loss": losses.pop("loss"),
         "gradient_norm": norm,
         **losses,
+        **{f"lr_{group['name']}": group["lr"] for group in others},
     }
 
 
@@ -275,6 +285,21 @@ def _validate(state: TrainState, loop: Loop, shown: Meter) -> None:
     state.validations.append(row)
     state.hashes[state.iteration] = weights_sha256(weights_of(state.result))
     shown.report(state.iteration, "  ".join(f"{key} {row[key]:.4f}" for key in _SHOWN if key in row))
+
+
+def _draw(state: TrainState, loop: Loop, path: Path) -> None:
+    """Draw what the network predicts now; the first of several processes does it."""
+    if loop.validation is None or world.rank() > 0:
+        return
+    preview.draw(
+        path,
+        state.result,
+        loop.validation,
+        samples=loop.preview_samples,
+        compute=loop.compute,
+        mean=loop.batches.augmentation.mean,
+        std=loop.batches.augmentation.std,
+    )
 
 
 _SHOWN = ("train_loss", "val_loss", "mIoU", "mDice")
