@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from maskline.commands.video import VIDEO_SUFFIXES, Video
 from maskline.data.pictures import PICTURE_SUFFIXES
 from maskline.errors import DataError
 
@@ -16,17 +17,19 @@ class Source:
     Args:
         name: Its path inside the folder that was named, without suffix and with ``/``; unlike any other's.
         path: The file.
+        frame: Of a video, counted from 0.
     """
 
     name: str
     path: Path
+    frame: int | None = None
 
 
 def find_sources(inputs: Sequence[str], *, out: Path) -> list[Source]:
     """Return the pictures that the inputs name, sorted by name, each file once.
 
     A folder stands for all picture files in it and below it, but for those in ``out``. What is neither a file nor a
-    folder is read as a pattern (``*``, ``**``, ``?``, ``[...]``).
+    folder is read as a pattern (``*``, ``**``, ``?``, ``[...]``). A video that is named itself stands for its frames.
 
     Args:
         inputs: As on the command line.
@@ -35,12 +38,12 @@ def find_sources(inputs: Sequence[str], *, out: Path) -> list[Source]:
     Raises:
         DataError: An input names no picture; two would get the same name; one lies in ``out``.
     """
-    found: dict[Path, Source] = {}
+    found: dict[tuple[Path, int | None], Source] = {}
     for text in inputs:
         for source in _expand(text, out.resolve()):
-            found.setdefault(source.path.resolve(), source)
+            found.setdefault((source.path.resolve(), source.frame), source)
     by_name: dict[str, Source] = {}
-    for real, source in found.items():
+    for (real, _), source in found.items():
         if real.is_relative_to(out.resolve()):
             raise DataError(source.path, f"lies in the output folder {out}", "give another folder with -o")
         other = by_name.setdefault(source.name, source)
@@ -53,6 +56,10 @@ def find_sources(inputs: Sequence[str], *, out: Path) -> list[Source]:
 
 def _expand(text: str, out: Path) -> Iterator[Source]:
     path = Path(text)
+    if path.is_file() and path.suffix.lower() in VIDEO_SUFFIXES:
+        for frame in range(Video(path).count()):
+            yield Source(f"{path.stem}/frame_{frame:06d}", path, frame)
+        return
     if path.is_file():
         yield Source(path.stem, path)
         return

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from maskline.commands.picture_inputs import Source
+from maskline.commands.tiff import geo_tags, write_tiff
 from maskline.data.png_rows import PngWriter
 from maskline.errors import DataError
 from maskline.export.interface import Prediction
@@ -27,7 +28,14 @@ from maskline.report.pictures import overlay
 NOTE_FILE = "predict.json"
 TABLE_FILE = "shares.csv"
 
-SUFFIXES = {"index": ".png", "palette": ".png", "overlay": ".jpg", "probabilities": ".npy"}
+SUFFIXES = {
+    "index": ".png",
+    "palette": ".png",
+    "overlay": ".jpg",
+    "probabilities": ".npy",
+    "index-tif": ".tif",
+    "probabilities-tif": ".tif",
+}
 """Kind of result -> suffix of its files."""
 
 STREAMED = ("index", "palette")
@@ -78,7 +86,11 @@ class PredictionFolder:
         labels = prediction.labels[0]
         for kind in self._kinds:
             with replace_file(self._path(kind, source)) as part:
-                self._write_kind(kind, part, image, labels, prediction.probabilities[0])
+                if kind.endswith("-tif"):
+                    values = labels if kind == "index-tif" else prediction.probabilities[0]
+                    write_tiff(part, values, tags=geo_tags(source.path))
+                else:
+                    self._write_kind(kind, part, image, labels, prediction.probabilities[0])
         counts = np.bincount(labels.reshape(-1), minlength=self._labels.num_classes)
         self._add_row(source, sha256, labels.shape, counts)
 
