@@ -1,5 +1,6 @@
 """From params to objects: the only module that knows both. Everything below takes plain keywords."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from maskline.inference.views import Views
 from maskline.labels import LabelSet
 from maskline.models.folding import fold_norms
 from maskline.models.segmentor import SegmentorBase
+from maskline.models.sync_norm import synchronise
 from maskline.optim import optimizers
 from maskline.optim.schedules import Schedule
 from maskline.params import (
@@ -35,6 +37,8 @@ from maskline.params_model import ModelParams
 from maskline.torch_seeds import seed_torch
 
 __all__ = ["criteria", "criterion", "loss", "segmentor", "without_start_weights"]  # parts, handed on
+
+log = logging.getLogger("maskline")
 
 
 def training(params: Params, prepared: Path) -> Job:
@@ -49,7 +53,7 @@ def training(params: Params, prepared: Path) -> Job:
     split = PreparedSplit.open(prepared, "train", cache=train.cache)
     check_channels(params.model, split)
     seed_torch(train.seed, "weights")
-    model = segmentor(params.model, num_classes=split.labels.num_classes)
+    model = _network(params.model, split.labels.num_classes)
     model.to(compute.device, memory_format=compute.memory_format)  # type: ignore[call-overload]
     trained = _trained_params(params)
     weighted, class_weights = with_class_weights(params.model, prepared)
@@ -73,6 +77,15 @@ def training(params: Params, prepared: Path) -> Job:
         loop=_loop(params.model_copy(update={"model": weighted}), prepared, split, compute),
         card=card,
     )
+
+
+def _network(params: ModelParams, num_classes: int) -> SegmentorBase:
+    """Build the network; syncbn over several processes holds for the batch norms of a library's encoder too."""
+    model = segmentor(params, num_classes=num_classes)
+    kept = synchronise(model) if params.norm.name == "syncbn" and world.size() > 1 else 0
+    if kept:
+        log.warning("train: %d batch norms of the encoder keep the statistics of their own process", kept)
+    return model
 
 
 def describe(params: Params, job: Job) -> str:

@@ -7,7 +7,7 @@ import sys
 import torch
 from torch import nn
 
-from maskline.models.sync_norm import SyncBatchNorm
+from maskline.models.sync_norm import SyncBatchNorm, share_statistics, synchronise
 
 CODE = """
 import sys
@@ -59,3 +59,26 @@ def test_one_process_is_batch_norm():
         images = torch.randn(2, 3, 4, 4)
         assert torch.equal(ours.train(training)(images), torchs.train(training)(images))
     torch.testing.assert_close(ours.state_dict(), torchs.state_dict(), atol=0, rtol=0)
+
+
+class Fused(nn.BatchNorm2d):
+    """More than a batch norm."""
+
+
+def test_plain_batch_norms_are_exchanged_and_keep_their_tensors():
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4, eps=1e-3, momentum=0.3), nn.Sequential(Fused(4)))
+    model[1].eval().weight.requires_grad_(False)
+    before = dict(model.state_dict(keep_vars=True))
+    assert synchronise(model) == 1
+    assert type(model[1]) is SyncBatchNorm
+    assert (model[1].eps, model[1].momentum, model[1].training) == (1e-3, 0.3, False)
+    assert all(tensor is before[name] for name, tensor in model.state_dict(keep_vars=True).items())
+    assert synchronise(model) == 1
+
+
+def test_statistics_of_one_process_stay():
+    model = nn.Sequential(nn.BatchNorm2d(2))
+    model(torch.randn(2, 2, 3, 3))
+    before = model[0].running_var.clone()
+    share_statistics(model)
+    assert torch.equal(model[0].running_var, before)

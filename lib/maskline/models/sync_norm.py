@@ -23,6 +23,28 @@ def share_statistics(model: nn.Module) -> None:
     world.add_up(buffers, share=1 / world.size())
 
 
+def synchronise(model: nn.Module) -> int:
+    """Exchange plain batch norms, such as those of a library's encoder, for synchronised ones with the same tensors.
+
+    Returns:
+        How many batch norms stay as they are: subclasses that do more than normalise.
+    """
+    kept = 0
+    for module in list(model.modules()):
+        for name, layer in list(module.named_children()):
+            if type(layer) is nn.BatchNorm2d:
+                setattr(module, name, _synchronised(layer))
+            else:
+                kept += isinstance(layer, _BatchNorm) and not isinstance(layer, SyncBatchNorm)
+    return kept
+
+
+def _synchronised(layer: nn.BatchNorm2d) -> "SyncBatchNorm":
+    made = SyncBatchNorm(layer.num_features, layer.eps, layer.momentum, layer.affine, layer.track_running_stats)
+    made._parameters, made._buffers = layer._parameters, layer._buffers
+    return made.train(layer.training)
+
+
 class SyncBatchNorm(nn.SyncBatchNorm):
     """Batch norm over the batch of all processes; a checkpoint cannot tell it from ``BatchNorm2d``."""
 
