@@ -96,6 +96,29 @@ def test_tables_and_plot(repository):
     assert np.asarray(Image.open(repository / "plot.png")).std() > 5
 
 
+def test_the_page_with_the_comparison_in_it(repository):
+    page = "<nav><!-- link to the comparison --></nav><!-- comparison -->"
+    (repository / "reports/evaluate/report.html").write_text(page)
+    result = run("HEAD", "workspace", "--resamples", 100, "--page", repository / "compared.html")
+    assert result.exit_code == 0, result.output
+    made = (repository / "compared.html").read_text()
+    assert '<a href="#comparison">Comparison</a>' in made
+    assert "workspace minus HEAD, on the same 10 images" in made
+    assert made.count("<tr") == 2 + 18 + 10
+    assert (repository / "reports/evaluate/report.html").read_text() == page
+
+
+def test_a_page_is_of_the_workspace_and_of_this_version(repository):
+    other = run("workspace", "HEAD", "--page", repository / "compared.html")
+    (repository / "reports/evaluate/report.html").write_text("<html></html>")
+    old = run("HEAD", "workspace", "--resamples", 10, "--page", repository / "compared.html")
+    for result, message in ((other, "name workspace second"), (old, "not a report page as evaluate writes it")):
+        assert result.exit_code == 2
+        assert message in result.output
+        assert result.output.count("\n") == 1
+    assert not (repository / "compared.html").exists()
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

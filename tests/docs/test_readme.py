@@ -74,7 +74,18 @@ COMMANDS = {
     "maskline summary --json": "tests/commands/test_recipe.py::test_summary_for_a_script",
     "maskline explain optimizer --json": "tests/commands/test_explain.py::test_table_csv_and_picture",
     "maskline doctor --network": "tests/commands/test_doctor.py::test_an_address_that_does_not_answer",
-    "dvc exp run -S 'export.variants=[fp16,int8]'": (
+    "maskline predict data/models pictures -o out": "tests/commands/test_predict.py::test_results_of_every_picture",
+    "maskline predict params.yaml pictures -o out --weights data/models/model.safetensors": (
+        "tests/commands/test_predict_inputs.py::test_recipe_with_weights_equals_the_trained_folder"
+    ),
+    "maskline predict data/models pictures -o out --slide --tta --crf": (
+        "tests/commands/test_predict_inputs.py::test_each_step_by_an_option"
+    ),
+    "dvc exp run -S 'export.outputs=[argmax]'": (
+        "tests/export/test_interface.py::test_the_gate_holds_every_interface_against_torch"
+    ),
+    "python -m tools.export_study": "tests/export/test_study.py::test_the_table",
+    "dvc exp run -S 'export.variants=[fp16,int8,pt2,openvino]'": (
         "tests/export/test_stage.py::test_stage_writes_model_agreement_and_times"
     ),
     "dvc exp run -S 'export.latency_batches=[1,8]'": "tests/export/test_package.py::test_latency_report",

@@ -1,11 +1,16 @@
 """The report page: whole, quiet, and alive in a browser."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
+from maskline.errors import DataError
 from maskline.report import evaluation, gallery, tables, tree
+from maskline.report.comparison import compare_images, parse
+from maskline.report.comparison_page import with_comparison
 from maskline.report.page import PageData, render
 
 from .browser import run_in_page
@@ -232,3 +237,33 @@ def test_no_page_is_wider_than_its_window(two, tmp_path):
     )
     assert result[0] <= 390
     assert result[1] == 6
+
+
+def compared(page, two_classes, fewer=3):
+    counts = parse(per_image_text(two_classes), place="a")
+    worse = replace(counts, counts=counts.counts - np.array([fewer, 0, 0])[:, None])
+    found = compare_images(worse, counts, resamples=200, seed=0, place="both")
+    return with_comparison(page, found, a="<HEAD>", b="workspace", place="page")
+
+
+def per_image_text(two_classes):
+    rows = tables.per_image_rows(two_classes[1].scores, two_classes[0].labels)
+    return "\n".join(
+        [",".join(rows[0]), *(",".join("" if v is None else str(v) for v in row.values()) for row in rows)]
+    )
+
+
+def test_a_comparison_is_one_section_more(two, two_classes):
+    page = compared(two, two_classes)
+    structure = Structure()
+    structure.feed(page)
+    assert structure.open == []
+    assert "comparison" in structure.ids
+    assert "#comparison" in structure.addresses
+    section = page[page.index('<section id="comparison">') : page.index('<section id="classes">')]
+    assert "workspace minus &lt;HEAD&gt;" in section
+    assert section.count('class="sure"') >= 5  # three pixels fewer in every image are no chance
+    same = compared(two, two_classes, fewer=0)
+    assert 'class="sure"' not in same
+    with pytest.raises(DataError, match="not a report page"):
+        compared(page, two_classes)

@@ -29,8 +29,32 @@ _SHOWN_IMAGES = 5
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the draws and swaps.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 @click.option("--plot", type=PATH, default=None, help="Draw the differences with their intervals to this PNG.")
+@click.option(
+    "--page",
+    type=PATH,
+    default=None,
+    help="Write the workspace's report page with the comparison in it to this file; B must be workspace.",
+)
+@click.option(
+    "--report",
+    type=PATH,
+    default="reports/evaluate/report.html",
+    show_default=True,
+    help="The evaluation's page, for --page.",
+)
 @errors_to_exit_code
-def main(*, a: str, b: str, per_image: Path, resamples: int, seed: int, as_json: bool, plot: Path | None) -> None:
+def main(
+    *,
+    a: str,
+    b: str,
+    per_image: Path,
+    resamples: int,
+    seed: int,
+    as_json: bool,
+    plot: Path | None,
+    page: Path | None,
+    report: Path,
+) -> None:
     """Compare the evaluations of two revisions.
 
     A and B are git revisions, names of DVC experiments, or the word workspace.
@@ -39,14 +63,20 @@ def main(*, a: str, b: str, per_image: Path, resamples: int, seed: int, as_json:
     where there are any) drawn anew; p is the share of swaps of the two models, image by image, that differ as much.
     Where many scores are compared, some will have a small p by chance.
     """
-    from maskline.commands.revisions import read_at
-    from maskline.files import write_bytes
+    from maskline.commands.revisions import WORKSPACE, read_at
+    from maskline.errors import DataError
+    from maskline.files import write_bytes, write_text
     from maskline.report.comparison import compare_images, forest_plot, parse
+    from maskline.report.comparison_page import with_comparison
 
+    if page is not None and b != WORKSPACE:
+        raise DataError("--page", f"git has no report page of {b}", "name workspace second")
     tables = [parse(read_at(name, per_image), place=f"{name}: {per_image}") for name in (a, b)]
     found = compare_images(*tables, resamples=resamples, seed=seed, place=f"{a} and {b}")
     if plot is not None:
         write_bytes(plot, forest_plot(found.scores, a=a, b=b))
+    if page is not None:
+        write_text(page, with_comparison(read_at(WORKSPACE, report), found, a=a, b=b, place=report))
     if as_json:
         click.echo(json.dumps({"a": a, "b": b, **found.as_dict()}, indent=2, sort_keys=False))
     else:
