@@ -30,7 +30,7 @@ class InferenceModel:
             ShapeError: Another shape or type.
             CheckpointError: The network gives nan.
         """
-        check_images(images)
+        check_images(images, channels=len(self._inference.predictor.mean))
         pictures = torch.from_numpy(np.ascontiguousarray(images)).to(self._inference.predictor.device)
         found = self._inference.segment(pictures, probabilities=True)
         assert found.probabilities is not None

@@ -10,6 +10,7 @@ from maskline import world
 from maskline.augment.pipeline import normalize
 from maskline.data.dataset import PreparedSplit
 from maskline.engine.device import Compute
+from maskline.engine.guards import guarded_validation
 from maskline.engine.state import Row
 from maskline.metrics.confusion import confusion_matrix
 from maskline.metrics.scores import class_scores, overall_scores
@@ -46,7 +47,7 @@ def validate(
     losses = {}
     for index in range(world.rank(), len(split), world.size()):
         sample = split.sample(index)
-        image = torch.from_numpy(sample.image).permute(2, 0, 1)[None].to(compute.device)
+        image = torch.from_numpy(sample.image.copy()).permute(2, 0, 1)[None].to(compute.device)
         target = torch.from_numpy(sample.mask.astype("int64"))[None].to(compute.device)
         normal = normalize(image, mean, std).contiguous(memory_format=compute.memory_format)
         with compute.autocast():

@@ -45,6 +45,7 @@ def card_text(
         scores: What evaluation found on them, as in its metrics.json.
     """
     labels = trained.labels
+    channels = "3), uint8, RGB" if len(trained.mean) == 3 else f"{len(trained.mean)}), uint8"
     name = trained.params.get("data", {}).get("name", "unknown")
     found = {MODEL_FILE: agreement, **{each.files[0]: agreement[each.name] for each in variants}}
     classes = [f"| {i} | {name} | {list(labels.palette[i])} |" for i, name in enumerate(labels.class_names)]
@@ -65,7 +66,7 @@ def card_text(
         "",
         f"    python {EXAMPLE_FILE} {MODEL_FILE} picture.jpg labels.png",
         "",
-        f"needs onnxruntime, numpy and Pillow. Input `{INPUT}`: (batch, height, width, 3), uint8, RGB, any size;",
+        f"needs onnxruntime, numpy and Pillow. Input `{INPUT}`: (batch, height, width, {channels}, any size;",
         f"{_policy(trained)}.",
         f"Outputs: {trained.interface.describe()}.",
         "",

@@ -47,7 +47,7 @@ class OpenVinoModel:
             ShapeError: Another shape or type.
             ExportError: The graph does not run at this size.
         """
-        check_images(images)
+        check_images(images, channels=self._compiled.inputs[0].get_partial_shape()[3].get_length())
         try:
             outputs = self._compiled({INPUT: images})
         except RuntimeError as error:

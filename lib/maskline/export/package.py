@@ -114,7 +114,7 @@ class Trained:
             seen = self.network(pad(images, (0, padded[1] - size[1], 0, padded[0] - size[0])))
             return seen[:, :, : size[0], : size[1]]
 
-        return TorchModel(logits, threads=threads, activation=interface.activation)
+        return TorchModel(logits, threads=threads, activation=interface.activation, channels=len(self.mean))
 
 
 def export_model(
@@ -196,6 +196,7 @@ def check_parity(
 
 def describe(trained: Trained, *, example_size: tuple[int, int]) -> dict[str, Any]:
     """Return what the file says of itself under its metadata key, as plain types."""
+    rgb = ", RGB" if len(trained.mean) == 3 else ""
     return {
         "format": METADATA_FORMAT,
         "class_names": list(trained.labels.class_names),
@@ -204,7 +205,7 @@ def describe(trained: Trained, *, example_size: tuple[int, int]) -> dict[str, An
         "reduce_zero_label": trained.labels.reduce_zero_label,
         "mean": list(trained.mean),
         "std": list(trained.std),
-        "input": "images (batch, height, width, 3), uint8, RGB; normalised inside",
+        "input": f"images (batch, height, width, {len(trained.mean)}), uint8{rgb}; normalised inside",
         "outputs": trained.interface.describe(),
         "sizes": {
             "stride": trained.network.stride,

@@ -84,7 +84,7 @@ class Pt2Model:
             ShapeError: Another shape or type.
             ExportError: The program does not run at this size.
         """
-        check_images(images)
+        check_images(images, channels=len(self.metadata["mean"]))
         try:
             with torch.inference_mode():
                 outputs = self._module(torch.from_numpy(np.ascontiguousarray(images)))

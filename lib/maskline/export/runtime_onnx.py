@@ -54,7 +54,7 @@ class OnnxModel:
             ShapeError: Another shape or type.
             ExportError: The graph does not run at this size.
         """
-        check_images(images)
+        check_images(images, channels=len(self.metadata["mean"]))
         try:
             found = dict(zip(self._names, self._session.run(self._names, {INPUT: images}), strict=True))
         except Exception as error:  # as above
@@ -65,11 +65,11 @@ class OnnxModel:
         return read(found, num_classes=len(self.metadata["class_names"]))
 
 
-def check_images(images: NDArray[Any]) -> None:
-    """Refuse what is not uint8 (N, H, W, 3).
+def check_images(images: NDArray[Any], *, channels: int) -> None:
+    """Refuse what is not uint8 (N, H, W, channels).
 
     Raises:
         ShapeError: Names the shape and type.
     """
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
-        raise ShapeError("images", f"{images.dtype} {images.shape}", "give uint8 (batch, height, width, 3)")
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != channels:
+        raise ShapeError("images", f"{images.dtype} {images.shape}", f"give uint8 (batch, height, width, {channels})")

@@ -18,11 +18,19 @@ class TorchModel:
         logits: Pictures NHWC uint8 -> logits NCHW float32 at their size, on the CPU.
         threads: CPU threads; set for the whole process, as torch has it.
         activation: What to give as probabilities: softmax, sigmoid, or argmax for 1 at the label.
+        channels: Of the pictures.
     """
 
-    def __init__(self, logits: Callable[[Tensor], Tensor], *, threads: int, activation: Output = "softmax") -> None:
+    def __init__(
+        self,
+        logits: Callable[[Tensor], Tensor],
+        *,
+        threads: int,
+        activation: Output = "softmax",
+        channels: int = 3,
+    ) -> None:
         torch.set_num_threads(threads)
-        self._logits, self._activation = logits, activation
+        self._logits, self._activation, self._channels = logits, activation, channels
 
     def predict(self, images: NDArray[np.uint8]) -> Prediction:
         """Return the prediction for images (N, H, W, 3), uint8, RGB.
@@ -30,7 +38,7 @@ class TorchModel:
         Raises:
             ShapeError: Another shape or type.
         """
-        check_images(images)
+        check_images(images, channels=self._channels)
         with torch.inference_mode():
             logits = self._logits(torch.from_numpy(np.ascontiguousarray(images)))
             classes = logits.argmax(1).numpy()

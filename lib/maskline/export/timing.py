@@ -48,7 +48,8 @@ def latency(
     for count in threads:
         torch.set_num_threads(count)
         calls = _calls(trained, models, threads=count, compiled=compiled)
-        times = {f"batch_{batch}": _times(calls, size=size, batch=batch, runs=runs) for batch in batches}
+        shapes = {f"batch_{batch}": (batch, *size, len(trained.mean)) for batch in batches}
+        times = {name: _times(calls, shape=shape, runs=runs) for name, shape in shapes.items()}
         report |= times if count == threads[0] else {f"threads_{count}": times}
     return report
 
@@ -86,9 +87,9 @@ def _calls(
 
 
 def _times(
-    calls: Mapping[str, Callable[[NDArray[np.uint8]], object]], *, size: tuple[int, int], batch: int, runs: int
+    calls: Mapping[str, Callable[[NDArray[np.uint8]], object]], *, shape: tuple[int, int, int, int], runs: int
 ) -> dict[str, Any]:
-    images = numpy_generator(0, "latency").integers(0, 256, (batch, *size, 3), dtype=np.uint8)
+    images = numpy_generator(0, "latency").integers(0, 256, shape, dtype=np.uint8)
     with torch.inference_mode(), third_party_warnings_ignored():
         times = measure({name: partial(call, images) for name, call in calls.items()}, runs=runs, warm_up=_WARM_UP_RUNS)
     reference = times.pop("torch")

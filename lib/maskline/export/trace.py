@@ -117,7 +117,7 @@ def trace(model: Deployable, *, example_size: tuple[int, int]) -> ExportedProgra
         )
     sizes = {0: Dim("batch", min=1), 1: Dim("height", min=least), 2: Dim("width", min=least)}
     # Two images, since torch.export makes a constant of a batch of one.
-    example = torch.zeros(2, *example_size, 3, dtype=torch.uint8)
+    example = torch.zeros(2, *example_size, model.mean.numel(), dtype=torch.uint8)
     with torch.no_grad(), third_party_warnings_ignored(), _PoolByMatrices():
         try:
             return torch.export.export(

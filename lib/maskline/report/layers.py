@@ -15,6 +15,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from maskline.labels import LabelSet, Rgb
+from maskline.report.pictures import shown
 
 HIT: Rgb = (245, 245, 245)
 FALSE_ALARM: Rgb = (230, 159, 0)
@@ -91,7 +92,7 @@ def error_layer(prediction: Ids, target: Ids, labels: LabelSet, *, longest_px: i
 
 def photo(image: Picture, *, longest_px: int, quality: int) -> bytes:
     """Return the image as a JPEG."""
-    return _jpeg(_fitted(Image.fromarray(image), longest_px, Image.Resampling.LANCZOS), quality=quality)
+    return _jpeg(_fitted(Image.fromarray(shown(image)), longest_px, Image.Resampling.LANCZOS), quality=quality)
 
 
 def overlay_picture(
@@ -109,7 +110,7 @@ def overlay_picture(
         max_bytes: The quality is lowered until the file is no larger, to 40 at the least.
     """
     legend = error_legend(labels)
-    grey = _DIMMED * np.asarray(Image.fromarray(image).convert("L"), dtype=np.float32)[..., None]
+    grey = _DIMMED * np.asarray(Image.fromarray(shown(image)).convert("L"), dtype=np.float32)[..., None]
     colors = np.array([*(entry.color for entry in legend), (0, 0, 0)], dtype=np.float32)
     opacity = np.array([*(entry.opacity for entry in legend), 0], dtype=np.float32)[:, None]
     found = error_ids(prediction, target, labels)

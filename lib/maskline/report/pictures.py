@@ -13,13 +13,21 @@ _MARGIN_PX = 6
 _CAPTION_PX = 16
 
 
+def shown(image: np.ndarray) -> np.ndarray:
+    """Return HW3 uint8 for an image HWC: RGB as it is; of other channels the first three, or the first as grey."""
+    channels = image.shape[2] if image.ndim == 3 else 3
+    if image.ndim == 2 or channels == 3:
+        return image
+    return np.ascontiguousarray(image[..., :3]) if channels > 3 else np.repeat(image[..., :1], 3, axis=2)
+
+
 def overlay(image: np.ndarray, mask: np.ndarray, labels: LabelSet, *, opacity: float = 0.5) -> np.ndarray:
     """Lay a mask's colours over an image.
 
     Class 0 stays clear where it is called background, so that the picture shows; ignored pixels are hatched grey.
 
     Args:
-        image: HW3 uint8.
+        image: HWC uint8; see ``shown``.
         mask: HW class ids.
         labels: Palette and ignore index.
         opacity: Of the colours, 0..1.
@@ -34,16 +42,16 @@ def overlay(image: np.ndarray, mask: np.ndarray, labels: LabelSet, *, opacity: f
         strength[0] = 0
     strength[labels.ignore_index] = 0
     index = mask.astype(np.int64)
-    shown = image.astype(np.float32) * (1 - strength[index]) + table[index] * strength[index]
+    mixed = shown(image).astype(np.float32) * (1 - strength[index]) + table[index] * strength[index]
     height, width = mask.shape
     rows, columns = np.indices((height, width), sparse=True)
-    shown[(index == labels.ignore_index) & ((rows + columns) % 8 < 2)] = 128
-    return shown.round().astype(np.uint8)
+    mixed[(index == labels.ignore_index) & ((rows + columns) % 8 < 2)] = 128
+    return mixed.round().astype(np.uint8)
 
 
 def fit(image: np.ndarray, side: int) -> np.ndarray:
     """Return the image scaled so that its longer side is ``side`` px, aspect kept."""
-    picture = Image.fromarray(image)
+    picture = Image.fromarray(shown(image))
     return np.asarray(ImageOps.contain(picture, (side, side), Image.Resampling.LANCZOS))
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 from maskline.augment.sample import AugmentedSample
 from maskline.files import replace_file, write_json
 from maskline.labels import LabelSet
-from maskline.report.pictures import fit, grid, overlay
+from maskline.report.pictures import fit, grid, overlay, shown
 
 _TILE_PX = 320
 _COLUMNS = 4
@@ -34,7 +34,7 @@ def write(sample: AugmentedSample, labels: LabelSet, folder: Path) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     _save(folder / "before-after.png", grid(_tiles(sample, labels), columns=_COLUMNS))
-    _save(folder / "image.png", Image.fromarray(sample.image))
+    _save(folder / "image.png", Image.fromarray(shown(sample.image)))
     _save(folder / "mask.png", _of_ids(sample.mask))
     tensors = {"image": sample.pixels, "target": sample.mask}
     if sample.valid is not None:
