@@ -216,7 +216,7 @@ def test_validation_is_that_of_one_process_to_the_last_bit(two):
 
 def test_a_loss_that_is_not_finite_leaves_the_whole_batch(two):
     folder, (one, other) = two
-    assert one["broken"].startswith("train, iteration 1: loss or gradient is")
+    assert one["broken"].startswith("train, iteration 1: the loss is")
     assert one["broken"] == other["broken"]
     saved = torch.load(folder / "broken" / "not-finite.pt")
     assert [len(images) for images in saved["images"]] == [4]

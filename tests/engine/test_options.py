@@ -155,6 +155,8 @@ def test_a_batch_whose_loss_is_not_finite_can_be_replayed(tmp_path):
     again.model.load_state_dict(saved["model"])
     logits = again.model(saved["images"][0])
     assert saved["iteration"] == 0
+    assert saved["learning_rate"] == pytest.approx(0.002)
+    assert saved["ids"] == list(dict.fromkeys(loop.batches.split.ids[index] for index in loop.batches.indices(0)))
     assert saved["targets"][0].shape == logits.shape[:1] + logits.shape[2:]
     assert not logits.isfinite().all()
 
@@ -172,6 +174,28 @@ def test_memory_that_runs_out(tmp_path, monkeypatch, error):
     monkeypatch.setattr(state.model, "supervise_heads", lambda *_: (_ for _ in ()).throw(error))
     with pytest.raises(TrainingError, match=r"out of memory with batches of 4 crops of 32x32; lower train.batch_size"):
         fit(state, loop, journal=Journal(tmp_path), stop=StopFlag())
+
+
+def test_memory_that_runs_out_in_validation_names_the_image(tmp_path, monkeypatch):
+    state, loop = prepared(val_every=1)
+    error = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes")
+    monkeypatch.setattr(state.model, "run_heads", lambda *_, **__: (_ for _ in ()).throw(error))
+    monkeypatch.setattr(loop.validation, "size", 48)
+    with pytest.raises(TrainingError, match=r"validation on image disc-0: out of memory with one image of 48x52; free"):
+        fit(state, loop, journal=Journal(tmp_path), stop=StopFlag())
+
+
+def test_a_gradient_that_is_not_finite_stops_before_the_step(tmp_path):
+    state, loop = prepared()
+    weight = state.model.decode_head.conv_seg.weight
+    weight.register_hook(lambda gradient: gradient * float("nan"))
+    before = weights_of(state.model)
+    with pytest.raises(TrainingError, match=r"iteration 1: the gradient is nan at learning rate 0.002, images disc-"):
+        fit(state, loop, journal=Journal(tmp_path), stop=StopFlag())
+    after = weights_of(state.model)
+    assert all(torch.equal(before[name], after[name]) for name, _ in state.model.named_parameters())
+    saved = torch.load(tmp_path / "not-finite.pt", weights_only=True)
+    assert saved["images"][0].shape == (4, 3, 32, 32)
 
 
 def test_other_errors_stay_what_they_are(tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ that was never stopped.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +19,14 @@ from maskline.data.dataset import PreparedSplit
 from maskline.engine import mixed_loss, preview
 from maskline.engine.checkpoint import weights_sha256
 from maskline.engine.device import Compute
+from maskline.engine.guards import NotFiniteError, guarded_step
 from maskline.engine.journal import Journal
 from maskline.engine.loader import TrainBatches, iterate
 from maskline.engine.process import StopFlag
 from maskline.engine.progress import Meter, meter
 from maskline.engine.state import Row, TrainState, weights_of
 from maskline.engine.validate import validate
-from maskline.errors import ParamsError, TrainingError
-from maskline.files import replace_file
+from maskline.errors import ParamsError
 from maskline.models.sync_norm import share_statistics
 from maskline.optim.optimizers import clip_gradients, set_rates
 from maskline.optim.schedules import Schedule
@@ -90,15 +90,6 @@ class Loop:
     compiled: bool
 
 
-class _NotFiniteError(Exception):
-    """A loss or gradient that is no number, with the batch it came from."""
-
-    def __init__(self, value: float, batches: Sequence[RegionBatch]) -> None:
-        super().__init__(value)
-        self.value = value
-        self.batches = batches
-
-
 def fit(state: TrainState, loop: Loop, *, journal: Journal, stop: StopFlag, stop_after: int = 0) -> None:
     """Train until ``loop.iterations`` iterations are done; ``state`` holds the results.
 
@@ -119,7 +110,8 @@ def fit(state: TrainState, loop: Loop, *, journal: Journal, stop: StopFlag, stop
     batches = iterate(loop.batches, start=start, stop=stop_at, workers=loop.workers)
     with meter(total=last, done=state.iteration) as shown, closing(batches):
         while state.iteration < last and not _stops_early(state, loop):
-            row = _guarded_step(state, loop, [next(batches) for _ in range(loop.accumulate)], journal)
+            with guarded_step(state, loop.batches, accumulate=loop.accumulate, journal=journal):
+                row = step(state, loop, *(next(batches) for _ in range(loop.accumulate)))
             state.iteration += 1
             state.recent.append(row["loss"])
             state.trace.append((row["loss"], row["gradient_norm"]))
@@ -155,13 +147,13 @@ def step(state: TrainState, loop: Loop, *batches: RegionBatch) -> Row:
     parts = [_backward(state, loop, batch, share=1 / len(batches)) for batch in batches]
     losses = {name: sum(part[name] for part in parts) / len(parts) for name in parts[0]}
     if not all(map(math.isfinite, losses.values())):
-        raise _NotFiniteError(losses["loss"], batches)
+        raise NotFiniteError("loss", losses["loss"], batches)
     world.add_up([tensor.grad for tensor in state.model.parameters() if tensor.grad is not None])
     state.scaler.unscale_(state.optimizer)
     norm = float(clip_gradients(state.optimizer, loop.clip_norm))
     # With fp16 a gradient that is not finite lowers the scale, and the optimizer leaves this step out.
     if not math.isfinite(norm) and not state.scaler.is_enabled():
-        raise _NotFiniteError(norm, batches)
+        raise NotFiniteError("gradient", norm, batches)
     state.scaler.step(state.optimizer)
     state.scaler.update()
     share_statistics(state.model)
@@ -194,70 +186,6 @@ def _backward(state: TrainState, loop: Loop, batch: RegionBatch, *, share: float
     state.scaler.scale(total * share).backward()  # type: ignore[no-untyped-call]
     parts = {f"loss_{name}": float(part.detach()) for name, part in losses.items()}
     return {"loss": float(total.detach()), **parts}
-
-
-def _guarded_step(state: TrainState, loop: Loop, batches: Sequence[RegionBatch], journal: Journal) -> Row:
-    """Do one iteration; tell what a user can do about memory that ran out and losses that are no numbers."""
-    try:
-        return step(state, loop, *batches)
-    except _NotFiniteError as error:
-        path = _save_for_replay(error, state, loop, journal)
-        images = [loop.batches.split.ids[index] for index in _images(state, loop)]
-        raise TrainingError(
-            f"train, iteration {state.iteration + 1}",
-            f"loss or gradient is {error.value} at learning rate {state.optimizer.param_groups[0]['lr']:g}, "
-            f"images {', '.join(dict.fromkeys(images))}",
-            "lower optimizer.lr, set optimizer.clip_norm, or set train.precision to fp32; "
-            f"the journal keeps the last good state; batch and weights are in {path}",
-        ) from None
-    except (RuntimeError, MemoryError) as error:
-        if not _is_out_of_memory(error):
-            raise
-        height, width = loop.batches.augmentation.crop_size
-        size = len(loop.batches.positions)
-        raise TrainingError(
-            f"train, iteration {state.iteration + 1}",
-            f"out of memory with batches of {size} crops of {height}x{width}",
-            "lower train.batch_size and raise train.accumulate by as much, or lower augment.crop_size",
-        ) from error
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    # On a CPU torch raises a plain RuntimeError.
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
-
-
-def _images(state: TrainState, loop: Loop) -> list[int]:
-    first = state.iteration * loop.accumulate
-    return [index for part in range(loop.accumulate) for index in loop.batches.indices(first + part)]
-
-
-def _save_for_replay(error: _NotFiniteError, state: TrainState, loop: Loop, journal: Journal) -> Path:
-    """Write the iteration's augmented batches and the weights that met them beside the journal."""
-    path = journal.folder / "not-finite.pt"
-    if world.rank() == 0:
-        _write_for_replay(error.batches if world.size() == 1 else _whole_batches(state, loop), state, loop, path)
-    world.wait()
-    return path
-
-
-def _whole_batches(state: TrainState, loop: Loop) -> list[RegionBatch]:
-    """Return the iteration's batches as one process alone would have them."""
-    whole, first = loop.batches.share(rank=0, size=1), state.iteration * loop.accumulate
-    return [whole.batch(first + part) for part in range(loop.accumulate)]
-
-
-def _write_for_replay(batches: Sequence[RegionBatch], state: TrainState, loop: Loop, path: Path) -> None:
-    augmented = [loop.batches.augmentation.apply(batch, torch.device("cpu")) for batch in batches]
-    content = {
-        "iteration": state.iteration,
-        "images": [made.images for made in augmented],
-        "targets": [made.targets for made in augmented],
-        "other_targets": [made.other_targets for made in augmented],
-        "model": state.model.state_dict(),
-    }
-    with replace_file(path) as part:
-        torch.save(content, part)
 
 
 def _stops_early(state: TrainState, loop: Loop) -> bool:

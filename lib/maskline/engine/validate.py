@@ -47,15 +47,16 @@ def validate(
     losses = {}
     for index in range(world.rank(), len(split), world.size()):
         sample = split.sample(index)
-        image = torch.from_numpy(sample.image.copy()).permute(2, 0, 1)[None].to(compute.device)
-        target = torch.from_numpy(sample.mask.astype("int64"))[None].to(compute.device)
-        normal = normalize(image, mean, std).contiguous(memory_format=compute.memory_format)
-        with compute.autocast():
-            logits = model(normal).float()
-        losses[index] = float(criterion(logits, target, labels.ignore_index))
-        counts = confusion_matrix(
-            logits.argmax(1), target, num_classes=labels.num_classes, ignore_index=labels.ignore_index
-        )
+        with guarded_validation(sample.id, sample.mask.shape):
+            image = torch.from_numpy(sample.image.copy()).permute(2, 0, 1)[None].to(compute.device)
+            target = torch.from_numpy(sample.mask.astype("int64"))[None].to(compute.device)
+            normal = normalize(image, mean, std).contiguous(memory_format=compute.memory_format)
+            with compute.autocast():
+                logits = model(normal).float()
+            losses[index] = float(criterion(logits, target, labels.ignore_index))
+            counts = confusion_matrix(
+                logits.argmax(1), target, num_classes=labels.num_classes, ignore_index=labels.ignore_index
+            )
         total += counts.sum(0).cpu()
     shares = world.everyones((losses, total))
     losses, total = {key: loss for share, _ in shares for key, loss in share.items()}, sum(part for _, part in shares)

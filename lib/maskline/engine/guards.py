@@ -1,0 +1,134 @@
+"""What a user can do about a loss that is no number and about memory that ran out, said in one line."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from maskline import world
+from maskline.augment.sample import RegionBatch
+from maskline.engine.journal import Journal
+from maskline.engine.loader import TrainBatches
+from maskline.engine.state import TrainState
+from maskline.errors import TrainingError
+from maskline.files import replace_file
+
+REPLAY_FILE = "not-finite.pt"
+
+
+class NotFiniteError(Exception):
+    """A loss or gradient that is no number.
+
+    Args:
+        what: Which of both.
+        value: Infinite or nan.
+        batches: Of the iteration, this process's share.
+    """
+
+    def __init__(self, what: Literal["loss", "gradient"], value: float, batches: Sequence[RegionBatch]) -> None:
+        super().__init__(what, value)
+        self.what = what
+        self.value = value
+        self.batches = batches
+
+
+@contextmanager
+def guarded_step(state: TrainState, batches: TrainBatches, *, accumulate: int, journal: Journal) -> Iterator[None]:
+    """Do one iteration inside the block.
+
+    Args:
+        state: Its model has not changed when the loss is no number.
+        batches: Where the iteration's samples come from.
+        accumulate: Batches an iteration.
+        journal: Beside its entries, the batch is saved for replay.
+
+    Raises:
+        TrainingError: The loss or gradient is not finite: names iteration, learning rate and images. Or memory ran out:
+            names batch, crop, and what to lower.
+    """
+    try:
+        yield
+    except NotFiniteError as error:
+        first = state.iteration * accumulate
+        indices = [index for part in range(accumulate) for index in batches.indices(first + part)]
+        ids = list(dict.fromkeys(batches.split.ids[index] for index in indices))
+        path = _save_for_replay(error, state, batches, ids=ids, iterations=range(first, first + accumulate), to=journal)
+        raise TrainingError(
+            f"train, iteration {state.iteration + 1}",
+            f"the {error.what} is {error.value} at learning rate {_rate(state):g}, images {', '.join(ids)}",
+            "lower optimizer.lr, set optimizer.clip_norm, or set train.precision to fp32; "
+            f"the journal keeps the last good state; batch and weights are in {path}",
+        ) from None
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        height, width = batches.augmentation.crop_size
+        raise TrainingError(
+            f"train, iteration {state.iteration + 1}",
+            f"out of memory with batches of {len(batches.positions)} crops of {height}x{width}",
+            "lower train.batch_size and raise train.accumulate by as much, or lower augment.crop_size",
+        ) from error
+
+
+@contextmanager
+def guarded_validation(image: str, size: tuple[int, int]) -> Iterator[None]:
+    """Validate on one image inside the block.
+
+    Args:
+        image: Its id.
+        size: Height and width, px.
+
+    Raises:
+        TrainingError: Memory ran out.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise TrainingError(
+            f"train, validation on image {image}",
+            f"out of memory with one image of {size[0]}x{size[1]}",
+            "free memory (train.cache stream, fewer train.workers), or take smaller images into the val split",
+        ) from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether memory ran out; on a CPU torch raises a plain RuntimeError."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def _rate(state: TrainState) -> float:
+    return float(state.optimizer.param_groups[0]["lr"])
+
+
+def _save_for_replay(
+    error: NotFiniteError,
+    state: TrainState,
+    batches: TrainBatches,
+    *,
+    ids: Sequence[str],
+    iterations: range,
+    to: Journal,
+) -> Path:
+    """Write the iteration's augmented batches and the weights that met them beside the journal."""
+    path = to.folder / REPLAY_FILE
+    if world.rank() == 0:
+        whole = batches.share(rank=0, size=1)
+        regions = error.batches if world.size() == 1 else [whole.batch(number) for number in iterations]
+        augmented = [batches.augmentation.apply(each, torch.device("cpu")) for each in regions]
+        content = {
+            "iteration": state.iteration,
+            "learning_rate": _rate(state),
+            "ids": list(ids),
+            "images": [made.images for made in augmented],
+            "targets": [made.targets for made in augmented],
+            "other_targets": [made.other_targets for made in augmented],
+            "model": state.model.state_dict(),
+        }
+        with replace_file(path) as part:
+            torch.save(content, part)
+    world.wait()
+    return path
