@@ -49,10 +49,9 @@ def joined(*, device: str) -> Iterator[None]:
     try:
         if on_gpu:
             _take_gpu(int(os.environ.get("LOCAL_RANK", "0")))
-        distributed.init_process_group(
-            "cpu:gloo,cuda:nccl" if on_gpu else "gloo", store=store, rank=rank, world_size=size
-        )
-        log.info("train: %d processes (%s)", size, distributed.get_backend())
+        backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
+        distributed.init_process_group(backend, store=store, rank=rank, world_size=size)
+        log.info("train: %d processes (%s)", size, "nccl" if on_gpu else "gloo")
         yield
         world.wait()  # for the first one's results
     except Exception as error:
