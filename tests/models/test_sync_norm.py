@@ -17,6 +17,12 @@ from maskline.models.sync_norm import SyncBatchNorm
 
 rank, store, out = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+try:
+    torch.nn.SyncBatchNorm(3).train()(torch.zeros(2, 3, 4, 4))
+except ValueError as error:
+    assert "GPU" in str(error)
+else:
+    raise AssertionError("torch's own works on a CPU: use it")
 layer = SyncBatchNorm(3)
 images = torch.load(f"{out}/images.pt")[2 * rank : 2 * rank + 1 + rank].requires_grad_()
 result = layer.train()(images)
