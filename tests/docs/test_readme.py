@@ -16,6 +16,7 @@ from tools.closure import ROOT
 PAGES = sorted([ROOT / "README.md", ROOT / "lib/maskline/commands/new_readme.md", *(ROOT / "docs").rglob("*.md")])
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
+FILES = (".safetensors", ".json", ".onnx", ".manifest", ".xml", ".bin", ".pt2")  # names of files, not of settings
 RUN = "run here"
 FIRST = "tests/docs/test_getting_started.py::test_the_page_is_true"
 REMOTES = "tests/docs/test_remotes.py::test_the_page_is_true"
@@ -229,7 +230,7 @@ def test_settings_named_in_the_documents_exist():
     key = re.compile(rf"\b(?:{'|'.join(sections)})\.[a-z_]+(?:\.[a-z_0-9]+)*")
     for name, text in PAGES_TEXT.items():
         for found in [*re.findall(r"-S ([a-z_.0-9]+)=", text), *re.findall(r"`([^`\s]+)`", text)]:
-            if key.fullmatch(found) and not found.endswith((".safetensors", ".json", ".onnx", ".manifest")):
+            if key.fullmatch(found) and not found.endswith(FILES):
                 assert known(found.split("."), schema, schema), f"{name}: {found}"
 
 
