@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from maskline.augment import bending, geometric
 from maskline.augment.bending import Bending
 from maskline.augment.geometric import Geometry
+from maskline.augment.warp import Reading, warp
 from maskline.seeds import numpy_generator
 
 
@@ -36,18 +37,18 @@ def warp_one(image, mask, geometry, crop_size, *, whole=True, ignore_index=255):
     beyond = elastic.magnitude_px if elastic else 0.0
     box = (0, 0, *size) if whole else geometric.source_box(transform, size=size, crop_size=crop_size, beyond=beyond)
     top, left, bottom, right = box
-    images = torch.from_numpy(image[top:bottom, left:right]).permute(2, 0, 1)[None].float()
-    where = geometric.positions(
-        torch.from_numpy(transform)[None].float(),
+    reading = Reading(
+        transforms=torch.from_numpy(transform)[None].float(),
         boxes=torch.tensor([box]).float(),
         sizes=torch.tensor([size]).float(),
         crop_size=crop_size,
-        width=images.shape[3],
         fields={0: bending.field(elastic, crop_size)} if elastic else {},
         projective=bool(bend and bend.tilt),
     )
-    warped = geometric.resample(images, where, fill=torch.tensor([1.0, 2.0, 3.0]))
-    labels = geometric.pick(torch.from_numpy(mask[top:bottom, left:right])[None], where, outside=ignore_index)
+    images = torch.from_numpy(image[top:bottom, left:right]).permute(2, 0, 1)[None]
+    masks = torch.from_numpy(mask[top:bottom, left:right])[None]
+    fill = torch.tensor([1.0, 2.0, 3.0])
+    warped, (labels,), _ = warp(images, [(masks, ignore_index)], reading, fill=fill)
     return warped[0].permute(1, 2, 0).numpy(), labels[0].numpy()
 
 

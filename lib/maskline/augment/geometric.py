@@ -15,9 +15,6 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from maskline.augment import bending
 from maskline.augment.bending import Bend
@@ -182,95 +179,6 @@ def source_box(
     left, right = _clipped(x.min(), x.max(), width)
     top, bottom = _clipped(y.min(), y.max(), height)
     return top, left, bottom, right
-
-
-@dataclass(frozen=True, slots=True)
-class Positions:
-    """Where each output pixel of a batch reads in the batch's regions. All NHW.
-
-    Args:
-        x: Column, float; within the region.
-        y: Row, float.
-        index: Of the nearest pixel, row by row, int64.
-        inside: Whether the source reaches there.
-    """
-
-    x: Tensor
-    y: Tensor
-    index: Tensor
-    inside: Tensor
-
-
-def positions(
-    transforms: Tensor,
-    *,
-    boxes: Tensor,
-    sizes: Tensor,
-    crop_size: tuple[int, int],
-    width: int,
-    fields: dict[int, Tensor],
-    projective: bool,
-) -> Positions:
-    """Return where the output reads.
-
-    Args:
-        transforms: N33 float32, output pixel to source pixel (of the whole source, not of the region).
-        boxes: N4 float32, top, left, bottom, right of each region in its source.
-        sizes: N2 float32, height and width of each source.
-        crop_size: Height and width of the output.
-        width: Of the tensor that holds the regions, padded on the right and bottom to one size.
-        fields: Elastic deformations by row of the batch.
-        projective: Whether any of the transforms has a perspective.
-    """
-    x, y = _source_positions(transforms, crop_size, fields, projective=projective)
-    heights, widths = sizes[:, 0, None, None], sizes[:, 1, None, None]
-    inside = (x >= -0.5) & (x <= widths - 0.5) & (y >= -0.5) & (y <= heights - 0.5)
-    top, left, bottom, right = (boxes[:, i, None, None] for i in range(4))
-    # Within the region: its edge is the source's edge wherever a position inside the source lies beyond it.
-    x = x.maximum(left).minimum(right - 1)
-    y = y.maximum(top).minimum(bottom - 1)
-    # Rounded in the source's own coordinates, so that a tie falls the same way whatever the region.
-    column, row = (x + 0.5).floor() - left, (y + 0.5).floor() - top
-    return Positions(x - left, y - top, (row * width + column).long(), inside)
-
-
-def resample(images: Tensor, where: Positions, *, fill: Tensor) -> Tensor:
-    """Return images at positions, bilinear.
-
-    Args:
-        images: NCHW float regions, padded to one size.
-        where: From ``positions``.
-        fill: C float, value outside the source.
-    """
-    height, width = images.shape[2:]
-    grid = torch.stack([(2 * where.x + 1) / width - 1, (2 * where.y + 1) / height - 1], dim=-1)
-    warped = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
-    return torch.where(where.inside[:, None], warped, fill[None, :, None, None])
-
-
-def pick(labels: Tensor, where: Positions, *, outside: int) -> Tensor:
-    """Return labels (NHW integers) at positions, nearest, int64; ``outside`` where the source does not reach."""
-    taken = labels.flatten(1).gather(1, where.index.flatten(1)).view_as(where.index)
-    return torch.where(where.inside, taken.long(), outside)
-
-
-def _source_positions(
-    transforms: Tensor, crop_size: tuple[int, int], fields: dict[int, Tensor], *, projective: bool
-) -> tuple[Tensor, Tensor]:
-    rows = torch.arange(crop_size[0], dtype=torch.float32, device=transforms.device)[None, :, None]
-    columns = torch.arange(crop_size[1], dtype=torch.float32, device=transforms.device)[None, None, :]
-    if fields:
-        moved = torch.zeros(2, len(transforms), *crop_size, device=transforms.device)
-        for i, field in fields.items():
-            moved[:, i] = field
-        columns, rows = columns + moved[0], rows + moved[1]
-    a = transforms[:, :, :, None, None]
-    x = a[:, 0, 0] * columns + a[:, 0, 1] * rows + a[:, 0, 2]
-    y = a[:, 1, 0] * columns + a[:, 1, 1] * rows + a[:, 1, 2]
-    if projective:  # the depth of a sample without perspective is 1: its positions stay the same
-        depth = a[:, 2, 0] * columns + a[:, 2, 1] * rows + a[:, 2, 2]
-        x, y = x / depth, y / depth
-    return x, y
 
 
 def _draw_origin(rng: np.random.Generator, scaled: tuple[int, int], crop_size: tuple[int, int]) -> tuple[int, int]:

@@ -19,6 +19,7 @@ from maskline.augment.effects import Effects
 from maskline.augment.mixing import Mixing
 from maskline.augment.resize import Resize
 from maskline.augment.sample import Augmented, Draw, Region, RegionBatch
+from maskline.augment.warp import Reading, warp
 from maskline.seeds import numpy_generator
 
 
@@ -175,22 +176,18 @@ class Augmentation:
 
     def apply(self, batch: RegionBatch, device: torch.device) -> Augmented:
         """Make the batch that the network sees, on the device: image and all masks by the same positions."""
-        where = self._positions(batch, device)
         fill = torch.tensor(self.fill, device=device)
-        images = geometric.resample(batch.images.to(device).float(), where, fill=fill)
-        labels = [geometric.pick(batch.masks.to(device), where, outside=self.ignore_index)]
-        outside = [self.ignore_index]
-        for masks, value in ((batch.valid, 0), (batch.second, self.ignore_index)):
-            if masks is not None:
-                labels.append(geometric.pick(masks.to(device), where, outside=value))
-                outside.append(value)
-        images = self._recoloured(images, batch, inside=where.inside, fill=fill)
+        annotations = ((batch.masks, self.ignore_index), (batch.valid, 0), (batch.second, self.ignore_index))
+        given = [(masks.to(device), value) for masks, value in annotations if masks is not None]
+        images, labels, beyond = warp(batch.images.to(device), given, self._reading(batch, device), fill=fill)
+        images = self._recoloured(images, batch, outside=beyond, fill=fill)
         rows = {position: row for row, position in enumerate(batch.positions)}
         mixes = [draw.mix for draw in batch.draws if draw.mix is not None]
         if self.mixing is not None:
             self.mixing.paste(images, labels, mixes, rows)
         if self.effects is not None:
             erased = [draw.effect for draw in batch.draws if draw.effect is not None]
+            outside = [value for _, value in given]
             self.effects.erase(images, list(zip(labels, outside, strict=True)), erased, fill=fill)
         others, share = None, 1.0
         if any(mix.mixup is not None for mix in mixes):
@@ -206,28 +203,27 @@ class Augmentation:
             share=share,
         )
 
-    def _positions(self, batch: RegionBatch, device: torch.device) -> geometric.Positions:
+    def _reading(self, batch: RegionBatch, device: torch.device) -> Reading:
         bends = [(row, draw.geometry.bend) for row, draw in enumerate(batch.draws)]
         fields = {
             row: bending.field(bend.elastic, self.crop_size).to(device)
             for row, bend in bends
             if bend is not None and bend.elastic is not None
         }
-        return geometric.positions(
-            batch.transforms.to(device),
+        return Reading(
+            transforms=batch.transforms.to(device),
             boxes=batch.boxes.to(device),
             sizes=batch.sizes.to(device),
             crop_size=self.crop_size,
-            width=batch.images.shape[3],
             fields=fields,
             projective=any(bend is not None and bend.tilt is not None for _, bend in bends),
         )
 
-    def _recoloured(self, images: Tensor, batch: RegionBatch, *, inside: Tensor, fill: Tensor) -> Tensor:
+    def _recoloured(self, images: Tensor, batch: RegionBatch, *, outside: Tensor, fill: Tensor) -> Tensor:
         if self.steps is not None:
             images = colour_steps.apply(images, [draw.steps for draw in batch.draws if draw.steps is not None])
             if self.steps.mode == "mmseg":  # it pads last
-                images = torch.where(inside[:, None], images, fill[None, :, None, None])
+                images = torch.where(outside[:, None], fill[None, :, None, None], images)
         images = photometric.apply(images, [draw.photometric for draw in batch.draws], matrix=self.steps is None)
         if self.effects is not None:
             effects = [draw.effect for draw in batch.draws if draw.effect is not None]
