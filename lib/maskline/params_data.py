@@ -101,7 +101,8 @@ class DataParams(Section):
     own_splits: bool = Field(description="Whether the set's own splits count; false: all of it is split anew.")
     split_lists: SplitListsParams
     near_duplicates: Literal["error", "warn", "off"] = Field(
-        description="Nearly equal pictures in two splits. Published splits: a warning at most."
+        description="Equal and nearly equal pictures in two splits; of nearly equal ones in published splits, warn at "
+        "most. off: only equal ones are looked for, for a warning."
     )
     convert_workers: Annotated[int, Field(ge=1, le=256)] = Field(
         description="Processes that convert; any count gives the same bytes."

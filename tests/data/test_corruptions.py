@@ -4,13 +4,14 @@ import io
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, ImageEnhance
 
 from maskline.data.archives import pack_folder
 from maskline.data.convert import convert_archive
 from maskline.data.formats import folder
 from maskline.errors import DataError, DataProblemsError
-from tests.data.sets import index_mask, picture, save, split_settings, work
+from tests.data.sets import TWO_CLASSES, index_mask, picture, save, split_settings, work
 
 SIZE = (64, 48)
 
@@ -105,6 +106,35 @@ def deep_image(root, image, mask, rng):
     put(image, pixels(image)[..., 0].astype(np.uint16) * 257)
 
 
+def deep_color_image(root, image, mask, rng):
+    tifffile.imwrite(image.with_suffix(".tif"), pixels(image).astype(np.uint16) * 257, photometric="rgb")
+    image.unlink()
+
+
+def infrared_image(root, image, mask, rng):
+    values = np.concatenate([pixels(image), pixels(image)[..., :1]], -1)
+    tifffile.imwrite(image.with_suffix(".tif"), values, photometric="rgb", extrasamples=["unspecified"])
+    image.unlink()
+
+
+def two_channel_image(root, image, mask, rng):
+    values = pixels(image)[..., :2]
+    tifffile.imwrite(image.with_suffix(".tif"), values, photometric="minisblack", planarconfig="contig")
+    image.unlink()
+
+
+def eight_channel_image(root, image, mask, rng):
+    values = np.tile(pixels(image), 3)[..., :8]
+    tifffile.imwrite(image.with_suffix(".tif"), values, photometric="minisblack", planarconfig="contig")
+    image.unlink()
+
+
+def renumbered_palette(root, image, mask, rng):
+    picture_ = Image.fromarray(pixels(mask)).convert("P")
+    picture_.putpalette([9, 9, 9, *(value for _, color in TWO_CLASSES for value in color)])
+    picture_.save(mask)
+
+
 def four_inks(root, image, mask, rng):
     Image.open(image).convert("CMYK").save(image.with_suffix(".tif"))
     image.unlink()
@@ -188,6 +218,11 @@ KINDS = [
     (alpha_image, "alpha channel"),
     (grey_alpha_image, "alpha channel"),
     (deep_image, "more than 8 bits"),
+    (deep_color_image, "16 bits"),
+    (infrared_image, "4 channels"),
+    (two_channel_image, "2 channels"),
+    (eight_channel_image, "8 channels"),
+    (renumbered_palette, "mode P (palette), not grey"),
     (four_inks, "mode CMYK"),
     (float_image, "mode F"),
     (turned_image, "EXIF orientation"),

@@ -1,9 +1,12 @@
+import numpy as np
 import pytest
+from PIL import Image
 
 from maskline.data import manifest
 from maskline.data.records import Record
 from maskline.data.split_lists import listed
 from maskline.errors import DataError
+from tests.data.sets import index_mask, picture, save
 
 
 def record(folder, id_, split=None):
@@ -71,3 +74,42 @@ def test_the_stage_takes_lists_and_can_forget_a_sets_own_splits(workspace, make_
         found = splits(workspace)
         assert sorted(found.values()).count("test") == 2
         assert any(found[name] == "train" for name in names if name.startswith("test/"))
+
+
+def test_pictures_in_two_splits_are_an_error_a_warning_or_nobody_looks(workspace, make_set):
+    source = make_set({"train": 4, "test": 2})
+    big = picture(7, (64, 48)).resize((128, 96), Image.Resampling.NEAREST)
+    for split in ("train", "test"):
+        save(big, source / split / "images/near.png")
+        save(index_mask(5, (128, 96)), source / split / "masks/near.png")
+    darker = np.asarray(big).astype(np.uint16) * 9 // 10
+    Image.fromarray(darker.astype(np.uint8)).save(source / "test/images/near.png")
+    assert "nearly the same picture as" in workspace.both(archive=str(source)).err
+    found = []
+    for how in ("warn", "off"):
+        assert workspace.both(archive=str(source), near_duplicates=how).code == 0
+        found.append("nearly the same" in (workspace.prepared / "warnings.csv").read_text())
+    assert found == [True, False]
+    save(big, source / "test/images/near.png")
+    assert "the same picture as" in workspace.both(archive=str(source)).err
+    assert workspace.both(archive=str(source), near_duplicates="off").code == 0
+    assert "train/near,the same picture as test/near" in (workspace.prepared / "warnings.csv").read_text()
+
+
+def test_masks_saved_as_jpeg_are_snapped_only_when_told(workspace, tmp_path):
+    source, expected = tmp_path / "set", {}
+    for i in range(4):
+        white = np.zeros((48, 64), np.uint8)
+        white[10 + i : 30, 20:50] = 255
+        expected[f"{i}"] = int((white > 0).sum())
+        save(picture(i, (64, 48)), source / f"images/{i}.png")
+        (source / "masks").mkdir(exist_ok=True)
+        Image.fromarray(white).save(source / f"masks/{i}.jpg", quality=60)
+    error = workspace.both(archive=str(source), mask_encoding="binary").err
+    assert "0/255 mask" in error
+    assert "binary_snapped" in error
+    result = workspace.both(archive=str(source), mask_encoding="binary_snapped")
+    assert result.code == 0, result.err
+    frame, _ = manifest.read(workspace.prepared)
+    for row in frame.to_dict("records"):
+        assert row["pixels_1"] == pytest.approx(expected[row["id"]], rel=0.02)

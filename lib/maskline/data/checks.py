@@ -94,7 +94,7 @@ def check_leaks(
         DataError(
             sources[other],
             f"{how} {sources[one]}, but in {splits[other]} and that one in {splits[one]}",
-            "remove one of the two",
+            "remove one of the two, or set data.near_duplicates to warn",
         )
         for one, other in pairs
         if splits[one] != splits[other]

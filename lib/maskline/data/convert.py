@@ -40,8 +40,8 @@ class SplitSettings:
         stratify: Whether each split gets its share of every class.
         own: Whether the set's own splits count.
         lists: Split -> text file of images, instead of the set's own splits; empty: none.
-        near_duplicates: ``error``: nearly equal pictures in two splits are a problem, in published splits a remark;
-            ``warn``: a remark; ``off``: not looked for.
+        near_duplicates: ``error``: pictures in two splits are a problem if equal, and if nearly equal, but the latter
+            in published splits a remark; ``warn``: a remark; ``off``: only equal ones are looked for, for a remark.
     """
 
     val_fraction: float
@@ -142,7 +142,7 @@ class _Set:
         self._rows: list[dict[str, Any]] = []
         self._hashes: dict[str, str] = {}
         self._prints: dict[str, Fingerprint] = {}
-        self._remarks: list[tuple[str, str]] = []
+        self._remarks = list(source.remarks)
 
     def convert(self, *, settings: LayoutSettings, work: Work, finished: Finished) -> None:
         """Convert all images and write those of a sound set to shards."""
@@ -165,7 +165,7 @@ class _Set:
             near = [pair for pair in near_pairs(self._prints) if self._hashes[pair[0]] != self._hashes[pair[1]]]
         fatal = split.near_duplicates == "error" and not self._source.published_splits
         leaks, near_remarks = _leaks(self._source.records, self._source_folder, pairs=pairs, near=near, fatal=fatal)
-        self._problems += leaks
+        self._problems += leaks if split.near_duplicates == "error" else []
         if not self._problems:
             self._problems += checks.check_classes(self._rows, self._source.labels)
         if self._problems:

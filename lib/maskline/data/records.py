@@ -81,6 +81,7 @@ class SourceSet:
         read_mask: Reads ``mask`` and ``second``.
         read_area: Reads ``valid``.
         problems: What is wrong with the files' names and places; convert adds its own and raises all at once.
+        remarks: (image id, remark) on what the module leaves out because the set's makers do.
         published_splits: The splits are those of a benchmark: convert makes none that is missing.
         alpha: What to do with an alpha channel, for sets where it is known to mean nothing; None: as the user says.
     """
@@ -90,6 +91,7 @@ class SourceSet:
     read_mask: ReadMask
     read_area: ReadArea
     problems: list[DataError] = field(default_factory=list)
+    remarks: list[tuple[str, str]] = field(default_factory=list)
     published_splits: bool = False
     alpha: Literal["error", "drop"] | None = None
 

@@ -1,6 +1,7 @@
 """COCO's instance JSON: polygons and run lengths, made into one mask an image.
 
     annotations/instances_train2017.json       "images", "annotations", "categories"
+    annotations/person_keypoints_...           left out where there is an instances file
     train2017/000000000009.jpg                 anywhere: found by the end of its path
 
 Classes: background, then the categories in the order of their ids. Smaller instances cover larger ones. Run lengths are
@@ -77,6 +78,8 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
         images[path.name].append(path)
     files = [(path, place, _load(path, place)) for path, place in visible(folder, (".json",))]
     files = [(path, place, content) for path, place, content in files if "categories" in content]
+    named = [file for file in files if file[1].name.lower().startswith("instances")]
+    files = named or files  # beside them, COCO has the same images with key points
     if not files:
         raise DataError("coco", "no JSON file with categories in the archive", "give images with COCO's JSON file")
     categories = {int(entry["id"]): str(entry["name"]) for *_, content in files for entry in content["categories"]}

@@ -6,13 +6,15 @@
                                                    DRIVE/test/mask/01_test_mask.gif
 
 Classes: background, vessel. Masks are GIFs of 0/255, or palette GIFs of 0/1. ``mask`` is the field of view: it becomes
-the valid area, and nothing is ignored. 21 to 40 are train, 01 to 20 test. Any suffix will do.
+the valid area, and nothing is ignored. 21 to 40 are train, 01 to 20 test. Any suffix will do. Where no test image has
+a 1st_manual, as in the download of today, these are left out.
 
 Source: Staal et al., "Ridge-based vessel segmentation in color images of the retina", IEEE Transactions on Medical
 Imaging 23(4), 2004. For research; download after registration (drive.grand-challenge.org), so no address here.
 """
 
 import re
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from maskline.data.formats.finding import find, records
@@ -31,7 +33,11 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
         DataError: No file of this set is there.
     """
     found = find(folder, _meaning, name="drive", expected="training/images/21_training.tif and the like")
-    return vessel_set(records(folder, found, split=_split), found, settings)
+    test = [id_ for id_ in found.files if _split(id_) == "test"]
+    unlabelled = test if not any({"mask", "second"} & found.files[id_].keys() for id_ in test) else []
+    found.files = {id_: files for id_, files in found.files.items() if id_ not in unlabelled}
+    made = vessel_set(records(folder, found, split=_split), found, settings)
+    return replace(made, remarks=[(id_, "left out: no test image has a manual segmentation") for id_ in unlabelled])
 
 
 def _meaning(place: PurePosixPath) -> tuple[str, str] | None:

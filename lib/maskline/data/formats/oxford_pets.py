@@ -10,8 +10,9 @@ or, as index or palette PNGs of 0 ground, 1 cat, 2 dog, 255 border:
     label/Abyssinian_1.png                     the folder may also be called labels, masks or annotations
 
 Classes: background, cat, dog. In trimaps the name tells which: breeds of cats begin with a capital. The border becomes
-the ignore index. test.txt is test, the rest train; without lists there are no splits. Each image is a group. Some of
-the images are no JPEGs in spite of their names; alpha channels are dropped.
+the ignore index. trainval.txt is train, test.txt test; the published lists leave 41 images out, and so does this, with
+a remark on each; without lists there are no splits. Each image is a group. Some of the images are no JPEGs in spite of
+their names; alpha channels are dropped.
 
 Source: Parkhi et al., "Cats and Dogs", CVPR 2012. CC BY-SA 4.0. robots.ox.ac.uk/~vgg/data/pets (two archives: unpack
 both into one folder and name that).
@@ -38,6 +39,8 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
     """
     found = find(folder, _meaning, name="oxford_pets", expected="images/NAME.jpg and annotations/trimaps/NAME.png")
     splits, problems = _splits(folder, set(found.files))
+    unlisted = sorted(set(found.files) - set(splits)) if splits else []
+    found.files = {id_: files for id_, files in found.files.items() if id_ in splits or not splits}
     return SourceSet(
         labels=LabelSet(
             class_names=("background", "cat", "dog"),
@@ -48,6 +51,7 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
         read_mask=partial(read_pet, ignore_index=settings.ignore_index, exif=settings.exif),
         read_area=partial(masks.read_area, exif=settings.exif),
         problems=found.problems + problems,
+        remarks=[(id_, "left out: in no list of the set") for id_ in unlisted],
         alpha="drop",
     )
 
@@ -71,7 +75,7 @@ def _meaning(place: PurePosixPath) -> tuple[str, str] | None:
 
 
 def _splits(folder: Path, ids: set[str]) -> tuple[dict[str, Split], list[DataError]]:
-    """Return the split of each listed id, and a problem for each id that is listed but not there or not listed."""
+    """Return the split of each listed id, and a problem for each id that is listed but not there."""
     splits: dict[str, Split] = {}
     problems = []
     for path, place in visible(folder, (".txt",)):
@@ -88,8 +92,4 @@ def _splits(folder: Path, ids: set[str]) -> tuple[dict[str, Split], list[DataErr
                 problems.append(
                     DataError(where, f"{words[0]} is not there", "add the files, or remove it from the list")
                 )
-    if splits:
-        problems += [
-            DataError(id_, "in no list", "add it to trainval.txt or test.txt") for id_ in sorted(ids - set(splits))
-        ]
     return splits, problems
