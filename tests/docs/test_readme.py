@@ -53,6 +53,7 @@ COMMANDS = {
         "tests/commands/test_new.py::test_recipe_and_overrides"
     ),
     "maskline new --upgrade .": "tests/commands/test_new.py::test_upgrade_writes_what_is_ours_and_leaves_the_rest",
+    "pip install dist/maskline-*.whl": "tests/pipeline/test_wheel.py::test_commands_that_need_no_project",
     "pip wheel . --no-deps --wheel-dir dist": "tests/pipeline/test_wheel.py::test_it_carries_the_pipeline_once",
     "dvc remote add --default storage /path/to/storage": REMOTES,
     "dvc push": REMOTES,
