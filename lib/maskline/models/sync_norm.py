@@ -14,6 +14,8 @@ from maskline import world
 
 def share_statistics(model: nn.Module) -> None:
     """Give the running statistics of batch norms that each process takes by itself their mean over the processes."""
+    if world.size() == 1:
+        return
     layers = [
         layer
         for layer in model.modules()
