@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from maskline.errors import CheckpointError, ShapeError
+from maskline.errors import CheckpointError, ExportError, MasklineError, ShapeError
+from maskline.export.trace import Deployable, trace
 from maskline.models.backbones import encoder as encoder_module
 from maskline.models.backbones.encoder import encoder
 from maskline.models.heads.fcn import FCNHead
@@ -35,6 +36,21 @@ def test_a_window_transformer_takes_any_size():
 def test_an_encoder_for_one_size_alone_is_told():
     with pytest.raises(ShapeError, match="encoder tu-test_maxvit: does not take images of any size"):
         encoder("test_maxvit", in_channels=3, output_stride=32, pretrained=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("tu-hiera_tiny_224", "encoder tu-hiera_tiny_224: "),
+        ("tu-coat_lite_tiny", "encoder tu-coat_lite_tiny: "),
+        ("tu-resnet18.no_such_weights", "encoder tu-resnet18.no_such_weights: "),
+    ],
+)
+def test_encoders_that_do_not_fit_say_so_in_one_line(name, message):
+    with pytest.raises(MasklineError) as caught:
+        encoder(name, in_channels=3, output_stride=32, pretrained=False)
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
 
 
 def test_an_encoder_for_large_images_gets_padded_ones():
@@ -110,6 +126,19 @@ def test_whole_architectures_compute_what_smp_computes():
     model = smp_model("FPN")
     images = torch.randn(1, 3, 32, 64)
     torch.testing.assert_close(model(images), model.model(images), atol=0, rtol=0)
+
+
+def test_an_architecture_that_pools_further_needs_a_larger_example():
+    model = smp_model("PAN", name="tu-mobilenetv3_small_050")
+    whole = Deployable(model, num_classes=3, stride=model.stride, mean=(0, 0, 0), std=(1, 1, 1)).eval()
+    with pytest.raises(ExportError, match=r"export.example_size: 128x160 px; give at least 129 px a side"):
+        trace(whole, example_size=(128, 160))
+
+
+def test_encoders_that_dpt_cannot_use_are_told():
+    with pytest.raises(ShapeError, match="architecture dpt: does not fit encoder resnet18") as caught:
+        smp_model("DPT")
+    assert "\n" not in str(caught.value)
 
 
 def test_unknown_architecture_gets_the_nearest():
