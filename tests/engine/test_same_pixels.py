@@ -198,7 +198,7 @@ def test_a_step_of_training_uses_both_targets():
     found = losses(blended)
     for name in ("loss", "loss_decode_head", "loss_auxiliary_head.0"):
         assert found[name] == pytest.approx(blended.share * own[name] + (1 - blended.share) * other[name], rel=1e-5)
-        assert own[name] != pytest.approx(other[name], rel=1e-3)
+        assert own[name] != pytest.approx(other[name], rel=1e-4)
 
 
 class _Fixed:
