@@ -84,6 +84,16 @@ def test_sensitive_operations_stay_in_float(model_file, content, images, tmp_pat
     assert int8(content, images, min_agreement=1e-6) == small
 
 
+@pytest.mark.parametrize("most", [1, 2, 7, 64])
+def test_the_fewest_are_found_in_few_tries(most):
+    for needed in range(1, most + 2):
+        tried = []
+        found = precision.fewest(most, lambda count: tried.append(count) or count >= needed)  # noqa: B023
+        assert found == min(needed, most)
+        assert len(tried) <= 12
+        assert len(set(tried)) == len(tried)
+
+
 def test_ranges_come_from_the_pictures(content, images):
     dark = [image // 8 for image in images]
     assert int8(content, dark) != int8(content, images)

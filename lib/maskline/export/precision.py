@@ -7,7 +7,7 @@ bytes. Whether the result is good enough is for the parity gate to say.
 import json
 import logging
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,7 @@ def to_int8(content: bytes, *, images: Iterable[NDArray[np.uint8]], min_agreemen
     """Return the file with int8 weights, one scale a channel, and uint8 results between the operations (QDQ).
 
     Each result's range is the smallest and largest value seen on the calibration pictures. Convolutions and matrix
-    products that bear eight bits badly stay in float32: one after the other, in the order of what each gains alone,
+    products that bear eight bits badly stay in float32: as few as it takes, in the order of what each gains alone,
     until the classes of enough calibration pixels are those of the float32 file.
 
     Args:
@@ -122,12 +122,12 @@ class _Quantizer:
         if self._agreement(expected, few, []) >= min_agreement:
             return []
         gains = [self._agreement(expected, few, names) for names in self._candidates]
-        in_float: list[str] = []
-        for i in sorted(range(len(gains)), key=lambda i: -gains[i]):
-            in_float += self._candidates[i]
-            if self._agreement(expected, few, in_float) >= min_agreement:
-                break
-        return in_float
+        order = [self._candidates[i] for i in sorted(range(len(gains)), key=lambda i: -gains[i])]
+
+        def first(count: int) -> list[str]:
+            return [name for names in order[:count] for name in names]
+
+        return first(fewest(len(order), lambda count: self._agreement(expected, few, first(count)) >= min_agreement))
 
     def _agreement(
         self, expected: Sequence[NDArray[Any]], pictures: Sequence[NDArray[np.uint8]], in_float: Sequence[str]
@@ -144,6 +144,17 @@ class _Quantizer:
         names = [output.name for output in session.get_outputs()]
         found = (dict(zip(names, session.run(names, {INPUT: picture}), strict=True)) for picture in pictures)
         return [read(each, num_classes=self._num_classes).labels for each in found]
+
+
+def fewest(most: int, enough: Callable[[int], bool]) -> int:
+    """Return the smallest count from 1 to ``most`` that is enough, or ``most``; what is enough stays so with more."""
+    low, high = 0, 1
+    while high < most and not enough(high):
+        low, high = high, min(2 * high, most)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high
 
 
 class _Calibration(CalibrationDataReader):  # type: ignore[misc]
