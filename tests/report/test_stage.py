@@ -191,3 +191,22 @@ def test_no_val_split_to_tune_on_is_one_line(root, project, tmp_path, change):
     assert result.exit_code == 2
     assert "no images in the split val" in result.output
     assert result.output.count("\n") == 1
+
+
+def test_bf16_scores_nearly_the_same(root, project, tmp_path):
+    found = {}
+    for precision in ("fp32", "bf16"):
+        write_params(root, tmp_path / "params.yaml", {**CHANGES, "evaluate.precision": precision})
+        result = run(project, tmp_path / precision, params=tmp_path / "params.yaml")
+        assert result.exit_code == 0, result.output
+        found[precision] = json.loads(files(tmp_path / precision)["metrics.json"])["aAcc"]
+    assert found["bf16"] == pytest.approx(found["fp32"], abs=0.02)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_no_gpu_is_one_line(root, project, tmp_path):
+    write_params(root, tmp_path / "params.yaml", {**CHANGES, "evaluate.device": "cuda"})
+    result = run(project, tmp_path / "out", params=tmp_path / "params.yaml")
+    assert result.exit_code == 2
+    assert "evaluate.device: cuda, but torch sees no GPU here; set evaluate.device to auto or cpu" in result.output
+    assert result.output.count("\n") == 1
