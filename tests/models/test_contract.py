@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from maskline.errors import ShapeError
 from maskline.models.backbones.encoder import encoder
 from maskline.models.backbones.hrnet import HRNet, HRStage
 from maskline.models.backbones.mit import MitPlan, MixTransformer
@@ -226,6 +227,17 @@ class TestEveryMember:
         for logits, labels in pairs.values():
             assert logits.shape == (3, CLASSES, *labels.shape[1:])
             assert labels.dtype == torch.int64
+
+    @pytest.mark.parametrize("side", [16, 96])
+    def test_a_batch_of_one_trains_or_says_why_not(self, model, side):
+        model.train()
+        problem = ""
+        try:
+            model.training_pairs(torch.randn(1, 3, side, side), torch.zeros(1, side, side, dtype=torch.int64))
+        except ShapeError as error:  # a map of one pixel has no variance
+            problem = str(error)
+        assert not problem or "batch norm cannot train on a single value a channel" in problem
+        assert "\n" not in problem
 
     def test_weights_load_strictly_into_a_copy(self, model):
         model.eval()
