@@ -93,7 +93,7 @@ def test_a_killed_conversion_goes_on_with_what_is_finished(make_set, settings, t
     assert run(38, "first") == (-signal.SIGKILL, 38)
     assert not (tmp_path / "prepared").exists()
     (parts,) = (tmp_path / "finished").iterdir()
-    assert sorted(path.name for path in parts.glob("part-*")) == ["part-000000.bin", "part-000001.bin"]
+    assert sorted(path.name for path in parts.glob("part-*.bin")) == ["part-000000.bin", "part-000001.bin"]
     torn = parts / "part-000001.bin"
     torn.write_bytes(torn.read_bytes()[:-1000] + bytes(1000))
     assert run(0, "second") == (0, 24), "the torn part and the last one"

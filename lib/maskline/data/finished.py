@@ -20,7 +20,7 @@ import numpy as np
 
 from maskline.data.encode import Converted
 from maskline.errors import DataError, DataProblemsError
-from maskline.files import replace_file, sha256_file, sha256_json
+from maskline.files import sha256_file, sha256_json, storage_errors
 
 _LIBRARIES = ("numpy", "pillow", "scipy", "tifffile", "kornia_rs")
 _DIGEST_BYTES = 32
@@ -38,14 +38,17 @@ class Finished:
         self._folder = folder
 
     def write(self, number: int, records: Iterable[Converted]) -> None:
-        """Write a part; one record is in memory at a time."""
-        with replace_file(self._path(number)) as part, part.open("wb") as stream:
+        """Write a part; one record is in memory at a time. It is not synced: what a power cut tears, its hash tells."""
+        target = self._path(number)
+        begun = target.with_suffix(".begun")
+        with storage_errors(target), begun.open("wb") as stream:
             digest = hashlib.sha256()
             for record in records:
                 for piece in _pieces(record):
                     digest.update(piece)
                     stream.write(piece)
             stream.write(digest.digest())
+        begun.replace(target)
 
     def is_whole(self, number: int) -> bool:
         """Return whether the part is there with the bytes that were written."""
