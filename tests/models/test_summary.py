@@ -4,8 +4,12 @@ import pytest
 import torch
 from torch import nn
 
+from maskline import params
+from maskline.build_model import segmentor
 from maskline.models.backbones.mit import MIT_PLANS, MixTransformer
 from maskline.models.summary import summarize
+from tools.recipe_models import NETWORKS
+from tools.recipes import merged
 
 
 def test_one_convolution_by_hand():
@@ -16,6 +20,17 @@ def test_one_convolution_by_hand():
     assert found.trainable == 0
     assert found.multiply_adds == 3 * 8 * 9 * 10 * 12
     assert model.weight.device == torch.device("cpu")
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_of_the_recipes(name, root):
+    base = params.read_yaml(root / "params.yaml")["model"]
+    section = params.validate_model(merged(base, NETWORKS[name]), place=name)
+    with torch.device("meta"):
+        model = segmentor(section, num_classes=19)
+    found = summarize(model, in_channels=3, size=(64, 64))
+    assert found.parameters == found.trainable == sum(p.numel() for p in model.parameters())
+    assert found.multiply_adds > 0
 
 
 class Last(nn.Module):
