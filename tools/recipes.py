@@ -118,7 +118,7 @@ def recipes(base: Mapping[str, Any]) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for comment, changes in _all():
-        values = _merged(base, changes)
+        values = merged(base, changes)
         name = naming.name(params.validate(values, place=comment))
         assert f"{name}.yaml" not in found, f"two recipes named {name}"
         found[f"{name}.yaml"] = f"{HEADER}# {name}\n{_comment(comment)}{_dump(values)}"
@@ -142,9 +142,9 @@ def _all() -> Iterator[tuple[str, dict[str, Any]]]:
     for size, city, flipped, ade, ade_flipped in _SEGFORMER:
         network = NETWORKS[f"segformer_mit-{size}"]
         task = _task("cityscapes", network, crop=(1024, 1024), batch=8, iterations=160_000, slide=(1024, 768))
-        yield _result(city, flipped), _merged(task, _segformer_training())
+        yield _result(city, flipped), merged(task, _segformer_training())
         task = _task("ade20k", network, crop=(512, 512), batch=16, iterations=160_000)
-        yield _result(ade, ade_flipped), _merged(task, _segformer_training())
+        yield _result(ade, ade_flipped), merged(task, _segformer_training())
     yield from _retina()
 
 
@@ -246,13 +246,13 @@ def _comment(text: str) -> str:
     )
 
 
-def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``base`` with ``changes`` put in, section by section; parts with a name of their own are replaced."""
     found = copy.deepcopy(dict(base))
     for key, value in changes.items():
         replace = key.endswith(("head", "neck"))
         if isinstance(value, Mapping) and isinstance(found.get(key), Mapping) and not replace:
-            found[key] = _merged(found[key], value)
+            found[key] = merged(found[key], value)
         else:
             found[key] = copy.deepcopy(value)
     return found
