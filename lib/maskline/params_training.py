@@ -142,8 +142,8 @@ class TrainParams(Section):
     )
     device: Literal["auto", "cpu", "cuda"] = Field(description="auto: cuda where there is one.")
     devices: Count = Field(
-        description="Training processes, one a GPU (or any number on a CPU); each takes batch_size / devices samples of "
-        "every batch. Under torchrun its world size counts instead."
+        description="Training processes, one a GPU (or any number on a CPU); each takes batch_size / devices samples "
+        "of every batch. Under torchrun its world size counts instead."
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         description="auto: bf16 where the device computes it. fp16: cuda only, with a loss scale."
