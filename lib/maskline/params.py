@@ -41,8 +41,8 @@ class CrfParams(Section):
         "by the package pydensecrf2."
     )
     tune: bool = Field(
-        description="Take the best on the val split of 27 fields: bilateral_weight, bilateral_grey and smooth_weight at "
-        "half, once and twice the value here. Best by Dice of the foreground of two classes, else by mIoU."
+        description="Take the best on the val split of 27 fields: bilateral_weight, bilateral_grey and smooth_weight "
+        "at half, once and twice the value here. Best by Dice of the foreground of two classes, else by mIoU."
     )
     iterations: Count = Field(description="Updates of all pixels.")
     radius: Annotated[int, Field(ge=1, le=64)] = Field(
