@@ -31,16 +31,16 @@ def main(*, model: Path, params_path: Path, prepared: Path, iterations: int | No
     Exit code 0: nothing differs; 1: something does, and is named; 2: the run could not be repeated.
     """
     from maskline import params
-    from maskline.engine import replay
+    from maskline.engine import recorded_run
 
-    recorded = replay.read(model)
+    recorded = recorded_run.read(model)
     values = params.read_yaml(params_path)
-    found = replay.integrity(recorded) + replay.changed_settings(recorded, values)
+    found = recorded_run.integrity(recorded) + recorded_run.changed_settings(recorded, values)
     with tempfile.TemporaryDirectory(prefix="maskline-verify-") as scratch:
         again = _train(recorded, values, prepared, Path(scratch), iterations)
-        found += replay.compare(recorded, again)
+        found += recorded_run.compare(recorded, again)
     done = len(again.trace)
-    weights = not any(each.what in replay.OUTCOMES for each in found)
+    weights = not any(each.what in recorded_run.OUTCOMES for each in found)
     if as_json:
         rows = [{"what": each.what, "recorded": each.recorded, "found": each.found} for each in found]
         click.echo(
@@ -54,13 +54,13 @@ def main(*, model: Path, params_path: Path, prepared: Path, iterations: int | No
 
 def _train(recorded: Any, values: Mapping[str, Any], prepared: Path, scratch: Path, iterations: int | None) -> Any:
     """Run the train stage of the current folder into a scratch folder and read what it made."""
-    from maskline.engine import replay
+    from maskline.engine import recorded_run
     from maskline.errors import DataError, TrainingError
     from maskline.files import write_json
 
     if not Path("stages/train.py").is_file():
         raise DataError("stages/train.py", "no such file", "run maskline verify in the project's folder")
-    write_json(scratch / "params.yaml", replay.settings_of(recorded, values))  # JSON is YAML
+    write_json(scratch / "params.yaml", recorded_run.settings_of(recorded, values))  # JSON is YAML
     options = ["--params", scratch / "params.yaml", "--prepared", prepared, "--model", scratch / "models"]
     for name, file in (
         ("metrics", "m.json"),
@@ -81,7 +81,7 @@ def _train(recorded: Any, values: Mapping[str, Any], prepared: Path, scratch: Pa
         sys.exit(code)
     if code != 0:
         raise TrainingError("verify", f"training ended with exit code {code}", "see its message above")
-    return replay.read(scratch / "models")
+    return recorded_run.read(scratch / "models")
 
 
 def _print(found: "list[Any]", done: str, *, reproduced: bool) -> None:

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from maskline.engine import checkpoint, replay
+from maskline.engine import checkpoint, recorded_run
 from maskline.errors import CheckpointError
 from maskline.files import sha256_json
 
@@ -35,14 +35,14 @@ def run(folder, *, weight=1.0, trace=TRACE, params=PARAMS, **receipt):
     weights = {"w": torch.tensor([weight])}
     card = {"params": params, "labels": {}, "preprocessing": {}, "receipt": {**RECEIPT, **receipt}}
     checkpoint.save_model(folder, weights=weights, last=weights, card=card, trace=trace)
-    return replay.read(folder)
+    return recorded_run.read(folder)
 
 
 def test_a_run_and_itself(tmp_path):
     one = run(tmp_path / "one")
-    assert replay.compare(one, run(tmp_path / "two")) == []
-    assert replay.integrity(one) == []
-    assert replay.changed_settings(one, {**PARAMS, "export": {"opset": 18}}) == []
+    assert recorded_run.compare(one, run(tmp_path / "two")) == []
+    assert recorded_run.integrity(one) == []
+    assert recorded_run.changed_settings(one, {**PARAMS, "export": {"opset": 18}}) == []
 
 
 CAUSES = [
@@ -69,10 +69,10 @@ CAUSES = [
 
 @pytest.mark.parametrize(("change", "name"), CAUSES)
 def test_each_cause_has_its_name(tmp_path, change, name):
-    (found,) = replay.compare(run(tmp_path / "one"), run(tmp_path / "two", **change))
+    (found,) = recorded_run.compare(run(tmp_path / "one"), run(tmp_path / "two", **change))
     assert found.what == name
     assert found.recorded != found.found
-    assert found.what not in replay.OUTCOMES
+    assert found.what not in recorded_run.OUTCOMES
 
 
 OUTCOMES = [
@@ -85,24 +85,24 @@ OUTCOMES = [
 
 @pytest.mark.parametrize(("old", "new", "name", "value"), OUTCOMES)
 def test_the_first_iteration_that_parts(tmp_path, old, new, name, value):
-    (found,) = replay.compare(run(tmp_path / "one"), run(tmp_path / "two", trace=TRACE.replace(old, new)))
+    (found,) = recorded_run.compare(run(tmp_path / "one"), run(tmp_path / "two", trace=TRACE.replace(old, new)))
     assert (found.what, found.found) == (name, value)
-    assert name in replay.OUTCOMES
+    assert name in recorded_run.OUTCOMES
 
 
 def test_the_final_weights(tmp_path):
     one, two = run(tmp_path / "one"), run(tmp_path / "two", weight=2.0)
-    assert [found.what for found in replay.compare(one, two)] == ["final weights"]
+    assert [found.what for found in recorded_run.compare(one, two)] == ["final weights"]
     early = run(tmp_path / "early", weight=2.0, trace=TRACE.split("3,", maxsplit=1)[0])
-    assert replay.compare(one, early) == [], "a run that stopped early has no final weights to compare"
+    assert recorded_run.compare(one, early) == [], "a run that stopped early has no final weights to compare"
 
 
 def test_settings_of_now(tmp_path):
     one = run(tmp_path / "one")
     now = {**PARAMS, "optimizer": {"lr": 0.2}, "augment": {"crop_size": [8, 8], "preview_samples": 2}, "data": {"n": 1}}
-    (found,) = replay.changed_settings(one, now)
+    (found,) = recorded_run.changed_settings(one, now)
     assert (found.what, found.recorded, found.found) == ("params: optimizer.lr", 0.1, 0.2)
-    merged = replay.settings_of(one, now)
+    merged = recorded_run.settings_of(one, now)
     assert merged["optimizer"] == {"lr": 0.1}
     assert merged["augment"] == {"crop_size": [8, 8], "preview_samples": 2}
     assert merged["data"] == {"n": 1}
@@ -114,7 +114,7 @@ def test_a_folder_that_was_changed(tmp_path):
     card = json.loads((one.folder / checkpoint.CARD_FILE).read_text())
     card["params"]["train"]["seed"] = 5
     (one.folder / checkpoint.CARD_FILE).write_text(json.dumps(card))
-    changed = replay.integrity(replay.read(one.folder))
+    changed = recorded_run.integrity(recorded_run.read(one.folder))
     assert [found.what for found in changed] == ["model.safetensors", "params in model.json"]
 
 
@@ -123,11 +123,11 @@ def test_folders_without_a_run(tmp_path):
     card = {"params": {}, "labels": {}, "preprocessing": {}, "receipt": {"imported_from": "x.pth"}}
     checkpoint.save_model(tmp_path / "imported", weights=weights, last=None, card=card)
     with pytest.raises(CheckpointError, match="not a model that was trained here"):
-        replay.read(tmp_path / "imported")
+        recorded_run.read(tmp_path / "imported")
     one = run(tmp_path / "one")
     (one.folder / checkpoint.TRACE_FILE).write_text("iteration\nx\n")
     with pytest.raises(CheckpointError, match=r"trace.csv: damaged"):
-        replay.read(one.folder)
+        recorded_run.read(one.folder)
     (one.folder / checkpoint.TRACE_FILE).unlink()
     with pytest.raises(CheckpointError, match=r"trace.csv: no such file; train again"):
-        replay.read(one.folder)
+        recorded_run.read(one.folder)
