@@ -65,6 +65,9 @@ _KINDS: dict[str, tuple[type[Optimizer], dict[str, str]]] = {
 }
 
 
+# Those with one kernel for the whole step, on CPUs and GPUs alike; each tensor is then read and written once.
+_FUSED = frozenset({"sgd", "adam", "adamw"})
+
 KNOBS = tuple(Knobs.__dataclass_fields__)
 
 
@@ -95,6 +98,8 @@ def optimizer(
     kind, read = _KINDS[name]
     trained = [part for part in parameters if isinstance(part, dict) or part.requires_grad]
     own = {argument: getattr(knobs, knob) for knob, argument in read.items()}
+    if name in _FUSED:
+        own["fused"] = True
     made: Optimizer = kind(trained, lr=lr, weight_decay=weight_decay, **own)  # type: ignore[arg-type,call-arg]
     for group in made.param_groups:
         group["initial_lr"] = group["lr"]
@@ -110,5 +115,7 @@ def set_rates(made: Optimizer, schedule: Schedule, iteration: int) -> None:
 def clip_gradients(made: Optimizer, max_norm: float | None) -> torch.Tensor:
     """Return the norm of all gradients together; scale them down to ``max_norm`` when it is larger."""
     parameters = [parameter for group in made.param_groups for parameter in group["params"]]
-    limit = float("inf") if max_norm is None else max_norm
-    return torch.nn.utils.clip_grad_norm_(parameters, limit)
+    norm = torch.nn.utils.get_total_norm([each.grad for each in parameters if each.grad is not None])
+    if max_norm is not None:
+        torch.nn.utils.clip_grads_with_norm_(parameters, max_norm, norm)
+    return norm
