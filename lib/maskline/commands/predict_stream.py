@@ -13,6 +13,7 @@ from maskline.data.tiff_rows import TiffRows
 from maskline.engine.checkpoint import read_card
 from maskline.errors import CheckpointError, DataError, DataProblemsError, ParamsError
 from maskline.files import sha256_file
+from maskline.inference.predictor import Predictor
 from maskline.inference.stream import stream_classes
 from maskline.labels import LabelSet
 
@@ -46,10 +47,7 @@ def predict_stream(
     labels = LabelSet.from_dict(card["labels"], place=model)
     if labels.num_classes > 256:
         raise CheckpointError(model, f"{labels.num_classes} classes", "--stream writes 256 at most")
-    inference = build.inference(section, model)
-    if inference.has_steps or section.threshold == "tune":
-        problem = "tta, crf, threshold and clean-up need the whole picture"
-        raise ParamsError(f"{params_path}: evaluate", problem, "switch them off for --stream")
+    predictor = _predictor(section, model, place=f"{params_path}: evaluate")
     torch.set_num_threads(threads)
     made_by = {
         "weights_sha256": card["receipt"]["weights_sha256"],
@@ -65,7 +63,7 @@ def predict_stream(
         try:
             with _open(source.path) as rows:
                 bands = stream_classes(
-                    inference.predictor,
+                    predictor,
                     rows.read,
                     size=rows.size,
                     memory_bytes=section.stream_mib << 20,
@@ -79,6 +77,14 @@ def predict_stream(
     if problems:
         raise DataProblemsError("pictures", problems)
     return count
+
+
+def _predictor(section: params.EvaluateParams, model: Path, *, place: str) -> Predictor:
+    inference = build.inference(section, model)
+    if inference.has_steps or section.threshold == "tune":
+        problem = "tta, crf, threshold and clean-up need the whole picture"
+        raise ParamsError(place, problem, "switch them off for --stream")
+    return inference.predictor
 
 
 def _open(path: Path) -> PngRows | TiffRows:

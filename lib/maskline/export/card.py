@@ -8,6 +8,7 @@ from maskline.export import example
 from maskline.export.interface import INPUT
 from maskline.export.package import Trained
 from maskline.export.variants import MODEL_FILE, Variant
+from maskline.labels import LabelSet
 
 CARD_FILE = "README.md"
 EXAMPLE_FILE = "example.py"
@@ -44,24 +45,59 @@ def card_text(
         images: Number of test images.
         scores: What evaluation found on them, as in its metrics.json.
     """
-    labels = trained.labels
-    channels = "3), uint8, RGB" if len(trained.mean) == 3 else f"{len(trained.mean)}), uint8"
     name = trained.params.get("data", {}).get("name", "unknown")
     found = {MODEL_FILE: agreement, **{each.files[0]: agreement[each.name] for each in variants}}
-    classes = [f"| {i} | {name} | {list(labels.palette[i])} |" for i, name in enumerate(labels.class_names)]
-    lines = [
-        "# Model card",
-        "",
-        "Semantic segmentation: the class of each pixel of a picture. Made by maskline's export stage; the exact",
-        "settings stand in the metadata of each file, under the key `maskline`.",
-        "",
+    sections = [
+        _INTRODUCTION,
+        _file_lines(found),
+        _use_lines(trained),
+        _data_lines(trained.labels, name=name, images=images),
+        [
+            "## Scores",
+            "",
+            "Of the trained network, as the evaluate stage uses it, with 95 % bootstrap intervals over images.",
+            "",
+            *_score_lines(scores),
+        ],
+        _LIMITS,
+        _licence_lines(name),
+        [f"SHA-256 of the trained weights: `{trained.weights_sha256}`."],
+    ]
+    return "\n\n".join("\n".join(lines) for lines in sections) + "\n"
+
+
+_INTRODUCTION = [
+    "# Model card",
+    "",
+    "Semantic segmentation: the class of each pixel of a picture. Made by maskline's export stage; the exact",
+    "settings stand in the metadata of each file, under the key `maskline`.",
+]
+
+_LIMITS = [
+    "## Limits",
+    "",
+    "- The scores hold for pictures like the test split's: same kind of camera, scale and subject. Measure anew",
+    "  before using the model on others.",
+    "- The network was seen to agree with torch on the test split and at five further sizes; all of them on a CPU.",
+    "- It has no class for what it does not know: each pixel gets one of the classes above.",
+    "- It is not a medical device, and its output is not a diagnosis.",
+]
+
+
+def _file_lines(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    return [
         "| file | bytes | mIoU on the test split | pixels with another class than in torch |",
         "| --- | --- | --- | --- |",
         *(
             f"| {file} | {each['bytes']} | {_score(each)} | {each['test']['disagreement']:g} |"
             for file, each in found.items()
         ),
-        "",
+    ]
+
+
+def _use_lines(trained: Trained) -> list[str]:
+    channels = "3), uint8, RGB" if len(trained.mean) == 3 else f"{len(trained.mean)}), uint8"
+    return [
         "## Use",
         "",
         f"    python {EXAMPLE_FILE} {MODEL_FILE} picture.jpg labels.png",
@@ -69,7 +105,11 @@ def card_text(
         f"needs onnxruntime, numpy and Pillow. Input `{INPUT}`: (batch, height, width, {channels}, any size;",
         f"{_policy(trained)}.",
         f"Outputs: {trained.interface.describe()}.",
-        "",
+    ]
+
+
+def _data_lines(labels: LabelSet, *, name: str, images: int) -> list[str]:
+    return [
         "## Data",
         "",
         f"Data set: {name}; scores are of {images} test images, which training has",
@@ -77,31 +117,18 @@ def card_text(
         "",
         "| id | class | colour |",
         "| --- | --- | --- |",
-        *classes,
-        "",
-        "## Scores",
-        "",
-        "Of the trained network, as the evaluate stage uses it, with 95 % bootstrap intervals over images.",
-        "",
-        *_score_lines(scores),
-        "",
-        "## Limits",
-        "",
-        "- The scores hold for pictures like the test split's: same kind of camera, scale and subject. Measure anew",
-        "  before using the model on others.",
-        "- The network was seen to agree with torch on the test split and at five further sizes; all of them on a CPU.",
-        "- It has no class for what it does not know: each pixel gets one of the classes above.",
-        "- It is not a medical device, and its output is not a diagnosis.",
-        "",
+        *(f"| {i} | {each} | {list(labels.palette[i])} |" for i, each in enumerate(labels.class_names)),
+    ]
+
+
+def _licence_lines(name: str) -> list[str]:
+    return [
         "## Licence",
         "",
         "The weights are derived from the data set, and from pretrained weights where the settings name them; their",
         f"licences apply. The data set: {_LICENCES.get(name, 'see its makers')}. The program beside the model:",
         "Apache-2.0.",
-        "",
-        f"SHA-256 of the trained weights: `{trained.weights_sha256}`.",
     ]
-    return "\n".join(lines) + "\n"
 
 
 def _score(found: Mapping[str, Any]) -> str:
