@@ -8,8 +8,9 @@ import torch
 from maskline import build, naming, params, recipes
 from maskline.errors import ParamsError
 from tools import recipes as written
+from tools.recipe_measured import MEASURED
 
-CLASSES = {"cityscapes": 19, "ade20k": 150}
+CLASSES = {"cityscapes": 19, "ade20k": 150, "camvid": 11}
 # Parameters by MMSegmentation's own count, auxiliary heads included; in units of 10,000 where rounded there.
 COUNTS = {
     "fcn_r50-d8_1xb8-80k_cityscapes-512x1024": (4950, 10_000),
@@ -25,13 +26,20 @@ COUNTS = {
 
 
 @pytest.fixture(scope="module")
-def settings(root):
+def everything(root):
     return {path.stem: params.load(path) for path in sorted((root / "recipes").glob("*.yaml"))}
+
+
+@pytest.fixture(scope="module")
+def settings(everything):
+    """Those that are named by what they do: MMSegmentation's."""
+    return {name: loaded for name, loaded in everything.items() if name not in MEASURED}
 
 
 def on_meta(loaded):
     with torch.device("meta"):
-        return build.segmentor(loaded.model, num_classes=CLASSES.get(loaded.data.name, 2))
+        model = build.without_start_weights(loaded.model)
+        return build.segmentor(model, num_classes=CLASSES.get(loaded.data.name, 2))
 
 
 def test_they_are_fresh(root):
@@ -58,8 +66,20 @@ def test_each_tells_its_published_result(root, settings):
         assert lines[3].startswith("# Source: MMSegmentation 1.2.2")
 
 
-def test_each_network_is_built(settings):
-    networks = {json.dumps(s.model.model_dump(mode="json")) + s.data.name[:1]: s for s in settings.values()}
+def test_each_of_ours_says_what_it_is_for(root, everything):
+    assert set(MEASURED) <= set(everything)
+    for name in MEASURED:
+        lines = (root / "recipes" / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
+        assert lines[:2] == ["# yaml-language-server: $schema=../params.schema.json", f"# {name}"]
+        assert "# Measured: docs/results.md" in lines
+        assert recipes.published(name) == ""
+
+
+def test_each_network_is_built(everything):
+    networks = {
+        json.dumps(build.without_start_weights(s.model).model_dump(mode="json")) + s.data.name[:1]: s
+        for s in everything.values()
+    }
     assert len(networks) > 30
     for loaded in networks.values():
         model = on_meta(loaded)

@@ -1,12 +1,13 @@
-"""The recipes: MMSegmentation's published settings, written as whole params files from the tables below.
+"""The recipes: MMSegmentation's published settings, written as whole params files from the tables below; and ours.
 
 ``python -m tools.recipes`` writes recipes/; a test fails while one of them is stale. Settings and results are those
-of MMSegmentation 1.2.2's configurations and metafiles (Apache-2.0). Everything that a recipe does not set is as in
-params.yaml.
+of MMSegmentation 1.2.2's configurations and metafiles (Apache-2.0), or stand in ``tools.recipe_measured``. Everything
+that a recipe does not set is as in params.yaml.
 """
 
 import copy
 import io
+import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from ruamel.yaml import YAML
 
 from maskline import naming, params
 from maskline.files import write_text
+from tools.recipe_measured import MEASURED
 from tools.recipe_models import NETWORKS, Network
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -122,7 +124,17 @@ def recipes(base: Mapping[str, Any]) -> dict[str, str]:
         name = naming.name(params.validate(values, place=comment))
         assert f"{name}.yaml" not in found, f"two recipes named {name}"
         found[f"{name}.yaml"] = f"{HEADER}# {name}\n{_comment(comment)}{_dump(values)}"
-    return dict(sorted(found.items()))
+    return dict(sorted({**found, **_measured(base)}.items()))
+
+
+def _measured(base: Mapping[str, Any]) -> dict[str, str]:
+    found = {}
+    for name, recipe in MEASURED.items():
+        values = merged(base, recipe.changes)
+        params.validate(values, place=name)
+        about = textwrap.fill(recipe.about, width=118, initial_indent="# ", subsequent_indent="# ")
+        found[f"{name}.yaml"] = f"{HEADER}# {name}\n{about}\n# Measured: docs/results.md\n{_dump(values)}"
+    return found
 
 
 def _all() -> Iterator[tuple[str, dict[str, Any]]]:
