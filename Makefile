@@ -1,7 +1,7 @@
 # Nothing is asked of you but Python 3.11 or 3.12, git and make. Every target sets .venv up by itself; that is
 # instant when nothing changed, and safe to repeat after an interrupted install.
 .DEFAULT_GOAL := help
-.PHONY: help env repro test check bench docs lock deps schema reference commit
+.PHONY: help env repro test check bench docs lock deps schema reference results commit
 MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
@@ -17,6 +17,7 @@ help:
 	@echo 'make docs       the pages as a site, in site/'
 	@echo 'make deps       rewrite the deps of dvc.yaml from what the stages import'
 	@echo 'make reference  rewrite params.schema.json, docs/reference and recipes from the code'
+	@echo 'make results    rewrite docs/results.md from the runs under results/'
 	@echo 'make commit     git add what belongs to a finished run: dvc.lock, params.yaml, reports'
 	@echo 'make lock       rewrite requirements.lock from what .venv holds'
 
@@ -71,6 +72,9 @@ deps: env
 schema reference: env
 	python -m tools.reference
 	python -m tools.recipes
+
+results: env
+	python -m tools.results
 
 commit: env
 	git add dvc.lock params.yaml reports

@@ -15,7 +15,7 @@ _LINK = re.compile(r"\[([^\]]+)\]\(((?:\.\./)+[^)#\s]+)(#[^)]*)?\)")
 def on_config(config: Any) -> Any:
     """Return the configuration with the menu: the start, then each folder's pages by their file names."""
     docs = Path(config["docs_dir"])
-    config["nav"] = ["index.md", "getting-started.md"]
+    config["nav"] = ["index.md", "getting-started.md", "results.md"]
     for title, folder in _DOORS.items():
         pages = sorted((docs / folder).glob("*.md"))
         config["nav"].append({title: [page.relative_to(docs).as_posix() for page in pages]})
