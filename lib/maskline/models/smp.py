@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from maskline.errors import ShapeError
+from maskline.models.backbones import packaged
 from maskline.models.backbones.encoder import no_download, pretrained_weights, resolve_encoder
 from maskline.models.heads.base import Head
 from maskline.models.layers import resize, size_of
@@ -94,17 +95,18 @@ def smp_segmentor(
         encoder: A name of SMP or timm.
         in_channels: Channels of the images.
         num_classes: Channels of the logits.
-        pretrained: Start the encoder from ImageNet weights.
+        pretrained: Start the encoder from ImageNet weights, as ``maskline.models.backbones.encoder.encoder`` does.
         align_corners: How auxiliary logits are resized.
         auxiliary_heads: Heads on the encoder's features (``in_index`` counts SMP's list, the input first).
 
     Raises:
         ShapeError: Unknown architecture or encoder, or two that do not fit together.
-        CheckpointError: The weights cannot be downloaded.
+        CheckpointError: The weights cannot be downloaded, or the package has others.
     """
     key, name = _resolve_architecture(architecture), resolve_encoder(encoder)
     model = _create(key, name, in_channels=in_channels, num_classes=num_classes, weights=None)
-    if pretrained:
+    parts: Any = model
+    if pretrained and not packaged.load(name, parts.encoder, in_channels=in_channels):
         try:
             weights = pretrained_weights(name)
             model = _create(key, name, in_channels=in_channels, num_classes=num_classes, weights=weights)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from maskline.errors import CheckpointError, ShapeError
+from maskline.models.backbones import packaged
 from maskline.models.backbones.base import BackboneBase
 from maskline.models.torchvision_ops import declare_missing_operators
 
@@ -58,16 +59,17 @@ def encoder(name: str, *, in_channels: int, output_stride: int, pretrained: bool
         name: A name of SMP (``resnet18``, ``mit_b0``) or of timm (``convnext_atto``, also ``tu-convnext_atto``).
         in_channels: Channels of the images; pretrained stems are adapted.
         output_stride: 8, 16 or 32: stride of the deepest feature.
-        pretrained: Start from ImageNet weights; they are downloaded unless they are cached.
+        pretrained: Start from ImageNet weights: those of an installed package (see ``maskline.models.backbones.
+            packaged``), else they are downloaded unless they are cached.
 
     Raises:
         ShapeError: Unknown name, or an encoder that cannot have this output stride.
-        CheckpointError: The weights cannot be downloaded.
+        CheckpointError: The weights cannot be downloaded, or the package has others.
     """
     known = resolve_encoder(name)
     # Without weights first: a wrong stride is told before anything is downloaded.
     model = _create(known, in_channels=in_channels, output_stride=output_stride, weights=None)
-    if pretrained:
+    if pretrained and not packaged.load(known, model, in_channels=in_channels):
         model = _download(known, in_channels=in_channels, output_stride=output_stride)
     min_side = _min_side(known, model, in_channels=in_channels)
     return Encoder(model, in_channels=in_channels, output_stride=output_stride, min_side=min_side)
@@ -106,10 +108,12 @@ def pretrained_weights(name: str) -> Any:
 
 def no_download(name: str, error: Exception) -> CheckpointError:
     """Return the error for weights that could not be had."""
+    known = packaged.PACKAGES.get(name)
+    package = f"{known.install}, or " if known else ""
     return CheckpointError(
         f"encoder {name}",
         f"its pretrained weights cannot be downloaded ({type(error).__name__})",
-        "connect to the network, or fill the Hugging Face cache (HF_HOME) once, or set pretrained: false",
+        f"{package}connect to the network, or fill the Hugging Face cache (HF_HOME) once, or set pretrained: false",
     )
 
 
