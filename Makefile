@@ -51,7 +51,7 @@ repro: env
 	dvc repro
 
 test: check
-	$(TEST_ENV) python -m pytest --benchmark-disable
+	$(TEST_ENV) python -m pytest --benchmark-disable -n 2
 
 check: env
 	ruff check
