@@ -75,6 +75,30 @@ def test_each_of_ours_says_what_it_is_for(root, everything):
         assert recipes.published(name) == ""
 
 
+def test_ours_choose_nothing_on_the_images_that_they_are_scored_on(everything):
+    scored_on_val = [everything[name] for name in MEASURED if everything[name].evaluate.split == "val"]
+    assert scored_on_val
+    for loaded in scored_on_val:
+        assert loaded.train.val_every == loaded.train.iterations
+        assert loaded.train.early_stop == 0
+        assert loaded.evaluate.threshold is None
+        assert not loaded.evaluate.crf.tune
+
+
+def test_from_scratch_is_the_same_but_for_the_weights(everything):
+    pairs = [
+        (everything[name], everything[recipe.beside])
+        for name, recipe in MEASURED.items()
+        if recipe.beside == f"{name}-scratch"
+    ]
+    assert pairs
+    for one, other in pairs:
+        assert (one.model.smp.pretrained, other.model.smp.pretrained) == (True, False)
+        assert build.without_start_weights(one.model) == build.without_start_weights(other.model)
+        for section in ("data", "augment", "schedule", "train", "evaluate"):
+            assert getattr(one, section) == getattr(other, section)
+
+
 def test_each_network_is_built(everything):
     networks = {
         json.dumps(build.without_start_weights(s.model).model_dump(mode="json")) + s.data.name[:1]: s
