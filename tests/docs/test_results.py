@@ -91,7 +91,8 @@ def test_a_table_of_three_seeds(tmp_path):
     assert "vessel Dice 0.8024 to 0.8047" in text
     assert "2 test, 20 train; scored are the 2 of `test`" in text
     assert "`python -m tools.run_recipe thin --seed 0 --data eyes.zip`" in text
-    assert "Some CPU, 2 cores, 8 GiB, 2 threads, bf16, torch 2.13.0" in text
+    assert "Some CPU, 2 cores, 8 GiB, train.threads 2, bf16, torch 2.13.0" in text
+    assert "| `thin` | eyes.zip | Dice 0.8000 | 3: 0.7900 to 0.8100 | 0.7970 | 15.1 |" in text
 
 
 def test_one_seed_is_called_one_seed(tmp_path):
@@ -99,13 +100,21 @@ def test_one_seed_is_called_one_seed(tmp_path):
     assert "- One seed: how far another would be from it is not known" in results.page(tmp_path)
 
 
+def test_images_of_one_group_are_told(tmp_path):
+    write(tmp_path, seeds=SCORES[:1])
+    assert "scored are the 2 of `test`. Archive" in results.page(tmp_path)
+    table = tmp_path / "thin/seed-0.csv"
+    table.write_text(table.read_text(encoding="utf-8").replace("\n1,1,", "\n1,0,"), encoding="utf-8")
+    assert "scored are the 2 of `test`, of 1 kinds or people. Archive" in results.page(tmp_path)
+
+
 def test_runs_with_other_settings_have_a_table_of_their_own(tmp_path):
     write(tmp_path)
-    write(tmp_path / "other", settings=("data.name=drive",))
+    write(tmp_path / "other", settings=("data.name=drive", "augment.crop_size=[64,64]"))
     text = results.page(tmp_path)
     assert text.count("### eyes.zip") == 2
-    assert "### eyes.zip data.name=drive" in text
-    assert "--data eyes.zip -S data.name=drive`" in text
+    assert "### eyes.zip data.name=drive augment.crop_size=[64,64]" in text
+    assert "--data eyes.zip -S data.name=drive -S 'augment.crop_size=[64,64]'`" in text
 
 
 def test_what_differs_in_one_thing_is_compared_image_by_image(tmp_path, monkeypatch):
