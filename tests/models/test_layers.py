@@ -3,10 +3,11 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from maskline.models.heads.fcn_skip import FCNSkipHead
 from maskline.models.heads.point import sample_points
-from maskline.models.layers import ConvNormAct, DropPath, Norm
+from maskline.models.layers import ConvNormAct, DropPath, Norm, resize
 from maskline.models.pooling import AdaptiveAvgPool
 
 
@@ -72,3 +73,18 @@ def test_points_are_sampled_at_pixel_centres():
     x = torch.arange(12.0).view(1, 1, 3, 4)
     points = torch.tensor([[[0.5 / 4, 0.5 / 3], [3.5 / 4, 2.5 / 3], [1.0 / 4, 0.5 / 3]]])
     assert sample_points(x, points, align_corners=False).flatten().tolist() == pytest.approx([0.0, 11.0, 0.5], abs=1e-5)
+
+
+def test_a_resize_to_the_same_size_costs_nothing_and_does_not_bind_a_traced_graph():
+    x = torch.randn(1, 2, 8, 8)
+    assert resize(x, (8, 8), align_corners=False) is x
+    assert torch.equal(F.interpolate(x, size=(8, 8), mode="bilinear", align_corners=False), x)
+
+    class Resized(nn.Module):
+        def forward(self, first, second):
+            return resize(first, (second.shape[2], second.shape[3]), align_corners=False)
+
+    sides = {2: torch.export.Dim("height"), 3: torch.export.Dim("width")}
+    traced = torch.export.export(Resized(), (x, x.clone()), dynamic_shapes=({}, sides)).module()
+    other = torch.zeros(1, 2, 5, 7)
+    assert torch.equal(traced(x, other), resize(x, (5, 7), align_corners=False))

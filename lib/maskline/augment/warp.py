@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 _EXACT = 2**24  # whole numbers below it are exact in float32
+_CACHED_PX = 2**17
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +60,9 @@ def warp(
     warped = torch.empty(count, images.shape[1], *size, device=device)
     picked = [torch.empty(count, *size, dtype=torch.int64, device=device) for _ in labels]
     outside = torch.empty(count, *size, dtype=torch.bool, device=device)
-    # A CPU takes a sample a thread, whose numbers stay in its cache from step to step; a GPU takes all at once.
-    step = torch.get_num_threads() if device.type == "cpu" else count
+    # A CPU takes so few samples that their numbers stay in its cache from step to step, at least one a thread.
+    cached = max(torch.get_num_threads(), _CACHED_PX // (size[0] * size[1]))
+    step = cached if device.type == "cpu" else count
     for start in range(0, count, step):
         rows = slice(start, min(start + step, count))
         grid, index = _places(reading.part(rows), outside[rows], (images.shape[2], images.shape[3]))

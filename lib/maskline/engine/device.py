@@ -1,5 +1,6 @@
 """Where and how to compute: device, precision, threads, determinism."""
 
+import ctypes
 import os
 import shutil
 from contextlib import AbstractContextManager
@@ -11,6 +12,10 @@ import torch
 
 from maskline.errors import ParamsError
 from maskline.models.segmentor import SegmentorBase
+
+# Of glibc's malloc.h.
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_MAX = -4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +119,18 @@ def set_deterministic(threads: int) -> None:
     # Filling fresh memory only helps to find reads of it; it costs up to a fifth of a step.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep the memory that tensors leave, for the next ones; where malloc is not glibc's, do nothing.
+
+    Otherwise large tensors come from the system and go back to it, several times a step, and each of their pages is
+    cleared anew: up to a fifth of a step. The largest memory of a run stays about the same.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    if mallopt is not None:
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def _computes_bf16(kind: str) -> bool:

@@ -141,7 +141,8 @@ def step(state: TrainState, loop: Loop, *batches: RegionBatch) -> Row:
         batches: Those of the iteration; gradients are their mean.
     """
     seed_torch(loop.batches.seed, "step", state.iteration, *([world.rank()] if world.rank() else []))
-    state.model.train()
+    if not state.model.training:  # a walk through all modules
+        state.model.train()
     set_rates(state.optimizer, loop.schedule, state.iteration)
     state.optimizer.zero_grad(set_to_none=True)
     parts = [_backward(state, loop, batch, share=1 / len(batches)) for batch in batches]

@@ -111,7 +111,7 @@ class ConvNormAct(nn.Module):
         x = self.conv(x)
         if self._norm_key is not None:
             x = self.get_submodule(self._norm_key)(x)
-        return F.relu(x) if self.activation else x
+        return F.relu(x, inplace=True) if self.activation else x  # nobody else holds it
 
 
 class SeparableConv(nn.Module):
@@ -160,4 +160,7 @@ def size_of(x: Tensor) -> tuple[int, int]:
 
 def resize(x: Tensor, size: tuple[int, int], *, align_corners: bool) -> Tensor:
     """Return ``x`` (NCHW) resized to ``size`` (height, width) by bilinear interpolation."""
+    # The same size gives the same numbers. A graph that is being traced has to hold for other sizes too.
+    if not torch.compiler.is_compiling() and size_of(x) == size:
+        return x
     return F.interpolate(x, size=size, mode="bilinear", align_corners=align_corners)
