@@ -15,7 +15,6 @@ from maskline.engine.run import Job, start_state
 from maskline.engine.state import weights_of
 from maskline.engine.train import StoppedError, fit, step
 from maskline.errors import ParamsError, TrainingError
-from maskline.optim.ema import WeightAverage
 
 from .conftest import MemorySplit, run
 
@@ -57,21 +56,6 @@ def test_accumulation_reads_on_where_the_former_iteration_ended(tmp_path, monkey
     monkeypatch.setattr(loop.batches, "batch", lambda k: seen.append(k) or batch(k))
     fit(state, loop, journal=Journal(tmp_path), stop=StopFlag())
     assert seen == [0, 1, 2, 3, 4, 5]
-
-
-def test_average_by_its_formula():
-    model = torch.nn.Sequential(torch.nn.Linear(1, 1, bias=False), torch.nn.BatchNorm1d(1))
-    torch.nn.init.constant_(model[0].weight, 0.0)
-    average = WeightAverage(model, decay=0.25)
-    for iteration, value in ((1, 1.0), (2, 2.0), (3, 4.0)):
-        torch.nn.init.constant_(model[0].weight, value)
-        model[1].running_mean.fill_(value)
-        average.update(model, iteration)
-    first = (1 - 2 / 11) * 1.0
-    second = 0.25 * first + 0.75 * 2.0  # 3 / 12 is the decay itself
-    assert average.model[0].weight.item() == pytest.approx(0.25 * second + 0.75 * 4.0)
-    assert average.model[1].running_mean.item() == 4.0
-    assert not average.model[0].weight.requires_grad
 
 
 def test_the_average_is_validated_and_kept(tmp_path):

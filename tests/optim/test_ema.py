@@ -1,0 +1,64 @@
+"""The moving average of weights and statistics, beside torch's own."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from maskline.optim.ema import WeightAverage
+
+
+def _model() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+
+
+def _move(model: nn.Sequential) -> None:
+    """Change weights, statistics and counter, as a training step does."""
+    with torch.no_grad():
+        for weights in model.parameters():
+            weights.add_(torch.randn_like(weights))
+    model(torch.randn(2, 3, 8, 8))
+
+
+def test_follows_torchs_average_once_the_decay_is_reached() -> None:
+    model = _model()
+    ours = WeightAverage(model, decay=0.9)
+    theirs = AveragedModel(copy.deepcopy(model), multi_avg_fn=get_ema_multi_avg_fn(0.9), use_buffers=True)
+    theirs.n_averaged.fill_(1)  # otherwise its first update copies
+    for iteration in range(1000, 1005):
+        _move(model)
+        ours.update(model, iteration)
+        theirs.update_parameters(model)
+    for (name, mine), other in zip(ours.model.state_dict().items(), theirs.module.state_dict().values(), strict=True):
+        if mine.is_floating_point():  # theirs averages the counter too
+            torch.testing.assert_close(mine, other, msg=name)
+
+
+def test_average_by_its_formula() -> None:
+    model = nn.Sequential(nn.Linear(1, 1, bias=False), nn.BatchNorm1d(1))
+    nn.init.constant_(model[0].weight, 0.0)
+    average = WeightAverage(model, decay=0.25)
+    for iteration, value in ((1, 1.0), (2, 2.0), (3, 4.0)):
+        nn.init.constant_(model[0].weight, value)
+        model[1].running_mean.fill_(value)
+        average.update(model, iteration)
+    first = (1 - 2 / 11) * 1.0
+    second = 0.25 * first + 0.75 * 2.0  # 3 / 12 is the decay itself
+    assert average.model[0].weight.item() == pytest.approx(0.25 * second + 0.75 * 4.0)
+    assert average.model[1].running_mean.item() == pytest.approx(0.25 * second + 0.75 * 4.0)
+    assert not average.model[0].weight.requires_grad
+
+
+def test_statistics_are_averaged_and_counters_copied() -> None:
+    model = _model()
+    average = WeightAverage(model, decay=0.5)
+    before = average.model[1].running_mean.clone()
+    for _ in range(3):
+        _move(model)
+    average.update(model, 100)
+    torch.testing.assert_close(average.model[1].running_mean, before.lerp(model[1].running_mean, 0.5))
+    assert average.model[1].num_batches_tracked.item() == 3
+    assert not average.model.training
