@@ -137,7 +137,8 @@ def test_a_recipe_without_runs_gives_its_command(tmp_path, monkeypatch):
 @pytest.mark.pipeline
 def test_a_run_in_a_clone(root, shared_data, tmp_path):
     small = ["model.backbone.base_channels=4", "train.iterations=2", "train.val_every=2", "train.batch_size=2"]
-    words = [word for setting in [*small, "train.threads=1", "evaluate.bootstrap=20"] for word in ("-S", setting)]
+    small += ["evaluate.window=[512,512]", "evaluate.stride=[512,512]", "evaluate.bootstrap=20", "train.threads=1"]
+    words = [word for setting in small for word in ("-S", setting)]
     recipe, target = "unet-s5-d16_fcn_1xb16-40k_chase-db1-128x128", tmp_path / "runs/seed-3.json"
     archive = str(shared_data / "CHASEDB1.zip")
     run_recipe.main([recipe, "--seed", "3", "--data", archive, "-o", str(target), *words], standalone_mode=False)
