@@ -5,6 +5,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from maskline.errors import ExportError
+from maskline.export import trace as trace_module
 from maskline.export.trace import Deployable, trace
 
 
@@ -63,3 +64,8 @@ def test_pooling_follows_the_size_of_the_image():
     assert "adaptive_avg_pool2d" not in program.graph_module.code
     images = torch.randint(0, 256, (1, 37, 41, 3), dtype=torch.uint8)
     torch.testing.assert_close(program.module()(images)[1], model(images)[1])
+
+
+def test_exported_softmax_is_torchs():
+    logits = torch.tensor([0.0, 1e4, -1e4, 30.0]).view(1, 4, 1, 1) * torch.rand(2, 1, 3, 5)
+    torch.testing.assert_close(trace_module._softmax(logits), logits.softmax(1))

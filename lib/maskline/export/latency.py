@@ -24,10 +24,15 @@ class Latency:
 
 
 def measure(calls: Mapping[str, Callable[[], object]], *, runs: int, warm_up: int) -> dict[str, Latency]:
-    """Time each call ``runs`` times, one of each in turn, after ``warm_up`` untimed rounds."""
+    """Time each call ``runs`` times, one of each in turn, after ``warm_up`` untimed rounds.
+
+    Before each timed call the same one is made untimed: the threads of the call before that one, which wait busily for
+    more work, would take the processor from it.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for round_index in range(warm_up + runs):
         for name, call in calls.items():
+            call()
             start = time.perf_counter()
             call()
             elapsed = time.perf_counter() - start

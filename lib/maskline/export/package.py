@@ -15,7 +15,7 @@ from torch.nn.functional import pad
 
 from maskline.augment.pipeline import normalize
 from maskline.errors import DataError, ExportError
-from maskline.export import onnx_graph, parity
+from maskline.export import onnx_graph, parity, segformer
 from maskline.export.interface import WHOLE, Interface
 from maskline.export.runtime_torch import TorchModel
 from maskline.export.trace import Deployable, trace
@@ -78,8 +78,11 @@ class Trained:
             interface=interface,
         )
 
-    def deployable(self) -> Deployable:
+    def deployable(self, *, simplified: bool = False) -> Deployable:
         """Return the network with its pre-processing and activation, in eval mode.
+
+        Args:
+            simplified: Of fewer operations where that is the same function: what is exported.
 
         Raises:
             ExportError: The sides are to be padded to what is no multiple of the network's stride.
@@ -90,7 +93,7 @@ class Trained:
                 "export.pad_multiple", f"{multiple} is no multiple of the network's stride {stride}", "choose one"
             )
         return Deployable(
-            self.network,
+            segformer.joined(self.network) if simplified else self.network,
             num_classes=self.labels.num_classes,
             stride=multiple or stride,
             mean=self.mean,
@@ -145,7 +148,7 @@ def export_model(
         DataError: The split has no picture, or other classes than the model.
     """
     _check_split(trained, split)
-    program = trace(trained.deployable(), example_size=example_size)
+    program = trace(trained.deployable(simplified=True), example_size=example_size)
     metadata = describe(trained, example_size=example_size)
     content = onnx_graph.to_onnx(program, opset=opset, metadata=metadata, outputs=trained.interface.names)
     reference = trained.runtime(threads=threads)

@@ -22,13 +22,11 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 from maskline.errors import ExportError
 from maskline.export.interface import INPUT, read
 from maskline.export.onnx_graph import METADATA_KEY
+from maskline.export.resizing import as_gather
 from maskline.export.trace import third_party_warnings_ignored
 
 # Calibration keeps every intermediate result of a picture: larger ones are cropped to this many px a side.
 _LARGEST_SIDE = 512
-
-# Eight bits of a probability would be seen by every user of the file; both cost next to nothing in float32.
-_KEPT_FLOAT = ("Softmax", "ArgMax")
 
 # Where eight bits save time, and what may be left in float32 for the sake of agreement.
 _HEAVY = ("Conv", "ConvTranspose", "MatMul", "Gemm")
@@ -84,24 +82,25 @@ class _Quantizer:
 
     def __init__(self, content: bytes, pictures: Sequence[NDArray[np.uint8]], folder: Path, *, threads: int) -> None:
         self._content, self._pictures, self._folder, self._threads = content, pictures, folder, threads
-        model = onnx.load_from_string(content)
+        model = as_gather(onnx.load_from_string(content))
+        self._model = model.SerializeToString()
         nodes = model.graph.node
         about = {entry.key: entry.value for entry in model.metadata_props}[METADATA_KEY]
         self._num_classes = len(json.loads(about)["class_names"])
         heavy = [i for i, node in enumerate(nodes) if node.op_type in _HEAVY]
         # Grey levels as they are, not rounded a second time on their way into the network.
         before = [node.name for node in nodes[: heavy[0] if heavy else 0]]
-        after = [node.name for node in nodes[heavy[-1] if heavy else 0 :] if node.op_type == "Sigmoid"]
-        self._kept = [*before, *after, *(node.name for node in nodes if node.op_type in _KEPT_FLOAT)]
-        # What follows the last convolution resizes logits, and belongs to it.
+        # The last convolution has few channels: eight bits gain nothing there, and its logits decide. So would eight
+        # bits of a probability, which every user of the file sees.
+        after = [node.name for node in nodes[heavy[-1] if heavy else 0 :]]
+        self._kept = [*before, *after]
         self._candidates = [[nodes[i].name] for i in heavy[:-1]]
-        self._candidates += [[node.name for node in nodes[i:]] for i in heavy[-1:]]
 
     def quantized(self, in_float: Sequence[str]) -> bytes:
         """Return the file; the named nodes stay in float32."""
         path = self._folder / "int8.onnx"
         quantize_static(
-            onnx.load_from_string(self._content),
+            onnx.load_from_string(self._model),
             path,
             _Calibration(self._pictures),
             quant_format=QuantFormat.QDQ,

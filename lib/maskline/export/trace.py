@@ -18,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from maskline.errors import ExportError
 from maskline.export.interface import WHOLE, Interface, Output
+from maskline.export.resizing import with_factors
 from maskline.models.pooling import AdaptiveAvgPool
 
 # Networks that take any size have features of this stride all the same.
@@ -72,7 +73,7 @@ class Deployable(nn.Module):
             case "argmax":
                 return logits.argmax(1).to(self.label_dtype)
             case "softmax":
-                return logits.softmax(1)
+                return _softmax(logits) if torch.compiler.is_exporting() else logits.softmax(1)
             case "sigmoid":
                 return logits.sigmoid()
             case "logits":
@@ -93,6 +94,12 @@ class Deployable(nn.Module):
         # Not ``-length % stride``: the tracer sees that ``length`` plus this is a multiple of the stride, so that
         # halved and doubled sizes inside the network are equal for it.
         return self.stride * ((length + self.stride - 1) // self.stride) - length
+
+
+def _softmax(logits: Tensor) -> Tensor:
+    """Softmax over C in whole maps: onnxruntime's own takes one pixel at a time, and more than ten times as long."""
+    powers = (logits - logits.amax(1, keepdim=True)).exp()
+    return powers / powers.sum(1, keepdim=True)
 
 
 def trace(model: Deployable, *, example_size: tuple[int, int]) -> ExportedProgram:
@@ -120,7 +127,7 @@ def trace(model: Deployable, *, example_size: tuple[int, int]) -> ExportedProgra
     example = torch.zeros(2, *example_size, model.mean.numel(), dtype=torch.uint8)
     with torch.no_grad(), third_party_warnings_ignored(), _PoolByMatrices():
         try:
-            return torch.export.export(
+            program = torch.export.export(
                 model,
                 (example,),
                 dynamic_shapes=(sizes,),
@@ -134,6 +141,8 @@ def trace(model: Deployable, *, example_size: tuple[int, int]) -> ExportedProgra
                 f"cannot be traced for images of any size ({reason(error)})",
                 "choose another model.smp.architecture, backbone or head",
             ) from error
+    with_factors(program)
+    return program
 
 
 class _PoolByMatrices(TorchFunctionMode):
