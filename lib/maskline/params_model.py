@@ -33,7 +33,9 @@ class BackboneParams(Section):
             "of segmentation-models-pytorch or timm."
         ),
     )
-    pretrained: bool = Field(description="Start from ImageNet weights (encoders only): an installed package's, or downloaded.")
+    pretrained: bool = Field(
+        description="Start from ImageNet weights (encoders only): an installed package's, or downloaded."
+    )
     output_stride: Literal[8, 16, 32] = Field(description="Stride of the deepest feature (resnet, encoders).")
     strides: tuple[Count, ...] | None = Field(
         description="Stride of each stage (resnet, unet); null: those of output_stride, or 1 for unet, which pools."
