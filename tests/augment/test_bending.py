@@ -56,7 +56,7 @@ def test_tilt_is_a_perspective():
     np.testing.assert_allclose(slopes, slopes[0], rtol=1e-9)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     crop=st.tuples(st.integers(1, 200), st.integers(1, 200)),
     spacing=st.floats(2, 64),

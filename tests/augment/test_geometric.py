@@ -117,7 +117,7 @@ def test_outside_is_fill_and_ignored():
     np.testing.assert_array_equal(warped[11, 12], [1.0, 2.0, 3.0])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     height=st.integers(16, 60),
     width=st.integers(16, 60),

@@ -101,7 +101,7 @@ def _area(box):
     return (bottom - top) * (right - left)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     sizes=st.lists(st.tuples(st.integers(8, 70), st.integers(8, 70)), min_size=4, max_size=4),
     seed=st.integers(0, 2**16),

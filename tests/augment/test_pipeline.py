@@ -88,7 +88,7 @@ def everything(**changes):
 sizes_of_a_batch = st.lists(st.tuples(st.integers(9, 90), st.integers(9, 90)), min_size=4, max_size=4)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(sizes=sizes_of_a_batch, seed=st.integers(0, 2**16), keep=st.booleans())
 def test_all_masks_move_together_and_stay_labels(sizes, seed, keep):
     """The second annotation and the valid area are the mask itself: they must come out as it does."""
@@ -109,7 +109,7 @@ def test_all_masks_move_together_and_stay_labels(sizes, seed, keep):
     assert torch.equal(without.targets, out.targets)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(sizes=sizes_of_a_batch, seed=st.integers(0, 2**16))
 def test_outside_is_the_fill_colour_and_ignored(sizes, seed):
     """White pictures on a fill of (10, 20, 30): what is not ignored is white, what is ignored is not all white."""

@@ -79,7 +79,7 @@ def test_one_number_is_drawn_whatever_the_settings():
 sides = st.tuples(st.integers(1, 3000), st.integers(1, 3000))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(size=sides, target=sides)
 def test_a_kept_aspect_fits_and_touches(size, target):
     """The rescaled image fits the target turned either way, and is the largest one that does."""
@@ -91,7 +91,7 @@ def test_a_kept_aspect_fits_and_touches(size, target):
     assert abs(width - max(size[1] * exact, 1)) <= 0.5 + 1e-6
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(size=sides, seed=st.integers(0, 1000), keep=st.booleans(), scale=st.sampled_from([None, (30, 700)]))
 def test_no_drawn_size_exceeds_the_largest(size, seed, keep, scale):
     made = Resize(ratio_range=(0.5, 2.0), scale=scale, keep_ratio=keep)

@@ -24,7 +24,7 @@ def counted(mask, rows, columns, ratio):
     return bool(len(values) > 1 and counts.max() / counts.sum() < ratio)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     seed=st.integers(0, 10**6),
     size=st.tuples(st.integers(1, 200), st.integers(1, 200)),

@@ -32,7 +32,7 @@ def test_equals_scikit_image_image_by_image(num_classes, dtype):
         np.testing.assert_array_equal(ours[i].numpy(), theirs)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 1000), row=st.integers(0, 20), column=st.integers(0, 15))
 def test_parts_add_up_to_the_whole(seed, row, column):
     prediction, target = random_maps(seed, num=1, size=(20, 15), num_classes=4, ignored=0.1)
