@@ -35,4 +35,4 @@ def test_freed_memory_is_kept():
     done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True)
     before, after = map(int, done.stdout.split())
     assert before > 4 * 2**26 / 2**21, "as many faults as huge pages at least"
-    assert after < before / 2
+    assert after < before / 2, "a system that reclaims memory by itself may take some back meanwhile"
