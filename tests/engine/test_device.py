@@ -22,8 +22,8 @@ torch.set_num_threads(1)
 faults()
 first = faults()
 keep_freed_memory()
-faults(), faults()  # the heap grows to what is needed
-print(first, faults())
+# The least of some: a system short of memory may take pages back meanwhile.
+print(first, min(faults() for _ in range(5)))
 """
 
 
@@ -35,4 +35,4 @@ def test_freed_memory_is_kept():
     done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True)
     before, after = map(int, done.stdout.split())
     assert before > 4 * 2**26 / 2**21, "as many faults as huge pages at least"
-    assert after < before / 2, "a system that reclaims memory by itself may take some back meanwhile"
+    assert after < before / 10
