@@ -51,7 +51,7 @@ def main(
         result = run.train(job, stop_after=stop_after)
         files = {"metrics": metrics, "curves": curves, "classes": classes, "steps": steps, "timing": timing}
         run.write(result, job, model=model, **files)
-        cli.log.info("train: best %s %.4f after %d iterations", job.loop.best_metric, *result.best)
+        cli.log.info("train: %s", result.outcome(job.loop.best_metric))
 
 
 if __name__ == "__main__":

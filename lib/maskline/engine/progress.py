@@ -12,9 +12,12 @@ from maskline import world
 
 log = logging.getLogger("maskline")
 
+# Between two plain lines, so that the log of a long run without validations shows that it is alive.
+_QUIET_SECONDS = 60.0
+
 
 class Meter:
-    """Counts iterations and says so.
+    """Counts iterations and says so: a bar in a terminal, elsewhere a line a minute.
 
     Args:
         total: Iterations of the run.
@@ -26,7 +29,7 @@ class Meter:
         self.total = total
         self.first = done
         self.bar = bar
-        self.started = time.perf_counter()
+        self.started = self.spoken = time.perf_counter()
         self.task = bar.add_task("train", total=total, completed=done, loss="", speed="") if bar else None
 
     def advance(self, iteration: int, loss: float) -> None:
@@ -35,6 +38,8 @@ class Meter:
             self.bar.update(
                 self.task, completed=iteration, loss=f"loss {loss:.4f}", speed=f"{self.speed(iteration):.2f} it/s"
             )
+        elif time.perf_counter() - self.spoken >= _QUIET_SECONDS:
+            self.report(iteration, f"loss {loss:.4f}")
 
     def speed(self, iteration: int) -> float:
         """Return iterations a second since the start, validation included."""
@@ -42,6 +47,7 @@ class Meter:
 
     def report(self, iteration: int, text: str) -> None:
         """Print a line that stays: progress, speed, time left, and ``text``."""
+        self.spoken = time.perf_counter()
         speed = self.speed(iteration)
         left = (self.total - iteration) / speed if speed > 0 else 0.0
         line = f"{iteration}/{self.total}  {speed:.2f} it/s  {left:.0f} s left  {text}"

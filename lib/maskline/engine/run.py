@@ -69,12 +69,12 @@ class Result:
     seconds: float
     iterations: int
 
-    @property
-    def best(self) -> tuple[float, int]:
-        """Best score and the iterations done by then; the last loss, negated, where nothing was validated."""
+    def outcome(self, best_metric: str) -> str:
+        """Return in words which weights are kept: the best by ``best_metric``, the last without a validation."""
         if self.state.best_weights is None:
-            return -self.state.validations[-1]["train_loss"], self.state.iteration
-        return self.state.best_score, self.state.best_iteration
+            loss = self.state.validations[-1]["train_loss"]
+            return f"no score to choose by: the weights after {self.state.iteration} iterations, train_loss {loss:.4f}"
+        return f"best {best_metric} {self.state.best_score:.4f} after {self.state.best_iteration} iterations"
 
 
 def train(job: Job, *, stop_after: int = 0) -> Result:
@@ -166,12 +166,10 @@ def _peak_memory(job: Job) -> dict[str, float]:
 
 
 def _summary(state: TrainState, best_metric: str) -> dict[str, Any]:
-    """Return the scores of the best validation and the last losses, rounded to what is no noise."""
-    best = next((row for row in state.validations if row["iteration"] == state.best_iteration), state.validations[-1])
-    return {
-        "best": {"iteration": int(best["iteration"]), "metric": best_metric, **_rounded(best)},
-        "last": {"iteration": int(state.iteration), **_rounded(state.validations[-1])},
-    }
+    """Return the scores of the best validation, if there was any, and the last losses, rounded to what is no noise."""
+    kept = [row for row in state.validations if row["iteration"] == state.best_iteration]
+    best = {"best": {"iteration": int(row["iteration"]), "metric": best_metric, **_rounded(row)} for row in kept}
+    return {**best, "last": {"iteration": int(state.iteration), **_rounded(state.validations[-1])}}
 
 
 def _rounded(row: Row) -> dict[str, float]:
