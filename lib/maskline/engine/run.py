@@ -167,9 +167,12 @@ def _peak_memory(job: Job) -> dict[str, float]:
 
 def _summary(state: TrainState, best_metric: str) -> dict[str, Any]:
     """Return the scores of the best validation, if there was any, and the last losses, rounded to what is no noise."""
-    kept = [row for row in state.validations if row["iteration"] == state.best_iteration]
-    best = {"best": {"iteration": int(row["iteration"]), "metric": best_metric, **_rounded(row)} for row in kept}
-    return {**best, "last": {"iteration": int(state.iteration), **_rounded(state.validations[-1])}}
+    summary: dict[str, Any] = {}
+    if state.best_weights is not None:
+        row = next(row for row in state.validations if row["iteration"] == state.best_iteration)
+        summary["best"] = {"iteration": int(row["iteration"]), "metric": best_metric, **_rounded(row)}
+    summary["last"] = {"iteration": int(state.iteration), **_rounded(state.validations[-1])}
+    return summary
 
 
 def _rounded(row: Row) -> dict[str, float]:
