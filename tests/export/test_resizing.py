@@ -34,7 +34,7 @@ def test_twice_the_size_is_a_factor():
         torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
-def resize(factors, mode="nearest"):
+def resize(factors, mode="nearest", rounding="floor"):
     make = onnx.helper.make_tensor_value_info
     graph = onnx.helper.make_graph(
         [
@@ -45,7 +45,7 @@ def resize(factors, mode="nearest"):
                 name="up",
                 mode=mode,
                 coordinate_transformation_mode="asymmetric",
-                nearest_mode="floor",
+                nearest_mode=rounding,
             )
         ],
         "test",
@@ -71,6 +71,9 @@ def test_gathers_are_the_resize(factors):
     np.testing.assert_array_equal(run(gathered, x), x.repeat(factors[0], 2).repeat(factors[1], 3))
 
 
-@pytest.mark.parametrize(("factors", "mode"), [((1, 1, 1.5, 2), "nearest"), ((1, 1, 2, 2), "linear")])
-def test_other_resizes_stay(factors, mode):
-    assert operations(as_gather(resize(factors, mode))) == ["Resize"]
+@pytest.mark.parametrize(
+    ("factors", "mode", "rounding"),
+    [((1, 1, 1.5, 2), "nearest", "floor"), ((1, 1, 2, 2), "linear", "floor"), ((1, 1, 2, 2), "nearest", "ceil")],
+)
+def test_other_resizes_stay(factors, mode, rounding):
+    assert operations(as_gather(resize(factors, mode, rounding))) == ["Resize"]

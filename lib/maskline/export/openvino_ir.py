@@ -1,4 +1,4 @@
-"""model.onnx as OpenVINO IR, where the package openvino (Apache-2.0) is installed: pip install 'maskline[openvino]'."""
+"""The traced program as OpenVINO IR, where openvino (Apache-2.0) is installed: pip install 'maskline[openvino]'."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -15,7 +15,7 @@ from torch.nn.functional import pad
 
 from maskline.augment.pipeline import normalize
 from maskline.errors import DataError, ExportError
-from maskline.export import onnx_graph, parity, segformer
+from maskline.export import onnx_graph, parity, phases, segformer
 from maskline.export.interface import WHOLE, Interface
 from maskline.export.runtime_torch import TorchModel
 from maskline.export.trace import Deployable, trace
@@ -155,7 +155,7 @@ def export_model(
     report: dict[str, Any] = {}
     with replace_folder(out) as part:
         trained.labels.write(part / LABELS_FILE)
-        first = OnnxVariant(name="", convert=lambda written: written, limits=limits)
+        first = OnnxVariant(name="", convert=phases.in_phases, limits=limits)
         for each in (first, *variants):
             each.write(part, program=program, content=content)
             exported = each.open(part, threads=threads)

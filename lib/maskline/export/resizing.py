@@ -3,15 +3,28 @@
 Shapes: N batch, C channels, H height, W width.
 """
 
-from collections.abc import MutableSequence
+from collections.abc import Mapping
 
+import numpy as np
 import onnx
 import torch
-from onnx import NodeProto, helper, numpy_helper
+from onnx import NodeProto, TensorProto, numpy_helper
 from torch.export import ExportedProgram
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 
+from maskline.export.nodes import Made, replace_nodes, settings
+
 _NEAREST = torch.ops.aten.upsample_nearest2d.vec
+
+_DEFAULTS = {
+    "mode": b"nearest",
+    "coordinate_transformation_mode": b"half_pixel",
+    "nearest_mode": b"round_prefer_floor",
+}
+"""Of Resize, as ONNX has them."""
+
+# With whole factors, these two take each element so many times in a row.
+_REPEATS = ((b"asymmetric", b"floor"), (b"half_pixel", b"round_prefer_floor"))
 
 
 def with_factors(program: ExportedProgram) -> None:
@@ -44,23 +57,24 @@ def as_gather(model: onnx.ModelProto) -> onnx.ModelProto:
         The same object.
     """
     constants = {value.name: value for value in model.graph.initializer}
-    nodes = list(model.graph.node)
-    del model.graph.node[:]
-    for node in nodes:
-        factors = _factors(node, constants)
-        model.graph.node.extend([node] if factors is None else _gathers(node, factors, model.graph.initializer))
-    used = {name for node in model.graph.node for name in node.input}
-    for value in [value for value in model.graph.initializer if value.name not in used]:
-        model.graph.initializer.remove(value)
+    nodes: list[NodeProto] = []
+    made: list[TensorProto] = []
+    for node in model.graph.node:
+        factors = nearest_factors(node, constants)
+        part = Made("", [node]) if factors is None else _gathers(node, factors)
+        nodes += part.nodes
+        made += part.constants
+    replace_nodes(model, nodes, made)
     return model
 
 
-def _factors(node: NodeProto, constants: dict[str, onnx.TensorProto]) -> tuple[int, int] | None:
-    """Return the factors of H and W, or None where the node is another operation or has none."""
+def nearest_factors(node: NodeProto, constants: Mapping[str, TensorProto]) -> tuple[int, int] | None:
+    """Return the factors of H and W of a nearest Resize by whole ones, or None for every other node."""
     if node.op_type != "Resize" or len(node.input) != 3 or node.input[2] not in constants:
         return None
-    settings = {each.name: helper.get_attribute_value(each) for each in node.attribute}
-    if settings.get("mode", b"nearest") != b"nearest":
+    found = settings(node)
+    mode, center, rounding = (found.get(name, default) for name, default in _DEFAULTS.items())
+    if mode != b"nearest" or (center, rounding) not in _REPEATS:
         return None
     factors = numpy_helper.to_array(constants[node.input[2]]).tolist()
     if factors[:2] != [1, 1] or any(factor != int(factor) for factor in factors):
@@ -68,29 +82,21 @@ def _factors(node: NodeProto, constants: dict[str, onnx.TensorProto]) -> tuple[i
     return int(factors[2]), int(factors[3])
 
 
-def _gathers(
-    node: NodeProto, factors: tuple[int, int], initializer: MutableSequence[onnx.TensorProto]
-) -> list[NodeProto]:
-    """Return the nodes that stand for a Resize: rows, then columns, each taken as often as its factor says."""
-    made: list[NodeProto] = []
-
-    def add(kind: str, inputs: list[str], name: str, **attributes: object) -> str:
-        name = f"{node.name}_{name}"
-        made.append(helper.make_node(kind, inputs, [name], name=name, **attributes))
-        return name
+def _gathers(node: NodeProto, factors: tuple[int, int]) -> Made:
+    """Return what stands for a Resize: rows, then columns, each taken as often as its factor says."""
+    made = Made(node.output[0])
 
     def constant(name: str, value: int) -> str:
-        name = f"{node.name}_{name}"
-        initializer.append(helper.make_tensor(name, onnx.TensorProto.INT64, [], [value]))
-        return name
+        return made.constant(name, np.array(value, np.int64))
 
     zero, one = constant("zero", 0), constant("one", 1)
-    found = add("Transpose", [node.input[0]], "nhwc", perm=[0, 2, 3, 1])
-    shape = add("Shape", [found], "shape")
+    found = made.add("Transpose", [node.input[0]], "nhwc", perm=[0, 2, 3, 1])
+    shape = made.add("Shape", [found], "shape")
     for axis, factor in zip((1, 2), factors, strict=True):
         times = constant(f"times_{axis}", factor)
-        length = add("Gather", [shape, constant(f"axis_{axis}", axis)], f"length_{axis}")
-        steps = add("Range", [zero, add("Mul", [length, times], f"target_{axis}"), one], f"range_{axis}")
-        found = add("Gather", [found, add("Div", [steps, times], f"source_{axis}")], f"gathered_{axis}", axis=axis)
-    made.append(helper.make_node("Transpose", [found], [node.output[0]], name=node.name, perm=[0, 3, 1, 2]))
+        length = made.add("Gather", [shape, constant(f"axis_{axis}", axis)], f"length_{axis}")
+        steps = made.add("Range", [zero, made.add("Mul", [length, times], f"target_{axis}"), one], f"range_{axis}")
+        source = made.add("Div", [steps, times], f"source_{axis}")
+        found = made.add("Gather", [found, source], f"gathered_{axis}", axis=axis)
+    made.add("Transpose", [found], "", perm=[0, 3, 1, 2])
     return made

@@ -45,7 +45,7 @@ class Variant(Protocol):
         """Of its parity gate, which holds it against torch too."""
 
     def write(self, folder: Path, *, program: ExportedProgram, content: bytes) -> None:
-        """Write its files, made from the traced program or the content of model.onnx."""
+        """Write its files, made from the traced program or from its ONNX content."""
 
     def open(self, folder: Path, *, threads: int) -> parity.Model:
         """Return it, ready to run."""
@@ -53,11 +53,11 @@ class Variant(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnnxVariant:
-    """An ONNX file made from model.onnx; see ``Variant``.
+    """An ONNX file; see ``Variant``.
 
     Args:
         name: Part of its file name; empty: model.onnx itself.
-        convert: Content of model.onnx -> its content.
+        convert: The program's ONNX content -> its content.
         limits: Of its parity gate.
     """
 
