@@ -71,8 +71,9 @@ def stepper(way: str, job: Any, params: Params, files: Path) -> Iterator[float]:
     state = start_state(job)
     if way == "compute":
         yield from _compute(job)
-    for batch in iterate(job.loop.batches, start=0, stop=1_000_000, workers=job.loop.workers):
-        yield step(state, job.loop, batch)["loss"]
+    loop = job.loop
+    for batch in iterate(loop.batches, start=0, stop=1_000_000, workers=loop.workers, device=loop.compute.device):
+        yield step(state, loop, batch)["loss"]
         state.iteration += 1
 
 

@@ -154,7 +154,7 @@ class TrainParams(Section):
     channels_last: bool = Field(description="Memory format of the convolutions.")
     threads: Annotated[int, Field(ge=1, le=256)] = Field(description="CPU threads; bits depend on it.")
     workers: Annotated[int, Field(ge=0, le=128)] = Field(
-        description="Loader processes; any count gives the same samples."
+        description="Loader processes; for a network on the CPU they augment too. Any count gives the same samples."
     )
     cache: Literal["ram", "stream", "mmap", "device"] = Field(
         description="Keep decoded images in memory, decode each time, keep them decoded in a file of which a crop "

@@ -167,7 +167,7 @@ def test_training_waits_for_data(benchmark, prepared):
 
 def _waits(benchmark, job):
     state = TrainState(model=job.model, optimizer=job.optimizer, average=None)
-    source = iterate(job.loop.batches, start=0, stop=100, workers=0)
+    source = iterate(job.loop.batches, start=0, stop=100, workers=0, device=CPU)
     times = {"wait": [], "step": []}
 
     def one():

@@ -19,11 +19,15 @@ def _settings_of_torch():
     torch.use_deterministic_algorithms(deterministic)
 
 
+@pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("case", ["unet-s5-d16", "smp-unet-r18"])
-def test_overhead(benchmark, prepared, tmp_path, case):
-    """``extra_info`` has the share; the two take turns, so that a disturbance meets both."""
-    benchmark.group = f"a step of {case}: engine; extra_info: compute alone, overhead"
-    params = settings(case, threads=1, compiled=False, workers=0)
+def test_overhead(benchmark, prepared, tmp_path, case, workers):
+    """``extra_info`` has the share; the two take turns, so that a disturbance meets both.
+
+    One thread computes; a loader process, where there is one, needs a core of its own.
+    """
+    benchmark.group = f"a step of {case}, {workers} loader processes: engine; extra_info: compute alone, overhead"
+    params = settings(case, threads=1, compiled=False, workers=workers)
     engine, compute = (stepper(way, job_of(way, params, prepared), params, tmp_path) for way in ("engine", "compute"))
     losses, times, alone = [next(engine)], [], []
     next(compute)

@@ -6,7 +6,6 @@ import tifffile
 
 from maskline import build, params
 from maskline.data.dataset import PreparedSplit
-from maskline.engine.loader import iterate
 from maskline.errors import ParamsError
 from maskline.params import read_yaml
 from tests.data.sets import index_mask, save
@@ -51,7 +50,7 @@ def test_training_takes_them_and_no_other_number(workspace, deep):
     values["model"] |= {"in_channels": 2, "mean": [100.0, 90.0], "std": [50.0, 60.0]}
     job = build.training(params.validate(values), workspace.prepared)
     batches = job.loop.batches
-    made = batches.augmentation.apply(next(iterate(batches, start=0, stop=1, workers=0)), job.loop.compute.device)
+    made = batches.finish(batches.batch(0), job.loop.compute.device)
     assert made.images.shape == (2, 2, 32, 32)
     assert job.model(made.images).shape == (2, 2, 32, 32)
     values["augment"]["clahe"]["prob"] = 0.5

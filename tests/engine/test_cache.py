@@ -48,8 +48,8 @@ def pixels(prepared, cache, workers):
     if cache == "device":
         batches.reside(torch.device("cpu"))
     made = [
-        batches.augmentation.apply(batch, torch.device("cpu"))
-        for batch in iterate(batches, start=2, stop=6, workers=workers)
+        batches.finish(batch, torch.device("cpu"))
+        for batch in iterate(batches, start=2, stop=6, workers=workers, device=torch.device("cpu"))
     ]
     return [array for one in made for array in (one.images.numpy(), one.targets.numpy())]
 

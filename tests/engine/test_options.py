@@ -202,4 +202,4 @@ def test_the_death_of_a_loader_process_names_its_image():
     _, loop = run()
     loop.batches.split = Deadly(6)
     with pytest.raises(TrainingError, match=r"loader process: it died while it read disc-4 \("):
-        list(iterate(loop.batches, start=0, stop=4, workers=1))
+        list(iterate(loop.batches, start=0, stop=4, workers=1, device=torch.device("cpu")))

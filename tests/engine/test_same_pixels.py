@@ -10,7 +10,7 @@ from maskline.augment.bending import Bending
 from maskline.augment.colour_steps import ColourSteps
 from maskline.augment.effects import Effects
 from maskline.augment.mixing import Mixing
-from maskline.augment.sample import Augmented
+from maskline.augment.sample import Augmented, RegionBatch
 from maskline.data.dataset import Sample
 from maskline.engine import mixed_loss
 from maskline.engine.loader import TrainBatches, iterate
@@ -90,9 +90,30 @@ def batches(split=None, **changes):
 def trained_pixels(made, *, start, stop, workers):
     """What the network and the loss get in each iteration, as the trainer makes it."""
     found = {}
-    for number, batch in enumerate(iterate(made, start=start, stop=stop, workers=workers), start):
-        found[number] = made.augmentation.apply(batch, CPU)
+    for number, batch in enumerate(iterate(made, start=start, stop=stop, workers=workers, device=CPU), start):
+        found[number] = made.finish(batch, CPU)
     return found
+
+
+@pytest.mark.parametrize(
+    ("workers", "device", "kind"), [(0, "cpu", RegionBatch), (1, "cpu", Augmented), (1, "cuda", RegionBatch)]
+)
+def test_loader_processes_augment_for_a_cpu_and_leave_it_to_a_gpu(workers, device, kind):
+    made = iterate(batches(), start=0, stop=2, workers=workers, device=torch.device(device))
+    assert [type(batch) for batch in made] == [kind] * 2
+
+
+def test_pixels_do_not_depend_on_the_number_of_threads():
+    """A loader process has one thread, the process that trains has all."""
+    made = batches(split=Annotated(4), crop_size=(256, 256))  # enough pixels for several threads
+    for number in range(3):
+        found = []
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            found.append(made.finish(made.batch(number), CPU))
+        one, two = found
+        assert torch.equal(one.images, two.images)
+        assert torch.equal(one.targets, two.targets)
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2])

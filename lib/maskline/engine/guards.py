@@ -8,9 +8,8 @@ from typing import Literal
 import torch
 
 from maskline import world
-from maskline.augment.sample import RegionBatch
 from maskline.engine.journal import Journal
-from maskline.engine.loader import TrainBatches
+from maskline.engine.loader import Batch, TrainBatches
 from maskline.engine.state import TrainState
 from maskline.errors import TrainingError
 from maskline.files import replace_file
@@ -27,7 +26,7 @@ class NotFiniteError(Exception):
         batches: Of the iteration, this process's share.
     """
 
-    def __init__(self, what: Literal["loss", "gradient"], value: float, batches: Sequence[RegionBatch]) -> None:
+    def __init__(self, what: Literal["loss", "gradient"], value: float, batches: Sequence[Batch]) -> None:
         super().__init__(what, value)
         self.what = what
         self.value = value
@@ -117,8 +116,8 @@ def _save_for_replay(
     path = to.folder / REPLAY_FILE
     if world.rank() == 0:
         whole = batches.share(rank=0, size=1)
-        regions = error.batches if world.size() == 1 else [whole.batch(number) for number in iterations]
-        augmented = [batches.augmentation.apply(each, torch.device("cpu")) for each in regions]
+        given = error.batches if world.size() == 1 else [whole.batch(number) for number in iterations]
+        augmented = [batches.finish(each, torch.device("cpu")) for each in given]
         content = {
             "iteration": state.iteration,
             "learning_rate": _rate(state),

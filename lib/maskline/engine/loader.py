@@ -1,4 +1,4 @@
-"""Batches by iteration, drawn and cut out in loader processes, the same for any number of them."""
+"""Batches by iteration, cut out and, for a CPU, augmented in loader processes: the same for any number of them."""
 
 import copy
 import math
@@ -19,10 +19,13 @@ from maskline.data.dataset import PreparedSplit, Sample
 from maskline.data.sampler import batch_indices
 from maskline.errors import DataError, MasklineError, ParamsError, TrainingError
 
+# As cut out, and as the network sees it.
+Batch = RegionBatch | Augmented
+
 _MOST_RESIDENT = 0.5  # of the device's free memory, in images
 
 
-class TrainBatches(Dataset[RegionBatch | MasklineError]):
+class TrainBatches(Dataset[Batch | MasklineError]):
     """A data set whose items are the batches themselves: item k is the batch of iteration k.
 
     Args:
@@ -41,6 +44,8 @@ class TrainBatches(Dataset[RegionBatch | MasklineError]):
         self.positions = range(batch_size)
         self._resident: list[Tensor] | None = None
         self._indexes: dict[int, ClassIndex] = {}
+        # Items are what the network sees: loader processes make it, beside the computation.
+        self.finished = False
         # What each loader process reads: its pid, iteration and position, so that its death can name the sample.
         self.reading: Tensor | None = None
 
@@ -123,6 +128,10 @@ class TrainBatches(Dataset[RegionBatch | MasklineError]):
             ignore_index=self.augmentation.ignore_index,
         )
 
+    def finish(self, batch: Batch, device: torch.device) -> Augmented:
+        """Return what the network sees, on the device; a batch that is so already stays what it is."""
+        return batch if isinstance(batch, Augmented) else self.augmentation.apply(batch, device)
+
     def augmented(self, iteration: int, positions: Sequence[int], *, accumulate: int) -> Iterator[AugmentedSample]:
         """Yield samples of an iteration as training sees them, beside their sources, for people to look at.
 
@@ -172,23 +181,36 @@ class TrainBatches(Dataset[RegionBatch | MasklineError]):
         if worker is not None and self.reading is not None:
             self.reading[worker.id] = torch.tensor([os.getpid(), iteration, position])
 
-    def __getitem__(self, iteration: int) -> RegionBatch | MasklineError:
+    def __getitem__(self, iteration: int) -> Batch | MasklineError:
         # A loader process hands an error over as a value: torch would rebuild it from its text alone.
         try:
-            return self.batch(iteration)
+            batch = self.batch(iteration)
+            return self.finish(batch, torch.device("cpu")) if self.finished else batch
         except MasklineError as error:
             return error
 
 
-def iterate(batches: TrainBatches, *, start: int, stop: int, workers: int) -> Generator[RegionBatch, None, None]:
-    """Yield the batches of iterations ``start`` to ``stop - 1``.
+def iterate(
+    batches: TrainBatches, *, start: int, stop: int, workers: int, device: torch.device
+) -> Generator[Batch, None, None]:
+    """Yield the batches of iterations ``start`` to ``stop - 1``, for ``TrainBatches.finish``.
+
+    For a network on the CPU loader processes finish them; for one on a GPU that is left to the GPU.
+
+    Args:
+        batches: Where they come from.
+        start: First iteration.
+        stop: One after the last.
+        workers: Loader processes; 0: all is done in this one.
+        device: Of the network.
 
     Raises:
         MasklineError: As reading a sample raises it, from whichever process.
         TrainingError: A loader process died; names the image that it was reading.
     """
     batches.reading = _shared(workers) if workers else None
-    loader: DataLoader[RegionBatch | MasklineError] = DataLoader(
+    batches.finished = workers > 0 and device.type == "cpu"
+    loader: DataLoader[Batch | MasklineError] = DataLoader(
         batches,
         batch_size=None,
         sampler=range(start, stop),

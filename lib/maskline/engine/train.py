@@ -14,14 +14,13 @@ import torch
 from torch import nn
 
 from maskline import world
-from maskline.augment.sample import RegionBatch
 from maskline.data.dataset import PreparedSplit
 from maskline.engine import mixed_loss, preview
 from maskline.engine.checkpoint import weights_sha256
 from maskline.engine.device import Compute
 from maskline.engine.guards import NotFiniteError, guarded_step
 from maskline.engine.journal import Journal
-from maskline.engine.loader import TrainBatches, iterate
+from maskline.engine.loader import Batch, TrainBatches, iterate
 from maskline.engine.process import StopFlag
 from maskline.engine.progress import Meter, meter
 from maskline.engine.state import Row, TrainState, weights_of
@@ -107,7 +106,8 @@ def fit(state: TrainState, loop: Loop, *, journal: Journal, stop: StopFlag, stop
     """
     last = min(stop_after, loop.iterations) or loop.iterations
     start, stop_at = state.iteration * loop.accumulate, last * loop.accumulate
-    batches = iterate(loop.batches, start=start, stop=stop_at, workers=loop.workers)
+    device = loop.compute.device
+    batches = iterate(loop.batches, start=start, stop=stop_at, workers=loop.workers, device=device)
     with meter(total=last, done=state.iteration) as shown, closing(batches):
         while state.iteration < last and not _stops_early(state, loop):
             with guarded_step(state, loop.batches, accumulate=loop.accumulate, journal=journal):
@@ -130,7 +130,7 @@ def fit(state: TrainState, loop: Loop, *, journal: Journal, stop: StopFlag, stop
                 raise StoppedError(signalled)
 
 
-def step(state: TrainState, loop: Loop, *batches: RegionBatch) -> Row:
+def step(state: TrainState, loop: Loop, *batches: Batch) -> Row:
     """Do one iteration and return its point of the curve.
 
     That is iteration, lr of the first group, loss, gradient norm, each head's loss, and the lr of each further group.
@@ -171,9 +171,9 @@ def step(state: TrainState, loop: Loop, *batches: RegionBatch) -> Row:
     }
 
 
-def _backward(state: TrainState, loop: Loop, batch: RegionBatch, *, share: float) -> Row:
+def _backward(state: TrainState, loop: Loop, batch: Batch, *, share: float) -> Row:
     """Add the gradients of one batch, times ``share``, and return its loss and that of each head."""
-    made = loop.batches.augmentation.apply(batch, loop.compute.device)
+    made = loop.batches.finish(batch, loop.compute.device)
     images = made.images.contiguous(memory_format=loop.compute.memory_format)
     with loop.compute.autocast():
         pairs = state.model.training_pairs(images, mixed_loss.packed(made))
