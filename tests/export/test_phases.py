@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from maskline import build, params
 from maskline.export import onnx_graph, package
-from maskline.export.phases import in_phases
+from maskline.export.phases import in_blocks, in_phases
 from maskline.export.runtime_onnx import OnnxModel
 from maskline.export.trace import trace
 from maskline.torch_seeds import seed_torch
@@ -116,19 +116,25 @@ def test_one_layer_is_torchs(size, beside, relu):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 7), (16, 9)])
-def test_few_channels_by_blocks(size):
-    nodes = [SEEN, doubling(), conv("up", "wide bias", "a"), helper.make_node("Relu", ["a"], ["b"])]
-    nodes += [conv("b", "next", "c"), conv("c", "last", "y")]
-    found = in_phases(graph(nodes))
-    assert operations(found)[-1] == "DepthToSpace"
+@pytest.mark.parametrize("beside", [False, True])
+def test_few_channels_by_blocks(size, beside):
+    weight = "beside" if beside else "wide"
+    nodes = [SEEN, doubling(), *([BESIDE] if beside else []), conv("joined" if beside else "up", f"{weight} bias", "a")]
+    nodes += [helper.make_node("Relu", ["a"], ["b"]), conv("b", "next", "c"), conv("c", "last", "y")]
+    content = graph(nodes)
+    alone = in_blocks(onnx.load_from_string(content)).SerializeToString()
+    assert ("Resize" in operations(alone), "Resize" in operations(in_phases(content))) == (True, False)
     feed = maps(*size)
-    want = expected(feed, ("wide", "bias", True), ("next", "", False), ("last", "", False), beside=False)
-    np.testing.assert_allclose(run(found, feed), want, rtol=1e-4, atol=2e-3)
+    want = expected(feed, (weight, "bias", True), ("next", "", False), ("last", "", False), beside=beside)
+    for found in (in_phases(content), alone):
+        assert operations(found)[-1] == "DepthToSpace"
+        np.testing.assert_allclose(run(found, feed), want, rtol=1e-4, atol=2e-3)
 
 
 def test_few_channels_of_a_map_that_may_be_odd_stay():
     content = graph([SEEN, conv("seen", "wide", "a"), conv("a", "next", "b"), conv("b", "last", "y")])
     assert in_phases(content) is content
+    assert in_blocks(onnx.load_from_string(content)).SerializeToString(deterministic=True) == content
 
 
 OTHERS = {

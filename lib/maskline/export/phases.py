@@ -9,6 +9,7 @@ Shapes: N batch, O channels of the result, H height, W width of the small map.
 """
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,30 +35,48 @@ def in_phases(content: bytes) -> bytes:
     Results differ by rounding. A file without such convolutions stays as it is; the same content gives the same bytes.
     """
     model = onnx.load_from_string(content)
+    if not _rewrite(model, doubled=True):
+        return content
+    onnx.checker.check_model(model, full_check=False)
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def in_blocks(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Let convolutions to few channels compute a block of pixels at once; those of doubled maps stay.
+
+    Args:
+        model: Changed in place.
+
+    Returns:
+        The same object.
+    """
+    _rewrite(model, doubled=False)
+    return model
+
+
+def _rewrite(model: onnx.ModelProto, *, doubled: bool) -> bool:
+    """Rewrite convolutions to few channels and, if so asked, those of doubled maps; return whether there were any."""
     graph = _Graph(model)
     nodes: list[NodeProto] = []
     constants: list[TensorProto] = []
     replaced: set[str] = set()
     even: set[str] = set()  # maps whose sides are even, whatever the picture's
     for node in model.graph.node:
-        doubled = graph.doubled(node)
-        seen_even = bool(node.input) and node.input[0] in even
-        if doubled is not None:
-            made = _at_small_size(doubled)
-            replaced.add(doubled.output)
-            even.add(doubled.output)
-        elif seen_even and graph.is_narrow(node):
+        found = graph.doubled(node) if doubled else None
+        if found is not None:
+            made = _at_small_size(found)
+            replaced.add(found.output)
+            even.add(found.output)
+        elif node.input and node.input[0] in even and graph.is_narrow(node):
             made = _by_blocks(node.output[0], node.input[0], *graph.weight_and_bias(node))
         else:
             made = Made("", [node] if node.output[0] not in replaced else [])
-            even.update(node.output if seen_even and graph.keeps_size(node) else ())
+            even.update(node.output if graph.is_even(node, even) else ())
         nodes += made.nodes
         constants += made.constants
-    if not constants:
-        return content
-    replace_nodes(model, nodes, constants)
-    onnx.checker.check_model(model, full_check=False)
-    return bytes(model.SerializeToString(deterministic=True))
+    if constants:
+        replace_nodes(model, nodes, constants)
+    return bool(constants)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,9 +142,12 @@ class _Graph:
         """Return whether the node is a 3x3 convolution to few channels."""
         return self._is_plain_3x3(node) and self._constants[node.input[1]].dims[0] <= _MOST_NARROW
 
-    def keeps_size(self, node: NodeProto) -> bool:
-        """Return whether the node's result has the sides of its first input; False where that takes more looking."""
-        return node.op_type == "Relu" or self._is_plain_3x3(node)
+    def is_even(self, node: NodeProto, even: Collection[str]) -> bool:
+        """Return whether the node's result has even sides, as the maps named have; False where that is not known."""
+        if nearest_factors(node, self._constants) == (2, 2):
+            return True
+        joined = node.op_type == "Concat" and settings(node)["axis"] == 1
+        return (joined or node.op_type == "Relu" or self._is_plain_3x3(node)) and node.input[0] in even
 
     def weight_and_bias(self, node: NodeProto) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return a convolution's weight (O, channels, 3, 3) and bias (O,)."""

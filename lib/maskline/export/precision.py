@@ -7,22 +7,28 @@ bytes. Whether the result is good enough is for the parity gate to say.
 import json
 import logging
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
+from onnx import NodeProto
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from maskline.errors import ExportError
+from maskline.export.grey_levels import LEVELS, with_grey_levels, without_conversion
 from maskline.export.interface import INPUT, read
 from maskline.export.onnx_graph import METADATA_KEY
+from maskline.export.phases import in_blocks
 from maskline.export.resizing import as_gather
+from maskline.export.rounding import input_means, round_weights
+from maskline.export.runtime_onnx import open_session
 from maskline.export.trace import third_party_warnings_ignored
 
 # Calibration keeps every intermediate result of a picture: larger ones are cropped to this many px a side.
@@ -31,8 +37,10 @@ _LARGEST_SIDE = 512
 # Where eight bits save time, and what may be left in float32 for the sake of agreement.
 _HEAVY = ("Conv", "ConvTranspose", "MatMul", "Gemm")
 
-# What each operation does to the classes is measured on this many of the calibration pictures.
+# What each operation alone does to the classes is measured on this many of the calibration pictures.
 _SENSITIVITY_PICTURES = 4
+
+_AS_THEY_ARE = {LEVELS: [{"scale": np.array(1, np.float32), "zero_point": np.array(0, np.uint8)}]}
 
 
 def to_fp16(content: bytes) -> bytes:
@@ -51,9 +59,11 @@ def to_fp16(content: bytes) -> bytes:
 def to_int8(content: bytes, *, images: Iterable[NDArray[np.uint8]], min_agreement: float, threads: int) -> bytes:
     """Return the file with int8 weights, one scale a channel, and uint8 results between the operations (QDQ).
 
-    Each result's range is the smallest and largest value seen on the calibration pictures. Convolutions and matrix
-    products that bear eight bits badly stay in float32: as few as it takes, in the order of what each gains alone,
-    until the classes of enough calibration pixels are those of the float32 file.
+    Each result's range is the smallest and largest value seen on the calibration pictures; the picture itself goes in
+    as it is; weights are rounded so that means are kept. Operations that bear eight bits badly stay in float32, each
+    with what follows it up to the next: as few as it is found to take, in the order of what each gains alone, until
+    enough calibration pixels have the class that the float32 file gives them. Where even float32 throughout is not
+    enough, the set that agreed best stays in float32.
 
     Args:
         content: The ONNX file; it has the output ``labels``.
@@ -82,51 +92,65 @@ class _Quantizer:
 
     def __init__(self, content: bytes, pictures: Sequence[NDArray[np.uint8]], folder: Path, *, threads: int) -> None:
         self._content, self._pictures, self._folder, self._threads = content, pictures, folder, threads
-        model = as_gather(onnx.load_from_string(content))
+        model = as_gather(in_blocks(onnx.load_from_string(content)))
+        self._grey = with_grey_levels(model)
+        self._means = input_means(model, pictures, threads=threads)
         self._model = model.SerializeToString()
         nodes = model.graph.node
         about = {entry.key: entry.value for entry in model.metadata_props}[METADATA_KEY]
         self._num_classes = len(json.loads(about)["class_names"])
-        heavy = [i for i, node in enumerate(nodes) if node.op_type in _HEAVY]
-        # Grey levels as they are, not rounded a second time on their way into the network.
-        before = [node.name for node in nodes[: heavy[0] if heavy else 0]]
-        # The last convolution has few channels: eight bits gain nothing there, and its logits decide. So would eight
-        # bits of a probability, which every user of the file sees.
-        after = [node.name for node in nodes[heavy[-1] if heavy else 0 :]]
-        self._kept = [*before, *after]
-        self._candidates = [[nodes[i].name] for i in heavy[:-1]]
+        heavy = [i for i, node in enumerate(nodes) if node.op_type in _HEAVY] or [0]
+        names = [node.name for node in nodes]
+        # What leads to the first heavy operation is no part of the network; the last one's results are the logits and
+        # then the probabilities, which every user of the file sees.
+        self._kept = [*names[: heavy[0]], *names[heavy[-1] :]]
+        # With all of these in float32, the whole graph is.
+        self._candidates = [names[i:j] for i, j in pairwise(heavy)]
+        self._kinds = _HEAVY if _is_of_products(nodes) else None
 
     def quantized(self, in_float: Sequence[str]) -> bytes:
         """Return the file; the named nodes stay in float32."""
         path = self._folder / "int8.onnx"
+        model = onnx.load_from_string(self._model)
+        kept = [*self._kept, *in_float]
+        round_weights(model, means=self._means, in_float=kept)
         quantize_static(
-            onnx.load_from_string(self._model),
+            model,
             path,
             _Calibration(self._pictures),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            nodes_to_exclude=[*self._kept, *in_float],
+            op_types_to_quantize=self._kinds,
+            nodes_to_exclude=kept,
             calibration_cache_path=self._folder / "ranges.json",
+            extra_options={"TensorQuantOverrides": _AS_THEY_ARE} if self._grey else {},
         )
-        return bytes(onnx.load(path).SerializeToString(deterministic=True))
+        written = onnx.load(path)
+        if self._grey:
+            without_conversion(written)
+        return bytes(written.SerializeToString(deterministic=True))
 
     def sensitive(self, min_agreement: float) -> list[str]:
-        """Return the nodes to leave in float32; as few operations as are enough."""
-        if not min_agreement or not self._candidates:
+        """Return the nodes to leave in float32; as few operations as are found to be enough."""
+        if not min_agreement:
             return []
-        few = self._pictures[:: -(-len(self._pictures) // _SENSITIVITY_PICTURES)]
-        expected = self._classes(self._content, few)
-        if self._agreement(expected, few, []) >= min_agreement:
-            return []
-        gains = [self._agreement(expected, few, names) for names in self._candidates]
-        order = [self._candidates[i] for i in sorted(range(len(gains)), key=lambda i: -gains[i])]
+        expected = self._classes(self._content, self._pictures)
+        few = slice(None, None, -(-len(self._pictures) // _SENSITIVITY_PICTURES))
+        gains: list[float] = []
 
         def first(count: int) -> list[str]:
-            return [name for names in order[:count] for name in names]
+            order = sorted(range(len(gains)), key=lambda i: -gains[i])
+            return [name for i in order[:count] for name in self._candidates[i]]
 
-        return first(fewest(len(order), lambda count: self._agreement(expected, few, first(count)) >= min_agreement))
+        def agreement(count: int) -> float:
+            return self._agreement(expected, self._pictures, first(count))
+
+        if agreement(0) >= min_agreement:
+            return []
+        gains += [self._agreement(expected[few], self._pictures[few], names) for names in self._candidates]
+        return first(fewest(len(gains), agreement, least=min_agreement))
 
     def _agreement(
         self, expected: Sequence[NDArray[Any]], pictures: Sequence[NDArray[np.uint8]], in_float: Sequence[str]
@@ -136,20 +160,46 @@ class _Quantizer:
         return same / sum(each.size for each in expected)
 
     def _classes(self, content: bytes, pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[Any]]:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self._threads
-        options.log_severity_level = 4
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        session = open_session(content, threads=self._threads)
         names = [output.name for output in session.get_outputs()]
         found = (dict(zip(names, session.run(names, {INPUT: picture}), strict=True)) for picture in pictures)
         return [read(each, num_classes=self._num_classes).labels for each in found]
 
 
-def fewest(most: int, enough: Callable[[int], bool]) -> int:
-    """Return the smallest count from 1 to ``most`` that is enough, or ``most``; what is enough stays so with more."""
-    low, high = 0, 1
-    while high < most and not enough(high):
+def _is_of_products(nodes: Iterable[NodeProto]) -> bool:
+    """Return whether a graph has more matrix products than convolutions.
+
+    What lies between matrix products (sums, normalisation, attention) is best left in float32: for a SegFormer, that
+    halved the pixels of another class and took a twentieth more time. Between convolutions it is eight bits that save
+    the copying.
+    """
+    kinds = Counter(node.op_type for node in nodes)
+    return kinds["MatMul"] + kinds["Gemm"] > kinds["Conv"] + kinds["ConvTranspose"]
+
+
+def fewest(most: int, agreement: Callable[[int], float], *, least: float) -> int:
+    """Return a small count, from 1 to ``most``, whose agreement was found to be enough.
+
+    Counts are doubled until one is enough, then halved between it and the last that was not. More may agree less: then
+    a smaller count can be missed, but what is returned was measured. Where none tried is enough, and ``most`` is among
+    those, it is the one that agreed best, the smallest of equals.
+
+    Args:
+        most: At least 1; 0 gives 0.
+        agreement: Of a count.
+        least: What is enough.
+    """
+    measured: dict[int, float] = {}
+
+    def enough(count: int) -> bool:
+        measured[count] = agreement(count)
+        return measured[count] >= least
+
+    low, high = 0, min(1, most)
+    while high > low and not enough(high):
         low, high = high, min(2 * high, most)
+    if high == low:
+        return max(measured, key=lambda count: (measured[count], -count), default=0)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)

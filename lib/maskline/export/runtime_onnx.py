@@ -24,16 +24,12 @@ class OnnxModel:
     """
 
     def __init__(self, path: Path, *, threads: int) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4  # an error is raised as well, and its text is in our own line
         self._path = path
         remedy = "give a model.onnx that the export stage wrote"
         if not Path(path).is_file():
             raise ExportError(path, "no such file", remedy)
         try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            self._session = open_session(path, threads=threads)
         except Exception as error:  # onnxruntime's own classes have no common base but Exception
             raise ExportError(path, f"cannot be loaded ({error})", remedy) from error
         text = self._session.get_modelmeta().custom_metadata_map.get("maskline")
@@ -63,6 +59,21 @@ class OnnxModel:
                 self._path, f"fails at {size} px ({error})", "the export stage has to refuse it"
             ) from error
         return read(found, num_classes=len(self.metadata["class_names"]))
+
+
+def open_session(model: Path | bytes, *, threads: int) -> onnxruntime.InferenceSession:
+    """Return a session on the CPU.
+
+    Args:
+        model: The file, or its content.
+        threads: CPU threads inside an operation.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # an error is raised as well, and its text is in our own line
+    given = model if isinstance(model, bytes) else str(model)
+    return onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
 
 
 def check_images(images: NDArray[Any], *, channels: int) -> None:
