@@ -7,7 +7,7 @@ import pytest
 from onnx import numpy_helper
 
 from maskline.errors import DataError, ExportError
-from maskline.export import onnx_graph, package, timing
+from maskline.export import onnx_graph, package, phases, timing
 from maskline.export.runtime_onnx import OnnxModel
 from maskline.labels import LabelSet
 
@@ -57,6 +57,20 @@ def test_variants_have_files_and_limits_of_their_own(trained, pictures, content,
     ):
         export(trained, pictures, tmp_path / "export", variants=(variant(1e-4),))
     assert sorted((tmp_path / "export").iterdir()) == before
+
+
+@pytest.mark.usefixtures("fast")
+def test_only_the_first_file_is_in_phases(monkeypatch, trained, pictures, content, tmp_path):
+    def named(given):
+        model = onnx.load_from_string(given)
+        model.producer_name = "in phases"
+        return model.SerializeToString()
+
+    monkeypatch.setattr(phases, "in_phases", named)
+    plain = package.OnnxVariant(name="plain", convert=lambda given: given, limits=LIMITS)
+    export(trained, pictures, tmp_path / "export", variants=(plain,))
+    assert (tmp_path / "export" / "model.onnx").read_bytes() == named(content)
+    assert (tmp_path / "export" / "model-plain.onnx").read_bytes() == content
 
 
 def scaled(content: bytes, name: str, factor: float) -> bytes:
