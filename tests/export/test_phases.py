@@ -1,5 +1,7 @@
 """Convolutions of doubled maps at the small size: the numbers of torch's own, at every size, odd ones too."""
 
+import dataclasses
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -10,6 +12,7 @@ from torch.nn import functional as F
 
 from maskline import build, params
 from maskline.export import onnx_graph, package
+from maskline.export.interface import WHOLE
 from maskline.export.phases import in_blocks, in_phases
 from maskline.export.runtime_onnx import OnnxModel
 from maskline.export.trace import trace
@@ -113,6 +116,10 @@ def test_one_layer_is_torchs(size, beside, relu):
     assert want.shape == (2, 20, 2 * size[0], 2 * size[1])
     np.testing.assert_allclose(run(found, feed), want, rtol=1e-4, atol=1e-4)
     assert in_phases(content) == found
+    shapes = {value.name: str(value.type.tensor_type.shape) for value in onnx.load_from_string(found).graph.value_info}
+    sums = [node for node in onnx.load_from_string(found).graph.node if node.op_type == "Add"]
+    assert len(sums) == 4 * beside
+    assert all(shapes[node.input[0]] == shapes[node.input[1]] for node in sums)  # known, so the runtime joins them
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 7), (16, 9)])
@@ -172,19 +179,18 @@ def test_few_channels_before_the_doubling_stay():
     assert in_phases(content) is content
 
 
-def test_a_network_agrees_with_torch(root, trained, tmp_path):
+@pytest.mark.parametrize("resize", [None, (64, 96)])
+def test_a_network_agrees_with_torch(root, trained, tmp_path, resize):
     settings = params.read_yaml(root / "params.yaml")
     settings["model"]["type"] = "smp"
     settings["model"]["smp"] |= {"architecture": "Unet", "encoder": "tu-mobilenetv3_small_050"}
     seed_torch(0)
     network = build.segmentor(params.validate(settings).model, num_classes=3).eval()
-    one = package.Trained(
-        network=network, labels=trained.labels, mean=trained.mean, std=trained.std, params={}, weights_sha256=""
-    )
+    one = dataclasses.replace(trained, network=network, interface=dataclasses.replace(WHOLE, resize=resize))
     program = trace(one.deployable(), example_size=(64, 96))
     content = in_phases(onnx_graph.to_onnx(program, opset=18, metadata=package.describe(one, example_size=(64, 96))))
-    (resize,) = (node for node in onnx.load_from_string(content).graph.node if node.op_type == "Resize")
-    assert len(resize.input) == 4  # to the picture's size; the five doublings are gone
+    # Neither the five doublings nor one to the size that is there.
+    assert operations(content).count("Resize") == (0 if resize is None else 2)
     assert "DepthToSpace" in operations(content)
     path = tmp_path / "model.onnx"
     path.write_bytes(content)

@@ -34,6 +34,25 @@ def test_twice_the_size_is_a_factor():
         torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
+class Bilinear(nn.Module):
+    """Resizes to the size that is there, and to another."""
+
+    def forward(self, x):
+        sizes = (x.shape[2:], (x.shape[2] + 1, x.shape[3]))
+        return [F.interpolate(x, size=size, mode="bilinear", align_corners=False) + 1 for size in sizes]
+
+
+def test_resizing_to_the_same_size_goes():
+    sizes = {2: torch.export.Dim("h", min=2), 3: torch.export.Dim("w", min=2)}
+    program = torch.export.export(Bilinear(), (torch.zeros(1, 2, 6, 8),), dynamic_shapes=(sizes,))
+    with_factors(program)
+    resizes = [node for node in program.graph_module.graph.nodes if "upsample" in str(node.target)]
+    assert len(resizes) == 1
+    x = torch.randn(1, 2, 5, 3)
+    for found, expected in zip(program.module()(x), Bilinear()(x), strict=True):
+        torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
 def resize(factors, mode="nearest", rounding="floor"):
     make = onnx.helper.make_tensor_value_info
     graph = onnx.helper.make_graph(

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import NodeProto, TensorProto, numpy_helper
+from onnx import NodeProto, numpy_helper
 
 from maskline.export.nodes import Made, replace_nodes, settings
 from maskline.export.resizing import nearest_factors
@@ -59,7 +59,7 @@ def _rewrite(model: onnx.ModelProto, *, doubled: bool) -> bool:
     """Rewrite convolutions to few channels and, if so asked, those of doubled maps; return whether there were any."""
     graph = _Graph(model)
     nodes: list[NodeProto] = []
-    constants: list[TensorProto] = []
+    parts: list[Made] = []
     replaced: set[str] = set()
     even: set[str] = set()  # maps whose sides are even, whatever the picture's
     for node in model.graph.node:
@@ -74,10 +74,11 @@ def _rewrite(model: onnx.ModelProto, *, doubled: bool) -> bool:
             made = Made("", [node] if node.output[0] not in replaced else [])
             even.update(node.output if graph.is_even(node, even) else ())
         nodes += made.nodes
-        constants += made.constants
-    if constants:
-        replace_nodes(model, nodes, constants)
-    return bool(constants)
+        parts += [made] if made.constants else []
+    if parts:
+        constants = [value for part in parts for value in part.constants]
+        replace_nodes(model, nodes, constants, [shape for part in parts for shape in part.shapes])
+    return bool(parts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,9 +199,11 @@ def _at_small_size(conv: _Doubled) -> Made:
         before = [1 - row, 1 - column]
         seen = made.add("Conv", [conv.small, weight, bias], f"small_{name}", pads=[*before, row, column])
         if others:
-            # One zero more than is seen: then onnxruntime knows that this map is half as large as its input.
-            edges = [*before, 1 + row, 1 + column]
-            beside = made.add("Conv", [others, of_others], f"others_{name}", strides=[2, 2], pads=edges)
+            beside = made.add(
+                "Conv", [others, of_others], f"others_{name}", strides=[2, 2], pads=[*before, row, column]
+            )
+            for part in (seen, beside):  # of one size: then onnxruntime adds up inside the convolution
+                made.say_shape(part, ["batch", len(conv.bias), f"{made.prefix}_height", f"{made.prefix}_width"])
             seen = made.add("Add", [beside, seen], f"sum_{name}")
         found[row, column] = made.add("Relu", [seen], f"relu_{name}") if conv.relu else seen
     _interleave(made, found, channels=len(conv.bias))

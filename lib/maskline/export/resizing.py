@@ -15,6 +15,7 @@ from torch.fx.experimental.symbolic_shapes import statically_known_true
 from maskline.export.nodes import Made, replace_nodes, settings
 
 _NEAREST = torch.ops.aten.upsample_nearest2d.vec
+_BILINEAR = torch.ops.aten.upsample_bilinear2d.vec
 
 _DEFAULTS = {
     "mode": b"nearest",
@@ -30,16 +31,22 @@ _REPEATS = ((b"asymmetric", b"floor"), (b"half_pixel", b"round_prefer_floor"))
 def with_factors(program: ExportedProgram) -> None:
     """Give nearest resizing its factor instead of a size, wherever the tracer knows that one is twice the other.
 
-    onnxruntime keeps its own layout of features through a Resize with constant factors only.
+    onnxruntime keeps its own layout of features through a Resize with constant factors only. Bilinear resizing to the
+    size that is there already goes.
 
     Args:
         program: Changed in place.
     """
     for node in program.graph_module.graph.nodes:
-        if node.target is _NEAREST and node.args[1] is not None:
+        if node.target in (_NEAREST, _BILINEAR) and node.args[1] is not None:
+            factor = 2 if node.target is _NEAREST else 1
             before, after = node.args[0].meta["val"].shape[2:], node.meta["val"].shape[2:]
-            if all(statically_known_true(large == 2 * small) for small, large in zip(before, after, strict=True)):
+            if not all(statically_known_true(new == factor * old) for old, new in zip(before, after, strict=True)):
+                continue
+            if node.target is _NEAREST:
                 node.args = (node.args[0], None, [2.0, 2.0])
+            else:
+                node.replace_all_uses_with(node.args[0])
     program.graph_module.graph.eliminate_dead_code()
     program.graph_module.recompile()
 
