@@ -41,7 +41,7 @@ def small_network(root, tmp_path):
 
 @pytest.fixture
 def with_settings(trained_folder, small_network, tmp_path):
-    """The trained folder as training writes it: with all params in its card."""
+    """The model with all params in its card, as a recipe with weights makes it; training leaves evaluate out."""
     folder = tmp_path / "model"
     shutil.copytree(trained_folder, folder)
     card = json.loads((folder / "model.json").read_text())
@@ -120,9 +120,25 @@ def test_steps_need_a_trained_model_that_knows_its_settings(trained_folder, onnx
     result = run(onnx_file, pictures, out=tmp_path / "out", options=("--tta",))
     assert result.exit_code == 2
     assert "an exported model sees whole pictures only" in result.stderr
-    result = run(trained_folder, pictures, out=tmp_path / "out", options=("--slide",))
+
+
+def test_steps_of_a_model_trained_here_are_those_of_params_yaml(
+    trained_folder, with_settings, root, pictures, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    steps = ("--save", "probabilities", "--slide", "--tta", "--crf")
+    result = run(trained_folder, pictures, out=tmp_path / "out", options=steps)
     assert result.exit_code == 2
-    assert "name a params file with --params" in result.stderr
+    assert "there is no params.yaml here; name a params file with --params" in result.stderr
+    assert not (tmp_path / "out").exists()
+    values = read_yaml(root / "params.yaml")
+    values["evaluate"] = json.loads((with_settings / "model.json").read_text())["params"]["evaluate"]
+    (tmp_path / "params.yaml").write_text(json.dumps(values))  # YAML holds JSON
+    for name, model in (("here", trained_folder), ("own", with_settings)):
+        result = run(model, pictures / "eye.png", out=tmp_path / name, options=steps)
+        assert result.exit_code == 0, result.output
+    here, own = (np.load(tmp_path / name / "probabilities" / "eye.npy") for name in ("here", "own"))
+    np.testing.assert_array_equal(here, own)
 
 
 def test_tiff_results(with_settings, pictures, tmp_path):

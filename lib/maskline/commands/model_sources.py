@@ -70,14 +70,16 @@ def evaluate_section(
     """Return how a trained model is to be used; None: on whole pictures, with nothing after it.
 
     Args:
-        folder: The model; its own params are read where no file is named.
-        params_path: A params file.
+        folder: The model.
+        params_path: A params file; None: the settings of the steps asked for are those of the model's own params where
+            they have them (a recipe with weights), else of params.yaml in the current folder: a model that was trained
+            here knows only what training read.
         slide: By sliding window.
         tta: With test-time augmentation: the section's scales and flips; where it has none, mirrored as well.
         crf: With a dense CRF after it.
 
     Raises:
-        ParamsError: The params file is wrong, or the model's own params have no evaluate section of this version.
+        ParamsError: The params file is wrong, there is none, or the model's own section is not of this version.
     """
     from maskline import params
     from maskline.engine.checkpoint import read_card
@@ -87,7 +89,7 @@ def evaluate_section(
     elif not (slide or tta or crf):
         return None
     else:
-        values = dict(read_card(folder)["params"].get("evaluate") or {})
+        values = dict(read_card(folder)["params"].get("evaluate") or _evaluate_here(folder))
         values |= {"inference": "whole", "threshold": None, "min_component_px": 0, "max_hole_px": 0}
         values |= {"crf": {**values.get("crf", {}), "enabled": False, "tune": False}, "tta": values.get("tta", {})}
         values["tta"] = values["tta"] if tta else {"scales": [1.0], "flips": ["none"]}
@@ -103,6 +105,20 @@ def evaluate_section(
         raise ParamsError(
             f"{folder}: model.json", "its evaluate section is not of this version", "name a params file with --params"
         ) from error
+
+
+def _evaluate_here(model: Path) -> dict[str, Any]:
+    """Return the evaluate section of params.yaml in the current folder as plain types."""
+    from maskline import params
+
+    file = Path("params.yaml")
+    if not file.is_file():
+        raise ParamsError(
+            f"{model}: model.json",
+            f"has no windows, scales or CRF, and there is no {file} here",
+            "name a params file with --params, or go to the project's folder",
+        )
+    return params.load(file).evaluate.model_dump(mode="json")
 
 
 def open_model(

@@ -48,7 +48,9 @@ KINDS = ("index", "palette", "overlay", "probabilities", "index-tif", "probabili
     help="Use a trained model as the evaluate section of this file says, such as by sliding window; whole pictures "
     "without it.",
 )
-@click.option("--slide", is_flag=True, help="Sliding window; window and stride are --params' or the model's own.")
+@click.option(
+    "--slide", is_flag=True, help="Sliding window; window and stride are those of --params, else of params.yaml here."
+)
 @click.option(
     "--tta", is_flag=True, help="Test-time augmentation: scales and flips as there; mirrored where it has none."
 )
