@@ -75,7 +75,9 @@ def main(
         limits=_limits(section, "export"),
         variants=variants,
     )
-    about = card.card_text(trained, agreement, variants=variants, images=len(split), scores=found)
+    about = card.card_text(
+        trained, agreement, variants=variants, data_set=values.data.name, images=len(split), scores=found
+    )
     write_text(out / card.CARD_FILE, about)
     write_text(out / card.EXAMPLE_FILE, card.example_text())
     measured = _latency(section, trained, variants, out, threads=values.train.threads)

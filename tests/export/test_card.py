@@ -56,6 +56,15 @@ def test_the_example_needs_onnxruntime_numpy_and_pillow_only(model_file, picture
     assert done.stdout.splitlines()[0] == f"background: {(labels == 0).mean():.4f}"
 
 
+def test_the_example_says_how_it_is_called(tmp_path):
+    (tmp_path / "example.py").write_text(card.example_text())
+    words = [sys.executable, str(tmp_path / "example.py"), "model.onnx"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "Usage: python example.py model.onnx picture.jpg labels.png" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_the_block_blocks(tmp_path):
     (tmp_path / "needs.py").write_text("import torch")
     done = subprocess.run(
@@ -68,19 +77,28 @@ def test_the_example_is_short():
     assert len(card.example_text().splitlines()) <= 40
 
 
-@pytest.mark.parametrize("score", [0.875, None])
-def test_card(trained, score):
+@pytest.mark.parametrize(
+    ("score", "data_set", "said"),
+    [(0.875, "chase_db1", "chase_db1"), (None, "folder", "a folder of pictures and masks")],
+)
+def test_card(trained, score, data_set, said):
     found = {"test": {"mIoU_exported": score, "disagreement": 0.00125}, "bytes": 1234}
     limits = package.Limits(max_disagreement=1.0, max_metric_change=1.0)
     variant = package.OnnxVariant(name="int8", convert=bytes, limits=limits)
     text = card.card_text(
-        trained, {**found, "int8": {**found, "bytes": 321}}, variants=(variant,), images=3, scores=SCORES
+        trained,
+        {**found, "int8": {**found, "bytes": 321}},
+        variants=(variant,),
+        data_set=data_set,
+        images=3,
+        scores=SCORES,
     )
     shown = "0.8750" if score else "no pixel has a class"
     assert f"| model.onnx | 1234 | {shown} | 0.00125 |" in text
     assert f"| model-int8.onnx | 321 | {shown} | 0.00125 |" in text
     assert "| 1 | disc | [0, 90, 200] |" in text
-    assert "Data set: folder; scores are of 3 test images" in text
+    assert f"Data set: {said}; scores are of 3 test images" in text
+    assert ("CC BY 4.0" in text) == (data_set == "chase_db1")
     assert trained.weights_sha256 in text
     assert "/home/me" not in text
     assert "| mIoU | 0.8931 | 0.8800 to 0.9000 | 0.8000 |" in text
@@ -93,6 +111,6 @@ def test_card(trained, score):
 def test_card_of_a_set_with_one_annotator(trained):
     found = {"test": {"mIoU_exported": 0.5, "disagreement": 0.0}, "bytes": 1}
     scores = {key: value for key, value in SCORES.items() if key != "second_annotator"}
-    text = card.card_text(trained, found, variants=(), images=1, scores=scores)
+    text = card.card_text(trained, found, variants=(), data_set="folder", images=1, scores=scores)
     assert "| mIoU | 0.8931 | 0.8800 to 0.9000 | none |" in text
     assert "human reference" not in text

@@ -33,6 +33,15 @@ def test_every_output_is_there_and_finite(project):
                     json.loads(path.read_text(), parse_constant=pytest.fail)
 
 
+def test_what_comes_out_is_of_use(project, tmp_path):
+    """The model knows only what training read: what else is said of it, or done with it, comes from params.yaml."""
+    assert "Data set: synthetic_fundus; scores are of" in project.read("data/export/README.md").decode()
+    steps = ("--slide", "--tta", "--crf", "--threads", "1")
+    picture = "reports/augment_preview/grid.png"
+    project.run("maskline", "predict", "data/models", picture, "-o", str(tmp_path / "out"), *steps)
+    assert (tmp_path / "out" / "index" / "grid.png").is_file()
+
+
 def test_a_second_repro_does_nothing(project):
     before = project.read("dvc.lock")
     output = project.run("dvc", "repro")

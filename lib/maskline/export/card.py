@@ -25,6 +25,9 @@ _LICENCES = {
     "chase_db1": "CC BY 4.0, Fraz et al. 2012",
 }
 
+# Layouts that say nothing of whose pictures they are.
+_OWN = {"folder": "a folder of pictures and masks"}
+
 _SCORES = ("mIoU", "mDice", "mAcc", "aAcc")
 
 
@@ -33,6 +36,7 @@ def card_text(
     agreement: Mapping[str, Any],
     *,
     variants: tuple[Variant, ...],
+    data_set: str,
     images: int,
     scores: Mapping[str, Any],
 ) -> str:
@@ -42,16 +46,16 @@ def card_text(
         trained: What was exported.
         agreement: Of ``maskline.export.package.export_model``.
         variants: Those beside model.onnx.
+        data_set: Its name, as ``data.name`` has it.
         images: Number of test images.
         scores: What evaluation found on them, as in its metrics.json.
     """
-    name = trained.params.get("data", {}).get("name", "unknown")
     found = {MODEL_FILE: agreement, **{each.files[0]: agreement[each.name] for each in variants}}
     sections = [
         _INTRODUCTION,
         _file_lines(found),
         _use_lines(trained),
-        _data_lines(trained.labels, name=name, images=images),
+        _data_lines(trained.labels, name=data_set, images=images),
         [
             "## Scores",
             "",
@@ -60,7 +64,7 @@ def card_text(
             *_score_lines(scores),
         ],
         _LIMITS,
-        _licence_lines(name),
+        _licence_lines(data_set),
         [f"SHA-256 of the trained weights: `{trained.weights_sha256}`."],
     ]
     return "\n\n".join("\n".join(lines) for lines in sections) + "\n"
@@ -112,7 +116,7 @@ def _data_lines(labels: LabelSet, *, name: str, images: int) -> list[str]:
     return [
         "## Data",
         "",
-        f"Data set: {name}; scores are of {images} test images, which training has",
+        f"Data set: {_OWN.get(name, name)}; scores are of {images} test images, which training has",
         "not seen. Pixels of the ignore index do not count.",
         "",
         "| id | class | colour |",
