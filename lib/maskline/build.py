@@ -23,7 +23,7 @@ from maskline.inference.pipeline import Crf, Inference
 from maskline.inference.predictor import Predictor
 from maskline.inference.views import Views
 from maskline.labels import LabelSet
-from maskline.models.batch_norm import quicken
+from maskline.models import batch_norm, depthwise
 from maskline.models.folding import fold_norms
 from maskline.models.segmentor import SegmentorBase
 from maskline.models.sync_norm import synchronise
@@ -86,7 +86,8 @@ def _network(params: ModelParams, num_classes: int) -> SegmentorBase:
     """Build the network; syncbn over several processes holds for the batch norms of a library's encoder too."""
     model = segmentor(params, num_classes=num_classes)
     kept = synchronise(model) if params.norm.name == "syncbn" and world.size() > 1 else 0
-    quicken(model)
+    batch_norm.quicken(model)
+    depthwise.quicken(model)
     if kept:
         log.warning("train: %d batch norms of the encoder keep the statistics of their own process", kept)
     return model

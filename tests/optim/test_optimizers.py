@@ -104,3 +104,22 @@ def test_clipping():
     clipped = optimizers.clip_gradients(made, 1.0)
     assert clipped == norm
     assert torch.nn.utils.get_total_norm([p.grad for p in module.parameters()]) == pytest.approx(1.0, rel=1e-4)
+
+
+def test_norm_of_gradients_in_any_layout():
+    """Beside the norm in float64; nothing, no gradient, and one that is not finite."""
+    torch.manual_seed(0)
+    shapes = [(), (7,), (5, 3), (8, 4, 3, 3), (2, 3, 4, 5, 6)]
+    tensors = [torch.nn.Parameter(torch.zeros(shape)) for shape in shapes]
+    for each in tensors:
+        each.grad = 1e3 * torch.randn(each.shape)
+    tensors[3].grad = tensors[3].grad.contiguous(memory_format=torch.channels_last)
+    tensors[2].grad = tensors[2].grad.T.contiguous().T
+    made = make("sgd", [*tensors, torch.nn.Parameter(torch.zeros(2))])
+    wanted = sum(each.grad.double().square().sum() for each in tensors).sqrt()
+    assert float(optimizers.clip_gradients(made, None)) == pytest.approx(float(wanted), rel=1e-6)
+    tensors[1].grad[3] = torch.nan
+    assert not torch.isfinite(optimizers.clip_gradients(made, None))
+    tensors[1].grad[3] = -torch.inf
+    assert not torch.isfinite(optimizers.clip_gradients(made, None))
+    assert optimizers.clip_gradients(make("sgd", [torch.nn.Parameter(torch.zeros(2))]), None) == 0

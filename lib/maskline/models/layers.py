@@ -108,7 +108,10 @@ class ConvNormAct(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map NCHW to NCHW."""
-        x = self.conv(x)
+        return self.finish(self.conv(x))
+
+    def finish(self, x: Tensor) -> Tensor:
+        """Normalise and activate what ``conv`` gave; ``x`` may be overwritten."""
         if self._norm_key is not None:
             x = self.get_submodule(self._norm_key)(x)
         return F.relu(x, inplace=True) if self.activation else x  # nobody else holds it

@@ -115,7 +115,22 @@ def set_rates(made: Optimizer, schedule: Schedule, iteration: int) -> None:
 def clip_gradients(made: Optimizer, max_norm: float | None) -> torch.Tensor:
     """Return the norm of all gradients together; scale them down to ``max_norm`` when it is larger."""
     parameters = [parameter for group in made.param_groups for parameter in group["params"]]
-    norm = torch.nn.utils.get_total_norm([each.grad for each in parameters if each.grad is not None])
+    norm = _norm([each.grad for each in parameters if each.grad is not None])
     if max_norm is not None:
         torch.nn.utils.clip_grads_with_norm_(parameters, max_norm, norm)
     return norm
+
+
+def _norm(gradients: list[torch.Tensor]) -> torch.Tensor:
+    if any(each.device.type != "cpu" for each in gradients):
+        return torch.nn.utils.get_total_norm(gradients)
+    # torch's norms use one thread of a CPU, its dot product all of them.
+    squares = [torch.dot(flat, flat) for flat in map(_in_memory_order, gradients)]
+    return torch.stack(squares).sum().sqrt() if squares else torch.zeros(())
+
+
+def _in_memory_order(x: torch.Tensor) -> torch.Tensor:
+    """Return all numbers of a tensor as one dimension, without a copy for the usual layouts."""
+    if x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last):
+        x = x.permute(0, 2, 3, 1)
+    return x.reshape(-1)

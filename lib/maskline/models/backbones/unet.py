@@ -155,7 +155,11 @@ class _InterpolatedUpsample(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.interp_upsample(x)  # type: ignore[no-any-return]
+        doubled, joined = self.interp_upsample
+        assert isinstance(joined, ConvNormAct)
+        # A 1x1 convolution mixes channels and interpolation mixes pixels, so their order is free; before it, the
+        # convolution has a quarter of the pixels, and after it the interpolation has half of the channels.
+        return joined.finish(doubled(joined.conv(x)))
 
 
 class _TransposedUpsample(nn.Module):
