@@ -173,8 +173,14 @@ def follows(found, expected):
     for row, other in zip(found["steps"], expected["steps"], strict=True):
         assert row["loss"] == pytest.approx(other["loss"], abs=1e-4)
         assert row["gradient_norm"] == pytest.approx(other["gradient_norm"], rel=1e-2, abs=1e-4)
+    masks = np.concatenate([Uneven(5).sample(i).mask.ravel() for i in range(5)])
+    smaller = min(np.count_nonzero(masks == number) for number in (0, 1))
     for row, other in zip(found["validations"], expected["validations"], strict=True):
-        assert row == pytest.approx(other, abs=2e-3)
+        for loss in ("train_loss", "val_loss"):
+            assert row[loss] == pytest.approx(other[loss], abs=1e-4)
+        # A pixel whose classes are equally probable may go to either: one of all pixels, no more.
+        assert row["aAcc"] == pytest.approx(other["aAcc"], abs=1.01 / np.count_nonzero(masks != 255))
+        assert row == pytest.approx(other, abs=1.01 / smaller)
 
 
 @pytest.mark.parametrize("norm", ["gn", "syncbn"])
