@@ -57,7 +57,7 @@ def prepared(norm, **changes):
             "decode_head": CompositeLoss([(plain, 1.0), (overlap, 1.0)]),
         },
         validation=Uneven(5),
-        **changes,
+        **{"val_every": 4, **changes},
     )
     network = with_norm(state.model, norm)
     # Adam's first steps are of one size whatever the gradient's: they would blow rounding up.
@@ -174,13 +174,12 @@ def follows(found, expected):
         assert row["loss"] == pytest.approx(other["loss"], abs=1e-4)
         assert row["gradient_norm"] == pytest.approx(other["gradient_norm"], rel=1e-2, abs=1e-4)
     masks = np.concatenate([Uneven(5).sample(i).mask.ravel() for i in range(5)])
-    smaller = min(np.count_nonzero(masks == number) for number in (0, 1))
     for row, other in zip(found["validations"], expected["validations"], strict=True):
         for loss in ("train_loss", "val_loss"):
             assert row[loss] == pytest.approx(other[loss], abs=1e-4)
         # A pixel whose classes are equally probable may go to either: one of all pixels, no more.
         assert row["aAcc"] == pytest.approx(other["aAcc"], abs=1.01 / np.count_nonzero(masks != 255))
-        assert row == pytest.approx(other, abs=1.01 / smaller)
+        assert row == pytest.approx(other, abs=2e-3)
 
 
 @pytest.mark.parametrize("norm", ["gn", "syncbn"])
