@@ -78,11 +78,16 @@ def _vessels(iterations: int, batch_size: int) -> dict[str, Any]:
     return {
         # All train images train; the settings were chosen on folds of them.
         "data": {"name": "chase_db1", "val_fraction": 0.0},
-        "augment": {"ratio_range": [0.9, 1.1], "rotate_degrees": 45},
-        # Half the images' size from the first convolution on, at twice the channels.
-        "model": {"backbone": {"base_channels": 32, "strides": [2, 1, 1, 1]}},
+        # Half of the crops lie over a pixel of a class, each class alike: one in six holds next to no vessel otherwise.
+        "augment": {"ratio_range": [0.9, 1.1], "rotate_degrees": 45, "class_crop": 0.5},
+        "model": {
+            # Half the images' size from the first convolution on, at twice the channels.
+            "backbone": {"base_channels": 32, "strides": [2, 1, 1, 1]},
+            # Minutes of training fit twenty images no better than they should.
+            "decode_head": {"dropout": 0.0},
+        },
         "train": _training(iterations, batch_size),
-        "evaluate": {"threshold": 0.45, "tta": {"flips": ["none", "horizontal", "vertical", "both"]}},
+        "evaluate": {"threshold": 0.5, "tta": {"flips": ["none", "horizontal", "vertical", "both"]}},
     }
 
 
@@ -101,13 +106,13 @@ MEASURED: dict[str, Measured] = {
             f"CHASE_DB1, 20 train and 8 test images. {_SMALL}, twenty minutes on two cores, conversion and evaluation "
             "included."
         ),
-        changes=_vessels(13000, 8),
+        changes=_vessels(14000, 8),
         archive="CHASEDB1.zip",
     ),
     "thin-structures-5min": Measured(
         title="Thin structures in five minutes",
         about="The same with fewer and smaller batches.",
-        changes=_vessels(5200, 4),
+        changes=_vessels(5700, 4),
         archive="CHASEDB1.zip",
     ),
     "nuclei-10min": Measured(

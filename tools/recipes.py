@@ -259,10 +259,10 @@ def _comment(text: str) -> str:
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``base`` with ``changes`` put in, section by section; parts with a name of their own are replaced."""
+    """Return ``base`` with ``changes`` put in, section by section; heads and necks that are named are replaced."""
     found = copy.deepcopy(dict(base))
     for key, value in changes.items():
-        replace = key.endswith(("head", "neck"))
+        replace = key.endswith(("head", "neck")) and "name" in value
         if isinstance(value, Mapping) and isinstance(found.get(key), Mapping) and not replace:
             found[key] = merged(found[key], value)
         else:
