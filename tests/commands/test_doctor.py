@@ -10,6 +10,8 @@ import sys
 
 import pytest
 from click.testing import CliRunner
+from dvc.fs import localfs
+from dvc.rwlock import rwlock
 from ruamel.yaml import YAML
 
 from maskline import params
@@ -138,7 +140,7 @@ def test_disk_and_folders(tmp_path):
 
 def test_dvc_states(folder, tmp_path, monkeypatch):
     monkeypatch.delenv("DVC_NO_ANALYTICS", raising=False)
-    assert [found.state for found in project.dvc(folder)] == ["ok", "ok"]
+    assert [found.state for found in project.dvc(folder)] == ["ok", "ok", "ok"]
     (found,) = project.dvc(tmp_path / "elsewhere")
     assert (found.state, "dvc init" in found.remedy) == ("fault", True)
     (folder / ".dvc" / "config").write_text("[core]\n    autostage = true\n")
@@ -175,11 +177,35 @@ def test_dvc_lock_held_by_another_process(folder):
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     for pid, state in ((os.getpid(), "fault"), (gone.pid, "ok")):
-        entry = {"/x": {"write": {"pid": pid, "cmd": "dvc repro"}}, "/y": {"read": [{"pid": pid, "cmd": "dvc"}]}}
-        (folder / ".dvc" / "tmp" / "rwlock").write_text(json.dumps(entry))
-        assert project.dvc_lock(folder / ".dvc").state == state
-    (folder / ".dvc" / "tmp" / "rwlock").write_text("{")
+        user = {"pid": pid, "cmd": "dvc repro"}
+        for uses in (
+            {"write": {"/x": user}},
+            {"read": {"/y": [user]}},
+            {"write": {"/x": user}, "read": {"/y": [user]}},
+        ):
+            (folder / ".dvc" / "tmp" / "rwlock").write_text(json.dumps(uses))
+            assert project.dvc_lock(folder / ".dvc").state == state
+    with rwlock(str(folder / ".dvc" / "tmp"), localfs, "dvc repro", ["read"], ["written"], False):
+        assert project.dvc_lock(folder / ".dvc").found == f"held by process {os.getpid()}"
     assert project.dvc_lock(folder / ".dvc").state == "ok"
+    for torn in ("{", "[]", '{"write": {"/x": {}}}', '{"read": 3}'):
+        (folder / ".dvc" / "tmp" / "rwlock").write_text(torn)
+        assert project.dvc_lock(folder / ".dvc").found.endswith("rwlock is torn")
+
+
+def test_a_torn_dvc_lock(root, folder):
+    assert project.recorded(folder / "dvc.lock").found == "none yet"
+    whole = (root / "dvc.lock").read_text()
+    (folder / "dvc.lock").write_text(whole)
+    assert project.recorded(folder / "dvc.lock").state == "ok"
+    for end in (0, 9, 200, 3001, len(whole) // 2 + 3):
+        (folder / "dvc.lock").write_text(whole[:end])
+        dvc = subprocess.run(
+            [sys.executable, "-m", "dvc", "status"], cwd=folder, capture_output=True, text=True, check=False
+        )
+        found = project.recorded(folder / "dvc.lock")
+        assert (found.state == "fault") == ("'./dvc.lock' " in dvc.stderr), (end, dvc.stderr)
+        assert found.state == "ok" or ("git checkout dvc.lock" in found.remedy and "\n" not in found.found)
 
 
 def test_git_states(folder, tmp_path_factory):

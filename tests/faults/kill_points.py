@@ -1,9 +1,9 @@
 """The pipeline killed with SIGKILL at random moments, and run again: it must end as if nothing had happened.
 
 ``python -m tests.faults.kill_points --points 20`` works in copies of the project under a temporary folder, with tiny
-settings. At each point a fresh copy starts ``dvc repro``; after a random time DVC with all its processes, or only the
-stage that runs, is killed; then ``dvc repro`` runs to its end, and dvc.lock and weights are compared with those of a
-run that was left alone. Linux only: it reads /proc.
+settings. At each point a fresh copy starts ``dvc repro``; after a random time DVC with all its processes is killed, or
+only the stage that runs, or all at the next moment at which DVC writes dvc.lock; then ``dvc repro`` runs to its end,
+and dvc.lock and weights are compared with those of a run that was left alone. Linux only: it reads /proc.
 """
 
 import os
@@ -30,6 +30,7 @@ SETTINGS = {
     "train.journal_every": 7,
     "schedule.warmup_length": 5,
 }
+VICTIMS = ("all", "stage", "lock")
 COMPARED = ("dvc.lock", "data/models/model.safetensors", "data/models/model.json", "data/export/model.onnx")
 
 
@@ -39,7 +40,7 @@ class Point:
 
     Args:
         after: Seconds from the start of ``dvc repro``.
-        victim: ``all`` processes of it, or the ``stage`` that runs.
+        victim: ``all`` processes of it, or the ``stage`` that runs, or ``lock``: all, as soon as DVC writes dvc.lock.
     """
 
     after: float
@@ -52,12 +53,14 @@ class Outcome:
 
     Args:
         point: The kill.
+        killed: Whether it came before the run had ended.
         during: The stages that DVC had begun when it came, the last of them in work.
         again: The stages that the second ``dvc repro`` ran.
         wrong: Files that differ from those of the run that was left alone.
     """
 
     point: Point
+    killed: bool
     during: list[str]
     again: list[str]
     wrong: list[str]
@@ -67,8 +70,7 @@ def points(number: int, *, seconds: float, seed: int) -> list[Point]:
     """Draw the kills, evenly over a run of so many seconds."""
     rng = random.Random(seed)
     return [
-        Point(after=seconds * (place + rng.random()) / number, victim=rng.choice(("all", "stage")))
-        for place in range(number)
+        Point(after=seconds * (place + rng.random()) / number, victim=rng.choice(VICTIMS)) for place in range(number)
     ]
 
 
@@ -89,11 +91,20 @@ def kill_and_repro(fresh: Project, base: Path, point: Point, expected: dict[str,
             start_new_session=True,
         )
         time.sleep(point.after)
+        if point.victim == "lock":
+            _wait_for(project.folder / ".dvc.lock.part", first)
         _kill(first, point.victim)
         first.wait()
-    again = project.run("dvc", "repro")
+    during = ran((base / "first.log").read_text())
+    again = ran(project.run("dvc", "repro"))
     wrong = [name for name, content in expected.items() if project.read(name) != content]
-    return Outcome(point=point, during=ran((base / "first.log").read_text()), again=ran(again), wrong=wrong)
+    return Outcome(point=point, killed=first.returncode != 0, during=during, again=again, wrong=wrong)
+
+
+def _wait_for(file: Path, first: "subprocess.Popen[bytes]") -> None:
+    """Return when there is such a file, or ``first`` has ended."""
+    while first.poll() is None and not file.exists():
+        time.sleep(0.0005)
 
 
 def _kill(first: "subprocess.Popen[bytes]", victim: str) -> None:
@@ -143,8 +154,9 @@ def main(*, number: int, seed: int) -> None:
             bad += bool(outcome.wrong)
             result = f"DIFFERS: {', '.join(outcome.wrong)}" if outcome.wrong else "the same"
             during = outcome.during[-1] if outcome.during else "start"
+            what = f"killed {point.victim}" if outcome.killed else "had ended"
             click.echo(
-                f"{place}/{number}  killed {point.victim} after {point.after:.1f} s in {during}; "
+                f"{place}/{number}  {what} after {point.after:.1f} s in {during}; "
                 f"again: {', '.join(outcome.again) or 'nothing'}; {result}"
             )
     click.echo(f"{number - bad} of {number} ended as the run that was left alone")

@@ -51,6 +51,19 @@ def test_a_second_repro_does_nothing(project):
     assert project.run("git", "status", "--porcelain") == ""
 
 
+def test_a_torn_dvc_lock_costs_no_stage(project):
+    """What a DVC of another environment leaves when it is killed while it writes: DVC stops, doctor knows the way."""
+    whole = project.read("dvc.lock")
+    (project.folder / "dvc.lock").write_bytes(whole[: whole.index(b"md5:") + 2])
+    assert "'./dvc.lock' is invalid" in project.run("dvc", "repro", code=255)
+    assert "git checkout dvc.lock, or rm dvc.lock" in project.run("maskline", "doctor", "--json", code=1)
+    project.run("git", "checkout", "dvc.lock")
+    assert ran(project.run("dvc", "repro")) == []
+    (project.folder / "dvc.lock").unlink()
+    assert ran(project.run("dvc", "repro")) == []
+    assert project.read("dvc.lock") == whole
+
+
 def test_no_absolute_path_in_what_is_recorded(project):
     text = project.read("dvc.lock").decode() + "".join(
         path.read_text(encoding="utf-8")

@@ -103,6 +103,7 @@ def dvc(root: Path) -> Iterator[Finding]:
     else:
         yield ok("dvc", "set up, sends no usage statistics")
     yield dvc_lock(folder)
+    yield recorded(root / "dvc.lock")
 
 
 def read_config(folder: Path) -> dict[str, str]:
@@ -117,11 +118,33 @@ def read_config(folder: Path) -> dict[str, str]:
 
 def dvc_lock(folder: Path) -> Finding:
     """Check whether another DVC process holds the project."""
-    holders = _rwlock_holders(folder / "tmp" / "rwlock")
+    users = folder / "tmp" / "rwlock"
+    try:
+        holders = _rwlock_holders(users)
+    except ValueError:
+        return fault("dvc lock", f"{users} is torn", f"once no dvc command runs here: rm {users}")
     if not holders and not _flocked(folder / "tmp" / "lock"):
         return ok("dvc lock", "free")
     processes = f"process {', '.join(map(str, holders))}" if holders else "another process"
     return fault("dvc lock", f"held by {processes}", "wait until that dvc command has ended")
+
+
+def recorded(path: Path) -> Finding:
+    """Check that DVC can read dvc.lock, which says what the stages of the last run read and wrote."""
+    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+    from voluptuous import Invalid
+
+    from maskline.params import read_yaml
+
+    if not path.exists():
+        return ok("dvc.lock", "none yet")
+    remedy = "git checkout dvc.lock, or rm dvc.lock; what its stages gave comes back from DVC's cache"
+    try:
+        COMPILED_LOCKFILE_SCHEMA(read_yaml(path))
+    except (MasklineError, Invalid) as error:
+        problem = error.problem if isinstance(error, MasklineError) else str(error)
+        return fault("dvc.lock", f"torn ({' '.join(problem.split())})", remedy)
+    return ok("dvc.lock", "whole")
 
 
 def cache_folder(folder: Path) -> Path:
@@ -212,13 +235,19 @@ def _ask(address: str) -> Finding:
 
 
 def _rwlock_holders(path: Path) -> list[int]:
-    """Return the living processes in DVC's list of who reads and writes which path."""
+    """Return the living processes in DVC's list of who reads and writes which path.
+
+    Raises:
+        ValueError: The list is torn.
+    """
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-        users = [user for entry in entries.values() for user in [*entry.get("read", []), entry.get("write")] if user]
+        uses = json.loads(path.read_text(encoding="utf-8"))
+        users = [user for users in uses.get("read", {}).values() for user in users] + [*uses.get("write", {}).values()]
         pids = {int(user["pid"]) for user in users}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except OSError:  # no such file: never written
         return []
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is not DVC's") from error
     return sorted(pid for pid in pids if _lives(pid))
 
 
