@@ -40,6 +40,14 @@ def test_seed_torch_sets_the_global_generator():
     assert torch.equal(torch.rand(3), expected)
 
 
+def test_seed_torch_seeds_an_accelerator_too(monkeypatch):
+    seen = []
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "manual_seed", seen.append)
+    seed_torch(3, "weights")
+    assert seen == [seeds.derive(3, "weights")]
+
+
 def test_drawing_numbers_does_not_load_torch():
     code = (
         "import sys; from maskline.seeds import numpy_generator as g; g(0).random(); sys.exit('torch' in sys.modules)"

@@ -12,4 +12,8 @@ def torch_generator(seed: int, *coordinates: str | int) -> torch.Generator:
 
 def seed_torch(seed: int, *coordinates: str | int) -> None:
     """Seed torch's global generators (dropout, weight initialisation) for these coordinates."""
-    torch.manual_seed(derive(seed, *coordinates))
+    value = derive(seed, *coordinates)
+    if torch.accelerator.is_available():
+        torch.manual_seed(value)
+    else:  # where there is no accelerator, that call writes down the stack for one: 0.3 ms of each training step
+        torch.default_generator.manual_seed(value)

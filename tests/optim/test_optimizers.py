@@ -123,3 +123,32 @@ def test_norm_of_gradients_in_any_layout():
     tensors[1].grad[3] = -torch.inf
     assert not torch.isfinite(optimizers.clip_gradients(made, None))
     assert optimizers.clip_gradients(make("sgd", [torch.nn.Parameter(torch.zeros(2))]), None) == 0
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+def test_fused_steps_of_channels_last_copy_nothing(name):
+    """The bits are those of the same numbers laid out as usual; no gradient is copied."""
+
+    def descended(layout):
+        torch.manual_seed(0)
+        shapes = [(64, 32, 3, 3), (7, 5, 3, 3), (16, 1, 3, 3), (8, 16, 1, 1), (13,), (4, 6)]
+        tensors = [torch.nn.Parameter(laid_out(torch.randn(shape), layout)) for shape in shapes]
+        made = make(name, tensors)
+        for _ in range(3):
+            for each in tensors:
+                each.grad = laid_out(torch.randn(each.shape), layout)
+            with torch.profiler.profile() as profile:
+                made.step()
+        return tensors, made, {event.name for event in profile.events()}
+
+    usual, _, _ = descended(torch.contiguous_format)
+    last, made, operations = descended(torch.channels_last)
+    assert all(torch.equal(*pair) for pair in zip(usual, last, strict=True))
+    assert f"aten::_fused_{name}_" in operations
+    assert "aten::clone" not in operations
+    state = made.state[last[0]]["momentum_buffer" if name == "sgd" else "exp_avg"]
+    assert state.stride() == last[0].stride()
+
+
+def laid_out(x, layout):
+    return x.contiguous(memory_format=layout) if x.ndim == 4 else x
