@@ -41,7 +41,7 @@ def test_views_are_the_mean_of_single_predictions(network):
         logits = network(half.flip(flip)).flip(flip)
         expected = expected + F.interpolate(logits, size=(20, 27), mode="bilinear").softmax(1)
     views = Views(scales=(1.0, 0.75), flips=("none", "horizontal"))
-    torch.testing.assert_close(averaged_probabilities(network, images, views), expected / 4)
+    torch.testing.assert_close(averaged(network, images, views), expected / 4)
 
 
 def test_flips_of_a_scale_are_one_batch(network):
@@ -52,15 +52,26 @@ def test_flips_of_a_scale_are_one_batch(network):
         return network(images)
 
     views = Views(scales=(0.5, 1.0), flips=("none", "horizontal", "vertical", "both"))
-    averaged_probabilities(forward, torch.zeros(1, 3, 20, 27), views)
-    assert seen == [(4, 3, 10, 14), (4, 3, 20, 27)]  # 13.5 is rounded up
+    averaged_probabilities(forward, torch.zeros(1, 3, 20, 27), views, plain=torch.zeros(1, 4, 20, 27))
+    assert seen == [(4, 3, 10, 14), (3, 3, 20, 27)]  # 13.5 is rounded up; the image as it is is known
 
 
 def test_result_of_all_flips_is_mirrored_with_the_image(network):
     images = torch.randn(1, 3, 12, 18)
     views = Views(scales=(1.0,), flips=("none", "horizontal", "vertical", "both"))
-    found = averaged_probabilities(network, images, views)
-    torch.testing.assert_close(averaged_probabilities(network, images.flip(2), views).flip(2), found)
+    found = averaged(network, images, views)
+    torch.testing.assert_close(averaged(network, images.flip(2), views).flip(2), found)
+
+
+def test_views_without_the_image_itself(network):
+    images = torch.randn(1, 3, 12, 18)
+    mirrored = network(images.flip(3)).flip(3).softmax(1)
+    found = averaged(network, images, Views(scales=(1.0,), flips=("horizontal",)))
+    torch.testing.assert_close(found, mirrored)
+
+
+def averaged(network, images, views):
+    return averaged_probabilities(network, images, views, plain=network(images).softmax(1))
 
 
 def test_only_the_image_itself_is_plain():

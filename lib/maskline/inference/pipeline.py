@@ -84,7 +84,7 @@ class Inference:
         field = logits.softmax(1)
         if not self.views.is_plain:
             normalised = self.predictor.normalised(images.permute(0, 3, 1, 2))
-            field = averaged_probabilities(self.predictor.logits_of, normalised, self.views)
+            field = averaged_probabilities(self.predictor.logits_of, normalised, self.views, plain=field)
             labels = steps["views"] = most_likely(field)
         if self.crf is not None:
             field = self.crf(field, images.permute(0, 3, 1, 2))

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 Flip = Literal["none", "horizontal", "vertical", "both"]
 
 _AXES: dict[Flip, tuple[int, ...]] = {"none": (), "horizontal": (3,), "vertical": (2,), "both": (2, 3)}
+_PLAIN = (1.0, "none")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,27 +35,33 @@ class Views:
         return self.scales == (1.0,) and self.flips == ("none",)
 
 
-def averaged_probabilities(logits_of: Callable[[Tensor], Tensor], images: Tensor, views: Views) -> Tensor:
+def averaged_probabilities(
+    logits_of: Callable[[Tensor], Tensor], images: Tensor, views: Views, *, plain: Tensor
+) -> Tensor:
     """Return the mean over views of the softmax, each at the size of the images.
 
     Args:
-        logits_of: Maps NCHW to logits NCHW at input size; it gets all flips of a scale in one batch.
+        logits_of: Maps NCHW to logits NCHW at input size; it gets all flips of a scale in one batch, but for ``plain``.
         images: NCHW float.
         views: At least one.
+        plain: The softmax for the images as they are, NCHW, which is not computed again.
 
     Returns:
         NCHW float32, sum 1 over C.
     """
     size = (int(images.shape[2]), int(images.shape[3]))
-    total: Tensor | None = None
+    total = torch.zeros_like(plain)
     for scale in views.scales:
         scaled = images if scale == 1 else _resized(images, (_scaled(size[0], scale), _scaled(size[1], scale)))
-        flipped = torch.cat([scaled.flip(_AXES[flip]) for flip in views.flips])
-        for flip, part in zip(views.flips, logits_of(flipped).chunk(len(views.flips)), strict=True):
-            logits = part.flip(_AXES[flip])
-            probabilities = (logits if scale == 1 else _resized(logits, size)).softmax(1)
-            total = probabilities if total is None else total + probabilities
-    assert total is not None, "at least one view"
+        new = [flip for flip in views.flips if (scale, flip) != _PLAIN]
+        flipped = [scaled.flip(_AXES[flip]) for flip in new]
+        parts = iter(logits_of(torch.cat(flipped)).chunk(len(flipped)) if flipped else ())
+        for flip in views.flips:
+            if (scale, flip) == _PLAIN:
+                total += plain
+                continue
+            logits = next(parts).flip(_AXES[flip])
+            total += (logits if scale == 1 else _resized(logits, size)).softmax(1)
     return total / (len(views.scales) * len(views.flips))
 
 
