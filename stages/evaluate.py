@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from maskline import cli
+from maskline import cli, memory
 
 
 @click.command()
@@ -39,6 +39,7 @@ def main(*, params_path: Path, prepared: Path, model: Path, curves: Path, **outp
     from maskline.metrics.extra import Measures
     from maskline.report import evaluation
 
+    memory.keep_freed()
     settings = params.load(params_path)
     section = settings.evaluate
     device.set_deterministic(settings.train.threads)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from maskline import cli
+from maskline import cli, memory
 
 
 @click.command()
@@ -34,6 +34,7 @@ def main(
     stop_after: int,
 ) -> None:
     """Train on the train split, validate on the val split, keep the best weights."""
+    memory.prefer_huge_pages()  # before torch takes any
     from maskline import build, params  # imports torch: not needed for --help
     from maskline.engine import member, run
     from maskline.engine.process import die_with_parent

@@ -25,6 +25,7 @@ from typing import Any
 
 import click
 
+from maskline import memory
 from maskline.params import Params, read_yaml, validate
 from tools.closure import ROOT
 from tools.loop_cases import CASES, settings
@@ -150,19 +151,19 @@ def measure(case: str, options: Sequence[str], *, rounds: int, steps: int, base:
         for way in WAYS
     }
     times: dict[str, list[float]] = {way: [] for way in WAYS}
-    memory = dict.fromkeys(WAYS, 0.0)
+    peaks = dict.fromkeys(WAYS, 0.0)
     for number in range(rounds + 1):
         for way, server in servers.items():
             assert server.stdin is not None
             assert server.stdout is not None
             server.stdin.write(f"{steps if number else 2}\n")
             server.stdin.flush()
-            seconds, memory[way] = json.loads(server.stdout.readline())
+            seconds, peaks[way] = json.loads(server.stdout.readline())
             if number:  # the first round warms up, and compiles
                 times[way].append(seconds / steps)
     for server in servers.values():
         server.communicate()
-    return {way: {"step_s": statistics.median(times[way]), "peak_mib": memory[way]} for way in WAYS}
+    return {way: {"step_s": statistics.median(times[way]), "peak_mib": peaks[way]} for way in WAYS}
 
 
 def train_both(prepared: Path, files: Path, *, seeds: int, iterations: int, threads: int) -> dict[str, list[float]]:
@@ -199,13 +200,13 @@ def train_both(prepared: Path, files: Path, *, seeds: int, iterations: int, thre
 def report(case: str, found: Mapping[str, Mapping[str, float]]) -> str:
     """Return one case as lines of text."""
     engine, compute, plain, alone = (found[way]["step_s"] for way in WAYS)
-    memory = ", ".join(f"{way} {found[way]['peak_mib']:.0f}" for way in ("engine", "plain"))
+    peaks = ", ".join(f"{way} {found[way]['peak_mib']:.0f}" for way in ("engine", "plain"))
     return "\n".join(
         (
             f"{case}: engine {engine:.4f} s a step, plain loop {plain:.4f} s: {plain / engine:.2f} times as fast",
             f"  compute alone {compute:.4f} s; the engine adds {engine / compute - 1:.1%} to it",
             f"  the plain loop's compute alone {alone:.4f} s; its loop adds {plain / alone - 1:.1%}",
-            f"  peak memory, MiB: {memory}",
+            f"  peak memory, MiB: {peaks}",
         )
     )
 
@@ -237,6 +238,8 @@ def main(
 ) -> None:
     """Measure the engine beside a plain fp32 loop."""
     if serve:
+        if not serve.startswith("plain"):
+            memory.prefer_huge_pages()  # as the train stage does
         params = settings(cases[0], threads=threads, compiled=compiled, workers=workers)
         answer(serve, params, Path(base) / "prepared", Path(base) / "files")
         return

@@ -46,7 +46,9 @@ def main(
     written into the keys channels_last, precision, compile and threads of train, as plain values; comments stay. The
     present values stay where nothing is faster by more than 3 %. A combination that fails is reported and left out.
     """
-    from maskline import params
+    from maskline import memory, params
+
+    memory.prefer_huge_pages()  # as training does
     from maskline.engine import tune
     from maskline.files import write_json, write_text
 

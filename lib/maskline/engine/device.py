@@ -1,6 +1,5 @@
 """Where and how to compute: device, precision, threads, determinism."""
 
-import ctypes
 import os
 import shutil
 from contextlib import AbstractContextManager
@@ -12,10 +11,6 @@ import torch
 
 from maskline.errors import ParamsError
 from maskline.models.segmentor import SegmentorBase
-
-# Of glibc's malloc.h.
-_M_TRIM_THRESHOLD = -1
-_M_MMAP_MAX = -4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +99,7 @@ def resolve_compile(wanted: bool | Literal["auto"], kind: str) -> bool:
 
 def compile_training(model: SegmentorBase) -> None:
     """Compile what training runs of a segmentor; its state dict and its use stay as they are."""
+    torch.use_deterministic_algorithms(torch.are_deterministic_algorithms_enabled())  # the compiler's own choices too
     model.supervise_heads = torch.compile(model.supervise_heads)  # type: ignore[method-assign]
 
 
@@ -115,22 +111,10 @@ def set_deterministic(threads: int) -> None:
     # cuBLAS needs this before its first use to give the same bits twice.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
+    torch.set_deterministic_debug_mode("error")  # without loading the compiler, as torch's other way does
     # Filling fresh memory only helps to find reads of it; it costs up to a fifth of a step.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
-
-
-def keep_freed_memory() -> None:
-    """Let this process keep the memory that tensors leave, for the next ones; where malloc is not glibc's, do nothing.
-
-    Otherwise large tensors come from the system and go back to it, several times a step, and each of their pages is
-    cleared anew: up to a fifth of a step. The largest memory of a run stays about the same.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
-    if mallopt is not None:
-        mallopt(_M_MMAP_MAX, 0)
-        mallopt(_M_TRIM_THRESHOLD, -1)  # never
 
 
 def _computes_bf16(kind: str) -> bool:

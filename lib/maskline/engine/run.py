@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-from maskline import world
+from maskline import memory, world
 from maskline.engine import checkpoint
-from maskline.engine.device import compile_training, keep_freed_memory
+from maskline.engine.device import compile_training
 from maskline.engine.journal import Journal, journal_root
 from maskline.engine.process import stop_on_signals
 from maskline.engine.state import Row, TrainState, weights_of
@@ -122,7 +122,7 @@ def _check_alike(job: Job) -> None:
 
 def start_state(job: Job) -> TrainState:
     """Return the state before the first iteration."""
-    keep_freed_memory()
+    memory.keep_freed()
     loop = job.loop
     average = WeightAverage(job.model, decay=loop.ema_decay) if loop.ema_decay else None
     if loop.compiled:
