@@ -134,7 +134,9 @@ class TrainParams(Section):
     preview_samples: Annotated[int, Field(ge=1, le=64)] = Field(
         description="Images of the val split in each: image, truth, prediction."
     )
-    log_every: Count = Field(description="Iterations between two points of the loss curve.")
+    log_every: Count = Field(
+        description="Iterations between two points of the curves of losses and of the gradients' norm."
+    )
     best_metric: str = Field(min_length=1, description="Validation metric by which the best weights are kept.")
     early_stop: CountOrNone = Field(description="Ends after so many validations without a better score; 0: never.")
     ema_decay: _Share = Field(

@@ -25,6 +25,13 @@ def test_newest_is_read_and_two_are_kept(tmp_path):
     assert state["weights"]["w"].tolist() == [3.0, 3.0, 3.0]
 
 
+def test_entries_after_the_one_written_are_dropped(tmp_path):
+    journal = Journal(tmp_path / "j")
+    for value in (3, 4, 0):
+        journal.write(value, entry(value))
+    assert [path.name for path in journal.folder.iterdir()] == ["iteration-000000000.pt"]
+
+
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty"])
 def test_a_torn_entry_falls_back_to_the_one_before(tmp_path, damage, caplog):
     journal = Journal(tmp_path / "j")

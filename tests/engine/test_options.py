@@ -43,7 +43,7 @@ def test_two_equal_batches_are_one():
             if isinstance(module, torch.nn.Dropout2d):
                 module.p = 0.0
     batch = loop.batches.batch(0)
-    alone, doubled = step(one, loop, batch), step(two, loop, batch, batch)
+    alone, doubled = step(one, loop, batch, closely=True), step(two, loop, batch, batch, closely=True)
     assert doubled == pytest.approx(alone, rel=1e-6)
     for mine, other in zip(one.model.parameters(), two.model.parameters(), strict=True):
         torch.testing.assert_close(mine.grad, other.grad, rtol=1e-5, atol=1e-7)
@@ -125,7 +125,7 @@ def test_compiled_training_is_the_same_function(monkeypatch):
     plain, _ = prepared()
     batch = loop.batches.batch(0)
     assert len(compiled) == 1
-    assert step(state, loop, batch) == step(plain, loop, batch)
+    assert step(state, loop, batch, closely=True) == step(plain, loop, batch, closely=True)
     assert state.model.state_dict().keys() == plain.model.state_dict().keys()
 
 
@@ -180,6 +180,69 @@ def test_a_gradient_that_is_not_finite_stops_before_the_step(tmp_path):
     assert all(torch.equal(before[name], after[name]) for name, _ in state.model.named_parameters())
     saved = torch.load(tmp_path / "not-finite.pt", weights_only=True)
     assert saved["images"][0].shape == (4, 3, 32, 32)
+
+
+def spoil(state, at):
+    """Have the gradient of one weight be nan in one iteration, from 0."""
+    weight = state.model.decode_head.conv_seg.weight
+    weight.register_hook(lambda gradient: gradient * float("nan") if state.iteration == at else gradient)
+
+
+# Seen by the next loss, by a validation, by a journal entry; where its norm is logged; after clipping.
+@pytest.mark.parametrize(
+    ("at", "changes"),
+    [
+        (4, {}),
+        (4, {"workers": 1, "accumulate": 2, "ema_decay": 0.9}),
+        (2, {"log_every": 50, "val_every": 3}),
+        (2, {"log_every": 50, "journal_every": 3}),
+        (0, {"log_every": 50, "journal_every": 50}),
+        (5, {}),
+        (4, {"clip_norm": 1.0}),
+        (4, {"journal_every": 0}),
+    ],
+)
+def test_a_gradient_that_is_not_finite_is_found_later_and_named(tmp_path, caplog, at, changes):
+    state, loop = prepared(**changes)
+    spoil(state, at)
+    with pytest.raises(TrainingError, match=rf"iteration {at + 1}: the gradient is nan .* images disc-"):
+        fit(state, loop, journal=Journal(tmp_path), stop=StopFlag())
+    unseen = loop.clip_norm is None and loop.journal_every and at % 2 == 0
+    assert ("a weight is no number; going over" in caplog.text) == bool(unseen)
+
+    saved = torch.load(tmp_path / "not-finite.pt", weights_only=True)
+    whole, loop = prepared(**changes)
+    if at:
+        fit(whole, loop, journal=Journal(tmp_path / "good"), stop=StopFlag(), stop_after=at)
+    assert saved["iteration"] == at
+    before = dict(whole.model.named_parameters())
+    assert all(torch.equal(saved["model"][name], before[name]) for name in before)
+    kept = Journal(tmp_path).read()
+    assert kept is None or all(each.isfinite().all() for each in kept["model"].values())  # the last good state
+
+
+def test_a_weight_that_is_not_finite_although_its_gradients_were(tmp_path):
+    state, loop = prepared()
+    weight, done = state.model.decode_head.conv_seg.weight, []
+
+    def break_once(_):
+        if state.iteration == 2 and not done:
+            done.append(True)
+            weight.data[0, 0] = float("inf")
+
+    weight.register_hook(break_once)
+    with pytest.raises(TrainingError, match=r"iteration 3: a weight is no number, and no gradient was; lower optim"):
+        fit(state, loop, journal=Journal(tmp_path), stop=StopFlag())
+
+
+def test_the_norm_of_gradients_is_taken_where_it_is_logged_or_clipped(tmp_path):
+    state = trained(tmp_path / "logged", log_every=5)
+    taken = [number for number, (_, norm) in enumerate(state.trace, start=1) if norm is not None]
+    assert taken == [5, 10, 12]
+    assert [row["gradient_norm"] for row in state.steps] == [state.trace[number - 1][1] for number in taken]
+    clipped = trained(tmp_path / "clipped", log_every=5, clip_norm=1e6)
+    assert all(norm is not None for _, norm in clipped.trace)
+    assert [clipped.trace[number - 1] for number in taken] == [state.trace[number - 1] for number in taken]
 
 
 def test_other_errors_stay_what_they_are(tmp_path, monkeypatch):

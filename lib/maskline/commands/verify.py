@@ -25,8 +25,8 @@ def main(*, model: Path, params_path: Path, prepared: Path, iterations: int | No
     """Run the training of MODEL again and compare every step, the weights, and all that its receipt holds.
 
     The train stage runs in a temporary folder with the settings of MODEL's model.json, on the prepared data and with
-    the code, packages and device of now. Losses and gradient norms are compared iteration by iteration to the last
-    bit, weights at each validation and at the end. The workspace stays as it is.
+    the code, packages and device of now. Losses, and gradient norms where they were taken, are compared iteration by
+    iteration to the last bit, weights at each validation and at the end. The workspace stays as it is.
 
     Exit code 0: nothing differs; 1: something does, and is named; 2: the run could not be repeated.
     """

@@ -33,23 +33,44 @@ class NotFiniteError(Exception):
         self.batches = batches
 
 
+class SpoiltError(Exception):
+    """A weight is not finite: the gradient of some iteration was not, and no one looked at it."""
+
+
+def check_weights(state: TrainState) -> None:
+    """Look at the weights before they are kept.
+
+    Raises:
+        SpoiltError: One is not finite. Each optimizer passes a gradient that is not finite on to its weight.
+    """
+    weights = [each.detach() for each in state.model.parameters()]
+    if not torch.nn.utils.get_total_norm(weights, norm_type=float("inf")).isfinite():
+        raise SpoiltError
+
+
 @contextmanager
-def guarded_step(state: TrainState, batches: TrainBatches, *, accumulate: int, journal: Journal) -> Iterator[None]:
+def guarded_step(
+    state: TrainState, batches: TrainBatches, *, accumulate: int, closely: bool, journal: Journal
+) -> Iterator[None]:
     """Do one iteration inside the block.
 
     Args:
         state: Its model has not changed when the loss is no number.
         batches: Where the iteration's samples come from.
         accumulate: Batches an iteration.
+        closely: No gradient that is not finite has reached the weights.
         journal: Beside its entries, the batch is saved for replay.
 
     Raises:
+        SpoiltError: The loss or gradient is not finite, since a former gradient was not.
         TrainingError: The loss or gradient is not finite: names iteration, learning rate and images. Or memory ran out:
             names batch, crop, and what to lower.
     """
     try:
         yield
     except NotFiniteError as error:
+        if not closely:
+            check_weights(state)
         first = state.iteration * accumulate
         indices = [index for part in range(accumulate) for index in batches.indices(first + part)]
         ids = list(dict.fromkeys(batches.split.ids[index] for index in indices))

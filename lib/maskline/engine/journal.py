@@ -65,7 +65,7 @@ class Journal:
             yield self
 
     def write(self, iteration: int, state: Mapping[str, Any]) -> None:
-        """Write an entry and drop all but the newest two.
+        """Write an entry and drop all but it and the one before; later ones are not of this run's past.
 
         Args:
             iteration: Iterations done.
@@ -74,10 +74,14 @@ class Journal:
         buffer = io.BytesIO()
         torch.save(dict(state), buffer)
         content = buffer.getvalue()
-        with replace_file(self.folder / f"iteration-{iteration:09d}.pt") as part:
+        path = self.folder / f"iteration-{iteration:09d}.pt"
+        with replace_file(path) as part:
             part.write_bytes(content + hashlib.sha256(content).digest())
-        for entry in self._entries()[:-_KEPT]:
-            entry.unlink()
+        entries = self._entries()
+        kept = entries[: entries.index(path) + 1][-_KEPT:]
+        for entry in entries:
+            if entry not in kept:
+                entry.unlink()
 
     def read(self) -> dict[str, Any] | None:
         """Return the newest whole entry's state, or None. A torn entry is named in the log and passed over."""

@@ -180,9 +180,9 @@ def _rounded(row: Row) -> dict[str, float]:
 
 
 def _trace(state: TrainState) -> str:
-    """Return loss and gradient norm of each iteration, and the weights' hash where there was a validation."""
+    """Return loss of each iteration, gradient norm where it was taken, weights' hash where there was a validation."""
     lines = [
-        f"{number},{loss!r},{norm!r},{state.hashes.get(number, '')}"
+        f"{number},{loss!r},{'' if norm is None else repr(norm)},{state.hashes.get(number, '')}"
         for number, (loss, norm) in enumerate(state.trace, start=1)
     ]
     return "\n".join(["iteration,loss,gradient_norm,weights_sha256", *lines]) + "\n"

@@ -27,7 +27,7 @@ class TrainState:
         steps: Points of the loss curve.
         recent: Losses since the last validation.
         validations: One row a validation.
-        trace: Loss and gradient norm of each iteration, to the last bit.
+        trace: Loss of each iteration, and the norm of its gradients or None where that was not taken, to the last bit.
         hashes: SHA-256 of the weights by the iterations done, at each validation.
         best_score: Best value of the chosen metric so far.
         best_iteration: Iterations done when it was reached.
@@ -42,7 +42,7 @@ class TrainState:
     steps: list[Row] = field(default_factory=list)
     recent: list[float] = field(default_factory=list)
     validations: list[Row] = field(default_factory=list)
-    trace: list[tuple[float, float]] = field(default_factory=list)
+    trace: list[tuple[float, float | None]] = field(default_factory=list)
     hashes: dict[int, str] = field(default_factory=dict)
     best_score: float = float("-inf")
     best_iteration: int = 0

@@ -4,6 +4,7 @@ Random numbers derive from (seed, iteration), so that a run that goes on from a 
 that was never stopped.
 """
 
+import logging
 import math
 from collections.abc import Mapping
 from contextlib import closing
@@ -18,18 +19,20 @@ from maskline.data.dataset import PreparedSplit
 from maskline.engine import mixed_loss, preview
 from maskline.engine.checkpoint import weights_sha256
 from maskline.engine.device import Compute
-from maskline.engine.guards import NotFiniteError, guarded_step
+from maskline.engine.guards import NotFiniteError, SpoiltError, check_weights, guarded_step
 from maskline.engine.journal import Journal
 from maskline.engine.loader import Batch, TrainBatches, iterate
 from maskline.engine.process import StopFlag
 from maskline.engine.progress import Meter, meter
 from maskline.engine.state import Row, TrainState, weights_of
 from maskline.engine.validate import validate
-from maskline.errors import ParamsError
+from maskline.errors import ParamsError, TrainingError
 from maskline.models.sync_norm import share_statistics
 from maskline.optim.optimizers import clip_gradients, set_rates
 from maskline.optim.schedules import Schedule
 from maskline.torch_seeds import seed_torch
+
+log = logging.getLogger("maskline")
 
 
 class StoppedError(Exception):
@@ -92,53 +95,95 @@ class Loop:
 def fit(state: TrainState, loop: Loop, *, journal: Journal, stop: StopFlag, stop_after: int = 0) -> None:
     """Train until ``loop.iterations`` iterations are done; ``state`` holds the results.
 
+    The norm of the gradients is taken where ``takes_norm`` says. When a gradient that is not finite has reached the
+    weights unseen, the iterations since the last journal entry are done again, each with its norm, to find it.
+
     Args:
         state: Fresh, or restored from the journal.
         loop: See there.
-        journal: Takes the state every ``journal_every`` iterations and when stopped.
+        journal: Takes the state at the start, every ``journal_every`` iterations and when stopped.
         stop: Looked at after each iteration; what one process was sent stops all.
         stop_after: Only so many iterations of the run, bit by bit those of the whole one; 0: all.
 
     Raises:
         StoppedError: A signal came; the state is in the journal.
-        TrainingError: The loss is not finite.
+        TrainingError: The loss or a gradient is not finite.
         ParamsError: ``best_metric`` is not one of the validation's.
     """
     last = min(stop_after, loop.iterations) or loop.iterations
+    closely = _must_take_each_norm(state, loop)
+    if state.iteration == 0 and not closely:
+        journal.write(0, state.to_dict())
+    try:
+        _go_on(state, loop, last=last, closely=closely, journal=journal, stop=stop)
+    except SpoiltError:
+        seen, saved = state.iteration, journal.read()
+        if saved is not None:
+            state.restore(saved)
+            log.warning("train: a weight is no number; going over all since iteration %d again", state.iteration)
+            # One more: where no gradient is at fault, the weights themselves got too large, which the next loss shows.
+            _go_on(state, loop, last=min(seen + 1, last), closely=True, journal=journal, stop=stop)
+        raise TrainingError(
+            f"train, iteration {seen}", "a weight is no number, and no gradient was", "lower optimizer.lr"
+        ) from None
+
+
+def takes_norm(state: TrainState, loop: Loop) -> bool:
+    """Tell whether the next iteration takes the norm of its gradients, which is to read all of them once more."""
+    number = state.iteration + 1
+    return number % loop.log_every == 0 or number == loop.iterations or _must_take_each_norm(state, loop)
+
+
+def _must_take_each_norm(state: TrainState, loop: Loop) -> bool:
+    """Clipping and fp16 need it; without a journal, or with several processes, no one looks at an iteration again."""
+    return loop.clip_norm is not None or state.scaler.is_enabled() or loop.journal_every == 0 or world.size() > 1
+
+
+def _go_on(state: TrainState, loop: Loop, *, last: int, closely: bool, journal: Journal, stop: StopFlag) -> None:
+    """Train until ``last`` iterations are done; ``closely``: with the norm of the gradients in each."""
     start, stop_at = state.iteration * loop.accumulate, last * loop.accumulate
     device = loop.compute.device
     batches = iterate(loop.batches, start=start, stop=stop_at, workers=loop.workers, device=device)
     with meter(total=last, done=state.iteration) as shown, closing(batches):
         while state.iteration < last and not _stops_early(state, loop):
-            with guarded_step(state, loop.batches, accumulate=loop.accumulate, journal=journal):
-                row = step(state, loop, *(next(batches) for _ in range(loop.accumulate)))
+            with guarded_step(state, loop.batches, accumulate=loop.accumulate, closely=closely, journal=journal):
+                row = step(state, loop, *(next(batches) for _ in range(loop.accumulate)), closely=closely)
             state.iteration += 1
             state.recent.append(row["loss"])
-            state.trace.append((row["loss"], row["gradient_norm"]))
+            state.trace.append((row["loss"], row.get("gradient_norm")))
             shown.advance(state.iteration, row["loss"])
             if state.iteration % loop.log_every == 0 or state.iteration == last:
                 state.steps.append(row)
             if state.iteration % loop.val_every == 0 or state.iteration == last:
+                if not closely:
+                    check_weights(state)
                 _validate(state, loop, shown)
             if _is_due(state.iteration, loop.preview_every):
                 _draw(state, loop, journal.pictures / f"iteration-{state.iteration:09d}.png")
             signalled = world.largest(stop.signal or 0)
             if (signalled or _is_due(state.iteration, loop.journal_every)) and world.rank() == 0:
+                if not closely:
+                    check_weights(state)
                 journal.write(state.iteration, state.to_dict())
             if signalled:
                 world.wait()  # for the journal
                 raise StoppedError(signalled)
 
 
-def step(state: TrainState, loop: Loop, *batches: Batch) -> Row:
+def step(state: TrainState, loop: Loop, *batches: Batch, closely: bool = False) -> Row:
     """Do one iteration and return its point of the curve.
 
-    That is iteration, lr of the first group, loss, gradient norm, each head's loss, and the lr of each further group.
+    That is iteration, lr of the first group, loss, gradient norm where it is taken, each head's loss, and the lr of
+    each further group.
 
     Args:
         state: Its model, optimizer and average change.
         loop: See there.
         batches: Those of the iteration; gradients are their mean.
+        closely: Take the norm of the gradients whatever ``takes_norm`` says.
+
+    Raises:
+        NotFiniteError: The loss, or the norm where it is taken; the weights have not changed.
     """
     seed_torch(loop.batches.seed, "step", state.iteration, *([world.rank()] if world.rank() else []))
     if not state.model.training:  # a walk through all modules
@@ -151,10 +196,12 @@ def step(state: TrainState, loop: Loop, *batches: Batch) -> Row:
         raise NotFiniteError("loss", losses["loss"], batches)
     world.add_up([tensor.grad for tensor in state.model.parameters() if tensor.grad is not None])
     state.scaler.unscale_(state.optimizer)
-    norm = float(clip_gradients(state.optimizer, loop.clip_norm))
-    # With fp16 a gradient that is not finite lowers the scale, and the optimizer leaves this step out.
-    if not math.isfinite(norm) and not state.scaler.is_enabled():
-        raise NotFiniteError("gradient", norm, batches)
+    measured: Row = {}
+    if closely or takes_norm(state, loop):
+        measured["gradient_norm"] = norm = float(clip_gradients(state.optimizer, loop.clip_norm))
+        # With fp16 a gradient that is not finite lowers the scale, and the optimizer leaves this step out.
+        if not math.isfinite(norm) and not state.scaler.is_enabled():
+            raise NotFiniteError("gradient", norm, batches)
     state.scaler.step(state.optimizer)
     state.scaler.update()
     share_statistics(state.model)
@@ -165,7 +212,7 @@ def step(state: TrainState, loop: Loop, *batches: Batch) -> Row:
         "iteration": state.iteration + 1,
         "lr": first["lr"],
         "loss": losses.pop("loss"),
-        "gradient_norm": norm,
+        **measured,
         **losses,
         **{f"lr_{group['name']}": group["lr"] for group in others},
     }
