@@ -3,7 +3,7 @@ import onnx
 import pytest
 
 from maskline.errors import ExportError, ShapeError
-from maskline.export.runtime_onnx import OnnxModel
+from maskline.export.runtime_onnx import OnnxModel, open_session
 
 
 def test_missing_file(tmp_path):
@@ -25,6 +25,12 @@ def test_file_of_another_tool(tmp_path, content):
     onnx.save(model, path)
     with pytest.raises(ExportError, match="no metadata under the key maskline"):
         OnnxModel(path, threads=1)
+
+
+def test_eight_bit_sums_do_not_overflow(content):
+    """test_precision's bounds show the same, on processors that need the setting."""
+    options = open_session(content, threads=1).get_session_options()
+    assert options.get_session_config_entry("session.x64quantprecision") == "1"
 
 
 @pytest.mark.parametrize(

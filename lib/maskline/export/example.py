@@ -14,7 +14,9 @@ from PIL import Image, ImageOps
 
 def main(model: str, picture: str, out: str) -> None:
     """Write the class of each pixel as a PNG in the model's colours, and print each class's share."""
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.x64quantprecision", "1")  # model-int8.onnx on processors without VNNI
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     about = json.loads(session.get_modelmeta().custom_metadata_map["maskline"])
     with Image.open(picture) as opened:  # turned as its EXIF says; colours 0..255: the model normalises by itself
         image = np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
