@@ -87,7 +87,7 @@ def ours(predictor, split):
 
 
 # A network that was trained for a moment is in doubt nearly everywhere; a trained one moves far less in bf16.
-@pytest.mark.parametrize(("way", "tolerance"), [("plain loop", 0), ("fp32", 1e-5), ("bf16", 1e-2)])
+@pytest.mark.parametrize(("way", "tolerance"), [("plain loop", 0), ("fp32", 1e-5), ("bf16", 2e-2)])
 def test_evaluation(benchmark, trained, way, tolerance):
     benchmark.group = "evaluation by sliding window"
     predictor, split = trained

@@ -22,10 +22,10 @@ KNOBS = optimizers.Knobs(
 
 BASE = {"lr": 0.1, "weight_decay": 0.01}
 ADAM = {**BASE, "betas": (0.8, 0.99), "eps": 1e-6}
-EXPECTED = {
-    "sgd": lambda p: torch.optim.SGD(p, **BASE, momentum=0.9, nesterov=True),
-    "adam": lambda p: torch.optim.Adam(p, **ADAM, amsgrad=True),
-    "adamw": lambda p: torch.optim.AdamW(p, **ADAM, amsgrad=True),
+EXPECTED = {  # on some processors a fused kernel rounds the last bit otherwise
+    "sgd": lambda p: torch.optim.SGD(p, **BASE, momentum=0.9, nesterov=True, fused=True),
+    "adam": lambda p: torch.optim.Adam(p, **ADAM, amsgrad=True, fused=True),
+    "adamw": lambda p: torch.optim.AdamW(p, **ADAM, amsgrad=True, fused=True),
     "rmsprop": lambda p: torch.optim.RMSprop(p, **BASE, momentum=0.9, eps=1e-6, alpha=0.95, centered=True),
     "adagrad": lambda p: torch.optim.Adagrad(p, **BASE, eps=1e-6),
     "adadelta": lambda p: torch.optim.Adadelta(p, **BASE, rho=0.95, eps=1e-6),
