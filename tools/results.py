@@ -25,7 +25,8 @@ _INTRO = """# Results
 <!-- Made of the files under results/ by `make results`. -->
 
 Each row of a table is one run of a [recipe](how-to/recipes.md), from the archive to the scores, in a fresh clone at the
-commit named. `python -m tools.run_recipe` makes it, and writes its scores, times and hashes to `results/`, of which
+commit named, or at one with the same training code: the receipt in its file has the code's hash.
+`python -m tools.run_recipe` makes it, and writes its scores, times and hashes to `results/`, of which
 this page is made.
 
 - **Score**: of all pixels of the scored images together, each image whole and at its own size. The interval is a 95 %
