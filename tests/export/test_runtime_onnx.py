@@ -1,6 +1,8 @@
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 
 from maskline.errors import ExportError, ShapeError
 from maskline.export.runtime_onnx import OnnxModel, open_session
@@ -31,6 +33,20 @@ def test_eight_bit_sums_do_not_overflow(content):
     """test_precision's bounds show the same, on processors that need the setting."""
     options = open_session(content, threads=1).get_session_options()
     assert options.get_session_config_entry("session.x64quantprecision") == "1"
+
+
+def test_a_file_that_cannot_be_opened_that_way_is_opened_without(content, monkeypatch):
+    real, tried = onnxruntime.InferenceSession, []
+
+    def refusing(*args, **kwargs):
+        tried.append(args)
+        if len(tried) == 1:
+            raise Fail("Attempt to replace the existing tensor")
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", refusing)
+    assert open_session(content, threads=1).get_inputs()
+    assert len(tried) == 2
 
 
 @pytest.mark.parametrize(

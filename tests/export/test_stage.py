@@ -118,6 +118,10 @@ def test_stage_writes_model_agreement_and_times(project):
     files = ["README.md", "example.py", "labels.json", "model-fp16.onnx", "model-int8.onnx", "model.onnx", "model.pt2"]
     assert sorted(path.name for path in (project / "export").iterdir()) == files
     smaller = (project / "export" / "model-int8.onnx").read_bytes()
+    small = load_onnx(project / "export" / "model-int8.onnx").graph
+    dequantized = {node.output[0] for node in small.node if node.op_type == "DequantizeLinear"}
+    (norm,) = (node for node in small.node if node.op_type == "BatchNormalization")
+    assert not dequantized.intersection(norm.input[1:])
     program = (project / "export" / "model.pt2").read_bytes()
     assert str(project).encode() not in program
     assert b"maskline/" not in program

@@ -112,7 +112,9 @@ class _Quantizer:
         """Return the file; the named nodes stay in float32."""
         path = self._folder / "int8.onnx"
         model = onnx.load_from_string(self._model)
-        kept = [*self._kept, *in_float]
+        # onnxruntime computes these in float32 whatever the file says, and then cannot convert weights that they share.
+        norms = [node.name for node in model.graph.node if node.op_type == "BatchNormalization"]
+        kept = [*self._kept, *norms, *in_float]
         round_weights(model, means=self._means, in_float=kept)
         quantize_static(
             model,

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 
 from maskline.errors import ExportError, ShapeError
 from maskline.export.interface import INPUT, LABELS, Prediction, read
@@ -68,14 +69,22 @@ def open_session(model: Path | bytes, *, threads: int) -> onnxruntime.InferenceS
         model: The file, or its content.
         threads: CPU threads inside an operation.
     """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # an error is raised as well, and its text is in our own line
-    # Without it, sums of two int8 products overflow on x86 processors that have no instructions for such sums (VNNI).
-    options.add_session_config_entry("session.x64quantprecision", "1")
     given = model if isinstance(model, bytes) else str(model)
-    return onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
+
+    def opened(**settings: str) -> onnxruntime.InferenceSession:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4  # an error is raised as well, and its text is in our own line
+        for key, value in settings.items():
+            options.add_session_config_entry(f"session.{key}", value)
+        return onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
+
+    try:
+        # Without it, sums of two int8 products overflow on x86 processors that have no instructions for them (VNNI).
+        return opened(x64quantprecision="1")
+    except Fail:  # there, onnxruntime 1.32 cannot do that to a file in which two operations share int8 weights
+        return opened()
 
 
 def check_images(images: NDArray[Any], *, channels: int) -> None:
