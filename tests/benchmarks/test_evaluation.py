@@ -86,8 +86,12 @@ def ours(predictor, split):
     return sum(one.confusion for one in score_split(inference, split, counting))
 
 
-# A network that was trained for a moment is in doubt nearly everywhere; a trained one moves far less in bf16.
-@pytest.mark.parametrize(("way", "tolerance"), [("plain loop", 0), ("fp32", 1e-5), ("bf16", 2e-2)])
+# A network that was trained for a moment is in doubt nearly everywhere; a trained one moves far less in bf16. Where a
+# processor emulates bf16, 0.0102 was seen.
+BF16_TOLERANCE = 1e-2 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 2e-2
+
+
+@pytest.mark.parametrize(("way", "tolerance"), [("plain loop", 0), ("fp32", 1e-5), ("bf16", BF16_TOLERANCE)])
 def test_evaluation(benchmark, trained, way, tolerance):
     benchmark.group = "evaluation by sliding window"
     predictor, split = trained

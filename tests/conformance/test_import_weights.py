@@ -11,8 +11,8 @@ from click.testing import CliRunner
 from maskline.build import load_segmentor
 from maskline.commands.main import main
 
-# Of the largest value; 1.2e-5 was seen on a processor without AVX-512. 1e-4 counts as good agreement.
-TOLERANCE = 2e-5
+# Of the largest value; 1e-4 counts as good agreement. 1.2e-5 was seen on a processor without AVX-512.
+TOLERANCE = 1e-5 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 2e-5
 CASES = [
     "deeplabv3_r50-d8_4xb2-40k_cityscapes-512x1024",
     "deeplabv3plus_r50-d8_4xb2-40k_cityscapes-512x1024",

@@ -235,6 +235,14 @@ def test_a_weight_that_is_not_finite_although_its_gradients_were(tmp_path):
         fit(state, loop, journal=Journal(tmp_path), stop=StopFlag())
 
 
+def test_a_weight_that_is_not_finite_and_a_journal_that_is_gone(tmp_path):
+    state, loop = prepared(log_every=50)
+    spoil(state, 2)
+    state.model.decode_head.conv_seg.bias.register_hook(lambda _: Journal(tmp_path).remove())
+    with pytest.raises(TrainingError, match=r"iteration 3: a weight is no number, and the journal has no entry"):
+        fit(state, loop, journal=Journal(tmp_path), stop=StopFlag())
+
+
 def test_the_norm_of_gradients_is_taken_where_it_is_logged_or_clipped(tmp_path):
     state = trained(tmp_path / "logged", log_every=5)
     taken = [number for number, (_, norm) in enumerate(state.trace, start=1) if norm is not None]

@@ -1,6 +1,7 @@
 """Optimizers by name against torch's own, and the knobs that each one reads."""
 
 import dataclasses
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -58,6 +59,24 @@ def test_steps_are_torchs(name):
     ours, theirs = layer(), layer()
     mine = descend(make(name, ours.parameters()), ours)
     assert torch.equal(mine, descend(EXPECTED[name](theirs.parameters()), theirs))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("steps_before", [0, 7])
+@pytest.mark.parametrize("lr", [0.1, 0.0])
+@pytest.mark.parametrize("name", sorted(EXPECTED))
+def test_a_gradient_that_is_not_finite_reaches_its_weight(name, lr, steps_before, value):
+    """The training loop looks at the weights where it has not looked at the gradients."""
+    module = layer()
+    made = make(name, module.parameters())
+    for _ in range(steps_before):
+        descend(made, module)
+    for group in made.param_groups:
+        group["lr"] = lr
+    module(torch.ones(4, 3)).sum().backward()
+    module.weight.grad[0, 0] = value
+    made.step()
+    assert not module.weight[0, 0].isfinite()
 
 
 def test_unread_knobs():

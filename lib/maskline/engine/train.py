@@ -118,13 +118,15 @@ def fit(state: TrainState, loop: Loop, *, journal: Journal, stop: StopFlag, stop
         _go_on(state, loop, last=last, closely=closely, journal=journal, stop=stop)
     except SpoiltError:
         seen, saved = state.iteration, journal.read()
+        problem = "a weight is no number, and the journal has no entry from which to look for the iteration"
         if saved is not None:
             state.restore(saved)
             log.warning("train: a weight is no number; going over all since iteration %d again", state.iteration)
             # One more: where no gradient is at fault, the weights themselves got too large, which the next loss shows.
             _go_on(state, loop, last=min(seen + 1, last), closely=True, journal=journal, stop=stop)
+            problem = "a weight is no number, and no gradient was"
         raise TrainingError(
-            f"train, iteration {seen}", "a weight is no number, and no gradient was", "lower optimizer.lr"
+            f"train, iteration {seen}", problem, "lower optimizer.lr, or set optimizer.clip_norm"
         ) from None
 
 
