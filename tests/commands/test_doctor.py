@@ -147,8 +147,10 @@ def test_dvc_states(folder, tmp_path, monkeypatch):
     assert next(project.dvc(folder)).remedy == "if you would rather not: dvc config core.analytics false"
     (folder / ".dvc" / "config.local").write_text("[core]\n    analytics = false\n    site_cache_dir = /there\n")
     assert next(project.dvc(folder)).state == "ok"
-    assert str(project.site_cache(folder / ".dvc", {})) == "/there"
-    assert str(project.site_cache(folder / ".dvc", {"DVC_SITE_CACHE_DIR": "/mine"})) == "/mine"
+    monkeypatch.delenv("DVC_SITE_CACHE_DIR", raising=False)
+    assert str(project.site_cache(folder / ".dvc")) == "/there"
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", "/mine")
+    assert str(project.site_cache(folder / ".dvc")) == "/mine"
 
 
 def test_pipeline_that_lacks_a_file(folder, root):

@@ -63,7 +63,7 @@ def examine(params_path: Path, *, network: bool) -> "Iterator[Finding]":
     )
     yield machine.writable(
         "dvc index",
-        project.site_cache(root / ".dvc", os.environ),
+        project.site_cache(root / ".dvc"),
         remedy="name a folder of your own in the environment variable DVC_SITE_CACHE_DIR",
     )
     if params:

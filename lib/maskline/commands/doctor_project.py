@@ -152,10 +152,11 @@ def cache_folder(folder: Path) -> Path:
     return folder / read_config(folder).get("cache.dir", "cache")  # relative to .dvc, as DVC has it
 
 
-def site_cache(folder: Path, environment: Mapping[str, str]) -> Path:
-    """Return where DVC keeps its index of files for all users."""
-    named = environment.get("DVC_SITE_CACHE_DIR") or read_config(folder).get("core.site_cache_dir")
-    return Path(named or "/var/tmp/dvc")
+def site_cache(folder: Path) -> Path:
+    """Return where DVC keeps its index of files for all users; ``folder`` is .dvc."""
+    from dvc.dirs import site_cache_dir
+
+    return Path(site_cache_dir(read_config(folder).get("core.site_cache_dir")))
 
 
 def git(root: Path) -> Finding:
