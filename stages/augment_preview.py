@@ -7,40 +7,41 @@ from pathlib import Path
 
 import click
 
-from maskline import cli
+from maskline.cli.entry import PATH, log, params_option, stage
 
 
 @click.command()
-@cli.params_option
-@click.option("--prepared", type=cli.PATH, default="data/prepared", show_default=True, help="Prepared data set.")
+@params_option
+@click.option("--prepared", type=PATH, default="data/prepared", show_default=True, help="Prepared data set.")
 @click.option(
     "--picture",
-    type=cli.PATH,
+    type=PATH,
     default="reports/augment_preview/grid.png",
     show_default=True,
     help="Originals and augmented samples side by side.",
 )
 @click.option(
     "--draws",
-    type=cli.PATH,
+    type=PATH,
     default="reports/augment_preview/params.json",
     show_default=True,
     help="What was drawn for each sample.",
 )
-@cli.stage
+@stage
 def main(params_path: Path, prepared: Path, picture: Path, draws: Path) -> None:
     """Draw a grid of augmented samples beside their originals."""
-    from maskline import build, params  # imports torch: not needed for --help
+    from maskline.builders.augment import build_batches
     from maskline.data.dataset import PreparedSplit
+    from maskline.params.base.reading import load_sections
+    from maskline.params.stages.augment_preview import PreviewStage
     from maskline.report import preview
 
-    settings = params.load(params_path)
+    params = load_sections(params_path, PreviewStage)
     split = PreparedSplit.open(prepared, "train", cache="stream")
-    batches = build.batches(settings, split)
-    count = settings.augment.preview_samples
-    samples = batches.first(count, accumulate=settings.train.accumulate)
+    batches = build_batches(split, augment=params.augment, look=params.model, train=params.train)
+    samples = batches.first(params.preview.samples, accumulate=params.train.accumulate)
     preview.write(samples, split.labels, picture=picture, draws=draws)
-    cli.log.info("augment_preview: %d samples in %s", count, picture)
+    log.info("augment_preview: %d samples in %s", params.preview.samples, picture)
 
 
 if __name__ == "__main__":

@@ -3,85 +3,60 @@
 python -m stages.convert
 """
 
-from functools import partial
 from pathlib import Path
 
 import click
 
-from maskline import cli
+from maskline.cli.entry import PATH, log, params_option, stage
 
 
 @click.command()
-@cli.params_option
-@click.option("--raw", type=cli.PATH, default="data/raw", show_default=True, help="The source archive.")
-@click.option("--prepared", type=cli.PATH, default="data/prepared", show_default=True, help="Written: the data set.")
+@params_option
+@click.option("--raw", type=PATH, default="data/raw", show_default=True, help="The source archive.")
+@click.option("--prepared", type=PATH, default="data/prepared", show_default=True, help="Written: the data set.")
 @click.option(
-    "--summary", type=cli.PATH, default="reports/convert/summary.json", show_default=True, help="Written: counts."
+    "--summary", type=PATH, default="reports/convert/summary.json", show_default=True, help="Written: counts."
 )
 @click.option(
     "--class-shares",
-    type=cli.PATH,
+    type=PATH,
     default="reports/convert/class_shares.csv",
     show_default=True,
     help="Written: pixels of each class in each split.",
 )
 @click.option(
-    "--sizes", type=cli.PATH, default="reports/convert/sizes.csv", show_default=True, help="Written: image sizes."
+    "--sizes", type=PATH, default="reports/convert/sizes.csv", show_default=True, help="Written: image sizes."
 )
 @click.option(
-    "--grid", type=cli.PATH, default="reports/convert/grid.png", show_default=True, help="Written: images and masks."
+    "--grid", type=PATH, default="reports/convert/grid.png", show_default=True, help="Written: images and masks."
 )
-@cli.stage
+@stage
 def main(params_path: Path, raw: Path, prepared: Path, **reports: Path) -> None:
     """Check and convert the source archive; all problems are listed at once, and the former data stays."""
-    from maskline.data.archives import source_archive
-    from maskline.data.convert import SplitSettings, Work, convert_archive
-    from maskline.data.layouts import layout, layout_key, own_layout
-    from maskline.data.problems import listed_problems, problems_file
-    from maskline.data.progress import tracked
-    from maskline.data.records import LayoutSettings
-    from maskline.params import load
+    from maskline.builders import convert as builders
+    from maskline.convert.archive import convert_archive
+    from maskline.convert.problems import listed_problems, problems_file
+    from maskline.core.state_folder import state_folder
+    from maskline.download.archives import source_archive
+    from maskline.params.base.reading import load_sections
+    from maskline.params.stages.convert import ConvertStage
     from maskline.report import convert as report
 
-    data = load(params_path).data
-    settings = LayoutSettings(
-        classes=tuple((entry.name, entry.color) for entry in data.classes),
-        ignore_index=data.ignore_index,
-        mask_encoding=data.mask_encoding,
-        exif=data.exif,
-        alpha=data.alpha,
-        channels=data.channels,
-        scale=data.image_scale,
-    )
-    split = SplitSettings(
-        val_fraction=data.val_fraction,
-        test_fraction=data.test_fraction,
-        seed=data.split_seed,
-        fold=data.fold,
-        num_folds=data.num_folds,
-        stratify=data.stratify,
-        own=data.own_splits,
-        lists=data.split_lists.files(),
-        near_duplicates=data.near_duplicates,
-    )
-    work = Work(
-        workers=data.convert_workers,
-        finished=problems_file().parent / "convert",
-        layout_key=layout_key(data.layout or data.name),
-        progress=partial(tracked, description="convert"),
-    )
+    params = load_sections(params_path, ConvertStage)
     with listed_problems(problems_file()):
         warnings = convert_archive(
             source_archive(raw),
             prepared,
-            layout=own_layout(data.layout) if data.layout else layout(data.name),
-            settings=settings,
-            split=split,
-            work=work,
-            max_unpacked_bytes=int(data.max_unpacked_gib * 2**30),
+            layout=builders.build_layout(params.data),
+            settings=builders.layout_settings(params.data),
+            split=builders.split_settings(params.data),
+            work=builders.build_work(
+                params.data, workers=params.machine.convert_workers, finished=state_folder("convert")
+            ),
+            max_unpacked_bytes=params.data.max_unpacked_bytes,
         )
     report.write(prepared, warnings, **reports)
-    cli.log.info("convert: %s, %d warnings (%s/warnings.csv)", prepared, len(warnings), prepared)
+    log.info("convert: %s, %d warnings (%s/warnings.csv)", prepared, len(warnings), prepared)
 
 
 if __name__ == "__main__":

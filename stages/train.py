@@ -8,20 +8,20 @@ from pathlib import Path
 
 import click
 
-from maskline import cli, memory
+from maskline.cli.entry import PATH, arguments, log, params_option, stage
 
 
 @click.command()
-@cli.params_option
-@click.option("--prepared", type=cli.PATH, default="data/prepared", show_default=True, help="Prepared data set.")
-@click.option("--model", type=cli.PATH, default="data/models", show_default=True, help="Model folder to write.")
-@click.option("--metrics", type=cli.PATH, default="reports/train/metrics.json", show_default=True, help="Scores.")
-@click.option("--curves", type=cli.PATH, default="reports/train/curves.csv", show_default=True, help="Validations.")
-@click.option("--classes", type=cli.PATH, default="reports/train/classes.csv", show_default=True, help="By class.")
-@click.option("--steps", type=cli.PATH, default="reports/train/steps.csv", show_default=True, help="Loss curve.")
-@click.option("--timing", type=cli.PATH, default="reports/train/timing.json", show_default=True, help="Speed.")
+@params_option
+@click.option("--prepared", type=PATH, default="data/prepared", show_default=True, help="Prepared data set.")
+@click.option("--model", type=PATH, default="data/models", show_default=True, help="Model folder to write.")
+@click.option("--metrics", type=PATH, default="reports/train/metrics.json", show_default=True, help="Scores.")
+@click.option("--curves", type=PATH, default="reports/train/curves.csv", show_default=True, help="Validations.")
+@click.option("--classes", type=PATH, default="reports/train/classes.csv", show_default=True, help="By class.")
+@click.option("--steps", type=PATH, default="reports/train/steps.csv", show_default=True, help="Loss curve.")
+@click.option("--timing", type=PATH, default="reports/train/timing.json", show_default=True, help="Speed.")
 @click.option("--stop-after", type=int, default=0, show_default=True, help="Only so many iterations; 0: all of them.")
-@cli.stage
+@stage
 def main(
     params_path: Path,
     prepared: Path,
@@ -34,25 +34,27 @@ def main(
     stop_after: int,
 ) -> None:
     """Train on the train split, validate on the val split, keep the best weights."""
-    memory.prefer_huge_pages()  # before torch takes any
-    from maskline import build, params  # imports torch: not needed for --help
-    from maskline.engine import member, run
+    from maskline.params.base.reading import load_sections
+    from maskline.params.stages.train import TrainStage
+    from maskline.runtime.patches import memory
+
+    params = load_sections(params_path, TrainStage)
+    memory.tune(enabled=params.machine.tuned_memory, huge_pages=True)  # before torch takes any
+    from maskline.builders.training import build_training, describe_training
+    from maskline.engine import launch, process_group, run
     from maskline.engine.process import die_with_parent
 
     die_with_parent()
-    settings = params.load(params_path)
-    if settings.train.devices > 1 and not member.is_member():
-        from maskline.engine import launch
-
-        launch.run(["-m", "stages.train", *cli.arguments()], devices=settings.train.devices)
+    if params.train.devices > 1 and not process_group.is_member():
+        launch.run(["-m", "stages.train", *arguments()], devices=params.train.devices)
         return
-    with member.joined(device=settings.train.device):
-        job = build.training(settings, prepared)
-        cli.log.info("train: %s", build.describe(settings, job))
+    with process_group.joined(device=params.train.device):
+        job = build_training(params, prepared)
+        log.info("train: %s", describe_training(job))
         result = run.train(job, stop_after=stop_after)
         files = {"metrics": metrics, "curves": curves, "classes": classes, "steps": steps, "timing": timing}
         run.write(result, job, model=model, **files)
-        cli.log.info("train: %s", result.outcome(job.loop.best_metric))
+        log.info("train: %s", result.outcome(job.loop.best_metric))
 
 
 if __name__ == "__main__":

@@ -4,26 +4,28 @@
 """
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 
-from maskline.files import replace_file
+from maskline.core.files import replace_file
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = {"maskline": Path("lib"), "stages": Path()}
 LOCK = "requirements.lock"
+SUFFIXES = {".py", ".html", ".css", ".js", ".md"}  # all that .dvcignore lets DVC see of a folder of code
 
 
 def closure(module: str, *, root: Path = ROOT) -> list[str]:
     """Return the files that importing and running ``module`` can load, as paths from the root, sorted.
 
     Imports inside functions count, those for type checkers do not. Empty ``__init__.py`` files are left out. A
+    package that is imported by its own name stands for all its modules: whoever does so looks them up by name. A
     file that is not Python counts where a module of its own folder names it.
     """
-    found: set[Path] = set()
+    loaded: set[Path] = set()
     waiting = [module]
     seen: set[str] = set()
     while waiting:
@@ -36,11 +38,24 @@ def closure(module: str, *, root: Path = ROOT) -> list[str]:
             continue
         source = (root / path).read_text(encoding="utf-8")
         if source.strip():
-            found.add(path)
-        found.update(_data_files(path, source, root))
-        waiting.extend(_imported(ast.parse(source)))
+            loaded.add(path)
+        loaded.update(_data_files(path, source, root))
+        for imported, alone in _imported(ast.parse(source)):
+            waiting.append(imported)
+            waiting += _modules_of(imported, root) if alone else []
         waiting.extend(name.rsplit(".", dots)[0] for dots in range(1, name.count(".") + 1))
-    return sorted(path.as_posix() for path in found)
+    return sorted(path.as_posix() for path in loaded)
+
+
+def folded(files: Sequence[str], *, root: Path = ROOT) -> list[str]:
+    """Return the files, with a folder in place of its files where they are all that the folder has, sorted."""
+    kept = set(files)
+    folders = {parent.as_posix() for file in files for parent in Path(file).parents if parent != Path()}
+    for folder in sorted(folders, key=lambda folder: folder.count("/")):
+        own = {path.relative_to(root).as_posix() for path in (root / folder).rglob("*") if _is_source(path)}
+        if own <= set(files) and any(file.startswith(f"{folder}/") for file in kept):
+            kept = {file for file in kept if not file.startswith(f"{folder}/")} | {folder}
+    return sorted(kept)
 
 
 def stage_module(stage: dict[str, Any]) -> str:
@@ -52,12 +67,12 @@ def stage_module(stage: dict[str, Any]) -> str:
 
 def code_deps(stage: dict[str, Any], *, root: Path = ROOT) -> list[str]:
     """Return the deps that a stage needs beside its data."""
-    return [*closure(stage_module(stage), root=root), LOCK]
+    return [*folded(closure(stage_module(stage), root=root), root=root), LOCK]
 
 
 def is_code(dep: str) -> bool:
     """Tell a code dep from a data dep."""
-    return dep == LOCK or dep.startswith(("lib/", "stages/"))
+    return dep == LOCK or dep.split("/", maxsplit=1)[0] in {"lib", "stages"}
 
 
 def _file_of(module: str, root: Path) -> Path | None:
@@ -68,29 +83,38 @@ def _file_of(module: str, root: Path) -> Path | None:
     return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if (root / path).is_file()), None)
 
 
-def _imported(node: ast.AST) -> Iterator[str]:
+def _modules_of(package: str, root: Path) -> list[str]:
+    """Return the modules of a package; none where the name is no package."""
+    path = _file_of(package, root)
+    if path is None or path.name != "__init__.py":
+        return []
+    return [f"{package}.{file.stem}" for file in (root / path).parent.glob("*.py") if file.name != "__init__.py"]
+
+
+def _is_source(path: Path) -> bool:
+    return path.is_file() and path.suffix in SUFFIXES and path.stat().st_size > 0
+
+
+def _imported(node: ast.AST) -> Iterator[tuple[str, bool]]:
+    """Yield the names that are imported, and whether one is imported by itself, not to reach something inside of it."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test):
             for other in child.orelse:
                 yield from _imported(other)
         elif isinstance(child, ast.Import):
-            yield from (alias.name for alias in child.names)
+            yield from ((alias.name, True) for alias in child.names)
         elif isinstance(child, ast.ImportFrom):
             assert child.module is not None, "imports are absolute here"
             assert child.level == 0, "imports are absolute here"
-            yield child.module
-            yield from (f"{child.module}.{alias.name}" for alias in child.names)
+            yield child.module, False
+            yield from ((f"{child.module}.{alias.name}", True) for alias in child.names)
         else:
             yield from _imported(child)
 
 
 def _data_files(path: Path, source: str, root: Path) -> set[Path]:
     """Return the files beside ``path`` that its source names, and those that they name in turn."""
-    others = [
-        file
-        for file in (root / path).parent.iterdir()
-        if file.is_file() and file.suffix not in {".py", ".pyc", ".typed"}
-    ]
+    others = [file for file in (root / path).parent.iterdir() if file.is_file() and file.suffix in SUFFIXES - {".py"}]
     found: set[Path] = set()
     texts = [source]
     while texts:

@@ -25,10 +25,11 @@ from typing import Any
 
 import click
 
-from maskline import memory
-from maskline.params import Params, read_yaml, validate
+from maskline.params.whole import Params, validate_params
+from maskline.runtime.patches import memory
 from tools.closure import ROOT
 from tools.loop_cases import CASES, settings
+from tools.trial import complete_params
 
 WAYS = ("engine", "compute", "plain", "plain_compute")
 
@@ -53,17 +54,17 @@ def prepare(folder: Path, *, size: int) -> Path:
 
 def job_of(way: str, params: Params, prepared: Path) -> Any:
     """Build the run that one of WAYS does."""
-    from maskline import build
+    from maskline.builders.training import build_training
 
     if way.startswith("plain"):
         changed = {"precision": "fp32", "channels_last": False, "compile": False}
         params = params.model_copy(update={"train": params.train.model_copy(update=changed)})
-    return build.training(params, prepared)
+    return build_training(params, prepared)
 
 
 def stepper(way: str, job: Any, params: Params, files: Path) -> Iterator[float]:
     """Yield the loss of one step after another, done in one of WAYS."""
-    from maskline.engine.loader import iterate
+    from maskline.augment.loader import iterate
     from maskline.engine.run import start_state
     from maskline.engine.train import step
 
@@ -106,7 +107,7 @@ def _plain(job: Any, params: Params, files: Path, *, ready: bool) -> Iterator[fl
     torch.manual_seed(params.train.seed)
     ignored = job.loop.batches.augmentation.ignore_index
     pictures = Pictures(files, params.augment, mean=params.model.mean, std=params.model.std, ignore_index=ignored)
-    batches = endless(pictures, batch_size=params.train.batch_size, workers=params.train.workers)
+    batches = endless(pictures, batch_size=params.train.batch_size, workers=params.machine.workers)
     if ready:
         only = next(batches)
         while True:
@@ -169,16 +170,16 @@ def measure(case: str, options: Sequence[str], *, rounds: int, steps: int, base:
 def train_both(prepared: Path, files: Path, *, seeds: int, iterations: int, threads: int) -> dict[str, list[float]]:
     """Return the val mDice of the network of params.yaml after so many iterations, by loop, one a seed."""
     from maskline.data.dataset import PreparedSplit
-    from maskline.engine.device import resolve
     from maskline.engine.validate import validate as score
+    from maskline.runtime.device import resolve
 
     found: dict[str, list[float]] = {"engine": [], "plain": []}
     for seed in range(seeds):
         for way, scores in found.items():
-            values = read_yaml(ROOT / "params.yaml")
+            values = complete_params(ROOT / "params.yaml")
             values["train"] |= {"threads": threads, "seed": seed, "iterations": iterations}
             values["schedule"]["warmup_length"] = min(values["schedule"]["warmup_length"], iterations // 10)
-            params = validate(values)
+            params = validate_params(values)
             job = job_of(way, params, prepared)
             steps = stepper(way, job, params, files)
             for _ in range(iterations):

@@ -3,8 +3,10 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from maskline.params import Params, read_yaml, validate
+from maskline.params.base.reading import read_yaml
+from maskline.params.whole import Params, validate_params
 from tools.closure import ROOT
+from tools.trial import complete_params
 
 _UNET = "unet-s5-d16_fcn_1xb16-40k_drive-64x64"
 _OCR = "ocrnet_hr18s_1xb8-80k_cityscapes-512x1024"
@@ -19,10 +21,10 @@ def settings(name: str, *, threads: int, compiled: bool, workers: int) -> Params
         compiled: The engine compiles the network.
         workers: Loader processes, of both loops.
     """
-    values = read_yaml(ROOT / "params.yaml")
+    values = complete_params(ROOT / "params.yaml")
     values["train"] |= {"threads": threads, "workers": workers, "compile": compiled}
     CASES[name](values)
-    return validate(values)
+    return validate_params(values)
 
 
 def _unet(values: dict[str, Any]) -> None:

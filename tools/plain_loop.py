@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler
 from maskline.data.dataset import PreparedSplit
 from maskline.engine.run import Job
 from maskline.optim.optimizers import set_rates
-from maskline.params_augment import AugmentParams
+from maskline.params.augment import AugmentParams
 
 
 def write_files(split: PreparedSplit, folder: Path) -> None:

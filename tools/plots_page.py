@@ -5,8 +5,8 @@ It is 0.9 MB and follows from the pinned vl-convert-python, so that git does not
 
 from pathlib import Path
 
-from maskline.commands.plots_page import page
-from maskline.files import write_text
+from maskline.core.files import write_text
+from maskline.projects.plots_page import page
 
 PAGE = Path(__file__).resolve().parent.parent / ".dvc" / "plots_page.html"
 

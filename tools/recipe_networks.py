@@ -16,16 +16,16 @@ import onnxruntime
 import torch
 from torch import Tensor
 
-from maskline import params
-from maskline.build_model import segmentor
+from maskline.builders.model import segmentor
 from maskline.export.interface import INPUT, WHOLE
 from maskline.export.onnx_graph import to_onnx
 from maskline.export.pt2 import to_pt2
 from maskline.export.trace import Deployable, trace
 from maskline.models.segmentor import SegmentorBase
-from maskline.params_model import ModelParams
+from maskline.params.model import ModelParams, validate_model
 from tools.recipe_models import NETWORKS
 from tools.recipes import merged
+from tools.trial import complete_params
 
 ROOT = Path(__file__).resolve().parent.parent
 CLASSES = 19
@@ -37,8 +37,8 @@ LOGITS = dataclasses.replace(WHOLE, outputs=("logits",))
 
 def networks() -> dict[str, ModelParams]:
     """Return the model section of each network of the recipes by its name."""
-    base = params.read_yaml(ROOT / "params.yaml")["model"]
-    return {name: params.validate_model(merged(base, network), place=name) for name, network in NETWORKS.items()}
+    base = complete_params(ROOT / "params.yaml")["model"]
+    return {name: validate_model(merged(base, network), place=name) for name, network in NETWORKS.items()}
 
 
 def build(section: ModelParams, *, classes: int) -> SegmentorBase:

@@ -14,8 +14,10 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from maskline import naming, params
-from maskline.files import write_text
+from maskline.core.files import write_text
+from maskline.params.base.reading import read_yaml
+from maskline.params.whole import validate_params
+from maskline.projects import naming
 from tools.recipe_measured import MEASURED
 from tools.recipe_models import NETWORKS, Network
 
@@ -121,7 +123,7 @@ def recipes(base: Mapping[str, Any]) -> dict[str, str]:
     found: dict[str, str] = {}
     for comment, changes in _all():
         values = merged(base, changes)
-        name = naming.name(params.validate(values, place=comment))
+        name = naming.name(validate_params(values, place=comment))
         assert f"{name}.yaml" not in found, f"two recipes named {name}"
         found[f"{name}.yaml"] = f"{HEADER}# {name}\n{_comment(comment)}{_dump(values)}"
     return dict(sorted({**found, **_measured(base)}.items()))
@@ -131,7 +133,7 @@ def _measured(base: Mapping[str, Any]) -> dict[str, str]:
     found = {}
     for name, recipe in MEASURED.items():
         values = merged(base, recipe.changes)
-        params.validate(values, place=name)
+        validate_params(values, place=name)
         about = textwrap.fill(recipe.about, width=118, initial_indent="# ", subsequent_indent="# ")
         found[f"{name}.yaml"] = f"{HEADER}# {name}\n{about}\n# Measured: docs/results.md\n{_dump(values)}"
     return found
@@ -278,7 +280,7 @@ def _dump(values: Mapping[str, Any]) -> str:
 
 def main() -> None:
     """Write every recipe."""
-    for name, text in recipes(params.read_yaml(ROOT / "params.yaml")).items():
+    for name, text in recipes(read_yaml(ROOT / "params.yaml")).items():
         write_text(ROOT / "recipes" / name, text)
 
 

@@ -15,8 +15,8 @@ from typing import Any
 import click
 
 import stages  # this checkout's lib/ first on the path
-from maskline import params
-from maskline.params_types import Section
+from maskline.params.base import reading
+from maskline.params.base.types import Section
 
 assert stages.__file__, "stages is a package with an __init__.py"
 
@@ -34,12 +34,12 @@ class Recorder:
 
     def start(self) -> None:
         """Begin to record, until the process ends."""
-        load, copy, dump = params.load, Section.model_copy, Section.model_dump
+        load, copy, dump = reading.load_sections, Section.model_copy, Section.model_dump
 
-        def recorded_load(path: Path) -> params.Params:
-            settings = load(path)
-            self._name(settings, "")
-            return settings
+        def recorded_load(path: Path, kind: type[Section]) -> Section:
+            sections: Section = load(path, kind)
+            self._name(sections, "")
+            return sections
 
         def recorded_copy(section: Section, **options: Any) -> Section:
             made = copy(section, **options)
@@ -57,7 +57,7 @@ class Recorder:
                 self._note(section, key)
             return object.__getattribute__(section, key)
 
-        setattr(params, "load", recorded_load)  # noqa: B010  (a plain assignment is what mypy refuses)
+        setattr(reading, "load_sections", recorded_load)  # noqa: B010  (a plain assignment is what mypy refuses)
         for name, function in (
             ("model_copy", recorded_copy),
             ("model_dump", recorded_dump),

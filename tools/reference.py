@@ -12,9 +12,10 @@ from typing import Any
 
 import click
 
-from maskline import params
 from maskline.commands.main import COMMANDS
-from maskline.files import write_text
+from maskline.core.files import write_text
+from maskline.params.base.reading import read_yaml
+from maskline.params.whole import json_schema
 from tools.closure import stage_module
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,11 +27,11 @@ _MADE = "<!-- Made from the code by `make reference`; edit the code instead. -->
 
 def pages(root: Path = ROOT) -> dict[str, str]:
     """Return path from the root -> text of every generated file."""
-    schema = params.json_schema()
+    schema = json_schema()
     return {
         "params.schema.json": json.dumps(schema, indent=2, ensure_ascii=False) + "\n",
-        "docs/reference/params.md": params_page(schema, params.read_yaml(root / "params.yaml")),
-        "docs/reference/cli.md": cli_page(params.read_yaml(root / "dvc.yaml")),
+        "docs/reference/params.md": params_page(schema, read_yaml(root / "params.yaml")),
+        "docs/reference/cli.md": cli_page(read_yaml(root / "dvc.yaml")),
     }
 
 

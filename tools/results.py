@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from maskline.files import write_text
-from maskline.metrics.compare import Difference
-from maskline.report.comparison import compare_images, parse
+from maskline.analysis.compare.images import compare_images, parse
+from maskline.analysis.compare.paired_tests import Difference
+from maskline.core.files import write_text
 from tools.recipe_measured import MEASURED, PUBLISHED
 
 ROOT = Path(__file__).resolve().parent.parent

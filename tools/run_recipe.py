@@ -26,10 +26,10 @@ from typing import Any
 
 import click
 
-from maskline import params
-from maskline.cli import PATH, errors_to_exit_code, log
-from maskline.errors import DataError
-from maskline.files import sha256_file, write_json, write_text
+from maskline.cli.entry import PATH, errors_to_exit_code, log
+from maskline.core.errors import DataError
+from maskline.core.files import sha256_file, write_json, write_text
+from maskline.params.whole import load_params
 
 ROOT = Path(__file__).resolve().parent.parent
 FORMAT = 1
@@ -152,7 +152,7 @@ def report(
         overrides: Settings on top of the recipe.
         seconds: Times by part.
     """
-    settings = params.load(folder / "params.yaml")
+    settings = load_params(folder / "params.yaml")
     with (folder / "data/prepared/manifest.csv").open(encoding="utf-8", newline="") as stream:
         images = Counter(row["split"] for row in csv.DictReader(stream))
     return {

@@ -47,7 +47,7 @@ def measure(folder: Path, *, height: int, width: int, window: int, stream_mib: i
         height: Of the picture, px.
         width: Of the picture, px.
         window: Side of the sliding window, px; the windows do not overlap.
-        stream_mib: As evaluate.stream_mib.
+        stream_mib: As predict.stream_mib.
     """
     params_path = _settings(folder, window, stream_mib)
     _network(folder / "models", params_path)
@@ -95,12 +95,13 @@ def _settings(folder: Path, window: int, stream_mib: int) -> Path:
 
 
 def _network(folder: Path, params_path: Path) -> None:
-    from maskline import build, params
-    from maskline.engine.checkpoint import save_model
-    from maskline.labels import LabelSet
+    from maskline.builders.model import segmentor
+    from maskline.data.labels import LabelSet
+    from maskline.params.whole import load_params
+    from maskline.runtime.checkpoint import save_model
 
-    model = params.load(params_path).model
-    weights = build.segmentor(model, num_classes=2).state_dict()
+    model = load_params(params_path).model
+    weights = segmentor(model, num_classes=2).state_dict()
     card = {
         "params": {"model": model.model_dump(mode="json")},
         "labels": LabelSet(class_names=("background", "vessel"), palette=((0, 0, 0), (230, 60, 60))).to_dict(),

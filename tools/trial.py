@@ -11,12 +11,14 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from maskline.params.whole import load_params
+
 TINY: Mapping[str, Any] = {
     "data.synthetic.num_train": 6,
     "data.synthetic.num_test": 2,
     "data.synthetic.size": 96,
     "data.val_fraction": 0.34,
-    "augment.preview_samples": 2,
+    "preview.samples": 2,
     "augment.crop_size": [64, 64],
     "model.backbone.base_channels": 4,
     "model.backbone.num_stages": 3,
@@ -25,7 +27,7 @@ TINY: Mapping[str, Any] = {
     "train.batch_size": 2,
     "train.val_every": 2,
     "train.threads": 1,
-    "train.journal_every": 2,
+    "machine.journal_every": 2,
     "evaluate.bootstrap": 20,
     "evaluate.gallery": 1,
     "export.example_size": [64, 96],
@@ -101,10 +103,14 @@ def write_params(path: Path, values: Mapping[str, Any]) -> None:
         *above, last = key.split(".")
         section = content
         for part in above:
-            section = section[part]
-        assert last in section, key
+            section = section.setdefault(part, {})
         section[last] = copy.deepcopy(value)
     yaml.dump(content, path)
+
+
+def complete_params(path: Path) -> dict[str, Any]:
+    """Return every key of a params file, those that it leaves out included, as plain types."""
+    return load_params(path).model_dump(mode="json")
 
 
 def ran(output: str) -> list[str]:

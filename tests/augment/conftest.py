@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from maskline.augment.bending import Bending
-from maskline.augment.effects import Effects
+from maskline.augment.deform import Bending
 from maskline.augment.mixing import Mixing
 from maskline.augment.pipeline import Augmentation
+from maskline.augment.pixel_ops import Effects
 from maskline.augment.resize import Resize
 from maskline.augment.sample import collate
 

@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from maskline.augment import bending, geometric
-from maskline.augment.bending import Bending
+from maskline.augment import deform, geometric
+from maskline.augment.deform import Bending
 from maskline.augment.geometric import Geometry
 from maskline.augment.warp import Reading, warp
-from maskline.seeds import numpy_generator
+from maskline.core.seeds import numpy_generator
 
 
 def plain(scaled, origin=(0, 0), **changes):
@@ -42,7 +42,7 @@ def warp_one(image, mask, geometry, crop_size, *, whole=True, ignore_index=255):
         boxes=torch.tensor([box]).float(),
         sizes=torch.tensor([size]).float(),
         crop_size=crop_size,
-        fields={0: bending.field(elastic, crop_size)} if elastic else {},
+        fields={0: deform.field(elastic, crop_size)} if elastic else {},
         projective=bool(bend and bend.tilt),
     )
     images = torch.from_numpy(image[top:bottom, left:right]).permute(2, 0, 1)[None]

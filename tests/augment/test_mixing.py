@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 
 from maskline.augment import mixing
 from maskline.augment.mixing import CopyPaste, CutMix, Mix, Mixup
-
-from .conftest import augmentation, batch_of, effects, picture
-from .conftest import mixing as mixing_settings
+from tests.augment.conftest import augmentation, batch_of, effects, picture
+from tests.augment.conftest import mixing as mixing_settings
 
 NONE = Mix(copy_paste=None, cutmix=None, mixup=None)
 ROWS = {0: 0, 1: 1, 2: 2}

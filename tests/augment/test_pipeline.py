@@ -9,9 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from maskline.augment.colour_steps import ColourSteps
-
-from .conftest import augmentation, batch_of, bending, effects, mixing, picture, resize
+from maskline.augment.color_jitter import ColourSteps
+from tests.augment.conftest import augmentation, batch_of, bending, effects, mixing, picture, resize
 
 STEPS = ColourSteps(
     mode="mmseg", prob=0.5, brightness=32.0, contrast=(0.5, 1.5), saturation=(0.5, 1.5), hue_degrees=36.0

@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maskline.augment.resize import Resize, rescaled_size
-
-from .conftest import resize
+from tests.augment.conftest import resize
 
 
 class Fixed:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from maskline import params
+from maskline.params.whole import load_params
 from tools.trial import write_params
 
 VALUES = {
@@ -27,7 +27,7 @@ def settings_file(root, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def settings(settings_file):
-    return params.load(settings_file)
+    return load_params(settings_file)
 
 
 @pytest.fixture(scope="session")

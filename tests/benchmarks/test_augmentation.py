@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from maskline import build
 from maskline.augment import geometric
 from maskline.augment.geometric import Geometry
+from maskline.augment.loader import iterate
 from maskline.augment.warp import Reading, warp
+from maskline.builders.augment import build_batches
+from maskline.builders.training import build_training
 from maskline.data.dataset import PreparedSplit
-from maskline.engine.loader import iterate
 from maskline.engine.state import TrainState
 from maskline.engine.train import step
 from tools.loop_cases import settings as settings_of
@@ -28,7 +29,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def batches(prepared, settings):
-    return build.batches(settings, PreparedSplit.open(prepared, "train", cache="ram"))
+    return build_batches(settings, PreparedSplit.open(prepared, "train", cache="ram"))
 
 
 def test_draw(benchmark, batches, settings):
@@ -156,7 +157,7 @@ def test_training_waits_for_data(benchmark, prepared):
     case = case.model_copy(update={"augment": case.augment.model_copy(update=large), "train": train})
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     try:
-        shares = _waits(benchmark, build.training(case, prepared))
+        shares = _waits(benchmark, build_training(case, prepared))
     finally:
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(deterministic)

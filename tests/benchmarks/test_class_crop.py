@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from maskline.augment import geometric
-from maskline.data.class_index import ClassIndex
-from maskline.seeds import numpy_generator
+from maskline.augment.class_index import ClassIndex
+from maskline.core.seeds import numpy_generator
 
 CROP = (512, 1024)
 

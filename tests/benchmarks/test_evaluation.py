@@ -12,18 +12,18 @@ import numpy as np
 import pytest
 import torch
 
-from maskline import build
+from maskline.builders.training import build_training
 from maskline.data.dataset import PreparedSplit
 from maskline.engine.state import TrainState
 from maskline.engine.train import step
+from maskline.evaluation.scoring import Counting, score_split
+from maskline.inference.folding import fold_norms
 from maskline.inference.pipeline import Inference
 from maskline.inference.predictor import Predictor
-from maskline.inference.scoring import Counting, score_split
 from maskline.inference.slide import window_starts
-from maskline.inference.views import Views
+from maskline.inference.tta import Views
 from maskline.metrics.extra import Measures
 from maskline.metrics.scores import overall_scores
-from maskline.models.folding import fold_norms
 
 WINDOW, STRIDE, STEPS = 64, 42, 60
 
@@ -31,7 +31,7 @@ WINDOW, STRIDE, STEPS = 64, 42, 60
 @pytest.fixture(scope="module")
 def trained(prepared, settings):
     """A predictor as evaluate builds it, and the images."""
-    job = build.training(settings, prepared)
+    job = build_training(settings, prepared)
     state = TrainState(model=job.model, optimizer=job.optimizer)
     for i in range(STEPS):
         step(state, job.loop, job.loop.batches.batch(i))

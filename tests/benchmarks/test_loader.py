@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maskline import build
+from maskline.builders.augment import build_batches
 from maskline.data.dataset import PreparedSplit
 
 
@@ -27,7 +27,7 @@ def test_sample(benchmark, prepared, cache, monkeypatch, tmp_path):
 def test_batch(benchmark, prepared, settings, cache, monkeypatch, tmp_path):
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     benchmark.group = "read, draw and cut out one batch"
-    batches = build.batches(settings, PreparedSplit.open(prepared, "train", cache=cache))
+    batches = build_batches(settings, PreparedSplit.open(prepared, "train", cache=cache))
     batch = benchmark(batches.batch, 3)
     assert batch.images.shape[:2] == (settings.train.batch_size, 3)
     again = batches.batch(3)

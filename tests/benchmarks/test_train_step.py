@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from maskline import build
+from maskline.builders.training import build_training
 from maskline.engine.state import TrainState
 from maskline.engine.train import step
 
@@ -19,7 +19,7 @@ def _settings_of_torch():
 
 
 def test_step(benchmark, prepared, settings):
-    job = build.training(settings, prepared)
+    job = build_training(settings, prepared)
     state = TrainState(model=job.model, optimizer=job.optimizer)
     batch = job.loop.batches.batch(0)
     before = {name: value.clone() for name, value in state.model.named_parameters()}

@@ -4,25 +4,28 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maskline import build, params
-from maskline.engine.checkpoint import read_card, save_model
+from maskline.builders.inference import load_segmentor
+from maskline.builders.model import segmentor
+from maskline.data.labels import LabelSet
 from maskline.export import onnx_graph, package
 from maskline.export.trace import trace
-from maskline.labels import LabelSet
-from maskline.torch_seeds import seed_torch
+from maskline.params.whole import validate_params
+from maskline.runtime.checkpoint import read_card, save_model
+from maskline.runtime.torch_seeds import seed_torch
+from tools.trial import complete_params
 
 LABELS = LabelSet(class_names=("background", "vessel"), palette=((0, 0, 0), (230, 60, 60)))
 
 
 @pytest.fixture(scope="session")
 def trained_folder(root, tmp_path_factory):
-    values = params.read_yaml(root / "params.yaml")
+    values = complete_params(root / "params.yaml")
     values["model"]["backbone"] |= {"base_channels": 4, "num_stages": 2}
     values["model"]["decode_head"]["channels"] = 4
     values["model"]["auxiliary_heads"] = []
-    settings = params.validate(values)
+    settings = validate_params(values)
     seed_torch(0)
-    weights = build.segmentor(settings.model, num_classes=2).state_dict()
+    weights = segmentor(settings.model, num_classes=2).state_dict()
     folder = tmp_path_factory.mktemp("trained") / "models"
     card = {
         "params": {"model": settings.model.model_dump(mode="json")},
@@ -36,7 +39,7 @@ def trained_folder(root, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def onnx_file(trained_folder, tmp_path_factory):
-    trained = package.Trained.from_card(build.load_segmentor(trained_folder), read_card(trained_folder))
+    trained = package.Trained.from_card(load_segmentor(trained_folder), read_card(trained_folder))
     program = trace(trained.deployable(), example_size=(40, 48))
     content = onnx_graph.to_onnx(program, opset=18, metadata=package.describe(trained, example_size=(40, 48)))
     path = tmp_path_factory.mktemp("exported") / "model.onnx"

@@ -12,7 +12,7 @@ from PIL import Image
 
 from maskline.commands import compare, sweep_seeds
 from maskline.commands.sweep_seeds import sweep
-from maskline.errors import DataError
+from maskline.core.errors import DataError
 
 TABLE = "reports/evaluate/per_image.csv"
 METRICS = "reports/evaluate/metrics.json"

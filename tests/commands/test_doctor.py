@@ -14,11 +14,11 @@ from dvc.fs import localfs
 from dvc.rwlock import rwlock
 from ruamel.yaml import YAML
 
-from maskline import params
-from maskline.commands import doctor_machine as machine
-from maskline.commands import doctor_project as project
 from maskline.commands.doctor import main
-from maskline.commands.findings import Finding
+from maskline.doctor import machine, project
+from maskline.doctor.findings import Finding
+from maskline.params.whole import json_schema, load_params
+from tools.trial import complete_params
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def folder(root, tmp_path, monkeypatch):
     """A project of its own: settings, schema, .dvc and one commit."""
     shutil.copy(root / "params.yaml", tmp_path)
     (tmp_path / "dvc.yaml").write_text("stages: {a: {cmd: x, deps: [params.yaml], outs: [b]}, c: {cmd: x, deps: [b]}}")
-    (tmp_path / "params.schema.json").write_text(json.dumps(params.json_schema()))
+    (tmp_path / "params.schema.json").write_text(json.dumps(json_schema()))
     (tmp_path / ".dvc" / "tmp").mkdir(parents=True)
     shutil.copy(root / ".dvc" / "config", tmp_path / ".dvc" / "config")
     git(tmp_path, "init", "--quiet")
@@ -40,7 +40,7 @@ def git(folder, *arguments):
 
 
 def change(folder, section, **values):
-    settings = params.read_yaml(folder / "params.yaml")
+    settings = complete_params(folder / "params.yaml")
     settings[section] |= values
     with (folder / "params.yaml").open("w") as stream:
         YAML().dump(settings, stream)
@@ -241,7 +241,7 @@ def test_the_maskline_that_runs_is_the_projects(folder, root):
 
 def test_data_source(folder, tmp_path):
     change(folder, "data", name="chase_db1")
-    data = params.load(folder / "params.yaml").data
+    data = load_params(folder / "params.yaml").data
 
     def outcome(**environment):
         return project.source(data, root=folder, environment=environment, network=False)

@@ -9,9 +9,9 @@ from click.testing import CliRunner
 from PIL import Image
 from ruamel.yaml import YAML
 
-from maskline import params
 from maskline.commands.explain import main
 from maskline.data.dataset import PreparedSplit
+from tools.trial import complete_params
 
 
 class Split(SimpleNamespace):
@@ -26,7 +26,7 @@ def explain(tmp_path, root, monkeypatch):
     monkeypatch.setattr(PreparedSplit, "open", lambda *_, **__: split)
 
     def run(*options, **paramwise):
-        values = params.read_yaml(root / "params.yaml")
+        values = complete_params(root / "params.yaml")
         values["model"]["backbone"] |= {"base_channels": 4, "num_stages": 2}
         values["optimizer"]["paramwise"] |= paramwise
         values["train"]["iterations"] = 80

@@ -6,11 +6,14 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from maskline import build, params
+from maskline.builders.inference import load_segmentor
+from maskline.builders.model import segmentor
 from maskline.commands.main import main
 from maskline.models.backbones.encoder import encoder
 from maskline.models.torchvision_ops import declare_missing_operators
+from maskline.params.whole import load_params, validate_params
 from maskline.weights.stem import adapt_input_channels
+from tools.trial import complete_params
 
 BN = "dict(type='SyncBN', requires_grad=True)"
 CONFIG = f"""
@@ -51,7 +54,7 @@ def network(tmp_path_factory):
     result = invoke(folder / "c.pth", "-o", folder / "m", "--allow-partial")
     assert result.exit_code == 0, result.output
     generator = torch.Generator().manual_seed(0)
-    state = build.load_segmentor(folder / "m").state_dict()
+    state = load_segmentor(folder / "m").state_dict()
     return {
         key: torch.rand(value.shape, generator=generator) if value.is_floating_point() else value
         for key, value in state.items()
@@ -79,16 +82,16 @@ def test_the_checkpoints_own_configuration(checkpoint, network, tmp_path):
     assert card["params"]["evaluate"] == {"inference": "slide", "window": [64, 64], "stride": [42, 42]}
     losses = card["params"]["model"]["decode_head"]["losses"]
     assert [(loss["name"], loss["weight"]) for loss in losses] == [("cross_entropy", 1.0), ("dice_mmseg", 3.0)]
-    state = build.load_segmentor(tmp_path / "model").state_dict()
+    state = load_segmentor(tmp_path / "model").state_dict()
     assert all(torch.equal(state[key], value) for key, value in network.items())
 
 
 def test_training_starts_from_the_folder(checkpoint, network, tmp_path, root):
     assert invoke(checkpoint, "-o", tmp_path / "model").exit_code == 0
-    values = params.read_yaml(root / "params.yaml")
+    values = complete_params(root / "params.yaml")
     card = json.loads((tmp_path / "model" / "model.json").read_text())
     values["model"] = {**card["params"]["model"], "weights": str(tmp_path / "model")}
-    model = build.segmentor(params.validate(values).model, num_classes=5)
+    model = segmentor(validate_params(values).model, num_classes=5)
     own = model.state_dict()
     assert own["decode_head.conv_seg.bias"].shape == (5,)
     key = "backbone.encoder.0.0.convs.0.conv.weight"
@@ -153,7 +156,7 @@ def test_what_has_no_counterpart_is_named(checkpoint, tmp_path, old, new, messag
 def recipe(root, tmp_path, **changes):
     from ruamel.yaml import YAML
 
-    values = params.read_yaml(root / "params.yaml")
+    values = complete_params(root / "params.yaml")
     values["model"] = {**values["model"], **changes}
     path = tmp_path / "recipe.yaml"
     with path.open("w") as stream:
@@ -163,7 +166,7 @@ def recipe(root, tmp_path, **changes):
 
 def test_an_smp_model_with_its_own_names(root, tmp_path):
     path = recipe(root, tmp_path, type="smp")
-    model = build.segmentor(params.load(path).model, num_classes=3)
+    model = segmentor(load_params(path).model, num_classes=3)
     state = {key.removeprefix("model."): value for key, value in model.state_dict().items()}
     torch.save(state, tmp_path / "c.pth")
     result = invoke(tmp_path / "c.pth", "--recipe", path, "-o", tmp_path / "model")
@@ -171,7 +174,7 @@ def test_an_smp_model_with_its_own_names(root, tmp_path):
     assert "names: segmentation-models-pytorch, whole model" in result.output
     card = json.loads((tmp_path / "model" / "model.json").read_text())
     assert card["labels"]["class_names"] == ["class_0", "class_1", "class_2"]
-    loaded = build.load_segmentor(tmp_path / "model").state_dict()
+    loaded = load_segmentor(tmp_path / "model").state_dict()
     assert all(torch.equal(loaded[f"model.{key}"], value) for key, value in state.items())
 
 
@@ -179,14 +182,14 @@ def test_a_timm_resnet_in_our_own(root, tmp_path):
     declare_missing_operators()
     import timm
 
-    backbone = params.read_yaml(root / "params.yaml")["model"]["backbone"]
+    backbone = complete_params(root / "params.yaml")["model"]["backbone"]
     path = recipe(root, tmp_path, backbone={**backbone, "name": "resnet18_v1b"})
     theirs = timm.create_model("resnet18", num_classes=0, features_only=True).eval()
     torch.save(theirs.state_dict(), tmp_path / "c.pth")
     result = invoke(tmp_path / "c.pth", "--recipe", path, "-o", tmp_path / "model", "--allow-partial")
     assert result.exit_code == 0, result.output
     assert "names: torchvision or timm ResNet" in result.output
-    ours = build.load_segmentor(tmp_path / "model").backbone
+    ours = load_segmentor(tmp_path / "model").backbone
     image = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         for mine, other in zip(ours(image), theirs(image)[1:], strict=True):
@@ -198,7 +201,7 @@ def test_a_mix_transformer_of_its_authors(root, tmp_path):
     theirs = encoder("mit_b0", in_channels=3, output_stride=32, pretrained=False).eval()
     state = {key.removeprefix("encoder."): value for key, value in theirs.state_dict().items()}
     torch.save({**state, "head.weight": torch.ones(1000, 256), "head.bias": torch.ones(1000)}, tmp_path / "mit_b0.pth")
-    backbone = params.read_yaml(root / "params.yaml")["model"]["backbone"]
+    backbone = complete_params(root / "params.yaml")["model"]["backbone"]
     path = recipe(root, tmp_path, backbone={**backbone, "name": "mixvit_b0"})
     result = invoke(tmp_path / "mit_b0.pth", "--recipe", path, "-o", tmp_path / "model", "--allow-partial")
     assert result.exit_code == 0, result.output
@@ -206,7 +209,7 @@ def test_a_mix_transformer_of_its_authors(root, tmp_path):
     assert "left over: 2\n  head.weight\n  head.bias\n" in result.output
     assert "of another shape: 0\n" in result.output
     image = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
-    ours = build.load_segmentor(tmp_path / "model").backbone
+    ours = load_segmentor(tmp_path / "model").backbone
     with torch.inference_mode():
         for mine, other in zip(ours(image), theirs(image), strict=True):
             # Their norms of patches and keys have another eps.
@@ -218,14 +221,14 @@ def test_a_mix_transformer_of_its_authors(root, tmp_path):
     ("architecture", "name"), [("Segformer", "mit_b0"), ("FPN", "tu-mobilenetv3_small_050"), ("DPT", "tu-test_vit")]
 )
 def test_whole_smp_models(root, tmp_path, architecture, name, prefix):
-    smp = params.read_yaml(root / "params.yaml")["model"]["smp"]
+    smp = complete_params(root / "params.yaml")["model"]["smp"]
     path = recipe(root, tmp_path, type="smp", smp={**smp, "architecture": architecture, "encoder": name})
-    state = build.segmentor(params.load(path).model, num_classes=4).state_dict()
+    state = segmentor(load_params(path).model, num_classes=4).state_dict()
     torch.save({f"{prefix}{key.removeprefix('model.')}": value for key, value in state.items()}, tmp_path / "c.pth")
     result = invoke(tmp_path / "c.pth", "--recipe", path, "-o", tmp_path / "model")
     assert result.exit_code == 0, result.output
     assert f"matched: {len(state)}\n" in result.output
-    loaded = build.load_segmentor(tmp_path / "model").state_dict()
+    loaded = load_segmentor(tmp_path / "model").state_dict()
     assert all(torch.equal(loaded[key], value) for key, value in state.items())
 
 
@@ -237,7 +240,7 @@ def test_another_number_of_image_channels(checkpoint, network, tmp_path):
     assert result.exit_code == 0, result.output
     stem = "backbone.encoder.0.0.convs.0.conv.weight"
     assert f"matched: {len(network) - 1}\nreshaped: 1\n  {stem}\n" in result.output
-    loaded = build.load_segmentor(tmp_path / "model").state_dict()
+    loaded = load_segmentor(tmp_path / "model").state_dict()
     assert torch.equal(loaded[stem], adapt_input_channels(network[stem], 4))
 
 
@@ -254,7 +257,7 @@ def test_one_channel_becomes_two(checkpoint, network, tmp_path):
     assert "note: MMSegmentation predicts class 1 from 0.3: see evaluate.threshold" in result.output
     card = json.loads((tmp_path / "model" / "model.json").read_text())
     assert card["params"]["evaluate"]["threshold"] == 0.3
-    model = build.load_segmentor(tmp_path / "model")
+    model = load_segmentor(tmp_path / "model")
     with torch.inference_mode():
         background, vessel = model(torch.randn(1, 3, 32, 32))[0]
     assert background.abs().max() == 0
@@ -299,7 +302,7 @@ def test_a_moving_average_beside_the_weights(network, tmp_path):
     torch.save({"ema_state_dict": average, "state_dict": network, "meta": META}, tmp_path / "c.pth")
     result = invoke(tmp_path / "c.pth", "-o", tmp_path / "model")
     assert result.exit_code == 0, result.output
-    state = build.load_segmentor(tmp_path / "model").state_dict()
+    state = load_segmentor(tmp_path / "model").state_dict()
     assert all(torch.equal(state[key], value) for key, value in network.items())
 
 

@@ -97,7 +97,7 @@ def test_exit_codes_of_the_page(root):
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_exit_code_of_a_command_that_is_stopped(number, code):
     program = (
-        "import os, signal, time; from maskline.cli import errors_to_exit_code\n"
+        "import os, signal, time; from maskline.cli.entry import errors_to_exit_code\n"
         # A shell's background jobs ignore SIGINT, and so would their children.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         f"@errors_to_exit_code\ndef main():\n    os.kill(os.getpid(), {int(number)})\n    time.sleep(20)\nmain()"

@@ -8,10 +8,14 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from maskline import __version__, package_lock, params
-from maskline.commands import plots_page
+from maskline import __version__
+from maskline.cli import package_lock
 from maskline.commands.main import main
-from maskline.errors import InputsChangedError
+from maskline.core import code_hash
+from maskline.core.errors import InputsChangedError
+from maskline.params.base.reading import read_yaml
+from maskline.params.whole import load_params
+from maskline.projects import plots_page
 
 RECIPE = "unet-s5-d16_fcn_1xb16-40k_chase-db1-128x128"
 
@@ -20,7 +24,7 @@ RECIPE = "unet-s5-d16_fcn_1xb16-40k_chase-db1-128x128"
 def quick_and_known(monkeypatch):
     """git knows who commits; the page of charts and the hash of the code, tested by themselves, cost no time."""
     monkeypatch.setattr(plots_page, "page", lambda: "{plot_divs}")
-    monkeypatch.setattr(package_lock, "code_sha256", lambda: "a" * 16)
+    monkeypatch.setattr(package_lock, "package_sha256", lambda: "a" * 16)
     for who in ("AUTHOR", "COMMITTER"):
         monkeypatch.setenv(f"GIT_{who}_NAME", "test")
         monkeypatch.setenv(f"GIT_{who}_EMAIL", "test@example.invalid")
@@ -52,8 +56,8 @@ def test_everything_is_committed_and_the_settings_are_the_shipped_ones(project, 
 
 
 def test_stages_depend_on_the_lock_instead_of_library_files(project, root):
-    own = params.read_yaml(root / "dvc.yaml")
-    made = params.read_yaml(project / "dvc.yaml")
+    own = read_yaml(root / "dvc.yaml")
+    made = read_yaml(project / "dvc.yaml")
     assert made.keys() == own.keys()
     for name, stage in made["stages"].items():
         listed = own["stages"][name]
@@ -82,7 +86,7 @@ def test_another_maskline_stops_a_stage(project, monkeypatch):
     with pytest.raises(InputsChangedError, match=r"for maskline .*; 99.0 is installed; run maskline new --upgrade"):
         package_lock.check(lock)
     monkeypatch.undo()
-    monkeypatch.setattr(package_lock, "code_sha256", lambda: "0" * 16)
+    monkeypatch.setattr(package_lock, "package_sha256", lambda: "0" * 16)
     with pytest.raises(InputsChangedError, match="another build of maskline"):
         package_lock.check(lock)
 
@@ -91,13 +95,13 @@ def test_the_hash_is_of_the_files_that_a_wheel_has(tmp_path, root, monkeypatch):
     monkeypatch.undo()
     package = tmp_path / "maskline"
     shutil.copytree(root / "lib" / "maskline", package, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(package_lock, "__file__", str(package / "package_lock.py"))
-    first = package_lock.code_sha256()
+    monkeypatch.setattr(code_hash, "_PACKAGE", package)
+    first = code_hash.package_sha256()
     (package / "project" / "stages").mkdir(parents=True)
     (package / "project" / "stages" / "train.py").write_text("X = 1")
-    assert package_lock.code_sha256() == first
-    (package / "report" / "page.css").write_text("")
-    assert package_lock.code_sha256() != first
+    assert code_hash.package_sha256() == first
+    (package / "evaluation" / "page" / "page.css").write_text("")
+    assert code_hash.package_sha256() != first
 
 
 def test_upgrade_writes_what_is_ours_and_leaves_the_rest(project):
@@ -124,7 +128,7 @@ def test_recipe_and_overrides(tmp_path):
     new(tmp_path / "a", "--recipe", RECIPE, "-S", "train.seed=3", "-S", "evaluate.window=[96,96]")
     text = (tmp_path / "a" / "params.yaml").read_text(encoding="utf-8")
     assert text.startswith("# yaml-language-server: $schema=./params.schema.json\n")
-    loaded = params.load(tmp_path / "a" / "params.yaml")
+    loaded = load_params(tmp_path / "a" / "params.yaml")
     assert (loaded.train.seed, loaded.evaluate.window, loaded.data.name) == (3, (96, 96), "chase_db1")
 
 
@@ -198,7 +202,7 @@ def colored():
 def test_the_masks_tell_encoding_and_classes(tmp_path, masks, encoding, count):
     folder = picture_set(tmp_path / "it's a set", masks)
     new(tmp_path / "demo", "--data", folder)
-    data = params.load(tmp_path / "demo" / "params.yaml").data
+    data = load_params(tmp_path / "demo" / "params.yaml").data
     assert (data.name, data.archive, data.mask_encoding) == ("folder", "../it's a set", encoding)
     assert [each.name for each in data.classes][:2] == ["background", "class_1"]
     assert len({each.color for each in data.classes}) == count
@@ -209,7 +213,7 @@ def test_the_masks_tell_encoding_and_classes(tmp_path, masks, encoding, count):
 def test_classes_by_name(tmp_path):
     folder = picture_set(tmp_path / "set", [grey(0, 255)])
     new(tmp_path / "demo", "--data", folder, "--class", "ground", "--class", "dune grass")
-    data = params.load(tmp_path / "demo" / "params.yaml").data
+    data = load_params(tmp_path / "demo" / "params.yaml").data
     assert [each.name for each in data.classes] == ["ground", "dune grass"]
     assert "the masks have 2 classes, 1 are named" in new(
         tmp_path / "other", "--data", folder, "--class", "ground", code=2

@@ -1,7 +1,7 @@
 import pytest
 
-from maskline.commands.picture_inputs import find_sources
-from maskline.errors import DataError
+from maskline.core.errors import DataError
+from maskline.predict.image_inputs import find_sources
 
 
 def names(inputs, out):

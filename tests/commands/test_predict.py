@@ -10,10 +10,10 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from maskline import build
+from maskline.builders.inference import load_segmentor
 from maskline.commands import predict
-from maskline.commands.prediction_folder import PredictionFolder
-from maskline.params import read_yaml
+from maskline.predict.prediction_folder import PredictionFolder
+from tools.trial import complete_params
 
 NAMES = ["eye", "left/alpha", "left/eye", "turned"]
 
@@ -77,13 +77,13 @@ def test_class_ids_are_the_networks(trained_folder, pictures, tmp_path):
     mean = torch.tensor([123.675, 116.28, 103.53]).view(1, 3, 1, 1)
     std = torch.tensor([58.395, 57.12, 57.375]).view(1, 3, 1, 1)
     with torch.no_grad():
-        expected = build.load_segmentor(trained_folder)((image - mean) / std).argmax(1)[0]
+        expected = load_segmentor(trained_folder)((image - mean) / std).argmax(1)[0]
     np.testing.assert_array_equal(pixels(tmp_path / "out" / "index" / "eye.png"), expected)
 
 
 def test_sliding_window(root, trained_folder, onnx_file, pictures, tmp_path, all_kinds):
     Image.new("RGB", (100, 70), (200, 30, 90)).save(pictures / "large.png")
-    values = read_yaml(root / "params.yaml")
+    values = complete_params(root / "params.yaml")
     values["evaluate"] |= {"inference": "slide", "window": [32, 48], "stride": [20, 30]}
     (tmp_path / "params.yaml").write_text(json.dumps(values))  # YAML holds JSON
     options = (*all_kinds, "--params", tmp_path / "params.yaml")

@@ -12,8 +12,9 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from maskline.commands import predict
-from maskline.engine.checkpoint import read_weights
-from maskline.params import read_yaml
+from maskline.params.base.reading import read_yaml
+from maskline.runtime.checkpoint import read_weights
+from tools.trial import complete_params
 
 
 def run(model, *inputs, out, options=()):
@@ -29,7 +30,7 @@ def index(out, name="eye"):
 @pytest.fixture
 def small_network(root, tmp_path):
     """The params file of the trained folder's network, its windows small."""
-    values = read_yaml(root / "params.yaml")
+    values = complete_params(root / "params.yaml")
     values["model"]["backbone"] |= {"base_channels": 4, "num_stages": 2}
     values["model"]["decode_head"]["channels"] = 4
     values["model"]["auxiliary_heads"] = []
@@ -131,7 +132,7 @@ def test_steps_of_a_model_trained_here_are_those_of_params_yaml(
     assert result.exit_code == 2
     assert "there is no params.yaml here; name a params file with --params" in result.stderr
     assert not (tmp_path / "out").exists()
-    values = read_yaml(root / "params.yaml")
+    values = complete_params(root / "params.yaml")
     values["evaluate"] = json.loads((with_settings / "model.json").read_text())["params"]["evaluate"]
     (tmp_path / "params.yaml").write_text(json.dumps(values))  # YAML holds JSON
     for name, model in (("here", trained_folder), ("own", with_settings)):

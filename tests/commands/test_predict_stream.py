@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maskline.params import read_yaml
+from tests.commands.test_predict import pixels, run, table
 from tools.stream_memory import measure
-
-from .test_predict import pixels, run, table
+from tools.trial import complete_params
 
 SLIDE = {"inference": "slide", "window": [32, 48], "stride": [20, 30], "window_weights": "gaussian"}
 
@@ -22,7 +21,7 @@ def large(tmp_path):
 
 
 def settings(root, folder, **changes):
-    values = read_yaml(root / "params.yaml")
+    values = complete_params(root / "params.yaml")
     values["evaluate"] |= SLIDE | changes
     path = folder / "params.yaml"
     path.write_text(json.dumps(values))

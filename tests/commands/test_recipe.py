@@ -5,8 +5,8 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from maskline import params
 from maskline.commands.main import main
+from maskline.params.whole import load_params
 
 NAME = "unet-s5-d16_fcn_1xb16-40k_chase-db1-128x128"
 
@@ -35,12 +35,12 @@ def test_use_with_values_on_top(tmp_path):
     path = tmp_path / "params.yaml"
     options = ["-S", "optimizer.lr=0.5", "-S", "evaluate.window=[96,96]"]
     assert invoke("recipe", "use", NAME, "--params", path, "--yes", *options).exit_code == 0
-    loaded = params.load(path)
+    loaded = load_params(path)
     assert (loaded.optimizer.lr, loaded.evaluate.window, loaded.train.iterations) == (0.5, (96, 96), 40000)
     wrong = invoke("recipe", "use", NAME, "--params", path, "--yes", "-S", "optimizer.rl=0.5")
     assert wrong.exit_code == 2
     assert wrong.output.startswith("error: -S optimizer.rl=0.5: ")
-    assert params.load(path).optimizer.lr == 0.5
+    assert load_params(path).optimizer.lr == 0.5
 
 
 def test_show_tells_the_published_result(root):
@@ -64,7 +64,7 @@ def test_use_writes_a_whole_file(tmp_path):
     path = tmp_path / "params.yaml"
     assert invoke("recipe", "use", NAME, "--params", path, "--yes").exit_code == 0
     assert path.read_text(encoding="utf-8").startswith("# yaml-language-server: $schema=./params.schema.json\n")
-    assert params.load(path).train.iterations == 40000
+    assert load_params(path).train.iterations == 40000
     assert "is unet-s5" in invoke("recipe", "use", NAME, "--params", path).output
     assert invoke("name", path).output == f"{NAME}\n"
 

@@ -10,9 +10,10 @@ from click.testing import CliRunner
 from PIL import Image
 from safetensors.torch import load_file
 
-from maskline import build, params
+from maskline.builders.augment import build_batches
 from maskline.commands.replay import main
 from maskline.data.dataset import PreparedSplit
+from maskline.params.whole import load_params
 from tools.trial import write_params
 
 VALUES = {
@@ -58,8 +59,8 @@ def replay(project, *arguments):
 
 
 def test_what_is_written_is_what_training_gets(project, tmp_path):
-    settings = params.load(project / "params.yaml")
-    batches = build.batches(settings, PreparedSplit.open(project / "prepared", "train", cache="ram"))
+    settings = load_params(project / "params.yaml")
+    batches = build_batches(settings, PreparedSplit.open(project / "prepared", "train", cache="ram"))
     second = batches.augmentation.apply(batches.batch(2 * 2 + 1), torch.device("cpu"))
     done = replay(project, 2, 4, "-o", tmp_path / "out")
     assert done.exit_code == 0, done.output

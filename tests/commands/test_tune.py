@@ -8,9 +8,9 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from maskline import params
 from maskline.commands import tune
-from maskline.engine import device
+from maskline.params.whole import load_params
+from maskline.runtime import device
 from tools.trial import TINY, write_params
 
 KEYS = ("channels_last", "precision", "compile", "threads")
@@ -63,7 +63,7 @@ def test_it_writes_plain_values_and_a_table(run, project):
     found = json.loads((project / "reports" / "tune.json").read_text())
     rows = list(csv.DictReader(io.StringIO((project / "reports" / "tune.csv").read_text())))
     assert len(rows) == len(found["measured"]) == 4
-    train = params.load(project / "params.yaml").train
+    train = load_params(project / "params.yaml").train
     assert {key: getattr(train, key) for key in KEYS} == found["chosen"]
     assert train.precision in {"fp32", "bf16"}
     after = (project / "params.yaml").read_text()

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from maskline.params import read_yaml
+from maskline.params.base.reading import read_yaml
 
 pytestmark = pytest.mark.pipeline
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from maskline.build_model import segmentor
-from maskline.params import validate_model
+from maskline.builders.model import segmentor
+from maskline.params.model import validate_model
 from maskline.weights.matching import match
-from maskline.weights.mmseg_model import ModelReader
+from maskline.weights.mmseg.model import ModelReader
 from tests.conformance.cases import CASES, fill, image, sample, section
 
 TOLERANCE = 1e-5  # of the largest value

@@ -8,7 +8,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from maskline.build import load_segmentor
+from maskline.builders.inference import load_segmentor
 from maskline.commands.main import main
 
 # Of the largest value; 1e-4 counts as good agreement. 1.2e-5 was seen on a processor without AVX-512.

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maskline.data.archives import pack_folder
-from maskline.data.convert import convert_archive
+from maskline.convert.archive import convert_archive
+from maskline.convert.formats import folder
+from maskline.core.errors import DataError
 from maskline.data.dataset import PreparedSplit
-from maskline.data.formats import folder
-from maskline.errors import DataError
-from tests.data.sets import index_mask, save, split_settings, work
+from maskline.download.archives import pack_folder
+from tests.sets import index_mask, save, split_settings, work
 
 
 @pytest.fixture

@@ -1,9 +1,9 @@
 import pandas as pd
 import pytest
 
+from maskline.core.errors import DataError
 from maskline.data import manifest
-from maskline.errors import DataError
-from maskline.labels import LabelSet
+from maskline.data.labels import LabelSet
 
 LABELS = LabelSet(class_names=("a", "b"), palette=((0, 0, 0), (1, 2, 3)))
 SHA = "0" * 64

@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from maskline import params, recipes
+from maskline.params.whole import load_params
+from maskline.projects import recipes
 
 PAGES = ("head", "loss", "crop", "schedule")
 ROW = re.compile(r"^\| `([a-z0-9.+-]+_[a-z0-9_.+-]+)` \| (.+) \|$", re.MULTILINE)
@@ -25,14 +26,14 @@ def test_published_scores(rows):
 def test_crops(rows):
     assert len(rows["crop"]) == 6
     for name, (crop, _) in rows["crop"]:
-        height, width = params.load(recipes.find(name)).augment.crop_size
+        height, width = load_params(recipes.find(name)).augment.crop_size
         assert crop == f"{height}x{width}"
 
 
 def test_schedules(rows):
     assert len(rows["schedule"]) == 3
     for name, cells in rows["schedule"]:
-        loaded = params.load(recipes.find(name))
+        loaded = load_params(recipes.find(name))
         assert cells == [
             loaded.optimizer.name,
             str(loaded.optimizer.lr),
@@ -42,7 +43,7 @@ def test_schedules(rows):
 
 
 def test_the_defaults_are_the_shipped_ones(root):
-    loaded = params.load(root / "params.yaml")
+    loaded = load_params(root / "params.yaml")
     assert (loaded.model.backbone.name, loaded.model.decode_head.name) == ("unet", "fcn")
     assert [(loss.name, loss.weight) for loss in loaded.model.decode_head.losses] == [
         ("cross_entropy", 1.0),
@@ -55,7 +56,7 @@ def test_the_defaults_are_the_shipped_ones(root):
 
 
 def test_the_smallest_segformer_has_the_parameters_told(root):
-    from maskline.build_summary import describe
+    from maskline.analysis.network_size import describe
 
     size = describe("segformer_mit-b0_1xb16-160k_ade20k-512x512", size=(64, 64), classes=19)
     assert f"{size.parameters / 1e6:.1f} million" in (root / "docs/choose/head.md").read_text(encoding="utf-8")

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from maskline.params import read_yaml
+from maskline.params.base.reading import read_yaml
 from tools.trial import TINY, copy_of
 
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

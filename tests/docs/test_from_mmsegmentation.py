@@ -5,9 +5,9 @@ from typing import get_args
 
 import pytest
 
-from maskline import params
-from maskline.params_losses import LossParams
-from maskline.weights import mmseg_backbone, mmseg_head, mmseg_loss, mmseg_settings
+from maskline.params.losses import LossParams
+from maskline.params.whole import json_schema
+from maskline.weights.mmseg import backbone, head, loss, settings
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def known(path, node, schema):
 
 
 def test_every_settings_key_exists(page):
-    schema = params.json_schema()
+    schema = json_schema()
     sections = "|".join(schema["properties"])
     keys = [
         key
@@ -38,17 +38,17 @@ def test_every_settings_key_exists(page):
 
 
 def test_heads_losses_and_optimizers_are_those_of_the_import(page):
-    for theirs, ours in mmseg_head._TYPES.items():
+    for theirs, ours in head._TYPES.items():
         assert f"| `{theirs}` | {ours} |" in page
     for theirs in ("CrossEntropyLoss", "DiceLoss", "FocalLoss", "LovaszLoss", "TverskyLoss"):
-        ours = mmseg_loss.loss_params({"type": theirs})["name"]
+        ours = loss.loss_params({"type": theirs})["name"]
         assert f"| `{theirs}` | {ours} |" in page
     names = {get_args(variant.model_fields["name"].annotation)[0] for variant in get_args(get_args(LossParams)[0])}
     assert set(re.findall(r"^\| `\w+Loss` \| (\w+) \|$", page, re.MULTILINE)) <= names
-    for theirs, ours in mmseg_settings._OPTIMIZERS.items():
+    for theirs, ours in settings._OPTIMIZERS.items():
         assert f"`{theirs}`" in page
         assert ours in page
-    for ours in {*mmseg_settings._KNOBS.values(), *(f"paramwise.{rule}" for rule in mmseg_settings._RULES)}:
+    for ours in {*settings._KNOBS.values(), *(f"paramwise.{rule}" for rule in settings._RULES)}:
         assert f"`optimizer.{ours}`" in page
-    for theirs in (*mmseg_backbone._RESNETS, "UNet", "MixVisionTransformer", "HRNet"):
+    for theirs in (*backbone._RESNETS, "UNet", "MixVisionTransformer", "HRNet"):
         assert theirs in page

@@ -5,7 +5,7 @@ import shlex
 
 import pytest
 
-from maskline.params import read_yaml
+from maskline.params.base.reading import read_yaml
 from tools.trial import TINY, Project, copy_of, ran, write_params
 
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

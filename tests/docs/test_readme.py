@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from torch.distributed import run
 
-from maskline import params
+from maskline.params.whole import json_schema
 from tools.closure import ROOT
 
-PAGES = sorted([ROOT / "README.md", ROOT / "lib/maskline/commands/new_readme.md", *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted([ROOT / "README.md", ROOT / "lib/maskline/projects/new_readme.md", *(ROOT / "docs").rglob("*.md")])
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 FILES = (".safetensors", ".json", ".onnx", ".manifest", ".xml", ".bin", ".pt2")  # names of files, not of settings
@@ -97,12 +97,14 @@ COMMANDS = {
     ),
     "dvc exp run -S 'export.latency_batches=[1,8]'": "tests/export/test_package.py::test_latency_report",
     "make repro": "tests/pipeline/test_repro.py::test_every_output_is_there_and_finite",
-    "make test": "tests/test_makefile.py::test_targets_set_the_environment_up_first",
-    "make check": "tests/test_makefile.py::test_targets_set_the_environment_up_first",
+    "make test": "tests/pipeline/test_makefile.py::test_targets_set_the_environment_up_first",
+    "make check": "tests/pipeline/test_makefile.py::test_targets_set_the_environment_up_first",
     "make deps": "tests/docs/test_extending.py::test_a_loss_and_a_head_of_ones_own_train",
     "make reference": "tests/docs/test_extending.py::test_a_loss_and_a_head_of_ones_own_train",
-    "make commit": "tests/test_makefile.py::test_targets_set_the_environment_up_first",
-    "source .venv/bin/activate": "tests/test_makefile.py::test_the_first_time_it_makes_the_environment_and_installs",
+    "make commit": "tests/pipeline/test_makefile.py::test_targets_set_the_environment_up_first",
+    "source .venv/bin/activate": (
+        "tests/pipeline/test_makefile.py::test_the_first_time_it_makes_the_environment_and_installs"
+    ),
     "dvc repro": "tests/pipeline/test_repro.py::test_a_second_repro_does_nothing",
     "dvc repro convert": RUN,
     "dvc repro augment-preview": RUN,
@@ -130,7 +132,7 @@ COMMANDS = {
     "dvc queue status": RUN,
     "dvc queue start": "tests/pipeline/test_repro.py::test_a_queue_uses_the_experiments_own_code",
     "dvc exp run --queue -S data.num_folds=5 -S data.fold=0,1,2,3,4": (
-        "tests/data/test_splits.py::test_folds_cover_every_group_once_and_leave_test_alone"
+        "tests/convert/test_splits.py::test_folds_cover_every_group_once_and_leave_test_alone"
     ),
     "dvc exp run --queue -S evaluate.split=val -S evaluate.crf.enabled=true "
     "-S 'evaluate.crf.bilateral_grey=5,10,20'": RUN,
@@ -231,7 +233,7 @@ def test_the_tree_of_the_readme_exists():
 
 
 def test_settings_named_in_the_documents_exist():
-    schema = params.json_schema()
+    schema = json_schema()
     sections = list(schema["properties"])
     key = re.compile(rf"\b(?:{'|'.join(sections)})\.[a-z_]+(?:\.[a-z_0-9]+)*")
     for name, text in PAGES_TEXT.items():

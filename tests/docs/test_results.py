@@ -6,8 +6,9 @@ import shlex
 
 import pytest
 
-from maskline import params, recipes
-from maskline.commands.overrides import with_overrides
+from maskline.params.whole import load_params
+from maskline.projects import recipes
+from maskline.projects.overrides import with_overrides
 from tools import results
 from tools.recipe_measured import MEASURED, Measured
 from tools.run_recipe import main as run_recipe
@@ -73,7 +74,7 @@ def test_every_command_on_it_can_be_given(root, tmp_path):
         source = recipes.find(given["recipe"])
         changed = with_overrides(source.read_text(encoding="utf-8"), given["overrides"], place=command)
         (tmp_path / "params.yaml").write_text(changed, encoding="utf-8")
-        assert params.load(tmp_path / "params.yaml").model
+        assert load_params(tmp_path / "params.yaml").model
 
 
 def test_no_run_names_the_machine_or_a_path(root):

@@ -7,14 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from maskline.augment.loader import TrainBatches
 from maskline.augment.pipeline import Augmentation
 from maskline.augment.resize import Resize
 from maskline.data.dataset import Sample
-from maskline.engine import device
-from maskline.engine.loader import TrainBatches
+from maskline.data.labels import LabelSet
 from maskline.engine.state import TrainState
 from maskline.engine.train import Loop
-from maskline.labels import LabelSet
 from maskline.losses.composite import CompositeLoss
 from maskline.losses.pixel import cross_entropy
 from maskline.models.backbones.unet import UNet
@@ -22,7 +21,8 @@ from maskline.models.heads.fcn import FCNHead
 from maskline.models.segmentor import Segmentor
 from maskline.optim.optimizers import Knobs, optimizer
 from maskline.optim.schedules import Schedule
-from maskline.torch_seeds import seed_torch
+from maskline.runtime import device
+from maskline.runtime.torch_seeds import seed_torch
 
 LABELS = LabelSet(class_names=("background", "disc"), palette=((0, 0, 0), (255, 255, 0)))
 

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from maskline.data.archives import pack_folder
-from maskline.data.convert import convert_archive
+from maskline.augment.loader import TrainBatches, iterate
+from maskline.convert.archive import convert_archive
+from maskline.convert.formats import folder
+from maskline.convert.records import LayoutSettings
 from maskline.data.dataset import PreparedSplit
-from maskline.data.formats import folder
-from maskline.data.records import LayoutSettings
-from maskline.engine.loader import TrainBatches, iterate
-from tests.data.sets import TWO_CLASSES, index_mask, picture, save, split_settings, work
+from maskline.download.archives import pack_folder
 from tests.engine.conftest import augmentation
+from tests.sets import TWO_CLASSES, index_mask, picture, save, split_settings, work
 
 
 @pytest.fixture(scope="module")

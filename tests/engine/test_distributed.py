@@ -7,21 +7,21 @@ import numpy as np
 import pytest
 import torch
 
-from maskline import world
 from maskline.augment.sample import collate
-from maskline.engine.device import Compute
+from maskline.core.errors import ParamsError, TrainingError
 from maskline.engine.journal import Journal
 from maskline.engine.process import StopFlag
 from maskline.engine.run import Job, start_state
 from maskline.engine.state import weights_of
 from maskline.engine.train import StoppedError, fit
 from maskline.engine.validate import validate
-from maskline.errors import ParamsError, TrainingError
 from maskline.losses.composite import CompositeLoss
 from maskline.losses.pixel import cross_entropy
 from maskline.losses.region import dice
 from maskline.models.sync_norm import SyncBatchNorm
 from maskline.optim.optimizers import Knobs, optimizer
+from maskline.runtime import distributed
+from maskline.runtime.device import Compute
 from tests.engine.conftest import MemorySplit, model, run
 from tests.processes import together
 
@@ -74,7 +74,7 @@ def prepared(norm, **changes):
     sgd = optimizer("sgd", network.parameters(), lr=0.1, weight_decay=1e-4, knobs=knobs)
     loop.batches.split = Uneven(6)
     job = Job(model=network, optimizer=sgd, loop=loop, card={})
-    loop = dataclasses.replace(loop, batches=loop.batches.share(rank=world.rank(), size=world.size()))
+    loop = dataclasses.replace(loop, batches=loop.batches.share(rank=distributed.rank(), size=distributed.size()))
     return start_state(dataclasses.replace(job, loop=loop)), loop
 
 
@@ -109,28 +109,32 @@ def scaled(**changes):
 
 
 def in_two(folder):
-    found = {norm: results(trained(norm, folder / f"{norm}{world.rank()}")) for norm in ("gn", "syncbn", "bn")}
+    found = {norm: results(trained(norm, folder / f"{norm}{distributed.rank()}")) for norm in ("gn", "syncbn", "bn")}
     state, loop = scaled()
     fit(state, loop, journal=Journal(folder / "whole"), stop=StopFlag())
     found["scaled"] = results(state) | {"scale": state.scaler.get_scale()}
     found["stopped"] = stopped_and_resumed(folder)
     found["validation"] = validation()
     found["broken"] = broken(folder)
-    found["sizes"] = [world.everyones(world.rank()), world.firsts(world.rank()), world.largest(world.rank())]
-    torch.save(found, folder / f"rank{world.rank()}.pt")
+    found["sizes"] = [
+        distributed.everyones(distributed.rank()),
+        distributed.firsts(distributed.rank()),
+        distributed.largest(distributed.rank()),
+    ]
+    torch.save(found, folder / f"rank{distributed.rank()}.pt")
 
 
 def stopped_and_resumed(folder):
     """Send the second process alone a signal, then go on from the journal."""
     state, loop = scaled()
     flag, journal = StopFlag(), Journal(folder / "stopped")
-    loop.batches.split = Stopping(6, flag=flag) if world.rank() else Uneven(6)
+    loop.batches.split = Stopping(6, flag=flag) if distributed.rank() else Uneven(6)
     with pytest.raises(StoppedError) as caught:
         fit(state, loop, journal=journal, stop=flag)
     assert caught.value.signal == signal.SIGTERM
     at = state.iteration
     again, loop = scaled()
-    again.restore(world.firsts(journal.read() if world.rank() == 0 else None))
+    again.restore(distributed.firsts(journal.read() if distributed.rank() == 0 else None))
     fit(again, loop, journal=journal, stop=StopFlag())
     return results(again) | {"at": at}
 

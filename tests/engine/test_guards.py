@@ -4,8 +4,9 @@ import re
 
 import torch
 
-from maskline import build, params
+from maskline.builders.model import segmentor
 from maskline.engine.guards import REPLAY_FILE, is_out_of_memory
+from maskline.params.whole import load_params
 
 
 def test_the_lines_of_the_page_show_what_is_not_finite(root, tmp_path, monkeypatch, capsys):
@@ -13,7 +14,7 @@ def test_the_lines_of_the_page_show_what_is_not_finite(root, tmp_path, monkeypat
     (code,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "params.yaml").write_text((root / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
-    model = build.segmentor(params.load(tmp_path / "params.yaml").model, num_classes=2)
+    model = segmentor(load_params(tmp_path / "params.yaml").model, num_classes=2)
     torch.nn.init.constant_(model.decode_head.conv_seg.bias, float("nan"))
     content = {
         "images": [torch.randn(2, 3, 32, 32)],

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from maskline.core.errors import TrainingError
 from maskline.engine.journal import Journal, journal_root
-from maskline.errors import TrainingError
 
 
 def entry(value):

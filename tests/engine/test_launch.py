@@ -27,7 +27,7 @@ SETTINGS = {
     "train.iterations": ITERATIONS,
     "train.val_every": 10,
     "train.log_every": 1,
-    "train.journal_every": 5,
+    "machine.journal_every": 5,
     "train.devices": 2,
     "train.device": "cpu",
     "train.precision": "fp32",

@@ -7,16 +7,15 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from maskline.engine import device
+from maskline.augment.loader import iterate
+from maskline.core.errors import ParamsError, TrainingError
 from maskline.engine.journal import Journal
-from maskline.engine.loader import iterate
 from maskline.engine.process import StopFlag
 from maskline.engine.run import Job, start_state
 from maskline.engine.state import weights_of
 from maskline.engine.train import StoppedError, fit, step
-from maskline.errors import ParamsError, TrainingError
-
-from .conftest import MemorySplit, run
+from maskline.runtime import device
+from tests.engine.conftest import MemorySplit, run
 
 
 def prepared(**changes):

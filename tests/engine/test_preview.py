@@ -8,8 +8,7 @@ from maskline.engine import preview
 from maskline.engine.journal import Journal
 from maskline.engine.process import StopFlag
 from maskline.engine.train import fit
-
-from .conftest import LABELS, MemorySplit, run
+from tests.engine.conftest import LABELS, MemorySplit, run
 
 
 class Wise(torch.nn.Module):

@@ -8,8 +8,7 @@ from maskline.engine.journal import Journal
 from maskline.engine.process import StopFlag
 from maskline.engine.run import Job, Result, write
 from maskline.engine.train import fit
-
-from .conftest import run
+from tests.engine.conftest import run
 
 FILES = ("metrics.json", "curves.csv", "classes.csv", "steps.csv", "timing.json")
 

@@ -6,18 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from maskline.augment.bending import Bending
-from maskline.augment.colour_steps import ColourSteps
-from maskline.augment.effects import Effects
+from maskline.augment.color_jitter import ColourSteps
+from maskline.augment.deform import Bending
+from maskline.augment.loader import TrainBatches, iterate
 from maskline.augment.mixing import Mixing
+from maskline.augment.pixel_ops import Effects
 from maskline.augment.sample import Augmented, RegionBatch
 from maskline.data.dataset import Sample
-from maskline.engine import mixed_loss
-from maskline.engine.loader import TrainBatches, iterate
+from maskline.engine import mixup_loss
 from maskline.engine.train import step
 from maskline.losses.composite import CompositeLoss
-
-from .conftest import MemorySplit, augmentation, plain, run
+from tests.engine.conftest import MemorySplit, augmentation, plain, run
 
 CPU = torch.device("cpu")
 
@@ -191,12 +190,12 @@ def test_both_targets_of_a_blended_sample_count():
     other = torch.randint(0, 3, (2, 8, 8), generator=torch.Generator().manual_seed(2))
     own[0, 0], other[0, 1] = 65535, 65535
     made = Augmented(images=logits, targets=own, valid=None, second=None, other_targets=other, share=0.7)
-    found = mixed_loss.loss(criterion, logits, mixed_loss.packed(made), ignore_index=65535, batch=made)
+    found = mixup_loss.loss(criterion, logits, mixup_loss.packed(made), ignore_index=65535, batch=made)
     expected = 0.7 * criterion(logits, own, 65535) + 0.3 * criterion(logits, other, 65535)
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
     alone = dataclasses.replace(made, other_targets=None, share=1.0)
-    assert mixed_loss.packed(alone) is own
-    found = mixed_loss.loss(criterion, logits, own, ignore_index=65535, batch=alone)
+    assert mixup_loss.packed(alone) is own
+    found = mixup_loss.loss(criterion, logits, own, ignore_index=65535, batch=alone)
     assert torch.equal(found, criterion(logits, own, 65535))
 
 

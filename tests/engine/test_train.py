@@ -5,13 +5,12 @@ import signal
 import pytest
 import torch
 
+from maskline.core.errors import ParamsError, TrainingError
 from maskline.engine.journal import Journal
 from maskline.engine.process import StopFlag
 from maskline.engine.state import weights_of
 from maskline.engine.train import StoppedError, fit
-from maskline.errors import ParamsError, TrainingError
-
-from .conftest import MemorySplit, run
+from tests.engine.conftest import MemorySplit, run
 
 
 def trained(tmp_path, name="journal", **changes):

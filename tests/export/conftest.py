@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from maskline.data.labels import LabelSet
 from maskline.export import onnx_graph, package
 from maskline.export.trace import trace
-from maskline.labels import LabelSet
 from maskline.models.segmentor import SegmentorBase
 
 LABELS = LabelSet(class_names=("background", "disc", "vessel"), palette=((0, 0, 0), (0, 90, 200), (230, 60, 60)))

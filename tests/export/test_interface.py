@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from maskline.errors import ExportError
+from maskline.core.errors import ExportError
 from maskline.export import card, interface, onnx_graph, package, precision
 from maskline.export.interface import WHOLE, Interface
 from maskline.export.runtime_onnx import OnnxModel

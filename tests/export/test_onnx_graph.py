@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from maskline.errors import ExportError
+from maskline.core.errors import ExportError
 from maskline.export import onnx_graph, package
 from maskline.export.runtime_onnx import OnnxModel
 from maskline.export.trace import Deployable, trace

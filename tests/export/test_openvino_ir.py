@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from maskline.errors import ExportError
+from maskline.core.errors import ExportError
 from maskline.export import openvino_ir, package
 
 LIMITS = package.Limits(max_disagreement=1e-4, max_metric_change=1e-4, section="export.openvino")

@@ -6,10 +6,11 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from maskline.errors import DataError, ExportError
-from maskline.export import onnx_graph, package, phases, timing
+from maskline.core.errors import DataError, ExportError
+from maskline.data.labels import LabelSet
+from maskline.export import onnx_graph, package, timing
+from maskline.export.onnx_passes import phases
 from maskline.export.runtime_onnx import OnnxModel
-from maskline.labels import LabelSet
 
 LIMITS = package.Limits(max_disagreement=1e-4, max_metric_change=1e-4)
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from maskline.errors import ExportError
+from maskline.core.errors import ExportError
 from maskline.export import parity
 from maskline.export.interface import Prediction
 

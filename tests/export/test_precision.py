@@ -10,9 +10,9 @@ import torch
 from onnx import numpy_helper
 from torch import nn
 
-from maskline.errors import ExportError
+from maskline.core.errors import ExportError
 from maskline.export import onnx_graph, package, precision
-from maskline.export.rounding import to_steps
+from maskline.export.onnx_passes.rounding import to_steps
 from maskline.export.runtime_onnx import OnnxModel
 from maskline.export.trace import trace
 from maskline.models.segmentor import SegmentorBase

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from maskline.errors import ExportError
+from maskline.core.errors import ExportError
 from maskline.export import package, parity, pt2
 from maskline.export.trace import trace
 

@@ -8,11 +8,13 @@ import onnx
 import pytest
 import torch
 
-from maskline import build, params
+from maskline.builders.model import segmentor
 from maskline.export import onnx_graph, package
 from maskline.export.runtime_onnx import OnnxModel
 from maskline.export.trace import trace
-from maskline.torch_seeds import seed_torch
+from maskline.params.whole import validate_params
+from maskline.runtime.torch_seeds import seed_torch
+from tools.trial import complete_params
 
 EXAMPLE = (64, 96)
 SIZES = [(16, 16), (47, 130), (64, 64), (97, 131), (128, 160), (200, 72)]
@@ -24,7 +26,7 @@ HEADS = {
 
 
 def settings(root, kind):
-    values = params.read_yaml(root / "params.yaml")
+    values = complete_params(root / "params.yaml")
     model = values["model"]
     model["backbone"] |= {"base_channels": 4, "num_stages": 3}
     model["auxiliary_heads"] = []
@@ -34,13 +36,13 @@ def settings(root, kind):
     else:
         common = {"channels": 6, "dropout": 0.0, "with_norm": True, "losses": model["decode_head"]["losses"]}
         model["decode_head"] = {**common, "bins": [1, 2, 3, 6], **HEADS[kind]}
-    return params.validate(values)
+    return validate_params(values)
 
 
 @pytest.mark.parametrize("kind", ["psp", "uper", "smp_PSPNet", "smp_UPerNet"])
 def test_agrees_with_torch_at_six_other_sizes(root, trained, tmp_path, kind):
     seed_torch(0)
-    network = build.segmentor(settings(root, kind).model, num_classes=3).eval()
+    network = segmentor(settings(root, kind).model, num_classes=3).eval()
     with torch.no_grad():  # logits of fresh weights lie too close together for their class to mean much
         for name, value in network.named_parameters():
             if value.ndim > 1 and "pool" not in name:

@@ -4,7 +4,7 @@ import onnxruntime
 import pytest
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 
-from maskline.errors import ExportError, ShapeError
+from maskline.core.errors import ExportError, ShapeError
 from maskline.export.runtime_onnx import OnnxModel, open_session
 
 

@@ -9,12 +9,14 @@ from onnx import load as load_onnx
 from PIL import Image
 from ruamel.yaml import YAML
 
-from maskline import build, params
+from maskline.builders.model import segmentor
+from maskline.convert.shards import ShardWriter
 from maskline.data import manifest
-from maskline.data.shards import ShardWriter
-from maskline.engine.checkpoint import save_model
-from maskline.torch_seeds import seed_torch
+from maskline.params.whole import load_params
+from maskline.runtime.checkpoint import save_model
+from maskline.runtime.torch_seeds import seed_torch
 from stages import export
+from tools.trial import complete_params
 
 CHANGES = {
     "model": {"backbone": {"base_channels": 4, "num_stages": 2}, "decode_head": {"channels": 4}, "auxiliary_heads": []},
@@ -33,7 +35,7 @@ CHANGES = {
 def project(root, pictures, tmp_path_factory):
     """A folder with params.yaml, prepared data and an untrained model."""
     folder = tmp_path_factory.mktemp("project")
-    values = params.read_yaml(root / "params.yaml")
+    values = complete_params(root / "params.yaml")
     for section, changes in CHANGES.items():
         for key, value in changes.items():
             values[section][key] = {**values[section][key], **value} if isinstance(value, dict) else value
@@ -41,9 +43,9 @@ def project(root, pictures, tmp_path_factory):
         YAML().dump(values, stream)
     write_prepared(folder / "prepared", pictures)
     (folder / "scores.json").write_text(json.dumps({"mIoU": 0.5, "uncertainty_95": {}}))
-    settings = params.load(folder / "params.yaml")
+    settings = load_params(folder / "params.yaml")
     seed_torch(0)
-    weights = build.segmentor(settings.model, num_classes=pictures.labels.num_classes).state_dict()
+    weights = segmentor(settings.model, num_classes=pictures.labels.num_classes).state_dict()
     card = {
         "params": settings.model_dump(mode="json"),
         "labels": pictures.labels.to_dict(),

@@ -1,6 +1,6 @@
 """The study of what exporting gains: its settings exist, and its table has times, targets and agreement."""
 
-from maskline import params
+from maskline.params.whole import load_params
 from tools import export_study
 from tools.trial import write_params
 
@@ -26,5 +26,5 @@ def test_settings_are_real(root, tmp_path):
     for network in export_study.NETWORKS.values():
         path.write_bytes((root / "params.yaml").read_bytes())
         write_params(path, {"model.type": "smp", **network})
-        assert params.load(path).model.type == "smp"
+        assert load_params(path).model.type == "smp"
     assert export_study.TARGETS.keys() == export_study.NETWORKS.keys()

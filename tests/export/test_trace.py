@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from maskline.errors import ExportError
+from maskline.core.errors import ExportError
 from maskline.export import trace as trace_module
 from maskline.export.trace import Deployable, trace
 

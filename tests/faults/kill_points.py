@@ -27,7 +27,7 @@ SETTINGS = {
     **TINY,
     "train.iterations": 60,
     "train.val_every": 20,
-    "train.journal_every": 7,
+    "machine.journal_every": 7,
     "schedule.warmup_length": 5,
 }
 VICTIMS = ("all", "stage", "lock")

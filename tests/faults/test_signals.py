@@ -9,7 +9,7 @@ from tools.trial import TINY, copy_of
 
 pytestmark = pytest.mark.pipeline
 
-SETTINGS = {**TINY, "train.iterations": 40, "train.val_every": 20, "train.journal_every": 0}
+SETTINGS = {**TINY, "train.iterations": 40, "train.val_every": 20, "machine.journal_every": 0}
 
 
 @pytest.fixture(scope="module")

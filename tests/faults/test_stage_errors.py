@@ -8,7 +8,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from maskline import cli
+from maskline.cli.entry import log
 from stages import augment_preview, convert, download, evaluate, export, train
 from tools.trial import TINY, write_params
 
@@ -20,7 +20,7 @@ STAGES = {
     "evaluate": evaluate.main,
     "export": export.main,
 }
-SMALLER = {"data.synthetic.num_train": 6, "train.iterations": 2, "train.val_every": 2, "train.journal_every": 0}
+SMALLER = {"data.synthetic.num_train": 6, "train.iterations": 2, "train.val_every": 2, "machine.journal_every": 0}
 
 
 def run(name, *options):
@@ -62,7 +62,7 @@ def project(finished, tmp_path, monkeypatch):
     monkeypatch.chdir(folder)
     monkeypatch.delenv("DVC_STAGE", raising=False)
     monkeypatch.delenv("DVC_ROOT", raising=False)
-    monkeypatch.setattr(cli.log, "handlers", [])
+    monkeypatch.setattr(log, "handlers", [])
     return folder
 
 
@@ -139,7 +139,7 @@ def test_a_damaged_shard(project):
 def test_a_damaged_shard_in_a_loader_process(project):
     shard = project / "data" / "prepared" / "shard-00000.bin"
     shard.write_bytes(bytes(shard.stat().st_size))
-    write_params(project / "params.yaml", {"train.workers": 1})
+    write_params(project / "params.yaml", {"machine.workers": 1})
     assert "is not what was written" in fails(project, "train")
 
 

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from maskline.errors import ParamsError
+from maskline.core.errors import ParamsError
 from maskline.inference.crf_full import FullCrf
-
-from .test_crf import field, fully_connected, scene
+from tests.inference.test_crf import field, fully_connected, scene
 
 VALUES = {
     "iterations": 5, "bilateral_weight": 3.0, "bilateral_px": 6.0, "bilateral_grey": 20.0, "smooth_weight": 1.0,

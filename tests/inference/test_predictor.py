@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from maskline.errors import CheckpointError
+from maskline.core.errors import CheckpointError
 from maskline.inference.predictor import Predictor
 
 AVERAGE = {"weighting": "uniform", "average": "logits", "precision": "fp32"}

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from maskline.errors import ShapeError
+from maskline.core.errors import ShapeError
 from maskline.inference.slide import Windows, slide_bands, window_starts
 
 

@@ -8,10 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from maskline.errors import DataError, ParamsError
-from maskline.inference.cleanup import fill_holes, remove_small_components
-from maskline.inference.crf import DenseCrf
-from maskline.inference.tuning import (
+from maskline.core.errors import DataError, ParamsError
+from maskline.evaluation.tuning import (
     best_field,
     best_threshold,
     fields_around,
@@ -20,9 +18,10 @@ from maskline.inference.tuning import (
     with_crf,
     with_threshold,
 )
-from maskline.inference.views import Views, averaged_probabilities
-
-from .test_scoring import Pictures, inference, picture
+from maskline.inference.crf import DenseCrf
+from maskline.inference.postprocess import fill_holes, remove_small_components
+from maskline.inference.tta import Views, averaged_probabilities
+from tests.evaluation.test_scoring import Pictures, inference, picture
 
 PLAIN = Views(scales=(1.0,), flips=("none",))
 

@@ -7,7 +7,7 @@ import torch
 from scipy import ndimage
 from torch.nn import functional as F
 
-from maskline.errors import ShapeError
+from maskline.core.errors import ShapeError
 from maskline.losses import pixel, region, shape
 from maskline.losses.composite import CompositeLoss
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from maskline import world
+from maskline.runtime import distributed
 from tests.losses.test_losses import IGNORE, LOSSES
 from tests.processes import together
 
@@ -28,13 +28,13 @@ def loss_and_gradient(loss, logits, target):
 
 def halves(folder):
     logits, target = batch()
-    own = slice(2 * world.rank(), 2 * world.rank() + 2)
-    with world.joint():
+    own = slice(2 * distributed.rank(), 2 * distributed.rank() + 2)
+    with distributed.joint():
         found = {name: loss_and_gradient(loss, logits[own], target[own]) for name, loss in LOSSES.items()}
         nothing = torch.full_like(target[own], IGNORE)
         found["nothing"] = {name: loss(logits[own], nothing, IGNORE) for name, loss in LOSSES.items()}
     found["alone"] = {name: loss(logits[own], target[own], IGNORE) for name, loss in LOSSES.items()}
-    torch.save(found, folder / f"rank{world.rank()}.pt")
+    torch.save(found, folder / f"rank{distributed.rank()}.pt")
 
 
 def test_every_loss_is_that_of_the_whole_batch(tmp_path):

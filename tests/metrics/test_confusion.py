@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.metrics import contingency_table
 
-from maskline.errors import DataError, ShapeError
+from maskline.core.errors import DataError, ShapeError
 from maskline.metrics.confusion import confusion_matrix
 from maskline.metrics.scores import class_scores, overall_scores
 

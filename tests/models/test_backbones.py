@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from maskline.errors import ShapeError
+from maskline.core.errors import ShapeError
 from maskline.models.backbones.hrnet import HRNet, hrnet_stages
 from maskline.models.backbones.mit import MIT_PLANS, MixTransformer
 from maskline.models.backbones.resnet import ResNet, StagePlan, Stem

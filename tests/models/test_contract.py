@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from maskline.errors import ShapeError
+from maskline.core.errors import ShapeError
 from maskline.models.backbones.encoder import encoder
 from maskline.models.backbones.hrnet import HRNet, HRStage
 from maskline.models.backbones.mit import MitPlan, MixTransformer

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from maskline.errors import CheckpointError, ExportError, MasklineError, ShapeError
+from maskline.core.errors import CheckpointError, ExportError, MasklineError, ShapeError
 from maskline.export.trace import Deployable, trace
 from maskline.models.backbones import encoder as encoder_module
 from maskline.models.backbones.encoder import encoder

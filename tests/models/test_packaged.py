@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from maskline.errors import CheckpointError
+from maskline.core.errors import CheckpointError
 from maskline.models.backbones import encoder as encoder_module
 from maskline.models.backbones import packaged
 from maskline.models.backbones.encoder import encoder

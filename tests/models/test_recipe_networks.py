@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from maskline import params
+from maskline.params.model import validate_model
 from tools import recipe_networks
 
 pytestmark = pytest.mark.slow
@@ -30,7 +30,7 @@ def twin(section):
         head["channels"] = 16
         for key in {"ocr_channels", "c1_channels"} & head.keys():
             head[key] = 8
-    return params.validate_model(values, place="twin")
+    return validate_model(values, place="twin")
 
 
 def parts(section):

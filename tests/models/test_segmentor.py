@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from maskline.errors import ShapeError
+from maskline.core.errors import ShapeError
 from maskline.models.backbones.unet import UNet
 from maskline.models.heads.fcn import FCNHead
 from maskline.models.segmentor import Segmentor

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from maskline.build_model import segmentor
+from maskline.builders.model import segmentor
 from maskline.optim.groups import CustomKey, Rules, assign, merge, unused
 from maskline.optim.layer_decay import LayerDecay
-from maskline.params import validate_model
-from maskline.weights.mmseg_model import ModelReader
+from maskline.params.model import validate_model
+from maskline.weights.mmseg.model import ModelReader
 
 MULTIPLIERS = ("norm_decay_mult", "bias_lr_mult", "bias_decay_mult", "dwconv_decay_mult", "flat_decay_mult")
 

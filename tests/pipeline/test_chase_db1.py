@@ -5,7 +5,7 @@ import json
 import pandas as pd
 import pytest
 
-from maskline.params import read_yaml
+from maskline.params.base.reading import read_yaml
 from tools.closure import stage_module
 from tools.trial import TINY, copy_of
 

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from maskline.params import read_yaml
+from maskline.params.base.reading import read_yaml
 from tools.trial import Project, ran
 
 pytestmark = pytest.mark.pipeline
@@ -145,7 +145,7 @@ def test_a_run_in_a_copy_uses_the_experiments_own_code(project):
 
 @pytest.mark.usefixtures("edited_library")
 def test_a_queue_uses_the_experiments_own_code(project):
-    project.run("dvc", "exp", "run", "--queue", "--name", "queued", "-S", "augment.preview_samples=1")
+    project.run("dvc", "exp", "run", "--queue", "--name", "queued", "-S", "preview.samples=1")
     project.run("dvc", "exp", "run", "--run-all", "-j", "1")
     made = experiment_file(project, "queued", "reports/augment_preview/params.json")
     assert json.loads(made) == [{"edited": 1}]

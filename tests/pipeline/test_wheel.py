@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from maskline import recipes
+from maskline.projects import recipes
 from tools.trial import TINY, Project, copy_of, ran
 
 pytestmark = pytest.mark.pipeline

@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from maskline.data import manifest
+from maskline.data.labels import LabelSet
 from maskline.data.manifest import PARTS
-from maskline.labels import LabelSet
 from maskline.report import convert as report
 
 LABELS = LabelSet(class_names=("background", "Road Sign"), palette=((0, 0, 0), (255, 0, 0)))
@@ -20,7 +20,7 @@ def prepared(tmp_path):
     mask = np.zeros((20, 30), np.uint8)
     mask[:10] = 1
     Image.fromarray(mask).save(tmp_path / "mask.png")
-    from maskline.data.shards import ShardWriter
+    from maskline.convert.shards import ShardWriter
 
     target = tmp_path / "prepared"
     target.mkdir()

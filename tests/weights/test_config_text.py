@@ -2,7 +2,7 @@
 
 import pytest
 
-from maskline.errors import CheckpointError
+from maskline.core.errors import CheckpointError
 from maskline.weights.config_text import parse_config, read_config
 
 TEXT = '''

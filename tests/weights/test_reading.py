@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from maskline.errors import CheckpointError
+from maskline.core.errors import CheckpointError
 from maskline.weights.reading import read_checkpoint
 
 TENSORS = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.count": torch.tensor(3)}

@@ -16,8 +16,8 @@ from typing import Protocol
 
 import numpy as np
 
-from maskline.augment import bending
-from maskline.augment.bending import Bend
+from maskline.augment import deform
+from maskline.augment.deform import Bend
 
 _TRIES = 10
 
@@ -44,7 +44,7 @@ class Geometry:
 
 
 class Classes(Protocol):
-    """Where the classes of a mask are; ``maskline.data.class_index.ClassIndex`` is one."""
+    """Where the classes of a mask are; ``maskline.augment.class_index.ClassIndex`` is one."""
 
     classes: list[int]
     """Those that occur; without the ignore index."""
@@ -154,7 +154,7 @@ def matrix(geometry: Geometry, *, size: tuple[int, int], crop_size: tuple[int, i
     to_source = np.array([[scale_x, 0.0, scale_x / 2 - 0.5], [0.0, scale_y, scale_y / 2 - 0.5], [0.0, 0.0, 1.0]])
     to_flipped = _shift(-centre_x + added_x, -centre_y + added_y)
     if geometry.bend is not None:
-        from_centre = bending.matrix(geometry.bend, crop_size=crop_size)
+        from_centre = deform.matrix(geometry.bend, crop_size=crop_size)
         to_flipped = _shift(added_x, added_y) @ from_centre @ _shift(-centre_x, -centre_y)
     composed = to_source @ to_scaled @ turn @ flip @ to_flipped
     return np.asarray(composed / composed[2, 2])

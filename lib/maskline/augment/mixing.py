@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maskline.seeds import numpy_generator
+from maskline.core.seeds import numpy_generator
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

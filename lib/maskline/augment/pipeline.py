@@ -4,7 +4,7 @@ Each family of operations has random numbers of its own, from (seed, family, ite
 changes nothing of what the others draw.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,15 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maskline.augment import bending, colour_steps, geometric, mixing, photometric
-from maskline.augment.bending import Bending
-from maskline.augment.colour_steps import ColourSteps
-from maskline.augment.effects import Effects
+from maskline.augment import color_jitter, color_matrix, deform, geometric, mixing
+from maskline.augment.color_jitter import ColourSteps
+from maskline.augment.deform import Bending
 from maskline.augment.mixing import Mixing
+from maskline.augment.pixel_ops import Effects
 from maskline.augment.resize import Resize
 from maskline.augment.sample import Augmented, Draw, Region, RegionBatch
 from maskline.augment.warp import Reading, warp
-from maskline.seeds import numpy_generator
+from maskline.core.seeds import numpy_generator
+from maskline.runtime.normalize import normalize
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +89,7 @@ class Augmentation:
             aim = family("class crop")
             if aim.random() < self.class_crop:
                 geometry = geometric.aimed(geometry, aim, mask, index, crop_size=self.crop_size)
-        colours = photometric.draw(
+        colours = color_matrix.draw(
             rng,
             prob=self.photometric_prob if self.steps is None else 0.0,
             brightness=self.brightness,
@@ -206,7 +207,7 @@ class Augmentation:
     def _reading(self, batch: RegionBatch, device: torch.device) -> Reading:
         bends = [(row, draw.geometry.bend) for row, draw in enumerate(batch.draws)]
         fields = {
-            row: bending.field(bend.elastic, self.crop_size).to(device)
+            row: deform.field(bend.elastic, self.crop_size).to(device)
             for row, bend in bends
             if bend is not None and bend.elastic is not None
         }
@@ -221,24 +222,11 @@ class Augmentation:
 
     def _recoloured(self, images: Tensor, batch: RegionBatch, *, outside: Tensor, fill: Tensor) -> Tensor:
         if self.steps is not None:
-            images = colour_steps.apply(images, [draw.steps for draw in batch.draws if draw.steps is not None])
+            images = color_jitter.apply(images, [draw.steps for draw in batch.draws if draw.steps is not None])
             if self.steps.mode == "mmseg":  # it pads last
                 images = torch.where(outside[:, None], fill[None, :, None, None], images)
-        images = photometric.apply(images, [draw.photometric for draw in batch.draws], matrix=self.steps is None)
+        images = color_matrix.apply(images, [draw.photometric for draw in batch.draws], matrix=self.steps is None)
         if self.effects is not None:
             effects = [draw.effect for draw in batch.draws if draw.effect is not None]
             images = self.effects.recolour(images, effects, fill=fill)
         return images
-
-
-def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """Return ``(images - mean) / std`` a channel, NCHW float32; all three in grey levels of 255."""
-    shape = (1, len(mean), 1, 1)
-    offset = torch.tensor(tuple(mean), device=images.device).view(shape)
-    return (images.float() - offset) / torch.tensor(tuple(std), device=images.device).view(shape)
-
-
-def denormalize(image: Tensor, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
-    """Undo ``normalize`` for one image CHW: HWC uint8."""
-    grey = image.permute(1, 2, 0).cpu().numpy() * np.asarray(std) + np.asarray(mean)
-    return np.asarray(grey.round().clip(0, 255).astype(np.uint8))

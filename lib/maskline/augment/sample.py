@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maskline.augment.colour_steps import Steps
-from maskline.augment.effects import Effect
+from maskline.augment.color_jitter import Steps
+from maskline.augment.color_matrix import Photometric
 from maskline.augment.geometric import Geometry
 from maskline.augment.mixing import Mix
-from maskline.augment.photometric import Photometric
+from maskline.augment.pixel_ops import Effect
 
 _NAMES = {"tilt": "perspective", "clahe_clip": "clahe"}
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from maskline.cli import PATH, errors_to_exit_code
+from maskline.cli.entry import PATH, errors_to_exit_code
 
 if TYPE_CHECKING:
-    from maskline.report.comparison import Comparison
+    from maskline.analysis.compare.images import Comparison
 
 # Images in the printed table; the JSON has all.
 _SHOWN_IMAGES = 5
@@ -63,11 +63,11 @@ def main(
     where there are any) drawn anew; p is the share of swaps of the two models, image by image, that differ as much.
     Where many scores are compared, some will have a small p by chance.
     """
-    from maskline.commands.revisions import WORKSPACE, read_at
-    from maskline.errors import DataError
-    from maskline.files import write_bytes, write_text
-    from maskline.report.comparison import compare_images, forest_plot, parse
-    from maskline.report.comparison_page import with_comparison
+    from maskline.analysis.compare.images import compare_images, forest_plot, parse
+    from maskline.analysis.compare.page import with_comparison
+    from maskline.core.errors import DataError
+    from maskline.core.files import write_bytes, write_text
+    from maskline.projects.revisions import WORKSPACE, read_at
 
     if page is not None and b != WORKSPACE:
         raise DataError("--page", f"git has no report page of {b}", "name workspace second")

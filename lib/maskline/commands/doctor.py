@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from maskline.cli import errors_to_exit_code, params_option
+from maskline.cli.entry import errors_to_exit_code, params_option
 
 if TYPE_CHECKING:
-    from maskline.commands.findings import Finding
+    from maskline.doctor.findings import Finding
 
 _STYLES = {"ok": "green", "warning": "yellow", "fault": "bold red"}
 
@@ -39,8 +39,7 @@ def main(*, params_path: Path, network: bool, as_json: bool) -> None:
 
 def examine(params_path: Path, *, network: bool) -> "Iterator[Finding]":
     """Yield the outcome of every check; the project's folder is the settings file's."""
-    from maskline.commands import doctor_machine as machine
-    from maskline.commands import doctor_project as project
+    from maskline.doctor import machine, project
 
     root = params_path.resolve().parent
     yield machine.python()

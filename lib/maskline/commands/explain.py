@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from maskline.cli import PATH, errors_to_exit_code, log, params_option
+from maskline.cli.entry import PATH, errors_to_exit_code, log, params_option
 
 if TYPE_CHECKING:
     from maskline.optim.groups import Assignment
@@ -34,14 +34,16 @@ def main(
     optimizer.paramwise that decided, then the groups that come of it.
     """
     del what  # one choice so far; click has checked it
-    from maskline import build, params
-    from maskline.build_optim import assignments
+    from maskline.builders.model import segmentor, without_start_weights
+    from maskline.builders.optim import assignments
+    from maskline.builders.training import run_length, run_schedule
+    from maskline.core.files import write_text
     from maskline.data.dataset import PreparedSplit
-    from maskline.files import write_text
+    from maskline.params.whole import load_params
 
-    settings = params.load(params_path)
+    settings = load_params(params_path)
     split = PreparedSplit.open(prepared, "train", cache="stream")
-    model = build.segmentor(build.without_start_weights(settings.model), num_classes=split.labels.num_classes)
+    model = segmentor(without_start_weights(settings.model), num_classes=split.labels.num_classes)
     found = assignments(settings.optimizer, model)
     if as_json:
         click.echo(json.dumps([dict(zip(_COLUMNS, row, strict=True)) for row in _rows(found)], indent=2))
@@ -50,8 +52,8 @@ def main(
     if csv_path is not None:
         write_text(csv_path, _table(found))
     if png_path is not None:
-        length = build.run_length(settings, split)
-        _draw(png_path, found, build.run_schedule(settings, split), length)
+        length = run_length(settings, split)
+        _draw(png_path, found, run_schedule(settings, split), length)
         log.info("explain: learning rates of %d iterations in %s", length, png_path)
 
 

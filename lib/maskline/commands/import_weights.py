@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from maskline.cli import PATH, errors_to_exit_code
+from maskline.cli.entry import PATH, errors_to_exit_code
 
 if TYPE_CHECKING:
     from maskline.weights.matching import Match
@@ -38,7 +38,7 @@ def main(
     safetensors file. Nothing inside of it is run. The network is that of --recipe, of --mmseg-config, or of the
     configuration that MMSegmentation wrote into the checkpoint.
     """
-    from maskline.build_import import write_import
+    from maskline.weights.importing import write_import
 
     _only_one(recipe, mmseg_config)
     done = write_import(

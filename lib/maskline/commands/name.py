@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from maskline.cli import PATH, errors_to_exit_code
+from maskline.cli.entry import PATH, errors_to_exit_code
 
 
 @click.command()
@@ -12,6 +12,7 @@ from maskline.cli import PATH, errors_to_exit_code
 @errors_to_exit_code
 def main(*, params_path: Path) -> None:
     """Print the name of the experiment that PARAMS (params.yaml) describes, by MMSegmentation's convention."""
-    from maskline import naming, params
+    from maskline.params.whole import load_params
+    from maskline.projects import naming
 
-    click.echo(naming.name(params.load(params_path)))
+    click.echo(naming.name(load_params(params_path)))

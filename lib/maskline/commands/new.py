@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from maskline.cli import PATH, errors_to_exit_code
+from maskline.cli.entry import PATH, errors_to_exit_code
 
 
 @click.command()
@@ -32,7 +32,7 @@ def main(
     the masks' encoding and classes from the masks. DIR must be empty or not there; --upgrade, for a project made by an
     earlier maskline, writes stages, dvc.yaml, params.schema.json and requirements.lock anew and nothing else.
     """
-    from maskline.commands import new_project
+    from maskline.projects import new_project
 
     if upgrade:
         if data or classes or recipe or overrides or no_git:
@@ -44,7 +44,7 @@ def main(
         raise click.UsageError("--class needs --data")
     values = []
     if data is not None:
-        from maskline.commands.new_data import describe
+        from maskline.projects.new_data import describe
 
         values = describe(data, project=folder, names=classes)
     new_project.create(folder, recipe=recipe, overrides=[*values, *overrides], git=not no_git)

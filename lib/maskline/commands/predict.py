@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from maskline.cli import PATH, errors_to_exit_code, log
-from maskline.commands.video import Video
+from maskline.cli.entry import PATH, errors_to_exit_code, log
+from maskline.predict.video import Video
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from maskline.commands.picture_inputs import Source
-    from maskline.commands.prediction_folder import PredictionFolder
     from maskline.export.parity import Model
+    from maskline.predict.image_inputs import Source
+    from maskline.predict.prediction_folder import PredictionFolder
 
 KINDS = ("index", "palette", "overlay", "probabilities", "index-tif", "probabilities-tif")
 
@@ -93,14 +93,14 @@ def main(
     """  # noqa: D301  (click wants the control character itself)
     import os
 
-    from maskline.commands.model_sources import as_folder, open_model
-    from maskline.commands.picture_inputs import find_sources
-    from maskline.commands.prediction_folder import PredictionFolder
-    from maskline.errors import DataError
+    from maskline.core.errors import DataError
+    from maskline.predict.image_inputs import find_sources
+    from maskline.predict.model_sources import as_folder, open_model
+    from maskline.predict.prediction_folder import PredictionFolder
 
     sources = find_sources(inputs, out=out)
     if stream:
-        from maskline.commands.predict_stream import predict_stream
+        from maskline.predict.predict_stream import predict_stream
 
         if tta or crf:
             raise DataError(
@@ -128,8 +128,8 @@ def predict(model: "Model", sources: "list[Source]", folder: "PredictionFolder")
     Raises:
         DataProblemsError: Pictures that cannot be read or are too small, after all others are done.
     """
-    from maskline.errors import DataError, DataProblemsError, ExportError, ShapeError
-    from maskline.files import sha256_file
+    from maskline.core.errors import DataError, DataProblemsError, ExportError, ShapeError
+    from maskline.core.files import sha256_file
 
     hash_once = functools.cache(sha256_file)  # a video's frames are of one file
     reader = _Reader()
@@ -158,7 +158,7 @@ class _Reader:
 
     def read(self, source: "Source") -> "NDArray[np.uint8]":
         """Return (H, W, 3), RGB, turned as its EXIF says."""
-        from maskline.data.pictures import read_image, to_rgb
+        from maskline.reading.images import read_image, to_rgb
 
         if source.frame is None:
             return to_rgb(read_image(source.path, exif="apply", alpha="drop")[0])
@@ -168,7 +168,7 @@ class _Reader:
 
 
 def _check_kinds(model: "Model", kinds: "tuple[str, ...]") -> None:
-    from maskline.errors import DataError
+    from maskline.core.errors import DataError
     from maskline.export.runtime_onnx import OnnxModel
 
     labels_alone = isinstance(model, OnnxModel) and not model.has_probabilities
@@ -178,7 +178,7 @@ def _check_kinds(model: "Model", kinds: "tuple[str, ...]") -> None:
 
 
 def _usual_kinds(sources: "list[Source]") -> tuple[str, ...]:
-    from maskline.commands.tiff import geo_tags
+    from maskline.predict.tiff import geo_tags
 
     return (*KINDS[:3], *(["index-tif"] if any(geo_tags(source.path) for source in sources) else []))
 

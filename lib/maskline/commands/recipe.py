@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from maskline.cli import PATH, errors_to_exit_code
+from maskline.cli.entry import PATH, errors_to_exit_code
 
 
 @click.group()
@@ -16,7 +16,7 @@ def main() -> None:
 
 def _complete(_context: click.Context, _option: click.Parameter, start: str) -> list[str]:
     """Offer a shell the names of recipes."""
-    from maskline import recipes
+    from maskline.projects import recipes
 
     return [name for name in recipes.names() if name.startswith(start)]
 
@@ -27,7 +27,7 @@ def _complete(_context: click.Context, _option: click.Parameter, start: str) -> 
 @errors_to_exit_code
 def list_names(*, words: tuple[str, ...], as_json: bool) -> None:
     """Print the names of all recipes, or of those that contain every one of WORDS."""
-    from maskline import recipes
+    from maskline.projects import recipes
 
     found = [name for name in recipes.names() if all(word in name for word in words)]
     if as_json:
@@ -43,7 +43,7 @@ def list_names(*, words: tuple[str, ...], as_json: bool) -> None:
 @errors_to_exit_code
 def show(*, name: str) -> None:
     """Print a recipe, its published result first."""
-    from maskline import recipes
+    from maskline.projects import recipes
 
     click.echo(recipes.find(name).read_text(encoding="utf-8"), nl=False)
 
@@ -59,9 +59,9 @@ def use(*, name: str, params_path: Path, overrides: tuple[str, ...], yes: bool) 
 
     KEY=VALUE is written as for dvc exp run -S, such as augment.crop_size=[256,256].
     """
-    from maskline import recipes
-    from maskline.commands.overrides import with_overrides
-    from maskline.files import write_text
+    from maskline.core.files import write_text
+    from maskline.projects import recipes
+    from maskline.projects.overrides import with_overrides
 
     source = recipes.find(name)
     text = source.read_text(encoding="utf-8").replace("$schema=../", "$schema=./", 1)

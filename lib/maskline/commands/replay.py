@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from maskline.cli import PATH, errors_to_exit_code, log, params_option
+from maskline.cli.entry import PATH, errors_to_exit_code, log, params_option
 
 
 @click.command()
@@ -22,22 +22,25 @@ def main(*, iteration: int, position: int, params_path: Path, prepared: Path, ou
     reports/augment_preview/params.json. The drawn parameters are printed as JSON; the folder gets the pictures, the
     masks and the network's input, bit by bit what training used.
     """
-    from maskline import build, params
+    from maskline.builders.augment import build_batches
+    from maskline.builders.training import run_length
+    from maskline.core.errors import ParamsError
+    from maskline.core.files import storage_errors
     from maskline.data.dataset import PreparedSplit
-    from maskline.errors import ParamsError
-    from maskline.files import storage_errors
+    from maskline.params.whole import load_params
     from maskline.report import replay
 
-    settings = params.load(params_path)
+    settings = load_params(params_path)
     split = PreparedSplit.open(prepared, "train", cache="stream")
     accumulate, size = settings.train.accumulate, settings.train.batch_size * settings.train.accumulate
     for name, value, count in (
-        ("ITERATION", iteration, build.run_length(settings, split)),
+        ("ITERATION", iteration, run_length(settings, split)),
         ("POSITION", position, size),
     ):
         if value >= count:
             raise ParamsError(f"replay: {name}", f"{value}, but there are {count}", f"give 0 to {count - 1}")
-    (sample,) = build.batches(settings, split).augmented(iteration, [position], accumulate=accumulate)
+    batches = build_batches(split, augment=settings.augment, look=settings.model, train=settings.train)
+    (sample,) = batches.augmented(iteration, [position], accumulate=accumulate)
     folder = out or Path(f"replay-{iteration}-{position}")
     with storage_errors(folder):
         replay.write(sample, split.labels, folder)

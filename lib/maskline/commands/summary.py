@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import click
 
-from maskline.cli import errors_to_exit_code
+from maskline.cli.entry import errors_to_exit_code
 
 
 @click.command()
@@ -20,7 +20,7 @@ def main(*, source: str, size: tuple[int, int] | None, classes: int, as_json: bo
     The network is that of a params file, of a recipe by its name, or of a trained or imported model folder.
     Nothing is computed: only shapes are followed through the network.
     """
-    from maskline.build_summary import describe
+    from maskline.analysis.network_size import describe
 
     found = describe(source, size=size, classes=classes)
     click.echo(json.dumps(asdict(found), indent=2) if as_json else "\n".join(found.lines()))

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from maskline.cli import PATH, errors_to_exit_code, log
+from maskline.cli.entry import PATH, errors_to_exit_code, log
 
 Runner = Callable[[Sequence[str]], int]
 
@@ -53,10 +53,10 @@ def sweep(seeds: Sequence[int], *, name: str, metrics: Path, run: Runner) -> dic
     Raises:
         DataError: An experiment failed, or has no such file.
     """
-    from maskline.commands.revisions import experiment_ref, find_commit, read_at
-    from maskline.errors import DataError
-    from maskline.metrics.compare import spread
+    from maskline.analysis.compare.paired_tests import spread
+    from maskline.core.errors import DataError
     from maskline.metrics.scores import flatten
+    from maskline.projects.revisions import experiment_ref, find_commit, read_at
 
     head, runs = find_commit("HEAD"), []
     for seed in seeds:

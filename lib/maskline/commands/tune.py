@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from maskline.cli import PATH, errors_to_exit_code, log, params_option
+from maskline.cli.entry import PATH, errors_to_exit_code, log, params_option
 
 if TYPE_CHECKING:
+    from maskline.analysis.tune import Choice, Measured
     from maskline.engine.run import Job
-    from maskline.engine.tune import Choice, Measured
-    from maskline.params import Params
+    from maskline.params.whole import Params
 
 
 @click.command()
@@ -46,13 +46,14 @@ def main(
     written into the keys channels_last, precision, compile and threads of train, as plain values; comments stay. The
     present values stay where nothing is faster by more than 3 %. A combination that fails is reported and left out.
     """
-    from maskline import memory, params
+    from maskline.params.whole import load_params
+    from maskline.runtime.patches import memory
 
     memory.prefer_huge_pages()  # as training does
-    from maskline.engine import tune
-    from maskline.files import write_json, write_text
+    from maskline.analysis import tune
+    from maskline.core.files import write_json, write_text
 
-    settings = params.load(params_path)
+    settings = load_params(params_path)
     found = _measure(settings, prepared, steps=steps, threads=threads, compiled=not no_compile)
     chosen = tune.best(found.measured, found.present)
     summary = {
@@ -81,9 +82,10 @@ class _Found(NamedTuple):
 
 
 def _measure(settings: "Params", prepared: Path, *, steps: int, threads: Sequence[int], compiled: bool) -> _Found:
-    from maskline import build
+    from maskline.analysis import tune
+    from maskline.builders.training import build_training, run_length
     from maskline.data.dataset import PreparedSplit
-    from maskline.engine import device, tune
+    from maskline.runtime import device
 
     train = settings.train  # one process's share of the batch
     train = train.model_copy(update={"devices": 1, "batch_size": train.batch_size // train.devices})
@@ -99,9 +101,9 @@ def _measure(settings: "Params", prepared: Path, *, steps: int, threads: Sequenc
     counts = threads or (_counts() if kind == "cpu" else [present.threads])
 
     def job(choice: tune.Choice) -> "Job":
-        return build.training(settings.model_copy(update={"train": train.model_copy(update=asdict(choice))}), prepared)
+        return build_training(settings.model_copy(update={"train": train.model_copy(update=asdict(choice))}), prepared)
 
-    length = build.run_length(settings, PreparedSplit.open(prepared, "train", cache="stream"))
+    length = run_length(settings, PreparedSplit.open(prepared, "train", cache="stream"))
     wanted = tune.choices(precisions=precisions, threads=counts, compiled=compiled)
     return _Found(kind, length, present, tune.measure(job, wanted, steps=steps, iterations=length))
 
@@ -112,8 +114,8 @@ def _counts() -> list[int]:
 
 
 def _write(path: Path, choice: "Choice") -> None:
-    from maskline.commands.overrides import with_overrides
-    from maskline.files import write_text
+    from maskline.core.files import write_text
+    from maskline.projects.overrides import with_overrides
 
     values = [f"train.{key}={json.dumps(value)}" for key, value in asdict(choice).items()]
     write_text(path, with_overrides(path.read_text(encoding="utf-8"), values, place=str(path)))
@@ -123,7 +125,7 @@ def _print(measured: "list[Measured]", chosen: "Choice", present: "Choice") -> N
     from rich.console import Console
     from rich.table import Table
 
-    from maskline.engine.tune import by_speed
+    from maskline.analysis.tune import by_speed
 
     grid = Table(
         *asdict(present), "first step, s", "step, s", "run, s", "", title="Training steps", title_justify="left"

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from maskline.cli import PATH, errors_to_exit_code, log, params_option
+from maskline.cli.entry import PATH, errors_to_exit_code, log, params_option
 
 
 @click.command()
@@ -30,11 +30,11 @@ def main(*, model: Path, params_path: Path, prepared: Path, iterations: int | No
 
     Exit code 0: nothing differs; 1: something does, and is named; 2: the run could not be repeated.
     """
-    from maskline import params
-    from maskline.engine import recorded_run
+    from maskline.analysis import recorded_run
+    from maskline.params.base.reading import read_yaml
 
     recorded = recorded_run.read(model)
-    values = params.read_yaml(params_path)
+    values = read_yaml(params_path)
     found = recorded_run.integrity(recorded) + recorded_run.changed_settings(recorded, values)
     with tempfile.TemporaryDirectory(prefix="maskline-verify-") as scratch:
         again = _train(recorded, values, prepared, Path(scratch), iterations)
@@ -54,9 +54,9 @@ def main(*, model: Path, params_path: Path, prepared: Path, iterations: int | No
 
 def _train(recorded: Any, values: Mapping[str, Any], prepared: Path, scratch: Path, iterations: int | None) -> Any:
     """Run the train stage of the current folder into a scratch folder and read what it made."""
-    from maskline.engine import recorded_run
-    from maskline.errors import DataError, TrainingError
-    from maskline.files import write_json
+    from maskline.analysis import recorded_run
+    from maskline.core.errors import DataError, TrainingError
+    from maskline.core.files import write_json
 
     if not Path("stages/train.py").is_file():
         raise DataError("stages/train.py", "no such file", "run maskline verify in the project's folder")

@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from maskline.core.errors import DataError
+from maskline.core.files import sha256_file
+from maskline.core.state_folder import state_folder
 from maskline.data import manifest
+from maskline.data.labels import LabelSet
 from maskline.data.manifest import PARTS
 from maskline.data.mapped import Field, MappedSamples
-from maskline.errors import DataError
-from maskline.files import sha256_file
-from maskline.labels import LabelSet
 
 Cache = Literal["ram", "stream", "mmap", "device"]
 
@@ -165,7 +165,7 @@ class PreparedSplit:
             ]
             for size, extents in zip(self.sizes, self._extents, strict=True)
         ]
-        folder = Path(os.environ.get("DVC_ROOT", ".")) / ".maskline" / "cache"
+        folder = state_folder("cache")
         mapped = MappedSamples(folder, key, fields)
         mapped.make(self._decoded)
         self._mapped = mapped

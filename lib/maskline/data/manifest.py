@@ -6,16 +6,18 @@ One row an image. Images and masks are encoded files, one behind the other in a 
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import pandera.pandas as pa
 from pandera.errors import SchemaErrors
 
-from maskline.data.records import SPLITS
-from maskline.errors import DataError
-from maskline.files import write_json, write_text
-from maskline.labels import LabelSet
+from maskline.core.errors import DataError
+from maskline.core.files import write_json, write_text
+from maskline.data.labels import LabelSet
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 MANIFEST_NAME = "manifest.csv"
 LABELS_NAME = "labels.json"

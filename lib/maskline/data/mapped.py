@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskline.errors import DataError
-from maskline.files import replace_file, storage_errors
+from maskline.core.errors import DataError
+from maskline.core.files import replace_file, storage_errors
 
 
 @dataclass(frozen=True, slots=True)

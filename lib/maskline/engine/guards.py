@@ -7,12 +7,12 @@ from typing import Literal
 
 import torch
 
-from maskline import world
+from maskline.augment.loader import Batch, TrainBatches
+from maskline.core.errors import TrainingError
+from maskline.core.files import replace_file
 from maskline.engine.journal import Journal
-from maskline.engine.loader import Batch, TrainBatches
 from maskline.engine.state import TrainState
-from maskline.errors import TrainingError
-from maskline.files import replace_file
+from maskline.runtime import distributed
 
 REPLAY_FILE = "not-finite.pt"
 
@@ -111,7 +111,7 @@ def guarded_validation(image: str, size: tuple[int, int]) -> Iterator[None]:
         raise TrainingError(
             f"train, validation on image {image}",
             f"out of memory with one image of {size[0]}x{size[1]}",
-            "free memory (train.cache stream, fewer train.workers), or take smaller images into the val split",
+            "free memory (machine.cache stream, fewer machine.workers), or take smaller images into the val split",
         ) from error
 
 
@@ -135,9 +135,9 @@ def _save_for_replay(
 ) -> Path:
     """Write the iteration's augmented batches and the weights that met them beside the journal."""
     path = to.folder / REPLAY_FILE
-    if world.rank() == 0:
+    if distributed.rank() == 0:
         whole = batches.share(rank=0, size=1)
-        given = error.batches if world.size() == 1 else [whole.batch(number) for number in iterations]
+        given = error.batches if distributed.size() == 1 else [whole.batch(number) for number in iterations]
         augmented = [batches.finish(each, torch.device("cpu")) for each in given]
         content = {
             "iteration": state.iteration,
@@ -150,5 +150,5 @@ def _save_for_replay(
         }
         with replace_file(path) as part:
             torch.save(content, part)
-    world.wait()
+    distributed.wait()
     return path

@@ -9,7 +9,6 @@ import fcntl
 import hashlib
 import io
 import logging
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,8 +17,9 @@ from typing import Any
 
 import torch
 
-from maskline.errors import TrainingError
-from maskline.files import replace_file
+from maskline.core.errors import TrainingError
+from maskline.core.files import replace_file
+from maskline.core.state_folder import state_folder
 
 log = logging.getLogger("maskline")
 
@@ -29,7 +29,7 @@ _DIGEST_BYTES = 32
 
 def journal_root() -> Path:
     """Return the folder of all journals: in the main checkout also where DVC runs the stage in a copy."""
-    return Path(os.environ.get("DVC_ROOT", ".")) / ".maskline" / "journal"
+    return state_folder("journal")
 
 
 class Journal:

@@ -12,7 +12,7 @@ from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalEx
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from maskline.errors import TrainingError
+from maskline.core.errors import TrainingError
 
 log = logging.getLogger("maskline")
 
@@ -64,5 +64,5 @@ def _end(failed: ChildFailedError) -> None:
     raise TrainingError(
         f"train, process {rank}",
         f"ended by {signal.Signals(-code).name}, and all others with it",
-        "where memory ran out, lower train.batch_size or train.workers; start again to go on from the journal",
+        "where memory ran out, lower train.batch_size or machine.workers; start again to go on from the journal",
     ) from None

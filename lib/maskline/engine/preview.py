@@ -8,11 +8,11 @@ import torch
 from PIL import Image
 from torch import nn
 
-from maskline.augment.pipeline import normalize
+from maskline.core.files import replace_file
 from maskline.data.dataset import PreparedSplit
-from maskline.engine.device import Compute
-from maskline.files import replace_file
-from maskline.labels import LabelSet
+from maskline.data.labels import LabelSet
+from maskline.runtime.device import Compute
+from maskline.runtime.normalize import normalize
 
 _GAP_PX = 4
 _WHITE = 255

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from maskline import world
+from maskline.runtime import distributed
 
 log = logging.getLogger("maskline")
 
@@ -60,7 +60,7 @@ class Meter:
 @contextmanager
 def meter(*, total: int, done: int) -> Iterator[Meter]:
     """Yield a meter; the bar, where there is one, is closed at the end."""
-    if world.rank() > 0 or not sys.stderr.isatty():
+    if distributed.rank() > 0 or not sys.stderr.isatty():
         yield Meter(total=total, done=done, bar=None)
         return
     from rich.console import Console

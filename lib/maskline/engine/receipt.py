@@ -2,7 +2,6 @@
 
 import csv
 import platform
-import sys
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -10,9 +9,10 @@ from typing import Any
 
 import torch
 
-from maskline import world
-from maskline.engine.device import Compute
-from maskline.files import sha256_file, sha256_json
+from maskline.core.code_hash import loaded_sha256
+from maskline.core.files import sha256_file, sha256_json
+from maskline.runtime import distributed
+from maskline.runtime.device import Compute
 
 _LIBRARIES = ("torch", "numpy", "pillow", "kornia", "segmentation-models-pytorch", "timm")
 
@@ -37,7 +37,7 @@ def receipt(
         "masks_sha256": _column_sha256(manifest, "mask_sha256"),
         "labels_sha256": sha256_file(prepared / "labels.json"),
         "params_sha256": sha256_json(dict(params)),
-        "code_sha256": code_sha256(),
+        "code_sha256": loaded_sha256(),
         "lock_sha256": sha256_file(lock) if lock.is_file() else None,
         "libraries": {name: version(name) for name in _LIBRARIES},
         "python": platform.python_version(),
@@ -46,19 +46,10 @@ def receipt(
         "precision": compute.precision,
         "channels_last": compute.channels_last,
         "compiled": compiled,
-        "devices": world.size(),
+        "devices": distributed.size(),
         "threads": threads,
         "random_numbers": "blake2b(seed, purpose, iteration, position) -> Philox, torch CPU generator",
     }
-
-
-def code_sha256() -> str:
-    """Return one hash over this package's files that the running process has loaded.
-
-    Files that it has not loaded are no input of the run, and DVC would not see that they are in its output.
-    """
-    loaded = {name: module.__file__ for name, module in sorted(sys.modules.items()) if name.split(".")[0] == "maskline"}
-    return sha256_json({name: sha256_file(Path(file)) for name, file in loaded.items() if file})
 
 
 def _column_sha256(manifest: Path, column: str) -> str:

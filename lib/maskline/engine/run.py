@@ -15,17 +15,16 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-from maskline import memory, world
-from maskline.engine import checkpoint
-from maskline.engine.device import compile_training
+from maskline.core.errors import TrainingError
+from maskline.core.files import sha256_json, write_json, write_text
+from maskline.engine.compilation import compile_training
 from maskline.engine.journal import Journal, journal_root
 from maskline.engine.process import stop_on_signals
 from maskline.engine.state import Row, TrainState, weights_of
 from maskline.engine.train import Loop, StoppedError, fit
-from maskline.errors import TrainingError
-from maskline.files import sha256_json, write_json, write_text
 from maskline.models.segmentor import SegmentorBase
 from maskline.optim.ema import WeightAverage
+from maskline.runtime import checkpoint, distributed
 
 log = logging.getLogger("maskline")
 
@@ -90,9 +89,9 @@ def train(job: Job, *, stop_after: int = 0) -> Result:
         TrainingError: The loss is not finite, or another process runs this very job.
     """
     _check_alike(job)
-    state, leads = start_state(job), world.rank() == 0
+    state, leads = start_state(job), distributed.rank() == 0
     with job.journal.locked() if leads else nullcontext(job.journal) as journal, stop_on_signals() as stop:
-        saved = world.firsts(journal.read() if leads else None)
+        saved = distributed.firsts(journal.read() if leads else None)
         if saved is not None:
             state.restore(saved)
             log.info("train: going on after iteration %d of %d", state.iteration, job.loop.iterations)
@@ -107,9 +106,9 @@ def train(job: Job, *, stop_after: int = 0) -> Result:
 
 def _check_alike(job: Job) -> None:
     """Raise where two processes would train different things: a node with other code, data or packages."""
-    if world.size() == 1:
+    if distributed.size() == 1:
         return
-    first, *others = world.everyones({key: job.card["receipt"][key] for key in _MUST_AGREE})
+    first, *others = distributed.everyones({key: job.card["receipt"][key] for key in _MUST_AGREE})
     for rank, other in enumerate(others, start=1):
         for key in _MUST_AGREE:
             if other[key] != first[key]:
@@ -122,7 +121,6 @@ def _check_alike(job: Job) -> None:
 
 def start_state(job: Job) -> TrainState:
     """Return the state before the first iteration."""
-    memory.keep_freed()
     loop = job.loop
     average = WeightAverage(job.model, decay=loop.ema_decay) if loop.ema_decay else None
     if loop.compiled:
@@ -134,7 +132,7 @@ def write(
     result: Result, job: Job, *, model: Path, metrics: Path, curves: Path, classes: Path, steps: Path, timing: Path
 ) -> None:
     """Write the model folder and the reports, then drop the journal; the first of several processes does it."""
-    if world.rank() > 0:
+    if distributed.rank() > 0:
         return
     state = result.state
     last = weights_of(state.result)

@@ -14,23 +14,23 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from maskline import world
+from maskline.augment.loader import Batch, TrainBatches, iterate
+from maskline.core.errors import ParamsError, TrainingError
 from maskline.data.dataset import PreparedSplit
-from maskline.engine import mixed_loss, preview
-from maskline.engine.checkpoint import weights_sha256
-from maskline.engine.device import Compute
+from maskline.engine import mixup_loss, preview
 from maskline.engine.guards import NotFiniteError, SpoiltError, check_weights, guarded_step
 from maskline.engine.journal import Journal
-from maskline.engine.loader import Batch, TrainBatches, iterate
 from maskline.engine.process import StopFlag
 from maskline.engine.progress import Meter, meter
 from maskline.engine.state import Row, TrainState, weights_of
 from maskline.engine.validate import validate
-from maskline.errors import ParamsError, TrainingError
 from maskline.models.sync_norm import share_statistics
 from maskline.optim.optimizers import clip_gradients, set_rates
 from maskline.optim.schedules import Schedule
-from maskline.torch_seeds import seed_torch
+from maskline.runtime import distributed
+from maskline.runtime.checkpoint import weights_sha256
+from maskline.runtime.device import Compute
+from maskline.runtime.torch_seeds import seed_torch
 
 log = logging.getLogger("maskline")
 
@@ -138,7 +138,7 @@ def takes_norm(state: TrainState, loop: Loop) -> bool:
 
 def _must_take_each_norm(state: TrainState, loop: Loop) -> bool:
     """Clipping and fp16 need it; without a journal, or with several processes, no one looks at an iteration again."""
-    return loop.clip_norm is not None or state.scaler.is_enabled() or loop.journal_every == 0 or world.size() > 1
+    return loop.clip_norm is not None or state.scaler.is_enabled() or loop.journal_every == 0 or distributed.size() > 1
 
 
 def _go_on(state: TrainState, loop: Loop, *, last: int, closely: bool, journal: Journal, stop: StopFlag) -> None:
@@ -162,13 +162,13 @@ def _go_on(state: TrainState, loop: Loop, *, last: int, closely: bool, journal: 
                 _validate(state, loop, shown)
             if _is_due(state.iteration, loop.preview_every):
                 _draw(state, loop, journal.pictures / f"iteration-{state.iteration:09d}.png")
-            signalled = world.largest(stop.signal or 0)
-            if (signalled or _is_due(state.iteration, loop.journal_every)) and world.rank() == 0:
+            signalled = distributed.largest(stop.signal or 0)
+            if (signalled or _is_due(state.iteration, loop.journal_every)) and distributed.rank() == 0:
                 if not closely:
                     check_weights(state)
                 journal.write(state.iteration, state.to_dict())
             if signalled:
-                world.wait()  # for the journal
+                distributed.wait()  # for the journal
                 raise StoppedError(signalled)
 
 
@@ -187,7 +187,7 @@ def step(state: TrainState, loop: Loop, *batches: Batch, closely: bool = False) 
     Raises:
         NotFiniteError: The loss, or the norm where it is taken; the weights have not changed.
     """
-    seed_torch(loop.batches.seed, "step", state.iteration, *([world.rank()] if world.rank() else []))
+    seed_torch(loop.batches.seed, "step", state.iteration, *([distributed.rank()] if distributed.rank() else []))
     if not state.model.training:  # a walk through all modules
         state.model.train()
     set_rates(state.optimizer, loop.schedule, state.iteration)
@@ -196,7 +196,7 @@ def step(state: TrainState, loop: Loop, *batches: Batch, closely: bool = False) 
     losses = {name: sum(part[name] for part in parts) / len(parts) for name in parts[0]}
     if not all(map(math.isfinite, losses.values())):
         raise NotFiniteError("loss", losses["loss"], batches)
-    world.add_up([tensor.grad for tensor in state.model.parameters() if tensor.grad is not None])
+    distributed.add_up([tensor.grad for tensor in state.model.parameters() if tensor.grad is not None])
     state.scaler.unscale_(state.optimizer)
     measured: Row = {}
     if closely or takes_norm(state, loop):
@@ -225,11 +225,11 @@ def _backward(state: TrainState, loop: Loop, batch: Batch, *, share: float) -> R
     made = loop.batches.finish(batch, loop.compute.device)
     images = made.images.contiguous(memory_format=loop.compute.memory_format)
     with loop.compute.autocast():
-        pairs = state.model.training_pairs(images, mixed_loss.packed(made))
+        pairs = state.model.training_pairs(images, mixup_loss.packed(made))
     ignore_index = loop.batches.augmentation.ignore_index
-    with world.joint():
+    with distributed.joint():
         losses = {
-            name: mixed_loss.loss(loop.criteria[name], logits, target, ignore_index=ignore_index, batch=made)
+            name: mixup_loss.loss(loop.criteria[name], logits, target, ignore_index=ignore_index, batch=made)
             for name, (logits, target) in pairs.items()
         }
     total = torch.stack(list(losses.values())).sum()
@@ -267,7 +267,7 @@ def _validate(state: TrainState, loop: Loop, shown: Meter) -> None:
 
 def _draw(state: TrainState, loop: Loop, path: Path) -> None:
     """Draw what the network predicts now; the first of several processes does it."""
-    if loop.validation is None or world.rank() > 0:
+    if loop.validation is None or distributed.rank() > 0:
         return
     preview.draw(
         path,

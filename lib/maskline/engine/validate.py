@@ -6,14 +6,14 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from maskline import world
-from maskline.augment.pipeline import normalize
 from maskline.data.dataset import PreparedSplit
-from maskline.engine.device import Compute
 from maskline.engine.guards import guarded_validation
 from maskline.engine.state import Row
 from maskline.metrics.confusion import confusion_matrix
 from maskline.metrics.scores import class_scores, overall_scores
+from maskline.runtime import distributed
+from maskline.runtime.device import Compute
+from maskline.runtime.normalize import normalize
 
 
 @torch.no_grad()
@@ -45,7 +45,7 @@ def validate(
     labels = split.labels
     total = torch.zeros(labels.num_classes, labels.num_classes, dtype=torch.int64)
     losses = {}
-    for index in range(world.rank(), len(split), world.size()):
+    for index in range(distributed.rank(), len(split), distributed.size()):
         sample = split.sample(index)
         with guarded_validation(sample.id, sample.mask.shape):
             image = torch.from_numpy(sample.image.copy()).permute(2, 0, 1)[None].to(compute.device)
@@ -58,7 +58,7 @@ def validate(
                 logits.argmax(1), target, num_classes=labels.num_classes, ignore_index=labels.ignore_index
             )
         total += counts.sum(0).cpu()
-    shares = world.everyones((losses, total))
+    shares = distributed.everyones((losses, total))
     losses, total = {key: loss for share, _ in shares for key, loss in share.items()}, sum(part for _, part in shares)
     row: Row = {"val_loss": sum(losses[index] for index in range(len(split))) / len(split)}
     overall = overall_scores(total, beta=1)

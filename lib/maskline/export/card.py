@@ -1,17 +1,36 @@
 """The model card of the export folder: what the files are, what they were made from, what to know before use."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from maskline.core.errors import DataError
+from maskline.core.files import write_text
+from maskline.data.labels import LabelSet
 from maskline.export import example
 from maskline.export.interface import INPUT
 from maskline.export.package import Trained
 from maskline.export.variants import MODEL_FILE, Variant
-from maskline.labels import LabelSet
 
 CARD_FILE = "README.md"
 EXAMPLE_FILE = "example.py"
+
+
+def write(
+    folder: Path,
+    trained: Trained,
+    agreement: Mapping[str, Any],
+    *,
+    variants: tuple[Variant, ...],
+    data_set: str,
+    images: int,
+    scores: Mapping[str, Any],
+) -> None:
+    """Write the card and the example into the export folder; see ``card_text``."""
+    about = card_text(trained, agreement, variants=variants, data_set=data_set, images=images, scores=scores)
+    write_text(folder / CARD_FILE, about)
+    write_text(folder / EXAMPLE_FILE, example_text())
 
 
 def example_text() -> str:
@@ -169,3 +188,18 @@ def _score_lines(scores: Mapping[str, Any]) -> list[str]:
 
 def _number(value: float | None) -> str:
     return "not known" if value is None else f"{value:.4f}"
+
+
+def read_scores(path: Path) -> dict[str, Any]:
+    """Return the evaluation's scores, of which the card tells some.
+
+    Raises:
+        DataError: They cannot be read.
+    """
+    try:
+        scores: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(
+            path, f"cannot be read ({type(error).__name__})", "evaluate first: dvc repro evaluate"
+        ) from error
+    return scores

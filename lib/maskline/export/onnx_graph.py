@@ -8,7 +8,7 @@ import onnx
 import torch
 from torch.export import ExportedProgram
 
-from maskline.errors import ExportError
+from maskline.core.errors import ExportError
 from maskline.export.interface import INPUT, LABELS, WHOLE
 from maskline.export.trace import reason, third_party_warnings_ignored
 

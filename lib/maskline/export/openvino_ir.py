@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskline.errors import ExportError
+from maskline.core.errors import ExportError
 from maskline.export.interface import INPUT, Prediction, read
 from maskline.export.runtime_onnx import check_images
 from maskline.export.variants import Limits

@@ -13,17 +13,18 @@ from typing import Any, Protocol
 from torch import Tensor
 from torch.nn.functional import pad
 
-from maskline.augment.pipeline import normalize
-from maskline.errors import DataError, ExportError
-from maskline.export import onnx_graph, parity, phases, segformer
+from maskline.core.errors import DataError, ExportError
+from maskline.core.files import replace_folder
+from maskline.data.labels import LabelSet
+from maskline.export import onnx_graph, parity
 from maskline.export.interface import WHOLE, Interface
+from maskline.export.onnx_passes import phases, segformer
 from maskline.export.runtime_torch import TorchModel
 from maskline.export.trace import Deployable, trace
 from maskline.export.variants import Limits, OnnxVariant, Variant
-from maskline.files import replace_folder
-from maskline.labels import LabelSet
 from maskline.models.layers import resize
 from maskline.models.segmentor import SegmentorBase
+from maskline.runtime.normalize import normalize
 
 LABELS_FILE = "labels.json"
 METADATA_FORMAT = 1
@@ -240,3 +241,8 @@ def _public(params: Mapping[str, Any]) -> dict[str, Any]:
         section: {key: value for key, value in values.items() if (section, key) not in private}
         for section, values in params.items()
     }
+
+
+def sizes(agreement: Mapping[str, Any], variants: tuple[Variant, ...]) -> dict[str, int]:
+    """Return the size of each file, bytes, by the name of its variant; fp32 is model.onnx."""
+    return {"fp32": agreement["bytes"], **{each.name: agreement[each.name]["bytes"] for each in variants}}

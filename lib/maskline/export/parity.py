@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from maskline.errors import ExportError
+from maskline.core.errors import ExportError
+from maskline.core.seeds import numpy_generator
 from maskline.export.interface import Prediction
 from maskline.metrics.confusion import confusion_matrix
 from maskline.metrics.scores import overall_scores
-from maskline.seeds import numpy_generator
 
 # Height, width: below every usual stride, one above it, flat and tall, smaller and larger than usual examples.
 ODD_SIZES = ((17, 29), (33, 47), (65, 129), (101, 75), (257, 161))

@@ -21,13 +21,13 @@ from onnx import NodeProto
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
-from maskline.errors import ExportError
-from maskline.export.grey_levels import LEVELS, with_grey_levels, without_conversion
+from maskline.core.errors import ExportError
 from maskline.export.interface import INPUT, read
 from maskline.export.onnx_graph import METADATA_KEY
-from maskline.export.phases import in_blocks
-from maskline.export.resizing import as_gather
-from maskline.export.rounding import input_means, round_weights
+from maskline.export.onnx_passes.gray_levels import LEVELS, with_grey_levels, without_conversion
+from maskline.export.onnx_passes.phases import in_blocks
+from maskline.export.onnx_passes.resizing import as_gather
+from maskline.export.onnx_passes.rounding import input_means, round_weights
 from maskline.export.runtime_onnx import open_session
 from maskline.export.trace import third_party_warnings_ignored
 

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from torch.export import ExportedProgram
 from torch.utils._sympy.value_ranges import ValueRanges
 
-from maskline.errors import ExportError
+from maskline.core.errors import ExportError
+from maskline.core.files import write_bytes
 from maskline.export.interface import Prediction, read
 from maskline.export.runtime_onnx import check_images
 from maskline.export.trace import third_party_warnings_ignored
 from maskline.export.variants import Limits
-from maskline.files import write_bytes
 
 METADATA_FILE = "maskline.json"
 

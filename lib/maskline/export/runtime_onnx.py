@@ -9,7 +9,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 
-from maskline.errors import ExportError, ShapeError
+from maskline.core.errors import ExportError, ShapeError
 from maskline.export.interface import INPUT, LABELS, Prediction, read
 
 

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from maskline.core.seeds import numpy_generator
 from maskline.export.latency import measure
 from maskline.export.package import Trained
 from maskline.export.parity import Model
 from maskline.export.trace import third_party_warnings_ignored
-from maskline.seeds import numpy_generator
 
 _WARM_UP_RUNS = 3
 
@@ -98,3 +98,9 @@ def _times(
         for name, time in times.items()
     }
     return {"torch": reference.to_dict(), **rows}
+
+
+def headline(agreement: Mapping[str, Any], measured: Mapping[str, Any], *, batch: int) -> str:
+    """Return agreement and time of model.onnx beside torch's, in a line."""
+    test, ratio = agreement["test"], measured[f"batch_{batch}"]["fp32"]["ratio"]
+    return f"{test['differing_pixels']} of {test['pixels']} test pixels differ from torch, {ratio:.2f} of its time"

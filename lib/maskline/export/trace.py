@@ -16,9 +16,9 @@ from torch.export import Dim, ExportedProgram
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from maskline.errors import ExportError
+from maskline.core.errors import ExportError
 from maskline.export.interface import WHOLE, Interface, Output
-from maskline.export.resizing import with_factors
+from maskline.export.onnx_passes.resizing import with_factors
 from maskline.models.pooling import AdaptiveAvgPool
 
 # Networks that take any size have features of this stride all the same.

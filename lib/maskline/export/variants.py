@@ -7,9 +7,9 @@ from typing import Protocol
 
 from torch.export import ExportedProgram
 
+from maskline.core.files import write_bytes
 from maskline.export import parity
 from maskline.export.runtime_onnx import OnnxModel
-from maskline.files import write_bytes
 
 MODEL_FILE = "model.onnx"
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maskline.errors import ParamsError
+from maskline.core.errors import ParamsError
 
 _LEAST = 1e-20
 

@@ -12,11 +12,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from maskline.inference.cleanup import fill_holes, remove_small_components
 from maskline.inference.crf import DenseCrf
 from maskline.inference.crf_full import FullCrf
+from maskline.inference.postprocess import fill_holes, remove_small_components
 from maskline.inference.predictor import Predictor, most_likely
-from maskline.inference.views import Views, averaged_probabilities
+from maskline.inference.tta import Views, averaged_probabilities
 
 Crf = DenseCrf | FullCrf
 

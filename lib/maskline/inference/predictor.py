@@ -7,9 +7,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from maskline.augment.pipeline import normalize
-from maskline.errors import CheckpointError
+from maskline.core.errors import CheckpointError
 from maskline.inference.slide import Weighting, Windows, slide_bands
+from maskline.runtime.normalize import normalize
 
 Mode = Literal["whole", "slide"]
 Average = Literal["logits", "probabilities"]

@@ -15,7 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from maskline.errors import ShapeError
+from maskline.core.errors import ShapeError
 
 Weighting = Literal["uniform", "gaussian"]
 

@@ -7,8 +7,8 @@ not finite there. With no other pixel the loss is 0.
 ``class_weights`` is one factor a class, or None. Where a mean is weighted, it is divided by the sum of the weights of
 the pixels, as torch does, so that a factor common to all classes changes nothing.
 
-Sums and counts go over the batches of all processes where training says so (``maskline.world.joint``): a mean is over
-the pixels of the whole batch, however they are shared out.
+Sums and counts go over the batches of all processes where training says so
+(``maskline.runtime.distributed.joint``): a mean is over the pixels of the whole batch, however they are shared out.
 """
 
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from maskline.errors import ShapeError
-from maskline.world import is_joint, rows, size, totals
+from maskline.core.errors import ShapeError
+from maskline.runtime.distributed import is_joint, rows, size, totals
 
 IGNORED_LOGIT = 0.0
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from maskline.losses.pixel import ClassWeights, class_factors, keep_valid, one_hot
-from maskline.world import is_joint, rank, rows, size, totals
+from maskline.runtime.distributed import is_joint, rank, rows, size, totals
 
 
 def dice(logits: Tensor, target: Tensor, ignore_index: int, *, class_weights: ClassWeights, smooth: float) -> Tensor:

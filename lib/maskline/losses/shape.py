@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from maskline.losses.pixel import ClassWeights, keep_valid, one_hot
 from maskline.losses.region import mean_of_present
-from maskline.world import totals
+from maskline.runtime.distributed import totals
 
 _EPS = 1e-7
 

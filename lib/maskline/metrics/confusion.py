@@ -9,7 +9,7 @@ from typing import NoReturn
 import torch
 from torch import Tensor
 
-from maskline.errors import DataError, ShapeError
+from maskline.core.errors import DataError, ShapeError
 
 # Pixels counted at a time: bounds the working memory (about 20 bytes a pixel) and stays in the CPU's cache.
 _CHUNK_PX = 1 << 20

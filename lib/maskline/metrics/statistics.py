@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import norm, t
 
+from maskline.core.seeds import numpy_generator
 from maskline.metrics.scores import Counts, flatten, to_counts
-from maskline.seeds import numpy_generator
 
 # Numbers of resampled matrices held at a time: bounds the memory to some 50 MB for any number of classes.
 _CHUNK_VALUES = 1 << 20

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from maskline.errors import ShapeError
+from maskline.core.errors import ShapeError
 from maskline.models.backbones.base import BackboneBase
 from maskline.models.heads.base import Head
 from maskline.models.layers import resize, size_of

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from maskline.errors import ShapeError
+from maskline.core.errors import ShapeError
 from maskline.models.backbones import packaged
 from maskline.models.backbones.encoder import no_download, pretrained_weights, resolve_encoder
 from maskline.models.heads.base import Head

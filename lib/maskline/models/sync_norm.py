@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from maskline import world
-from maskline.models.batch_norm import trained
+from maskline.runtime import distributed
+from maskline.runtime.patches.batch_norm import trained
 
 
 def share_statistics(model: nn.Module) -> None:
     """Give the running statistics of batch norms that each process takes by itself their mean over the processes."""
-    if world.size() == 1:
+    if distributed.size() == 1:
         return
     layers = [
         layer
@@ -23,7 +23,7 @@ def share_statistics(model: nn.Module) -> None:
         if isinstance(layer, _BatchNorm) and not isinstance(layer, nn.SyncBatchNorm) and layer.training
     ]
     buffers = [buffer for layer in layers for buffer in (layer.running_mean, layer.running_var) if buffer is not None]
-    world.add_up(buffers, share=1 / world.size())
+    distributed.add_up(buffers, share=1 / distributed.size())
 
 
 def synchronise(model: nn.Module) -> int:
@@ -53,7 +53,7 @@ class SyncBatchNorm(nn.SyncBatchNorm):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
         """Normalise NCHW by the statistics of all processes (training) or the running ones."""
-        if not self.training or world.size() == 1:
+        if not self.training or distributed.size() == 1:
             return self._plain(input)
         if input.is_cuda:
             return super().forward(input)
@@ -79,8 +79,10 @@ class SyncBatchNorm(nn.SyncBatchNorm):
         own_variance, own_mean = torch.var_mean(x.float(), dim=(0, 2, 3), correction=0)
         count = own_mean.new_full((1,), x.numel() / x.shape[1])
         # Each process fills its own row; their sum is the table. A variance from sums of squares would lose digits.
-        empty = own_mean.new_zeros(world.size(), 2 * x.shape[1] + 1)
-        table = all_reduce(empty.index_put((torch.tensor(world.rank()),), torch.cat([own_mean, own_variance, count])))  # type: ignore[no-untyped-call]
+        empty = own_mean.new_zeros(distributed.size(), 2 * x.shape[1] + 1)
+        table = all_reduce(
+            empty.index_put((torch.tensor(distributed.rank()),), torch.cat([own_mean, own_variance, count]))
+        )  # type: ignore[no-untyped-call]
         means, variances, counts = table.split([x.shape[1], x.shape[1], 1], dim=1)
         number = counts.sum()
         mean = (means * counts).sum(0) / number

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from maskline.core.files import write_json, write_text
 from maskline.data import manifest
 from maskline.data.dataset import PreparedSplit, Sample
-from maskline.data.records import SPLITS
-from maskline.files import write_json, write_text
-from maskline.labels import LabelSet
-from maskline.report import pictures
-from maskline.report.pictures import fit, overlay, save_png
+from maskline.data.labels import LabelSet
+from maskline.data.manifest import SPLITS
+from maskline.report import overlays
+from maskline.report.overlays import fit, overlay, save_png
 
 _DECIMALS = 6
 _TILE_PX = 200
@@ -46,7 +46,7 @@ def write(
     write_json(summary, _summary(frame, labels, warnings))
     _write_table(class_shares, _class_shares(frame, labels))
     _write_table(sizes, _sizes(frame))
-    save_png(grid, pictures.grid(_tiles(prepared, frame), columns=6))
+    save_png(grid, overlays.grid(_tiles(prepared, frame), columns=6))
 
 
 def _summary(frame: pd.DataFrame, labels: LabelSet, warnings: Sequence[tuple[str, str]]) -> dict[str, Any]:

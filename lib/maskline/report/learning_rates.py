@@ -5,7 +5,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from maskline.files import replace_file
+from maskline.core.files import replace_file
 
 
 def draw_rates(path: Path, rates: Mapping[str, Sequence[float]]) -> None:

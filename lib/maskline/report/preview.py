@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from maskline.augment.sample import AugmentedSample
-from maskline.files import write_json
-from maskline.labels import LabelSet
-from maskline.report.pictures import fit, grid, overlay, save_png
+from maskline.core.files import write_json
+from maskline.data.labels import LabelSet
+from maskline.report.overlays import fit, grid, overlay, save_png
 
 _TILE_PX = 200
 _COLUMNS = 4

@@ -8,9 +8,9 @@ import safetensors.numpy
 from PIL import Image
 
 from maskline.augment.sample import AugmentedSample
-from maskline.files import replace_file, write_json
-from maskline.labels import LabelSet
-from maskline.report.pictures import fit, grid, overlay, shown
+from maskline.core.files import replace_file, write_json
+from maskline.data.labels import LabelSet
+from maskline.report.overlays import fit, grid, overlay, shown
 
 _TILE_PX = 320
 _COLUMNS = 4

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from maskline.errors import CheckpointError
+from maskline.core.errors import CheckpointError
 
 _REMEDY = "give what MMSegmentation's print_config writes: every value resolved, no code"
 

@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from maskline.errors import CheckpointError
+from maskline.core.errors import CheckpointError
 
 
 @dataclass(frozen=True, kw_only=True)

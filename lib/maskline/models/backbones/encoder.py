@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from maskline.errors import CheckpointError, ShapeError
+from maskline.core.errors import CheckpointError, ShapeError
 from maskline.models.backbones import packaged
 from maskline.models.backbones.base import BackboneBase
 from maskline.models.torchvision_ops import declare_missing_operators

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from maskline.errors import CheckpointError
+from maskline.core.errors import CheckpointError
 from maskline.models.torchvision_ops import declare_missing_operators
 
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from maskline.errors import ShapeError
+from maskline.core.errors import ShapeError
 from maskline.models.backbones.base import BackboneBase
 from maskline.models.backbones.residual import BasicBlock, Block, Bottleneck, Style, conv, zero_last_norm
 from maskline.models.layers import BATCH_NORM, Norm

@@ -11,7 +11,7 @@ from typing import Literal, NotRequired, TypedDict
 import torch
 from torch import Tensor, nn
 
-from maskline.errors import ShapeError
+from maskline.core.errors import ShapeError
 from maskline.models.layers import BATCH_NORM, Norm, resize, size_of
 
 InputTransform = Literal["resize_concat", "multiple_select"]

@@ -10,7 +10,7 @@ from typing import Unpack
 import torch
 from torch import Tensor, nn
 
-from maskline.errors import ShapeError
+from maskline.core.errors import ShapeError
 from maskline.models.heads.base import Features, Head, HeadOptions, InputTransform
 from maskline.models.layers import ConvNormAct
 

@@ -5,7 +5,7 @@ from typing import Unpack
 
 from torch import Tensor, nn
 
-from maskline.errors import ShapeError
+from maskline.core.errors import ShapeError
 from maskline.models.heads.base import Features, Head, HeadOptions
 from maskline.models.layers import ConvNormAct, resize, size_of
 

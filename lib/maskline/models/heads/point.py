@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from maskline.errors import ShapeError
+from maskline.core.errors import ShapeError
 from maskline.models.heads.base import Features, Head, HeadOptions
 from maskline.models.layers import size_of
 

@@ -1,0 +1,184 @@
+"""The training augmentation and its batches from the params."""
+
+import difflib
+
+from maskline.augment.color_jitter import ColourSteps
+from maskline.augment.deform import Bending
+from maskline.augment.loader import TrainBatches, check_crop
+from maskline.augment.mixing import Mixing
+from maskline.augment.pipeline import Augmentation
+from maskline.augment.pixel_ops import Effects
+from maskline.augment.resize import Resize
+from maskline.core.errors import ParamsError
+from maskline.data.dataset import PreparedSplit
+from maskline.data.labels import LabelSet
+from maskline.params.augment import AugmentParams
+from maskline.params.input import InputParams
+from maskline.params.train import TrainParams
+
+
+def build_batches(
+    split: PreparedSplit, *, augment: AugmentParams, look: InputParams, train: TrainParams
+) -> TrainBatches:
+    """Build the training batches by iteration; training, the preview and the replay use the same.
+
+    Args:
+        split: Images and masks.
+        augment: What is done to them.
+        look: What the network's input looks like.
+        train: Seed and batch size.
+
+    Raises:
+        DataError: The crop is larger than every image.
+        ParamsError: As ``augmentation``.
+    """
+    pipeline = augmentation(augment, split.labels, batch_size=train.batch_size, mean=look.mean, std=look.std)
+    check_crop(split, pipeline)
+    return TrainBatches(split, pipeline, seed=train.seed, batch_size=train.batch_size)
+
+
+def augmentation(
+    params: AugmentParams, labels: LabelSet, *, batch_size: int, mean: tuple[float, ...], std: tuple[float, ...]
+) -> Augmentation:
+    """Build the training augmentation.
+
+    Args:
+        params: The section.
+        labels: The classes.
+        batch_size: Samples that can lend each other pixels.
+        mean: Grey levels of 255, one a channel.
+        std: Likewise.
+
+    Raises:
+        ParamsError: A class that is none; samples that lend, in batches of one; colours where there are none.
+    """
+    _check_channels(params, channels=len(mean))
+    return Augmentation(
+        crop_size=params.crop_size,
+        resize=Resize(ratio_range=params.ratio_range, scale=params.scale, keep_ratio=params.keep_ratio),
+        cat_max_ratio=params.cat_max_ratio,
+        class_crop=params.class_crop,
+        rotate_degrees=params.rotate_degrees,
+        flip_horizontal=params.flip_horizontal,
+        flip_vertical=params.flip_vertical,
+        bending=_bending(params),
+        photometric_prob=params.photometric.prob,
+        brightness=params.photometric.brightness,
+        contrast=params.photometric.contrast,
+        saturation=params.photometric.saturation,
+        hue_degrees=params.photometric.hue_degrees,
+        steps=_steps(params),
+        blur_prob=params.blur.prob,
+        blur_sigma=params.blur.sigma,
+        noise_prob=params.noise.prob,
+        noise_std=params.noise.std,
+        effects=_effects(params, channels=len(mean)),
+        mixing=_mixing(params, labels, batch_size=batch_size),
+        fill=mean if params.fill is None else tuple(map(float, params.fill)),
+        within_valid=params.within_valid,
+        ignore_index=labels.ignore_index,
+        mean=mean,
+        std=std,
+    )
+
+
+def _check_channels(params: AugmentParams, *, channels: int) -> None:
+    """Refuse what works on red, green and blue where images have other channels."""
+    colourful = {
+        "photometric.mode": params.photometric.mode != "matrix",
+        "clahe": params.clahe.prob > 0,
+        "grayscale": params.grayscale.prob > 0,
+        "channel_dropout": params.channel_dropout.prob > 0,
+        "fill": params.fill is not None,
+    }
+    used = [key for key, is_on in colourful.items() if is_on]
+    if channels != 3 and used:
+        raise ParamsError(
+            f"params.yaml: augment.{used[0]}",
+            f"works on red, green and blue, and model.in_channels is {channels}",
+            "switch it off (prob 0; photometric.mode matrix; fill null)",
+        )
+
+
+def _bending(params: AugmentParams) -> Bending | None:
+    probs = (params.affine.prob, params.perspective.prob, params.elastic.prob)
+    if not any(probs) and params.rotate_prob == 1:
+        return None
+    return Bending(
+        rotate_prob=params.rotate_prob,
+        affine_prob=params.affine.prob,
+        shear_degrees=params.affine.shear_degrees,
+        translate=params.affine.translate,
+        perspective_prob=params.perspective.prob,
+        tilt=params.perspective.tilt,
+        elastic_prob=params.elastic.prob,
+        magnitude_px=params.elastic.magnitude_px,
+        spacing_px=params.elastic.spacing_px,
+    )
+
+
+def _steps(params: AugmentParams) -> ColourSteps | None:
+    photometric = params.photometric
+    if photometric.mode == "matrix":
+        return None
+    return ColourSteps(
+        mode=photometric.mode,
+        prob=photometric.prob,
+        brightness=photometric.brightness,
+        contrast=photometric.contrast,
+        saturation=photometric.saturation,
+        hue_degrees=photometric.hue_degrees,
+    )
+
+
+def _effects(params: AugmentParams, *, channels: int) -> Effects | None:
+    parts = (params.clahe, params.gamma, params.grayscale, params.channel_dropout, params.erase)
+    if not any(part.prob for part in parts):
+        return None
+    return Effects(
+        channels=channels,
+        clahe_prob=params.clahe.prob,
+        clahe_clip=params.clahe.clip,
+        clahe_tiles=params.clahe.tiles,
+        gamma_prob=params.gamma.prob,
+        gamma=params.gamma.exponent,
+        grayscale_prob=params.grayscale.prob,
+        channel_dropout_prob=params.channel_dropout.prob,
+        erase_prob=params.erase.prob,
+        erase_count=params.erase.count,
+        erase_area=params.erase.area,
+        erase_labels=params.erase.labels,
+    )
+
+
+def _mixing(params: AugmentParams, labels: LabelSet, *, batch_size: int) -> Mixing | None:
+    classes = tuple(_class_id(name, labels) for name in params.copy_paste.classes)
+    if not params.mixes:
+        return None
+    if batch_size < 2:
+        raise ParamsError(
+            "params.yaml: augment",
+            f"copy_paste, cutmix and mixup take from other samples, and train.batch_size is {batch_size}",
+            "raise train.batch_size, or set their prob to 0",
+        )
+    return Mixing(
+        batch_size=batch_size,
+        copy_paste_prob=params.copy_paste.prob,
+        classes=classes or tuple(range(1, labels.num_classes)),
+        cutmix_prob=params.cutmix.prob,
+        cutmix_alpha=params.cutmix.alpha,
+        mixup_prob=params.mixup.prob,
+        mixup_alpha=params.mixup.alpha,
+    )
+
+
+def _class_id(name: str, labels: LabelSet) -> int:
+    for names in (labels.class_names, labels.keys):
+        if name in names:
+            return list(names).index(name)
+    near = difflib.get_close_matches(name, labels.class_names, n=1, cutoff=0.5)
+    raise ParamsError(
+        "params.yaml: augment.copy_paste.classes",
+        f"{name!r} is no class of this data set",
+        f"did you mean {near[0]}?" if near else f"choose from {', '.join(labels.class_names)}",
+    )

@@ -1,0 +1,133 @@
+"""The backbone from its params, by name."""
+
+import re
+
+from maskline.core.errors import ParamsError
+from maskline.models.backbones import packaged
+from maskline.models.backbones.base import BackboneBase
+from maskline.models.backbones.encoder import encoder, resolve_encoder
+from maskline.models.backbones.hrnet import HRNet, hrnet_stages
+from maskline.models.backbones.mit import MIT_PLANS, MixTransformer
+from maskline.models.backbones.resnet import ResNet, StagePlan, Stem
+from maskline.models.backbones.unet import UNet, UNetStage
+from maskline.models.layers import Norm
+from maskline.params.model import BackboneParams, ModelParams
+
+_RESNET = re.compile(r"resnet(18|34|50|101|152)_(v1b|v1c|v1d)")
+_MIXVIT = re.compile(r"mixvit_(b[0-5])")
+_HRNET = re.compile(r"hrnet(\d+)(s?)")
+
+
+def backbone(params: BackboneParams, *, in_channels: int, norm: Norm) -> BackboneBase:
+    """Build the feature extractor.
+
+    Raises:
+        ParamsError: ImageNet weights for one of the project's own networks, or a list of the wrong length.
+        MasklineError: An unknown name, or weights that cannot be had.
+    """
+    made = _own(params, in_channels=in_channels, norm=norm)
+    if made is None:
+        made = encoder(
+            params.name, in_channels=in_channels, output_stride=params.output_stride, pretrained=params.pretrained
+        )
+    elif params.pretrained:
+        raise ParamsError(
+            "params.yaml: model.backbone.pretrained",
+            f"{params.name} has no ImageNet weights to download",
+            "set it to false, and model.weights to a folder that maskline import-weights wrote",
+        )
+    return made.freeze(stages=params.frozen_stages, norm_eval=params.norm_eval)
+
+
+def encoder_weights(params: ModelParams) -> dict[str, dict[str, str]]:
+    """Return what the receipt says of an encoder's ImageNet weights: package, version, hash; empty: from no package."""
+    smp, own = params.smp, params.backbone
+    wanted, name = (smp.pretrained, smp.encoder) if params.type == "smp" else (own.pretrained, own.name)
+    found = packaged.source(resolve_encoder(name)) if wanted else None
+    return {"encoder_weights": found} if found else {}
+
+
+def _own(params: BackboneParams, *, in_channels: int, norm: Norm) -> BackboneBase | None:
+    """Build one of the project's own backbones; None: the name is none of them."""
+    if params.name == "unet":
+        return _unet(params, in_channels=in_channels, norm=norm)
+    if match := _RESNET.fullmatch(params.name):
+        return _resnet(params, int(match[1]), match[2], in_channels=in_channels, norm=norm)
+    if match := _MIXVIT.fullmatch(params.name):
+        return MixTransformer(
+            in_channels=in_channels,
+            plan=MIT_PLANS[match[1]],
+            dropout=params.dropout,
+            attention_dropout=params.attention_dropout,
+            drop_path=params.drop_path,
+        )
+    if match := _HRNET.fullmatch(params.name):
+        stages = hrnet_stages(int(match[1]), small=bool(match[2]))
+        return HRNet(in_channels=in_channels, stages=stages, norm=norm)
+    return None
+
+
+def _unet(params: BackboneParams, *, in_channels: int, norm: Norm) -> UNet:
+    stages = params.num_stages
+    for key, length in (
+        ("strides", stages),
+        ("dilations", stages),
+        ("encoder_convs", stages),
+        ("decoder_convs", stages - 1),
+        ("decoder_dilations", stages - 1),
+        ("downsamples", stages - 1),
+    ):
+        _check_length(params, key, length)
+    strides, dilations = params.strides or (1,) * stages, params.dilations or (1,) * stages
+    convs = params.encoder_convs or (2,) * stages
+    # A decoder block belongs to the deeper of its two stages: the first stage has none.
+    pools = (True, *(params.downsamples or (True,) * (stages - 1)))
+    up_convs = (2, *(params.decoder_convs or (2,) * (stages - 1)))
+    up_dilations = (1, *(params.decoder_dilations or (1,) * (stages - 1)))
+    plan = [
+        UNetStage(
+            stride=strides[k],
+            pool=pools[k],
+            convs=convs[k],
+            dilation=dilations[k],
+            up_convs=up_convs[k],
+            up_dilation=up_dilations[k],
+        )
+        for k in range(stages)
+    ]
+    return UNet(
+        in_channels=in_channels,
+        base_channels=params.base_channels,
+        num_stages=stages,
+        plan=plan,
+        upsample=params.upsample,
+        norm=norm,
+    )
+
+
+def _resnet(params: BackboneParams, depth: int, version: str, *, in_channels: int, norm: Norm) -> ResNet:
+    for key in ("strides", "dilations"):
+        _check_length(params, key, 4)
+    usual = StagePlan.for_output_stride(params.output_stride, multi_grid=params.multi_grid)
+    plan = StagePlan(
+        strides=params.strides or usual.strides,
+        dilations=params.dilations or usual.dilations,
+        contract_dilation=params.contract_dilation,
+        multi_grid=params.multi_grid,
+        average_shortcut=version == "v1d",
+    )
+    return ResNet(
+        depth=depth,
+        in_channels=in_channels,
+        plan=plan,
+        stem=Stem(kind="7x7" if version == "v1b" else "deep"),
+        norm=norm,
+    )
+
+
+def _check_length(params: BackboneParams, key: str, length: int) -> None:
+    value = getattr(params, key)
+    if value is not None and len(value) != length:
+        raise ParamsError(
+            f"params.yaml: model.backbone.{key}", f"{len(value)} values", f"give {length} for {params.name}, or null"
+        )

@@ -1,0 +1,52 @@
+"""What prepared data says to the other sections of params.yaml."""
+
+from pathlib import Path
+from typing import Any, cast, get_args
+
+from maskline.data import manifest
+from maskline.losses.class_weights import Rule, class_weights
+from maskline.params.model import ModelParams, validate_model
+
+_AUTO = "auto:"
+
+
+def with_class_weights(params: ModelParams, prepared: Path) -> tuple[ModelParams, dict[str, list[float]]]:
+    """Return the section with numbers in place of each ``class_weights: auto:RULE``, and the numbers of each rule.
+
+    Args:
+        params: The model section.
+        prepared: Prepared data; read only where a loss asks for a rule.
+
+    Raises:
+        DataError: No labelled pixel in the train split, or no prepared data.
+    """
+    found: dict[str, list[float]] = {}
+    values = _filled(params.model_dump(mode="json"), prepared, found)
+    return (validate_model(values, place="params.yaml") if found else params), found
+
+
+def _filled(value: Any, prepared: Path, found: dict[str, list[float]]) -> Any:
+    if isinstance(value, list):
+        return [_filled(entry, prepared, found) for entry in value]
+    if not isinstance(value, dict):
+        return value
+    filled = {key: _filled(entry, prepared, found) for key, entry in value.items()}
+    text = filled.get("class_weights")
+    if isinstance(text, str):
+        if text not in found:
+            rule = text.removeprefix(_AUTO)
+            assert rule in get_args(Rule)
+            found[text] = [round(weight, 6) for weight in _train_weights(prepared, rule=cast(Rule, rule))]
+        filled["class_weights"] = found[text]
+    return filled
+
+
+def _train_weights(prepared: Path, *, rule: Rule) -> list[float]:
+    """Return the weights of a prepared set's classes, from its train split.
+
+    Raises:
+        DataError: No manifest, or no labelled pixel in the train split.
+    """
+    frame, labels = manifest.read(prepared)
+    train = frame[frame["split"] == "train"]
+    return class_weights([int(train[f"pixels_{i}"].sum()) for i in range(labels.num_classes)], rule=rule)

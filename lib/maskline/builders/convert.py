@@ -1,0 +1,63 @@
+"""How to convert, from the sections data and machine."""
+
+from functools import partial
+from pathlib import Path
+
+from maskline.convert.archive import SplitSettings, Work
+from maskline.convert.layouts import layout, layout_key, own_layout
+from maskline.convert.records import Layout, LayoutSettings
+from maskline.download.progress import tracked
+from maskline.params.data import DataParams
+
+
+def build_layout(params: DataParams) -> Layout:
+    """Return the function that finds a set's files: that of the set, or the user's own.
+
+    Raises:
+        ParamsError: The user's own cannot be loaded.
+    """
+    return own_layout(params.layout) if params.layout else layout(params.name)
+
+
+def layout_settings(params: DataParams) -> LayoutSettings:
+    """Return what the user says about the source."""
+    return LayoutSettings(
+        classes=tuple((entry.name, entry.color) for entry in params.classes),
+        ignore_index=params.ignore_index,
+        mask_encoding=params.mask_encoding,
+        exif=params.exif,
+        alpha=params.alpha,
+        channels=params.channels,
+        scale=params.image_scale,
+    )
+
+
+def split_settings(params: DataParams) -> SplitSettings:
+    """Return how images are split."""
+    return SplitSettings(
+        val_fraction=params.val_fraction,
+        test_fraction=params.test_fraction,
+        seed=params.split_seed,
+        fold=params.fold,
+        num_folds=params.num_folds,
+        stratify=params.stratify,
+        own=params.own_splits,
+        lists=params.split_lists.files(),
+        near_duplicates=params.near_duplicates,
+    )
+
+
+def build_work(params: DataParams, *, workers: int, finished: Path) -> Work:
+    """Return how the work is done.
+
+    Args:
+        params: The section data.
+        workers: Processes.
+        finished: Folder of what an interrupted run had finished.
+    """
+    return Work(
+        workers=workers,
+        finished=finished,
+        layout_key=layout_key(params.layout or params.name),
+        progress=partial(tracked, description="convert"),
+    )

@@ -1,0 +1,47 @@
+"""An evaluation from its section: the model's use, with what is tuned on the val split."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from maskline.builders.inference import build_inference
+from maskline.data.dataset import PreparedSplit
+from maskline.evaluation import tuning
+from maskline.inference.pipeline import Inference
+from maskline.metrics.extra import Measures
+from maskline.params.evaluate import EvaluateParams
+
+
+def tuned_inference(
+    params: EvaluateParams, model: Path, split: PreparedSplit, *, validation: Callable[[], PreparedSplit]
+) -> tuple[Inference, dict[str, float]]:
+    """Return the use of a model, and the values of the CRF that were chosen on the val split.
+
+    Args:
+        params: The section.
+        model: Folder of the trained model.
+        split: What is to be scored.
+        validation: Opens the val split; called where something is to be tuned.
+
+    Raises:
+        CheckpointError: The model cannot be read.
+        DataError: There is no val split to tune on.
+    """
+    inference, tuned = build_inference(params, model), {}
+    ignore_index, within_valid = split.labels.ignore_index, params.within_valid
+    if params.crf.enabled and params.crf.tune:
+        inference = tuning.with_crf(inference, validation(), ignore_index=ignore_index, within_valid=within_valid)
+        tuned = tuning.tuned_values(inference)
+    inference = tuning.with_threshold(
+        inference,
+        tune=params.threshold == "tune",
+        num_classes=split.labels.num_classes,
+        validation=validation,
+        ignore_index=ignore_index,
+        within_valid=within_valid,
+    )
+    return inference, tuned
+
+
+def measures(params: EvaluateParams) -> Measures:
+    """Return what is measured beyond the confusion matrix."""
+    return Measures(names=params.extra_metrics, boundary_px=params.boundary_px)

@@ -1,0 +1,109 @@
+"""Exported files from their section: what is traced, further variants, limits, and what is timed."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskline.builders.inference import load_segmentor
+from maskline.data.dataset import PreparedSplit
+from maskline.export import package, precision, timing
+from maskline.export.interface import Interface
+from maskline.export.openvino_ir import OpenVinoVariant
+from maskline.export.package import Trained
+from maskline.export.parity import Model
+from maskline.export.pt2 import Pt2Variant
+from maskline.export.runtime_onnx import OnnxModel
+from maskline.export.variants import Limits, OnnxVariant, Variant
+from maskline.params.export import ExportLimits, ExportParams
+from maskline.runtime.checkpoint import read_card
+
+
+def build_trained(params: ExportParams, model: Path) -> Trained:
+    """Return what is exported.
+
+    Raises:
+        CheckpointError: The model cannot be read.
+    """
+    interface = Interface(
+        outputs=tuple(dict.fromkeys(params.outputs)), resize=params.resize, pad_multiple=params.pad_multiple
+    )
+    return Trained.from_card(load_segmentor(model), read_card(model), interface=interface)
+
+
+def build_limits(params: ExportLimits, name: str) -> Limits:
+    """Return the gate of one file, whose section errors call ``name``."""
+    return Limits(max_disagreement=params.max_disagreement, max_metric_change=params.max_metric_change, section=name)
+
+
+def build_variants(params: ExportParams, trained: Trained, prepared: Path, *, threads: int) -> tuple[Variant, ...]:
+    """Return the further files that are asked for, in that order.
+
+    Args:
+        params: The section.
+        trained: What is exported.
+        prepared: Prepared data; int8 sets its ranges by images of the train split.
+        threads: CPU threads.
+    """
+    about = package.describe(trained, example_size=params.example_size)
+    known: dict[str, Variant] = {
+        "fp16": OnnxVariant(name="fp16", convert=precision.to_fp16, limits=build_limits(params.fp16, "export.fp16")),
+        "pt2": Pt2Variant(
+            metadata={**about, "output_names": trained.interface.names}, limits=build_limits(params.pt2, "export.pt2")
+        ),
+        "openvino": OpenVinoVariant(
+            num_classes=trained.labels.num_classes, limits=build_limits(params.openvino, "export.openvino")
+        ),
+        "int8": OnnxVariant(
+            name="int8",
+            convert=lambda content: precision.to_int8(
+                content,
+                images=_calibration_images(prepared, params.int8.calibration_images),
+                min_agreement=params.int8.min_agreement,
+                threads=threads,
+            ),
+            limits=build_limits(params.int8, "export.int8"),
+        ),
+    }
+    return tuple(known[name] for name in dict.fromkeys(params.variants))
+
+
+def measure_latency(
+    params: ExportParams, trained: Trained, variants: tuple[Variant, ...], out: Path, *, threads: int
+) -> dict[str, Any]:
+    """Return the times of all files in ``out`` beside torch's.
+
+    Args:
+        params: The section.
+        trained: The network.
+        variants: Further files beside model.onnx.
+        out: Folder of the files.
+        threads: CPU threads, beside those that the section names.
+    """
+    models: dict[str, Callable[[int], Model]] = {
+        "fp32": lambda count: OnnxModel(out / "model.onnx", threads=count),
+        **{each.name: partial(_opened, each, out) for each in variants},
+    }
+    return timing.latency(
+        trained,
+        models,
+        size=params.latency_size,
+        batches=params.latency_batches,
+        runs=params.latency_runs,
+        threads=tuple(dict.fromkeys((threads, *params.latency_threads))),
+        compiled=params.latency_compiled,
+    )
+
+
+def _opened(variant: Variant, out: Path, threads: int) -> Model:
+    return variant.open(out, threads=threads)
+
+
+def _calibration_images(prepared: Path, count: int) -> Iterator[NDArray[np.uint8]]:
+    """Yield train images, spread evenly over the split."""
+    train = PreparedSplit.open(prepared, "train", cache="stream")
+    for i in range(0, len(train), -(-len(train) // count) or 1):
+        yield train.sample(i).image

@@ -1,0 +1,86 @@
+"""From a trained model folder to its use on images."""
+
+from pathlib import Path
+
+from maskline.builders.model import segmentor, without_start_weights
+from maskline.core.errors import CheckpointError, ParamsError
+from maskline.data.labels import LabelSet
+from maskline.inference.crf import DenseCrf
+from maskline.inference.crf_full import FullCrf
+from maskline.inference.folding import fold_norms
+from maskline.inference.pipeline import Crf, Inference
+from maskline.inference.predictor import Predictor
+from maskline.inference.tta import Views
+from maskline.models.segmentor import SegmentorBase
+from maskline.params.evaluate import CrfParams, EvaluateParams
+from maskline.params.model import validate_model
+from maskline.runtime import checkpoint, device
+
+
+def load_segmentor(folder: Path) -> SegmentorBase:
+    """Load a trained model folder in eval mode, float32, on the CPU; takes normalised NCHW images.
+
+    Raises:
+        CheckpointError: The folder is not whole, or its weights do not fit its params.
+    """
+    card = checkpoint.read_card(folder)
+    labels = LabelSet.from_dict(card["labels"], place=folder / checkpoint.CARD_FILE)
+    try:
+        params = validate_model(card["params"]["model"], place=folder / checkpoint.CARD_FILE)
+    except ParamsError as error:
+        raise CheckpointError(error.place, error.problem, "the model is of another version; train again") from error
+    # The file's own weights follow: neither a download nor the weights it once started from are needed.
+    model = segmentor(without_start_weights(params), num_classes=labels.num_classes)
+    weights = checkpoint.read_weights(folder, expected_sha256=card["receipt"].get("weights_sha256"))
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise CheckpointError(
+            folder / checkpoint.WEIGHTS_FILE, f"not of the network that model.json describes ({error})", "train again"
+        ) from error
+    return model.eval()
+
+
+def build_predictor(params: EvaluateParams, folder: Path) -> Predictor:
+    """Build the use of a trained model folder on pictures.
+
+    Raises:
+        CheckpointError: As ``load_segmentor``.
+        ParamsError: A device that is not there.
+    """
+    preprocessing = checkpoint.read_card(folder)["preprocessing"]
+    kind, model = device.resolve_kind(params.device, place="evaluate.device"), load_segmentor(folder)
+    return Predictor(
+        model=(fold_norms(model) if params.precision == "bf16" else model).to(kind),
+        mean=tuple(preprocessing["mean"]),
+        std=tuple(preprocessing["std"]),
+        mode=params.inference,
+        window=params.window,
+        stride=params.stride,
+        batch_size=params.batch_size,
+        weighting=params.window_weights,
+        average=params.average,
+        precision=params.precision,
+    )
+
+
+def build_inference(params: EvaluateParams, folder: Path) -> Inference:
+    """Build the use of a trained model with all that follows the network; what is to be tuned is left as it stands.
+
+    Raises:
+        CheckpointError: As ``load_segmentor``.
+        ParamsError: A step whose package is not installed.
+    """
+    return Inference(
+        predictor=build_predictor(params, folder),
+        views=Views(scales=params.tta.scales, flips=params.tta.flips),
+        crf=_crf(params.crf) if params.crf.enabled else None,
+        threshold=params.threshold if isinstance(params.threshold, float) else None,
+        min_component_px=params.min_component_px,
+        max_hole_px=params.max_hole_px,
+    )
+
+
+def _crf(params: CrfParams) -> Crf:
+    values = params.model_dump(exclude={"enabled", "method", "tune", "radius"})
+    return DenseCrf(**values, radius=params.radius) if params.method == "window" else FullCrf(**values)

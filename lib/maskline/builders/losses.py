@@ -1,0 +1,35 @@
+"""The losses from their params, by name."""
+
+from collections.abc import Sequence
+from functools import partial
+from importlib import import_module
+from pkgutil import iter_modules
+
+from maskline import losses
+from maskline.losses.composite import CompositeLoss, Loss
+from maskline.params.losses import LossParams
+from maskline.params.model import ModelParams
+
+
+def criteria(params: ModelParams) -> dict[str, CompositeLoss]:
+    """Build the loss of each head by its name; that of the final logits is last."""
+    parts = params.smp.auxiliary_heads if params.type == "smp" else params.auxiliary_heads
+    found = {f"auxiliary_head.{i}": criterion(part.losses) for i, part in enumerate(parts)}
+    if params.type == "smp":
+        return {**found, "decode_head": criterion(params.smp.losses)}
+    cascade = (*params.cascade_heads, params.decode_head)
+    if len(cascade) == 1:
+        return {**found, "decode_head": criterion(params.decode_head.losses)}
+    return {**found, **{f"decode_head.{i}": criterion(part.losses) for i, part in enumerate(cascade)}}
+
+
+def criterion(params: Sequence[LossParams]) -> CompositeLoss:
+    """Build the weighted sum of losses."""
+    return CompositeLoss([(loss(part), part.weight) for part in params])
+
+
+def loss(params: LossParams) -> Loss:
+    """Build one loss: the function of its name in ``maskline.losses``; its settings are the function's own keywords."""
+    modules = [import_module(f"{losses.__name__}.{found.name}") for found in iter_modules(losses.__path__)]
+    function = next(getattr(module, params.name) for module in modules if hasattr(module, params.name))
+    return partial(function, **params.model_dump(exclude={"name", "weight"}))

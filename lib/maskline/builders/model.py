@@ -1,0 +1,250 @@
+"""The network and its losses from the model section: what ``maskline.builders.training`` hands on."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any, assert_never, cast
+
+from torch import nn
+
+from maskline.builders.backbone import backbone
+from maskline.core.errors import CheckpointError, DataError
+from maskline.models import heads
+from maskline.models.heads.base import Head, HeadOptions
+from maskline.models.heads.point import PointSampling
+from maskline.models.layers import Norm
+from maskline.models.necks.fpn import FPN, Pyramid
+from maskline.models.necks.select import ResizeConcat, Select
+from maskline.models.segmentor import Segmentor, SegmentorBase
+from maskline.models.smp import SmpSegmentor, smp_segmentor
+from maskline.params.heads import HeadParams
+from maskline.params.model import ModelParams, NormParams, SmpParams
+from maskline.params.necks import FPNNeckParams, NeckParams, NoNeckParams, ResizeConcatNeckParams, SelectNeckParams
+from maskline.runtime import checkpoint
+
+_SAMPLING = ("train_points", "oversample", "uncertain_share", "steps", "step_points", "scale_factor")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Features:
+    """What a backbone or neck gives to heads.
+
+    Args:
+        channels: Of each feature.
+        strides: Of each feature, px.
+    """
+
+    channels: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    def of_head(self, params: HeadParams) -> tuple[int, ...]:
+        """Return the positions that a head takes: those of its section, else by its kind."""
+        if params.in_index is not None:
+            return params.in_index if isinstance(params.in_index, tuple) else (params.in_index,)
+        finest_first = sorted(range(len(self.strides)), key=self.strides.__getitem__)
+        match params.takes:
+            case "one":
+                return (-1,)
+            case "finest":
+                return tuple(finest_first[:1])
+            case "coarsest":
+                return tuple(finest_first[-3:])
+            case "all":
+                return tuple(finest_first)
+
+    def pick(self, indices: Sequence[int], *, place: str) -> "Features":
+        """Return some of the features.
+
+        Raises:
+            DataError: A position that is none.
+        """
+        count = len(self.channels)
+        for index in indices:
+            if not -count <= index < count:
+                raise DataError(
+                    f"params.yaml: {place}",
+                    f"{index}, but the backbone gives {count} features",
+                    f"choose {-count} to {count - 1}",
+                )
+        return Features(
+            channels=tuple(self.channels[i] for i in indices), strides=tuple(self.strides[i] for i in indices)
+        )
+
+
+def segmentor(params: ModelParams, *, num_classes: int) -> SegmentorBase:
+    """Build the network in train mode with fresh weights, or those of ``params.weights``.
+
+    Raises:
+        MasklineError: Parts that do not fit together, or weights that cannot be had.
+    """
+    model = _smp(params, num_classes=num_classes) if params.type == "smp" else _own(params, num_classes=num_classes)
+    if params.weights is not None:
+        _load(model, Path(params.weights))
+    return model
+
+
+def without_start_weights(params: ModelParams) -> ModelParams:
+    """Return the section of the same network with fresh weights: nothing is read or downloaded to build it."""
+    return params.model_copy(
+        update={
+            "weights": None,
+            "backbone": params.backbone.model_copy(update={"pretrained": False}),
+            "smp": params.smp.model_copy(update={"pretrained": False}),
+        }
+    )
+
+
+def _own(params: ModelParams, *, num_classes: int) -> Segmentor:
+    normed = norm(params.norm)
+    try:
+        features = backbone(params.backbone, in_channels=params.in_channels, norm=normed)
+        given = Features(channels=features.channels, strides=features.strides)
+        between, seen = neck(params.neck, given, norm=normed, align_corners=params.align_corners)
+        build = partial(head, features=seen, num_classes=num_classes, norm=normed, align_corners=params.align_corners)
+        decode = [build(part) for part in (*params.cascade_heads, params.decode_head)]
+        auxiliary = [build(part) for part in params.auxiliary_heads]
+    except ValueError as error:
+        if "num_groups" not in str(error):
+            raise
+        raise DataError(
+            "params.yaml: model.norm.num_groups",
+            f"{params.norm.num_groups} does not divide the channels of a layer",
+            "choose a common divisor of all widths",
+        ) from error
+    return Segmentor(
+        backbone=features,
+        decode_heads=decode,
+        auxiliary_heads=auxiliary,
+        neck=between,
+        num_classes=num_classes,
+        align_corners=params.align_corners,
+    )
+
+
+def _smp(params: ModelParams, *, num_classes: int) -> SmpSegmentor:
+    part: SmpParams = params.smp
+    model = smp_segmentor(
+        part.architecture,
+        encoder=part.encoder,
+        in_channels=params.in_channels,
+        num_classes=num_classes,
+        pretrained=part.pretrained,
+        align_corners=params.align_corners,
+    )
+    channels: tuple[int, ...] = tuple(cast(Any, model.model).encoder.out_channels)
+    build = partial(
+        head,
+        features=Features(channels=channels, strides=tuple(2**i for i in range(len(channels)))),
+        num_classes=num_classes,
+        norm=norm(params.norm),
+        align_corners=params.align_corners,
+    )
+    model.auxiliary_head = nn.ModuleList(build(part) for part in part.auxiliary_heads)
+    return model
+
+
+def norm(params: NormParams) -> Norm:
+    """Build the recipe of a norm."""
+    return Norm(
+        kind=params.name,
+        num_groups=params.num_groups,
+        eps=params.eps,
+        momentum=params.momentum,
+        trainable=params.trainable,
+    )
+
+
+def neck(
+    params: NeckParams, features: Features, *, norm: Norm, align_corners: bool
+) -> tuple[nn.Module | None, Features]:
+    """Build the neck, and return it with the features that the heads see."""
+    match params:
+        case NoNeckParams():
+            return None, features
+        case FPNNeckParams():
+            return _pyramid(params, features, norm=norm)
+        case SelectNeckParams():
+            indices = _indices(params.indices, features)
+            return Select(indices=indices), features.pick(indices, place="model.neck.indices")
+        case ResizeConcatNeckParams():
+            indices = _indices(params.indices, features)
+            chosen = features.pick(indices, place="model.neck.indices")
+            joined = Features(channels=(sum(chosen.channels),), strides=chosen.strides[:1])
+            return ResizeConcat(indices=indices, align_corners=align_corners), joined
+        case _:
+            assert_never(params)
+
+
+def _pyramid(params: FPNNeckParams, features: Features, *, norm: Norm) -> tuple[FPN, Features]:
+    used = range(len(features.channels))[params.start_level : params.end_level]
+    num_outs = len(used) if params.num_outs is None else params.num_outs
+    pyramid = FPN(
+        in_channels=features.channels,
+        out_channels=params.out_channels,
+        num_outs=num_outs,
+        plan=Pyramid(
+            start_level=params.start_level,
+            end_level=params.end_level,
+            extra_convs=params.extra_convs,
+            relu_before_extra_convs=params.relu_before_extra_convs,
+            upsample=params.upsample,
+        ),
+        norm=norm if params.with_norm else None,
+        norm_on_lateral=params.norm_on_lateral,
+        activation=params.activation,
+    )
+    strides = [features.strides[i] for i in used][:num_outs]
+    while len(strides) < num_outs:
+        strides.append(2 * strides[-1])
+    return pyramid, Features(channels=pyramid.channels, strides=tuple(strides))
+
+
+def head(params: HeadParams, *, features: Features, num_classes: int, norm: Norm, align_corners: bool) -> Head:
+    """Build a head on given features."""
+    indices = features.of_head(params)
+    chosen = features.pick(indices, place="model head in_index")
+    several = isinstance(params.in_index, tuple) or (params.in_index is None and params.takes != "one")
+    options = HeadOptions(
+        in_channels=chosen.channels if several else chosen.channels[0],
+        in_index=indices if several else indices[0],
+        channels=params.channels,
+        num_classes=num_classes,
+        dropout=params.dropout,
+        align_corners=align_corners,
+        norm=norm if params.with_norm else None,
+    )
+    own = params.model_dump(exclude={"name", "losses", "in_index", "channels", "dropout", "with_norm"})
+    if params.name == "separable_aspp":
+        own["c1_in_channels"] = features.channels[0] if params.c1_channels else 0
+    if params.name == "fpn" and params.strides is None:
+        own["strides"] = chosen.strides
+    if params.name == "point":
+        own["sampling"] = PointSampling(**{key: own.pop(key) for key in _SAMPLING})
+    return _head_class(params.name)(**own, **options)
+
+
+def _head_class(name: str) -> Callable[..., Head]:
+    """Return the head that the file of its name defines."""
+    module = import_module(f"{heads.__name__}.{name}")
+    own = [value for value in vars(module).values() if getattr(value, "__module__", "") == module.__name__]
+    return next(value for value in own if isinstance(value, type) and issubclass(value, Head))
+
+
+def _indices(given: tuple[int, ...] | None, features: Features) -> tuple[int, ...]:
+    return tuple(range(len(features.channels))) if given is None else given
+
+
+def _load(model: SegmentorBase, folder: Path) -> None:
+    """Start from a folder's weights; tensors of another shape (another number of classes) stay fresh."""
+    found = checkpoint.read_weights(folder)
+    own = model.state_dict()
+    fitting = {name: value for name, value in found.items() if name in own and own[name].shape == value.shape}
+    if not fitting:
+        raise CheckpointError(
+            folder / checkpoint.WEIGHTS_FILE,
+            "no tensor has a name and shape of this network",
+            "set model.weights to a model of the same architecture, or to null",
+        )
+    model.load_state_dict(fitting, strict=False)

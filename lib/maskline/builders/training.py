@@ -1,0 +1,156 @@
+"""A training run from its params."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from maskline.builders.augment import build_batches
+from maskline.builders.backbone import encoder_weights
+from maskline.builders.class_weights import with_class_weights
+from maskline.builders.losses import criteria
+from maskline.builders.model import segmentor
+from maskline.builders.optim import optimizer, schedule, to_iterations
+from maskline.core.errors import ParamsError
+from maskline.data.dataset import PreparedSplit
+from maskline.engine.receipt import receipt
+from maskline.engine.run import Job
+from maskline.engine.train import Loop
+from maskline.models.segmentor import SegmentorBase
+from maskline.models.sync_norm import synchronise
+from maskline.optim.schedules import Schedule
+from maskline.params.model import ModelParams
+from maskline.params.stages.train import TrainStage
+from maskline.runtime import device, distributed
+from maskline.runtime.patches import batch_norm, depthwise, memory
+from maskline.runtime.torch_seeds import seed_torch
+
+log = logging.getLogger("maskline")
+
+_LISTED = ("augment", "model", "optimizer", "schedule", "train")
+
+
+def build_training(params: TrainStage, prepared: Path) -> Job:
+    """Build a training run over prepared data.
+
+    Raises:
+        MasklineError: A part of the params cannot be built, or the data is not there.
+    """
+    train = params.train
+    memory.tune(enabled=params.machine.tuned_memory, huge_pages=False)
+    device.set_deterministic(train.threads)
+    compute = device.resolve(device=train.device, precision=train.precision, channels_last=train.channels_last)
+    split = PreparedSplit.open(prepared, "train", cache=params.machine.cache)
+    check_channels(params.model, split)
+    seed_torch(train.seed, "weights")
+    model = _network(params.model, split.labels.num_classes, fast_layers=train.fast_layers)
+    model.to(compute.device, memory_format=compute.memory_format)  # type: ignore[call-overload]
+    trained = _trained_params(params)
+    weighted, class_weights = with_class_weights(params.model, prepared)
+    card = {
+        "params": trained,  # the others are not train's: DVC would not see that they are in its output
+        "labels": split.labels.to_dict(),
+        "preprocessing": {"mean": list(params.model.mean), "std": list(params.model.std), "scale": 255},
+        "receipt": receipt(
+            params=trained,
+            prepared=prepared,
+            lock=Path("requirements.lock"),
+            compute=compute,
+            threads=train.threads,
+            compiled=device.resolve_compile(train.compile, compute.device.type),
+        )
+        | ({"class_weights": class_weights} if class_weights else {})
+        | encoder_weights(params.model),
+    }
+    return Job(
+        model=model,
+        optimizer=optimizer(params.optimizer, model),
+        loop=_loop(params.model_copy(update={"model": weighted}), prepared, split, compute),
+        card=card,
+    )
+
+
+def _network(params: ModelParams, num_classes: int, *, fast_layers: bool) -> SegmentorBase:
+    """Build the network; syncbn over several processes holds for the batch norms of a library's encoder too."""
+    model = segmentor(params, num_classes=num_classes)
+    kept = synchronise(model) if params.norm.name == "syncbn" and distributed.size() > 1 else 0
+    if fast_layers:
+        batch_norm.quicken(model)
+        depthwise.quicken(model)
+    if kept:
+        log.warning("train: %d batch norms of the encoder keep the statistics of their own process", kept)
+    return model
+
+
+def describe_training(job: Job) -> str:
+    """Return one line on what is about to be trained."""
+    compute = job.loop.compute
+    count = sum(parameter.numel() for parameter in job.model.parameters())
+    return f"{count:,} parameters, {len(job.loop.batches.split)} images, {compute.device.type} {compute.precision}"
+
+
+def run_length(params: TrainStage, split: PreparedSplit) -> int:
+    """Return the iterations of the run."""
+    train = params.train
+    return train.iterations if train.epochs is None else to_iterations(train.epochs, _epoch_iterations(params, split))
+
+
+def run_schedule(params: TrainStage, split: PreparedSplit) -> Schedule:
+    """Build the run's learning rate schedule.
+
+    Raises:
+        ParamsError: As ``maskline.builders.optim.schedule``.
+    """
+    epoch = _epoch_iterations(params, split)
+    return schedule(params.schedule, iterations=run_length(params, split), epoch_iterations=epoch)
+
+
+def _epoch_iterations(params: TrainStage, split: PreparedSplit) -> float:
+    return len(split) / (params.train.batch_size * params.train.accumulate)
+
+
+def check_channels(params: ModelParams, split: PreparedSplit) -> None:
+    """Check that the network takes what the prepared data has.
+
+    Raises:
+        ParamsError: It does not.
+    """
+    if params.in_channels != split.channels:
+        raise ParamsError(
+            "params.yaml: model.in_channels",
+            f"{params.in_channels}, but the prepared images have {split.channels} channels",
+            f"set it to {split.channels}, and give mean and std as many values",
+        )
+
+
+def _loop(params: TrainStage, prepared: Path, split: PreparedSplit, compute: device.Compute) -> Loop:
+    train = params.train
+    shared = build_batches(split, augment=params.augment, look=params.model, train=params.train).share(
+        rank=distributed.rank(), size=distributed.size()
+    )
+    if params.machine.cache == "device":
+        shared.reside(compute.device)
+    return Loop(
+        batches=shared,
+        validation=PreparedSplit.find(prepared, "val", cache=params.machine.cache),
+        criteria=criteria(params.model),
+        schedule=run_schedule(params, split),
+        compute=compute,
+        iterations=run_length(params, split),
+        val_every=train.val_every,
+        preview_every=train.preview_every,
+        preview_samples=train.preview_samples,
+        log_every=train.log_every,
+        journal_every=params.machine.journal_every,
+        best_metric=train.best_metric,
+        clip_norm=params.optimizer.clip_norm,
+        workers=params.machine.workers,
+        accumulate=train.accumulate,
+        early_stop=train.early_stop,
+        ema_decay=train.ema_decay,
+        compiled=device.resolve_compile(train.compile, compute.device.type),
+    )
+
+
+def _trained_params(params: TrainStage) -> dict[str, Any]:
+    """Return the sections that the train stage lists in dvc.yaml, every key of them, as plain types."""
+    return {name: getattr(params, name).model_dump(mode="json") for name in _LISTED}

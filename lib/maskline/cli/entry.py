@@ -1,0 +1,98 @@
+"""What every stage and command shares: the params option, logging, and errors as one line with exit code 2.
+
+Exit codes: 0 well; 1 a defect in maskline (traceback); 2 something the user can mend, in one line; 130 and 143
+stopped by SIGINT and SIGTERM.
+"""
+
+import functools
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import ParamSpec
+
+import click
+
+from maskline.core.errors import DataProblemsError, MasklineError
+
+P = ParamSpec("P")
+
+log = logging.getLogger("maskline")
+
+_MOST_LINES = 20  # of one error on stderr
+
+PATH = click.Path(path_type=Path)
+
+params_option = click.option(
+    "--params",
+    "params_path",
+    type=PATH,
+    default="params.yaml",
+    show_default=True,
+    help="Settings of the whole pipeline.",
+)
+
+
+def stage(function: Callable[P, None]) -> Callable[P, None]:
+    """Wrap a stage: start logging, guard its inputs, and turn a ``MasklineError`` into one line and exit code 2."""
+    return errors_to_exit_code(_guarded(function))
+
+
+def errors_to_exit_code(function: Callable[P, None]) -> Callable[P, None]:
+    """Wrap a command: start logging, and turn a ``MasklineError`` into one line on stderr and exit code 2."""
+
+    @functools.wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        start_logging()
+        try:
+            function(*args, **kwargs)
+        except DataProblemsError as error:
+            for problem in error.problems[:_MOST_LINES]:
+                click.echo(f"error: {problem}", err=True)
+            more = len(error.problems) - _MOST_LINES
+            if more > 0:
+                click.echo(f"and {more} more" + (f" in {error.listing}" if error.listing else ""), err=True)
+            sys.exit(error.exit_code)
+        except MasklineError as error:
+            click.echo(f"error: {error}", err=True)
+            sys.exit(error.exit_code)
+        except KeyboardInterrupt:
+            click.echo("stopped", err=True)
+            sys.exit(130)
+
+    return wrapped
+
+
+def arguments() -> list[str]:
+    """Return the running command's options as they could be typed, defaults included."""
+    context = click.get_current_context()
+    given = ((option.opts[0], context.params.get(option.name or "")) for option in context.command.params)
+    return [word for name, value in given if value is not None for word in (name, str(value))]
+
+
+def start_logging() -> None:
+    """Send maskline's log lines to stderr, once a process."""
+    if not log.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        log.addHandler(handler)
+        log.setLevel(os.environ.get("MASKLINE_LOG", "INFO").upper())
+
+
+def _guarded(function: Callable[P, None]) -> Callable[P, None]:
+    @functools.wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        from maskline.cli import package_lock
+        from maskline.cli.guard import unchanged_inputs  # reads YAML: not needed for --help
+        from maskline.cli.whole_params import check_whole
+        from maskline.core.files import storage_errors
+
+        package_lock.check(Path(package_lock.NAME))
+        params_path = kwargs["params_path"]
+        assert isinstance(params_path, Path), "every stage has params_option"
+        check_whole(params_path)
+        with unchanged_inputs(), storage_errors(Path.cwd()):
+            function(*args, **kwargs)
+
+    return wrapped

@@ -1,0 +1,158 @@
+"""Checks of pixel values, sizes, groups and equal pictures; each returns what is wrong instead of stopping."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskline.convert.records import Record
+from maskline.core.errors import DataError
+from maskline.data.labels import LabelSet
+from maskline.data.manifest import Split
+from maskline.reading.masks import describe_values
+
+
+def check_values(mask: NDArray[np.int32], labels: LabelSet, *, place: str) -> list[DataError]:
+    """Return a problem if a pixel of ``mask`` (h, w) is neither a class id nor the ignore index."""
+    bad = ((mask < 0) | (mask >= labels.num_classes)) & (mask != labels.ignore_index)
+    if not bad.any():
+        return []
+    return [
+        DataError(
+            place,
+            f"label {describe_values(mask, bad)}, classes are 0..{labels.num_classes - 1}, "
+            f"ignore index {labels.ignore_index}",
+            "mend the mask, or change data.classes, data.ignore_index or data.mask_encoding",
+        )
+    ]
+
+
+def check_size(shape: tuple[int, ...], image_shape: tuple[int, ...], *, place: str) -> list[DataError]:
+    """Return a problem if a mask's (h, w) is not its image's."""
+    if shape[:2] == image_shape[:2]:
+        return []
+    sizes = f"{shape[1]}x{shape[0]} pixels, its image has {image_shape[1]}x{image_shape[0]}"
+    return [DataError(place, sizes, "make the mask for this very image (width x height)")]
+
+
+def check_groups(records: Sequence[Record]) -> list[DataError]:
+    """Return a problem for each id that stands twice and each group that is in two of the set's own splits."""
+    problems, ids = [], set[str]()
+    seen: dict[str, tuple[str, str]] = {}
+    for record in records:
+        split, id_ = record.split or "train", record.id
+        if id_ in ids:
+            problems.append(DataError(id_, "two images of one id", "rename one"))
+        ids.add(id_)
+        other, other_id = seen.setdefault(record.group, (split, id_))
+        if other != split:
+            problems.append(
+                DataError(
+                    id_,
+                    f"group {record.group} is in {split} and, with {other_id}, in {other}",
+                    "keep each group in one split",
+                )
+            )
+    return problems
+
+
+def picture_hash(pixels: NDArray[np.uint8]) -> str:
+    """Return a hash of decoded pixels (h, w, 3): equal for equal pictures, whatever files they come from."""
+    return hashlib.sha256(repr(pixels.shape).encode() + np.ascontiguousarray(pixels).tobytes()).hexdigest()
+
+
+def same_pictures(hashes: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return pairs of ids with equal pictures: the first of each picture with each other one.
+
+    Args:
+        hashes: id -> ``picture_hash``.
+    """
+    ids = defaultdict(list)
+    for id_, digest in sorted(hashes.items()):
+        ids[digest].append(id_)
+    return [(found[0], other) for found in ids.values() for other in found[1:]]
+
+
+def check_leaks(
+    pairs: Sequence[tuple[str, str]],
+    splits: Mapping[str, Split],
+    sources: Mapping[str, str],
+    *,
+    how: str = "the same picture as",
+) -> list[DataError]:
+    """Return a problem for each picture that is in two splits.
+
+    Args:
+        pairs: As ``same_pictures`` returns them.
+        splits: id -> split.
+        sources: id -> file of the image.
+        how: What joins the two.
+    """
+    return [
+        DataError(
+            sources[other],
+            f"{how} {sources[one]}, but in {splits[other]} and that one in {splits[one]}",
+            "remove one of the two, or set data.near_duplicates to warn",
+        )
+        for one, other in pairs
+        if splits[one] != splits[other]
+    ]
+
+
+def check_classes(rows: Sequence[Mapping[str, Any]], labels: LabelSet) -> list[DataError]:
+    """Return a problem if the masks of a whole set hold the first class and ignored pixels, and nothing else.
+
+    That is how 0/255 masks look that are read as ids: their white is the ignore index.
+
+    Args:
+        rows: Manifest rows.
+        labels: The classes.
+    """
+    others = sum(int(row[f"pixels_{i}"]) for row in rows for i in range(1, labels.num_classes))
+    ignored = sum(int(row["pixels_ignored"]) for row in rows)
+    if not rows or others or not ignored:
+        return []
+    problem = f"all masks hold {labels.class_names[0]} and the ignore index {labels.ignore_index} alone, no other class"
+    return [DataError("masks", problem, "if they are 0/255 masks, set data.mask_encoding to binary")]
+
+
+def missing_classes(rows: Sequence[Mapping[str, Any]], labels: LabelSet) -> list[tuple[str, str]]:
+    """Return (split, remark) for each split that lacks classes which another split has.
+
+    Args:
+        rows: Manifest rows.
+        labels: The classes.
+    """
+    present: dict[str, set[int]] = {}
+    for row in rows:
+        found = present.setdefault(row["split"], set())
+        found |= {i for i in range(labels.num_classes) if row[f"pixels_{i}"]}
+    every = set().union(*present.values())
+    remarks = []
+    for split, found in present.items():
+        names = ", ".join(labels.class_names[i] for i in sorted(every - found))
+        if names:
+            remarks.append((split, f"missing classes as follows: {names}"))
+    return remarks
+
+
+def content_warnings(counts: NDArray[np.int64], ignored: int, *, labels: LabelSet) -> list[str]:
+    """Return remarks on a mask that is legal but odd.
+
+    Args:
+        counts: (classes,) pixels of each class.
+        ignored: Pixels of the ignore index.
+        labels: The classes.
+    """
+    present = np.flatnonzero(counts)
+    if len(present) == 0:
+        return ["every pixel is ignored" if ignored else "no pixel"]
+    if len(present) == 1:
+        only = f"single class: {labels.class_names[present[0]]}"
+        if present[0] == 0 and ignored and labels.num_classes == 2:
+            return [f"{only} and ignored pixels alone, as in a 0/255 mask that is read as ids"]
+        return [f"empty mask, {only}" if present[0] == 0 else only]
+    return []

@@ -1,0 +1,96 @@
+"""Data Science Bowl 2018, stage1_train: 670 microscope pictures of cell nuclei, several kinds and sizes.
+
+    stage1_train/ID/images/ID.png
+    stage1_train/ID/masks/*.png          one 0/255 mask a nucleus
+
+Classes: background, nucleus: a pixel of any mask is nucleus. Images are RGBA with an opaque alpha channel, which is
+dropped. Nothing is ignored. Folders without ``masks`` (stage1_test) are left out. A group is a kind of picture, by
+size, dark or bright ground, grey or colour: a split made by convert holds kinds that training has not seen.
+
+Source: Caicedo et al., "Nucleus segmentation across imaging experiments", Nature Methods 16, 2019; BBBC038v1, CC0.
+data.broadinstitute.org/bbbc/BBBC038/stage1_train.zip
+"""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from maskline.convert.formats.finding import visible
+from maskline.convert.records import LayoutSettings, Record, SourceSet
+from maskline.core.errors import DataError
+from maskline.data.labels import LabelSet
+from maskline.reading import masks
+from maskline.reading.images import PICTURE_SUFFIXES, open_picture
+
+
+def read(folder: Path, settings: LayoutSettings) -> SourceSet:
+    """Find images and their folders of masks; opens each image to tell its kind.
+
+    Raises:
+        DataError: No file of this set is there.
+    """
+    images = sorted({path.parent for path in folder.rglob("images") if path.is_dir() and _kept(path, folder)})
+    masked = sorted({path.parent for path in folder.rglob("masks") if path.is_dir() and _kept(path, folder)})
+    records, problems = [], []
+    for place in sorted({*images, *masked}):
+        name = place.relative_to(folder).as_posix()
+        found = [path for path, _ in visible(place / "images", PICTURE_SUFFIXES)]
+        nuclei = any(visible(place / "masks", PICTURE_SUFFIXES))
+        if len(found) > 1:
+            problems.append(DataError(f"{name}/images", f"{len(found)} pictures, not one", "remove the others"))
+        elif nuclei and not found:
+            problems.append(DataError(f"{name}/masks", "masks without an image", "add images/, or remove the folder"))
+        elif found and not nuclei and masked and "test" not in name.lower():
+            problems.append(DataError(f"{name}/images", "image without masks", "add masks/, or remove the folder"))
+        elif found and nuclei:
+            records.append(
+                Record(id=place.name, group=_kind(found[0]), split=None, image=found[0], mask=place / "masks")
+            )
+    if not records and not problems:
+        raise DataError("dsb2018", "no folder ID/images with ID/masks beside it", "give the archive of stage1_train")
+    return SourceSet(
+        labels=LabelSet(
+            class_names=("background", "nucleus"),
+            palette=((0, 0, 0), (0, 220, 120)),
+            ignore_index=settings.ignore_index,
+        ),
+        records=records,
+        read_mask=partial(read_nuclei, exif=settings.exif),
+        read_area=partial(masks.read_area, exif=settings.exif),
+        problems=problems,
+        alpha="drop",
+    )
+
+
+def read_nuclei(path: Path, *, exif: masks.Exif) -> masks.Ids:
+    """Merge a folder of 0/255 masks.
+
+    Raises:
+        DataError: A mask has other values or another size than the first.
+    """
+    merged: masks.Ids | None = None
+    for file, _ in visible(path, PICTURE_SUFFIXES):
+        mask = masks.read_binary(file, exif=exif)
+        if merged is not None and mask.shape != merged.shape:
+            sizes = f"{mask.shape[1]}x{mask.shape[0]} pixels, the masks before it {merged.shape[1]}x{merged.shape[0]}"
+            raise DataError(file, sizes, "replace the file")
+        merged = mask if merged is None else np.maximum(merged, mask)
+    if merged is None:
+        raise DataError(path, "no masks in it", "add them")
+    return merged
+
+
+def _kept(path: Path, folder: Path) -> bool:
+    return not any(part.startswith(".") or part == "__MACOSX" for part in path.relative_to(folder).parts)
+
+
+def _kind(path: Path) -> str:
+    """Return size, ground and colour of a picture; ``unreadable`` for what convert will refuse."""
+    try:
+        pixels = np.array(open_picture(path, exif="ignore").convert("RGB")).astype(np.int32)
+    except DataError:
+        return "unreadable"
+    color = "grey" if np.ptp(pixels, axis=-1).mean() < 2 else "color"
+    ground = "bright" if np.median(pixels) > 127 else "dark"
+    return f"{pixels.shape[1]}x{pixels.shape[0]}-{ground}-{color}"

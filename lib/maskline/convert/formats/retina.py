@@ -1,0 +1,33 @@
+"""What the sets of retinal vessels share: two classes, black and white masks, a field of view."""
+
+from functools import partial
+from pathlib import Path
+
+from maskline.convert.formats.finding import Found
+from maskline.convert.records import LayoutSettings, Record, SourceSet
+from maskline.data.labels import LabelSet
+from maskline.reading import masks
+
+
+def vessel_set(records: list[Record], found: Found, settings: LayoutSettings) -> SourceSet:
+    """Return records with the classes background and vessel, in MMSegmentation's colours."""
+    return SourceSet(
+        labels=LabelSet(
+            class_names=("background", "vessel"),
+            palette=((120, 120, 120), (6, 230, 230)),
+            ignore_index=settings.ignore_index,
+        ),
+        records=records,
+        read_mask=partial(read_vessels, exif=settings.exif),
+        read_area=partial(masks.read_area, exif=settings.exif),
+        problems=found.problems,
+    )
+
+
+def read_vessels(path: Path, *, exif: masks.Exif) -> masks.Ids:
+    """Read a black and white mask; a palette or grey picture of 0 and 1 is one too.
+
+    Raises:
+        DataError: Grey values between black and white.
+    """
+    return masks.read_snapped(path, exif=exif)

@@ -1,0 +1,137 @@
+"""PASCAL VOC 2012 segmentation, with SBD's annotations (VOC12aug) where they are there too.
+
+    VOCdevkit/VOC2012/JPEGImages/2007_000027.jpg
+    VOCdevkit/VOC2012/SegmentationClass/2007_000032.png       palette PNG
+    VOCdevkit/VOC2012/SegmentationClassAug/2008_000002.png    SBD's as index PNG, optional
+    VOCdevkit/VOC2012/ImageSets/Segmentation/train.txt        and val.txt
+    benchmark_RELEASE/dataset/cls/2008_000002.mat             SBD's own files, optional
+    benchmark_RELEASE/dataset/img/2008_000002.jpg
+
+Classes: background and twenty more; 255 is void and becomes the ignore index. Where VOC and SBD both have a mask, VOC's
+counts. val.txt is val; all else that has a mask is train (train.txt must then be there). Images without a mask are for
+VOC's other tasks and are left out. Without lists (data in VOC's form) there are no splits. Each image is a group.
+
+Source: Everingham et al., "The PASCAL Visual Object Classes Challenge", IJCV 111, 2015; Hariharan et al., "Semantic
+contours from inverse detectors", ICCV 2011. Photographs under Flickr's terms.
+host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar
+"""
+
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from maskline.convert.formats.finding import above, find, records, visible
+from maskline.convert.records import LayoutSettings, SourceSet
+from maskline.core.errors import DataError
+from maskline.data.labels import LabelSet, bit_palette
+from maskline.data.manifest import Split
+from maskline.reading import masks
+from maskline.reading.images import PICTURE_SUFFIXES
+
+_NAMES = (
+    "background",
+    "aeroplane",
+    "bicycle",
+    "bird",
+    "boat",
+    "bottle",
+    "bus",
+    "car",
+    "cat",
+    "chair",
+    "cow",
+    "diningtable",
+    "dog",
+    "horse",
+    "motorbike",
+    "person",
+    "pottedplant",
+    "sheep",
+    "sofa",
+    "train",
+    "tvmonitor",
+)
+_KINDS = {
+    "jpegimages": "image",
+    "img": "image of SBD",
+    "segmentationclass": "mask",
+    "segmentationclassaug": "mask of SBD",
+    "cls": "mask of SBD",
+}
+_LISTS: dict[str, Split] = {"train.txt": "train", "val.txt": "val"}
+_VOID = 255
+
+
+def read(folder: Path, settings: LayoutSettings) -> SourceSet:
+    """Find masks, their images and the lists.
+
+    Raises:
+        DataError: No file of this set is there.
+    """
+    expected = "JPEGImages/NAME.jpg and SegmentationClass/NAME.png"
+    found = find(folder, _meaning, name="voc2012", expected=expected, suffixes=(*PICTURE_SUFFIXES, ".mat"))
+    for files in found.files.values():
+        for kind in ("image", "mask"):
+            other = files.pop(f"{kind} of SBD", None)
+            if other is not None:
+                files.setdefault(kind, other)
+    listed, problems = _lists(folder, found.files)
+    found.files = {id_: files for id_, files in found.files.items() if "mask" in files}
+    if not found.files:
+        raise DataError("voc2012", "no masks in SegmentationClass", "give the archive of the segmentation task")
+
+    def split(id_: str) -> Split | None:
+        return listed.get(id_, "train") if listed else None
+
+    return SourceSet(
+        labels=LabelSet(class_names=_NAMES, palette=bit_palette(len(_NAMES)), ignore_index=settings.ignore_index),
+        records=records(folder, found, split=split),
+        read_mask=partial(read_classes, ignore_index=settings.ignore_index, exif=settings.exif),
+        read_area=partial(masks.read_area, exif=settings.exif),
+        problems=found.problems + problems,
+        published_splits=bool(listed),
+    )
+
+
+def read_classes(path: Path, *, ignore_index: int, exif: masks.Exif) -> masks.Ids:
+    """Read a palette or index PNG, or the segmentation in a .mat file of SBD.
+
+    Raises:
+        DataError: Unreadable, or a value above 20 that is not 255.
+    """
+    table = {i: i for i in range(len(_NAMES))} | {_VOID: ignore_index}
+    if path.suffix.lower() != ".mat":
+        return masks.read_mapped(path, table=table, exif=exif)
+    import scipy.io
+    from scipy.io.matlab import MatReadError
+
+    try:
+        content = scipy.io.loadmat(path, squeeze_me=True, struct_as_record=False, variable_names=["GTcls"])
+        values = np.asarray(content["GTcls"].Segmentation).astype(np.int32)
+    except (MatReadError, ValueError, KeyError, AttributeError, TypeError, OSError, NotImplementedError) as error:
+        raise DataError(path, f"not a MAT file of SBD ({error!r})", "replace the file") from error
+    return masks.mapped(values, table, place=path)
+
+
+def _meaning(place: PurePosixPath) -> tuple[str, str] | None:
+    kind = _KINDS.get(above(place))
+    return (place.stem, kind) if kind else None
+
+
+def _lists(folder: Path, found: dict[str, dict[str, Path]]) -> tuple[dict[str, Split], list[DataError]]:
+    """Return the split of each listed id, val before train, and a problem for each listed id without a mask."""
+    splits: dict[str, Split] = {}
+    problems = []
+    for path, place in visible(folder, (".txt",)):
+        split = _LISTS.get(place.name.lower())
+        if split is None or above(place) != "segmentation":
+            continue
+        for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+            id_ = line.strip()
+            if id_ and (split == "val" or id_ not in splits):
+                splits[id_] = split
+            if id_ and "mask" not in found.get(id_, {}):
+                where = f"{place} line {number}"
+                problems.append(DataError(where, f"no mask for {id_}", "add SegmentationClass/, or shorten the list"))
+    return splits, problems

@@ -1,0 +1,98 @@
+"""Data set name, or the user's own file -> the function that finds images and masks."""
+
+import importlib.util
+from pathlib import Path
+
+from maskline.convert.formats import (
+    ade20k,
+    camvid,
+    chase_db1,
+    cityscapes,
+    coco,
+    drive,
+    dsb2018,
+    folder,
+    hrf,
+    kvasir_seg,
+    labelme,
+    loveda,
+    magnetic_tile,
+    oxford_pets,
+    stare,
+    synthetic_fundus,
+    voc2012,
+)
+from maskline.convert.records import Layout, LayoutSettings, SourceSet
+from maskline.core.errors import DataError
+from maskline.core.files import sha256_file
+
+_LAYOUTS: dict[str, Layout] = {
+    "ade20k": ade20k.read,
+    "camvid": camvid.read,
+    "chase_db1": chase_db1.read,
+    "cityscapes": cityscapes.read,
+    "coco": coco.read,
+    "drive": drive.read,
+    "dsb2018": dsb2018.read,
+    "folder": folder.read,
+    "hrf": hrf.read,
+    "kvasir_seg": kvasir_seg.read,
+    "labelme": labelme.read,
+    "loveda": loveda.read,
+    "magnetic_tile": magnetic_tile.read,
+    "oxford_pets": oxford_pets.read,
+    "stare": stare.read,
+    "synthetic_fundus": synthetic_fundus.read,
+    "voc2012": voc2012.read,
+}
+
+
+def layout(name: str) -> Layout:
+    """Return the layout of a data set.
+
+    Raises:
+        DataError: Unknown name.
+    """
+    if name not in _LAYOUTS:
+        raise DataError("data.name", f"unknown data set {name!r}", f"choose one of {', '.join(_LAYOUTS)}")
+    return _LAYOUTS[name]
+
+
+def layout_key(text: str) -> str:
+    """Return what tells a layout from all others: a data set's name, or the hash of the user's own file."""
+    file = Path(text.rpartition(":")[0])
+    return f"{text} {sha256_file(file)}" if file.is_file() else text
+
+
+def own_layout(text: str) -> Layout:
+    """Return the function that ``path/to/file.py:function`` names.
+
+    Raises:
+        DataError: No such file or function, or the file cannot be imported.
+    """
+    place = f"data.layout: {text}"
+    file, _, name = text.rpartition(":")
+    remedy = "give path/to/file.py:function"
+    if not file or not name.isidentifier():
+        raise DataError(place, "not of the form path/to/file.py:function", remedy)
+    if not Path(file).is_file():
+        raise DataError(place, "no such file", remedy)
+    spec = importlib.util.spec_from_file_location(Path(file).stem, file)
+    if spec is None or spec.loader is None:
+        raise DataError(place, "not a Python file", remedy)
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # the user's code may raise anything
+        raise DataError(place, f"cannot be imported ({error!r})", "mend the file") from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise DataError(place, f"no function {name} in it", remedy)
+
+    def read(folder: Path, settings: LayoutSettings) -> SourceSet:
+        found = function(folder, settings)
+        if not isinstance(found, SourceSet):
+            raise DataError(place, f"returned {type(found).__name__}", "return a maskline.convert.records.SourceSet")
+        return found
+
+    return read

@@ -1,0 +1,97 @@
+"""What a layout module makes of an unpacked archive: records, a label set and the functions that read masks.
+
+A layout is a function ``read(folder, settings) -> SourceSet``. It finds files and says what they mean; it opens
+images only where they alone tell the group. Reading, checks, splits and writing are the same for every layout.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskline.core.errors import DataError
+from maskline.data.labels import LabelSet, Rgb
+from maskline.data.manifest import Split
+
+ReadMask = Callable[[Path], NDArray[np.int32]]
+"""Path -> (h, w) class ids. The path may be a folder or a text file; raises DataError on values it cannot map."""
+
+ReadArea = Callable[[Path], NDArray[np.bool_]]
+"""Path -> (h, w) bool."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayoutSettings:
+    """What the user says about the source.
+
+    Args:
+        classes: Name and colour of each class, in the order of ids; empty for sets that know their own.
+        ignore_index: Mask value that never counts.
+        mask_encoding: How masks store classes.
+        exif: What to do with an EXIF rotation, of images and masks alike.
+        alpha: What to do with an image's alpha channel.
+        channels: Of the image files, those to take, the first is 0; None: RGB, or grey as RGB.
+        scale: How values of more than 8 bits become 0..255: ``error`` (not at all), ``full_range`` or (low, high).
+    """
+
+    classes: tuple[tuple[str, Rgb], ...]
+    ignore_index: int
+    mask_encoding: Literal["index", "palette", "binary", "binary_snapped", "color"]
+    exif: Literal["error", "apply", "ignore"]
+    alpha: Literal["error", "drop"]
+    channels: tuple[int, ...] | None
+    scale: Literal["error", "full_range"] | tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One image and what belongs to it.
+
+    Args:
+        id: Unique in the set.
+        group: Patient, scene or what else must not be in two splits.
+        split: The set's own split; None: train, or whatever convert makes of it.
+        image: Path of the picture.
+        mask: What ``SourceSet.read_mask`` reads.
+        valid: What ``SourceSet.read_area`` reads: pixels that can be scored; None: all.
+        second: A second annotator's mask.
+    """
+
+    id: str
+    group: str
+    split: Split | None
+    image: Path
+    mask: Path
+    valid: Path | None = None
+    second: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceSet:
+    """A whole set as its layout module found it.
+
+    Args:
+        labels: The classes.
+        records: In any order.
+        read_mask: Reads ``mask`` and ``second``.
+        read_area: Reads ``valid``.
+        problems: What is wrong with the files' names and places; convert adds its own and raises all at once.
+        remarks: (image id, remark) on what the module leaves out because the set's makers do.
+        published_splits: The splits are those of a benchmark: convert makes none that is missing.
+        alpha: What to do with an alpha channel, for sets where it is known to mean nothing; None: as the user says.
+    """
+
+    labels: LabelSet
+    records: list[Record]
+    read_mask: ReadMask
+    read_area: ReadArea
+    problems: list[DataError] = field(default_factory=list)
+    remarks: list[tuple[str, str]] = field(default_factory=list)
+    published_splits: bool = False
+    alpha: Literal["error", "drop"] | None = None
+
+
+Layout = Callable[[Path, LayoutSettings], SourceSet]

@@ -1,0 +1,80 @@
+"""Splits that the user gives, as lists of images, instead of those of the set."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from maskline.convert.records import Record
+from maskline.core.errors import DataError
+from maskline.data.manifest import Split
+
+_MOST_NAMED = 20  # images in no list
+
+
+def without_splits(records: Sequence[Record]) -> list[Record]:
+    """Return the records without the set's own splits."""
+    return [replace(record, split=None) for record in records]
+
+
+def listed(
+    records: Sequence[Record], lists: Mapping[Split, Path], folder: Path
+) -> tuple[list[Record], list[DataError]]:
+    """Return the records in the splits of the lists, and what is wrong with these.
+
+    A line is an image: its id, its path in the set, its file's name or that without the suffix, whichever is of one
+    image alone; empty lines and those that begin with # do not count. Images in no list are train, unless there is a
+    list for train.
+
+    Args:
+        records: The whole set.
+        lists: Split -> text file.
+        folder: The set's folder.
+
+    Raises:
+        DataError: A list that cannot be read.
+    """
+    known = _names(records, folder)
+    splits: dict[str, Split] = {}
+    problems: list[DataError] = []
+    for split, path in lists.items():
+        for number, line in enumerate(_lines(path), start=1):
+            name = line.strip()
+            if not name or name.startswith("#"):
+                continue
+            ids = known.get(name, set())
+            where = f"{path} line {number}"
+            if len(ids) != 1:
+                problem = f"{name} is of {len(ids)} images" if ids else f"{name} is no image of this set"
+                problems.append(DataError(where, problem, "give ids as in manifest.csv, or paths in the archive"))
+                continue
+            (id_,) = ids
+            if splits.setdefault(id_, split) != split:
+                problems.append(
+                    DataError(where, f"{name} is in the list of {splits[id_]} too", "remove one of the two")
+                )
+    if "train" in lists:
+        missing = [record.id for record in records if record.id not in splits]
+        problems += [DataError(id_, "in no list", "add it to one of data.split_lists") for id_ in missing[:_MOST_NAMED]]
+        if len(missing) > _MOST_NAMED:
+            more = f"{len(missing) - _MOST_NAMED} more images in no list"
+            problems.append(DataError("data.split_lists", more, "set data.split_lists.train to null: they are train"))
+    return [replace(record, split=splits.get(record.id, "train")) for record in records], problems
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        problem = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
+        raise DataError(f"data.split_lists: {path}", problem, "give a text file with one image a line") from error
+
+
+def _names(records: Sequence[Record], folder: Path) -> dict[str, set[str]]:
+    """Return name -> ids; an id is always of its own image alone."""
+    names: dict[str, set[str]] = defaultdict(set)
+    for record in records:
+        place = PurePosixPath(record.image.relative_to(folder).as_posix())
+        for name in (str(place), str(place.with_suffix("")), place.name, place.stem, PurePosixPath(record.id).name):
+            names[name].add(record.id)
+    return dict(names) | {record.id: {record.id} for record in records}

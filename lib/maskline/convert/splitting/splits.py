@@ -1,0 +1,140 @@
+"""Splits by group: which groups leave train for val and test, the same on every machine."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
+
+from maskline.convert.records import Record
+from maskline.convert.splitting.stratify import deal
+from maskline.core.errors import DataError
+from maskline.core.seeds import derive
+from maskline.data.manifest import Split
+
+
+@dataclass(frozen=True, slots=True)
+class _Pool:
+    """Groups that share no picture, in the order in which they are taken."""
+
+    names: list[str]
+    sizes: Mapping[str, int]
+    classes: Mapping[str, Mapping[int, int]] | None
+
+
+def assign(
+    records: Sequence[Record],
+    *,
+    val_fraction: float,
+    test_fraction: float,
+    seed: int,
+    fold: int,
+    num_folds: int,
+    same_picture: Iterable[tuple[str, str]] = (),
+    present: Mapping[str, Set[int]] | None = None,
+) -> dict[str, Split]:
+    """Return the split of each record's id.
+
+    A split that the set has stays as it is. Where it has no test split, ``test_fraction`` of the train images become
+    it; where it has no val split, ``val_fraction`` of those that are left. A group is moved whole, and groups that
+    share a picture are moved together; so groups are taken, in an order of their own, while that brings the number of
+    images nearer to the fraction. Without ``present`` that order depends on ``seed`` and the groups' names alone, so
+    that adding an image moves few others.
+
+    Args:
+        records: The whole set; no group in two of its own splits.
+        val_fraction: 0..1; 0: no val split.
+        test_fraction: 0..1; 0: no test split.
+        seed: Another seed moves other groups.
+        fold: Which fold becomes val, 0 <= fold < num_folds.
+        num_folds: At least 2: train and val are cut into so many folds of whole groups, one of them val; 0: as above.
+        same_picture: Pairs of ids whose pictures are equal.
+        present: Classes in each id's mask, to give each split its share of every class; None: by number alone.
+
+    Raises:
+        DataError: Too few groups.
+    """
+    splits: dict[str, Split] = {record.id: record.split or "train" for record in records}
+    cluster = _clusters(records, same_picture)
+    if num_folds:
+        val_fraction = 0.0
+    wanted: tuple[tuple[Split, float], ...] = (("test", test_fraction), ("val", val_fraction))
+    for split, fraction in wanted:
+        if fraction == 0 or split in splits.values():
+            continue
+        left = [id_ for id_, now in splits.items() if now == "train"]
+        pool = _pool(left, cluster, present, seed=seed, purpose=split)
+        chosen = _chosen(pool, fraction)
+        if len(chosen) >= len(pool.names):
+            raise DataError(
+                "data",
+                f"{len(pool.names)} groups to train on, of which {len(chosen)} would become the {split} split",
+                f"add images, or set data.{split}_fraction to 0",
+            )
+        splits |= dict.fromkeys((id_ for id_ in left if cluster[id_] in chosen), split)
+    if num_folds:
+        left = [id_ for id_, now in splits.items() if now != "test"]
+        held = _fold(_pool(left, cluster, present, seed=seed, purpose="fold"), fold=fold, num_folds=num_folds)
+        splits |= {id_: "val" if cluster[id_] in held else "train" for id_ in left}
+    return splits
+
+
+def _pool(
+    ids: Sequence[str],
+    cluster: Mapping[str, str],
+    present: Mapping[str, Set[int]] | None,
+    *,
+    seed: int,
+    purpose: str,
+) -> _Pool:
+    sizes = Counter(cluster[id_] for id_ in ids)
+    names = sorted(sizes, key=lambda name: (derive(seed, purpose, name), name))
+    if present is None:
+        return _Pool(names, sizes, None)
+    classes: dict[str, Counter[int]] = {name: Counter() for name in names}
+    for id_ in ids:
+        classes[cluster[id_]].update(present[id_])
+    return _Pool(names, sizes, classes)
+
+
+def _chosen(pool: _Pool, fraction: float) -> set[str]:
+    """Return the groups whose images come nearest to the fraction, at least one."""
+    if not pool.names:
+        return set()
+    if pool.classes is not None:
+        parts = deal(pool.names, sizes=pool.sizes, classes=pool.classes, shares=(fraction, 1 - fraction))
+        chosen = {name for name, part in parts.items() if part == 0}
+        if chosen and len(chosen) < len(pool.names):
+            return chosen
+    target = fraction * sum(pool.sizes.values())
+    taken, total = set[str](), 0
+    for name in pool.names:
+        nearer = abs(total - target) - abs(total + pool.sizes[name] - target)
+        if nearer > 0 or (nearer == 0 and len(taken) % 2):  # as round() has it: halves go to the even number
+            taken.add(name)
+            total += pool.sizes[name]
+    return taken or {min(pool.names, key=lambda name: abs(pool.sizes[name] - target))}
+
+
+def _fold(pool: _Pool, *, fold: int, num_folds: int) -> set[str]:
+    """Return the groups of one fold: dealt out in turn, or by class."""
+    if len(pool.names) < num_folds:
+        raise DataError("data.num_folds", f"{num_folds} folds of {len(pool.names)} groups", "give at most one a group")
+    if pool.classes is None:
+        return set(pool.names[fold::num_folds])
+    parts = deal(pool.names, sizes=pool.sizes, classes=pool.classes, shares=[1 / num_folds] * num_folds)
+    return {name for name, part in parts.items() if part == fold}
+
+
+def _clusters(records: Sequence[Record], same_picture: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return id -> name of its cluster: groups joined by equal pictures, named after their first group."""
+    parent = {record.group: record.group for record in records}
+    group = {record.id: record.group for record in records}
+
+    def root(name: str) -> str:
+        while parent[name] != name:
+            name = parent[name]
+        return name
+
+    for one, other in same_picture:
+        first, last = sorted((root(group[one]), root(group[other])))
+        parent[last] = first
+    return {id_: root(name) for id_, name in group.items()}

@@ -1,0 +1,131 @@
+"""Files that are whole or absent: written under a temporary name beside the target, synced, then renamed.
+
+The temporary name is fixed (``.NAME.part``), so that a format that stores its own file name still gives the
+same bytes twice. Two writers of one target at a time are not guarded against here; DVC locks stages.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from maskline.core.errors import StorageError
+
+_CHUNK_BYTES = 1 << 20
+
+
+@contextmanager
+def replace_file(target: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``target`` that becomes ``target`` when the block ends well.
+
+    Raises:
+        StorageError: The folder cannot be written or the disk is full. The former ``target`` stays whole.
+    """
+    target = Path(target)
+    part = target.with_name(f".{target.name}.part")
+    with storage_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield part
+            _sync(part)
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+@contextmanager
+def replace_folder(target: Path) -> Iterator[Path]:
+    """Yield an empty temporary folder beside ``target`` that takes its place when the block ends well.
+
+    A reader sees the former folder or the new one, but for the moment between two renames, in which it sees
+    none: POSIX cannot swap two folders portably.
+
+    Raises:
+        StorageError: As ``replace_file``.
+    """
+    target = Path(target)
+    part = target.with_name(f".{target.name}.part")
+    former = target.with_name(f".{target.name}.former")
+    with storage_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if former.exists() and not target.exists():  # a kill between the two renames of an earlier run
+            former.replace(target)
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir()
+        try:
+            yield part
+            for file in sorted(part.rglob("*")):
+                if file.is_file():
+                    _sync(file)
+            shutil.rmtree(former, ignore_errors=True)
+            if target.exists():
+                target.replace(former)
+            part.replace(target)
+            shutil.rmtree(former, ignore_errors=True)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+@contextmanager
+def storage_errors(place: Path) -> Iterator[None]:
+    """Turn the operating system's write errors inside the block into ``StorageError`` that names ``place``."""
+    try:
+        yield
+    except OSError as error:
+        remedy = _STORAGE_REMEDIES.get(error.errno or 0)
+        if remedy is None or isinstance(error, StorageError):
+            raise
+        raise StorageError(place, (error.strerror or str(error)).lower(), remedy) from error
+
+
+_STORAGE_REMEDIES = {
+    errno.ENOSPC: "free space on this disk and run the stage again; the former file is untouched",
+    errno.EDQUOT: "free space in your quota and run the stage again; the former file is untouched",
+    errno.EROFS: "write to a disk that is not read-only, or remount it; the former file is untouched",
+    errno.EACCES: "make the folder writable for this user (chmod u+w); the former file is untouched",
+    errno.EPERM: "make the folder writable for this user (chmod u+w, chattr -i); the former file is untouched",
+}
+
+
+def write_text(target: Path, text: str) -> None:
+    """Write ``text`` as UTF-8 with line feeds as line ends, whole or not at all."""
+    with replace_file(target) as part:
+        part.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_bytes(target: Path, content: bytes) -> None:
+    """Write ``content``, whole or not at all."""
+    with replace_file(target) as part:
+        part.write_bytes(content)
+
+
+def write_json(target: Path, value: Any, *, sort_keys: bool = False) -> None:
+    """Write ``value`` as indented JSON. NaN and infinity are refused: they are not JSON."""
+    write_text(target, json.dumps(value, indent=2, sort_keys=sort_keys, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def sha256_file(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes as 64 lower-case hex digits."""
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def sha256_json(value: Any) -> str:
+    """Return the SHA-256 of ``value`` as canonical JSON (sorted keys, no spaces)."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def copy_stream(source: Any, sink: Any) -> None:
+    """Copy a binary stream to another in chunks of one MiB."""
+    shutil.copyfileobj(source, sink, _CHUNK_BYTES)
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())

@@ -1,0 +1,274 @@
+"""Checks of ``maskline doctor`` on the project's folder: settings, DVC, git, data source."""
+
+import configparser
+import fcntl
+import json
+import os
+import subprocess
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from maskline.core.errors import MasklineError
+from maskline.doctor.findings import Finding, fault, ok, warning
+
+if TYPE_CHECKING:
+    from maskline.params.whole import Params
+
+_TIMEOUT_S = 5
+
+
+def settings(path: Path) -> "tuple[Finding, Params | None]":
+    """Read the settings; None where they are wrong."""
+    from maskline.params.whole import load_params
+
+    try:
+        found = load_params(path)
+    except MasklineError as error:
+        return fault("settings", f"{error.place}: {error.problem}", error.remedy), None
+    return ok("settings", f"{path} is valid, data set {found.data.name}"), found
+
+
+def schema(path: Path) -> Finding:
+    """Check that the schema file, which editors complete from, is the code's."""
+    from maskline.params.whole import json_schema
+
+    if not path.is_file():
+        return ok("schema", f"no {path.name} here")
+    try:
+        fresh = json.loads(path.read_text(encoding="utf-8")) == json_schema()
+    except ValueError:
+        fresh = False
+    if fresh:
+        return ok("schema", f"{path.name} is the code's")
+    remedy = "write it again: make schema in a clone, maskline new --upgrade . elsewhere"
+    return warning("schema", f"{path.name} is not the code's", remedy)
+
+
+def package(root: Path) -> Finding:
+    """Check that the maskline that runs is the one that the project's stages depend on."""
+    import maskline
+    from maskline.cli import package_lock
+
+    running = Path(maskline.__file__).resolve().parent
+    own = root / "lib" / "maskline"
+    if own.is_dir():
+        if running == own.resolve():
+            return ok("maskline", "the checkout's own")
+        return warning("maskline", f"{running}, not this checkout's", "source .venv/bin/activate, after make env")
+    try:
+        package_lock.check(root / package_lock.NAME)
+    except MasklineError as error:
+        return fault("maskline", error.problem, error.remedy)
+    return ok("maskline", str(running))
+
+
+def pipeline(path: Path) -> Finding:
+    """Check that dvc.yaml is there, and every file that its stages need and do not make."""
+    from maskline.params.base.reading import read_yaml
+
+    try:
+        stages = read_yaml(path).get("stages") or {}
+    except MasklineError as error:
+        remedy = "run from the project's folder; git checkout brings a lost file back; maskline new makes a project"
+        return fault("pipeline", f"{path.name}: {error.problem}", remedy)
+    made, needed = set[str](), set[str]()
+    for stage in stages.values():
+        needed |= set(stage.get("deps", []))
+        for kind in ("outs", "metrics", "plots"):
+            made |= {next(iter(entry)) if isinstance(entry, dict) else entry for entry in stage.get(kind, [])}
+    missing = sorted(dep for dep in needed - made if not (path.parent / dep).exists())
+    if missing:
+        listed = ", ".join(missing[:4]) + (", ..." if len(missing) > 4 else "")
+        return fault("pipeline", f"stages need what is not here: {listed}", f"git checkout -- {missing[0]}")
+    return ok("pipeline", f"{len(stages)} stages, with all files that they need")
+
+
+def dvc(root: Path) -> Iterator[Finding]:
+    """Check that DVC is installed, set up here, reports nothing to its makers, and is free."""
+    folder = root / ".dvc"
+    if find_spec("dvc") is None:
+        yield fault("dvc", "not installed", "pip install 'dvc>=3.67', or in a clone: make env")
+        return
+    if not (folder / "config").is_file():
+        remedy = "run from the project's folder (the one with dvc.yaml), or there: dvc init"
+        yield fault("dvc", f"not set up in {root}", remedy)
+        return
+    config = read_config(folder)
+    analytics = config.get("core.analytics", "true").lower() != "false"
+    if analytics and not os.environ.get("DVC_NO_ANALYTICS"):
+        remedy = "if you would rather not: dvc config core.analytics false"
+        yield warning("dvc", "set up; sends usage statistics to its makers", remedy)
+    else:
+        yield ok("dvc", "set up, sends no usage statistics")
+    yield dvc_lock(folder)
+    yield recorded(root / "dvc.lock")
+
+
+def read_config(folder: Path) -> dict[str, str]:
+    """Return SECTION.KEY -> value of .dvc/config and, above it, .dvc/config.local."""
+    parser = configparser.ConfigParser(interpolation=None, strict=False)
+    try:
+        parser.read([folder / "config", folder / "config.local"], encoding="utf-8")
+    except configparser.Error:
+        return {}
+    return {f"{section}.{key}": value for section in parser.sections() for key, value in parser.items(section)}
+
+
+def dvc_lock(folder: Path) -> Finding:
+    """Check whether another DVC process holds the project."""
+    users = folder / "tmp" / "rwlock"
+    try:
+        holders = _rwlock_holders(users)
+    except ValueError:
+        return fault("dvc lock", f"{users} is torn", f"once no dvc command runs here: rm {users}")
+    if not holders and not _flocked(folder / "tmp" / "lock"):
+        return ok("dvc lock", "free")
+    processes = f"process {', '.join(map(str, holders))}" if holders else "another process"
+    return fault("dvc lock", f"held by {processes}", "wait until that dvc command has ended")
+
+
+def recorded(path: Path) -> Finding:
+    """Check that DVC can read dvc.lock, which says what the stages of the last run read and wrote."""
+    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+    from voluptuous import Invalid
+
+    from maskline.params.base.reading import read_yaml
+
+    if not path.exists():
+        return ok("dvc.lock", "none yet")
+    remedy = "git checkout dvc.lock, or rm dvc.lock; what its stages gave comes back from DVC's cache"
+    try:
+        COMPILED_LOCKFILE_SCHEMA(read_yaml(path))
+    except (MasklineError, Invalid) as error:
+        problem = error.problem if isinstance(error, MasklineError) else str(error)
+        return fault("dvc.lock", f"torn ({' '.join(problem.split())})", remedy)
+    return ok("dvc.lock", "whole")
+
+
+def cache_folder(folder: Path) -> Path:
+    """Return where DVC keeps the files of this project; ``folder`` is .dvc."""
+    return folder / read_config(folder).get("cache.dir", "cache")  # relative to .dvc, as DVC has it
+
+
+def site_cache(folder: Path) -> Path:
+    """Return where DVC keeps its index of files for all users; ``folder`` is .dvc."""
+    from dvc.dirs import site_cache_dir
+
+    return Path(site_cache_dir(read_config(folder).get("core.site_cache_dir")))
+
+
+def git(root: Path) -> Finding:
+    """Check that experiments, which are commits, can be kept here."""
+    answers = []
+    for question in ("--is-shallow-repository", "--verify HEAD"):
+        try:
+            done = subprocess.run(
+                ["git", "-C", str(root), "rev-parse", *question.split()],
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=_TIMEOUT_S,
+                stdin=subprocess.DEVNULL,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return warning("git", f"does not answer ({error})", "install git; dvc exp needs it")
+        answers.append((done.returncode, done.stdout.strip(), done.stderr.strip()))
+    (code, shallow, text), (head, _, _) = answers
+    if code and "dubious ownership" in text:
+        return warning("git", "the folder belongs to another user", f"git config --global --add safe.directory {root}")
+    if code:
+        remedy = "git init and commit; or without git: dvc config --local core.no_scm true"
+        no_scm = read_config(root / ".dvc").get("core.no_scm", "").lower() == "true"
+        return ok("git", "none; dvc is told so (core.no_scm)") if no_scm else fault("git", "no repository", remedy)
+    if head:
+        return warning("git", "no commit yet", "commit once: git add . && git commit; dvc exp needs it")
+    if shallow == "true":
+        remedy = "git fetch --unshallow; until then dvc exp run --temp and --queue lose their results"
+        return warning("git", "a shallow clone", remedy)
+    return ok("git", "a whole repository")
+
+
+def source(data: Any, *, root: Path, environment: Mapping[str, str], network: bool) -> Finding:
+    """Check where the data set comes from.
+
+    Args:
+        data: The data section of the settings.
+        root: The project's folder.
+        environment: For MASKLINE_MIRROR.
+        network: Whether to ask the download address, 5 seconds at most.
+    """
+    from maskline.download import catalog
+
+    if catalog.is_drawn(data.name):
+        return ok("data source", f"{data.name} is drawn: no network needed")
+    if data.archive is not None:
+        found = (root / data.archive).exists()
+        remedy = "set data.archive to a zip, a tar or a folder that you have"
+        return ok("data source", data.archive) if found else fault("data source", f"no {data.archive}", remedy)
+    published = catalog.published(data.name)
+    mirror = environment.get("MASKLINE_MIRROR")
+    if mirror and not Path(mirror).is_dir():
+        return fault("data source", f"MASKLINE_MIRROR: no folder {mirror}", "name a folder of archives, or unset it")
+    if mirror and published is not None and (Path(mirror) / published.file).is_file():
+        return ok("data source", f"{published.file} in MASKLINE_MIRROR")
+    address = data.url or (published.url if published else None)
+    if address is None:
+        return fault("data source", f"{data.name} has no download address", "set data.archive or data.url")
+    if not network:
+        return ok("data source", f"{address} (not asked; --network asks)")
+    return _ask(address)
+
+
+def _ask(address: str) -> Finding:
+    import requests
+
+    try:
+        with requests.get(address, stream=True, timeout=_TIMEOUT_S) as answer:
+            if answer.ok:
+                return ok("data source", f"{address} answers")
+            problem = f"answers {answer.status_code}"
+    except requests.RequestException as error:
+        problem = f"cannot be reached ({type(error).__name__})"
+    remedy = "download it elsewhere into a folder and name that in MASKLINE_MIRROR, or set data.archive"
+    return fault("data source", f"{address} {problem}", remedy)
+
+
+def _rwlock_holders(path: Path) -> list[int]:
+    """Return the living processes in DVC's list of who reads and writes which path.
+
+    Raises:
+        ValueError: The list is torn.
+    """
+    try:
+        uses = json.loads(path.read_text(encoding="utf-8"))
+        users = [user for users in uses.get("read", {}).values() for user in users] + [*uses.get("write", {}).values()]
+        pids = {int(user["pid"]) for user in users}
+    except OSError:  # no such file: never written
+        return []
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is not DVC's") from error
+    return sorted(pid for pid in pids if _lives(pid))
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return True
+
+
+def _flocked(path: Path) -> bool:
+    """Whether a process holds the lock file; asked with a shared lock, which is given back at once."""
+    try:
+        with path.open("rb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # no such file: never locked
+        return False
+    return False

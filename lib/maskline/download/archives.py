@@ -1,0 +1,285 @@
+"""Archives: inspect them whole, unpack them safely, pack a folder into one with the same bytes every time.
+
+No archive is trusted: every member's path, kind and real unpacked size are checked, whatever its headers say.
+"""
+
+import gzip
+import lzma
+import os
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+from maskline.core.errors import DataError
+from maskline.core.files import copy_stream, storage_errors
+
+MAX_MEMBERS = 1_000_000
+"""An archive of more files is refused: no set of pictures that this project reads has as many."""
+
+_CHUNK_BYTES = 1 << 20
+_ZIP_DATE = (1980, 1, 1, 0, 0, 0)
+_READ_ERRORS = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    gzip.BadGzipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    ValueError,
+    NotImplementedError,
+    RuntimeError,  # zipfile's for encrypted members
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A file in an archive."""
+
+    name: PurePosixPath
+    stream: IO[bytes]
+
+
+def suffix(path: Path) -> str:
+    """Return ``.zip``, ``.tar``, ``.tar.gz``, ``.tar.bz2`` or ``.tar.xz`` by the file's first bytes, not its name.
+
+    Raises:
+        DataError: Another kind of file.
+    """
+    with path.open("rb") as stream:
+        head = stream.read(512)
+    for magic, kind in ((b"PK", ".zip"), (b"\x1f\x8b", ".tar.gz"), (b"BZh", ".tar.bz2"), (b"\xfd7zXZ\x00", ".tar.xz")):
+        if head.startswith(magic):
+            return kind
+    if head[257:262] == b"ustar":
+        return ".tar"
+    what = "an empty file" if not head else "neither a zip nor a tar archive"
+    raise DataError(path, what, "give a .zip, .tar, .tar.gz, .tar.bz2 or .tar.xz file, or a folder")
+
+
+def source_archive(raw: Path) -> Path:
+    """Return the archive in a folder that the download stage wrote.
+
+    Raises:
+        DataError: There is none.
+    """
+    found = sorted(raw.glob("archive.*")) if raw.is_dir() else []
+    if len(found) != 1:
+        problem = f"{len(found)} archives in it" if found else "no archive in it"
+        raise DataError(raw, problem, "run the download stage first (dvc repro download)")
+    return found[0]
+
+
+def inspect(path: Path, *, max_bytes: int, max_members: int = MAX_MEMBERS) -> int:
+    """Read an archive whole, checksums included, and return its number of files.
+
+    Args:
+        path: The archive.
+        max_bytes: Largest total size of its files, counted as they unpack.
+        max_members: Most files.
+
+    Raises:
+        DataError: Truncated or damaged; a member that is a link or device, or whose path leads outside; too large.
+    """
+    count = 0
+    for member in _checked(path, max_bytes=max_bytes, max_members=max_members):
+        while member.stream.read(_CHUNK_BYTES):
+            pass
+        count += 1
+    if count == 0:
+        raise DataError(path, "an archive without files", "give the right archive")
+    return count
+
+
+def unpack(path: Path, folder: Path, *, max_bytes: int, max_members: int = MAX_MEMBERS) -> None:
+    """Unpack an archive into an existing folder; arguments and errors as ``inspect``.
+
+    Raises:
+        StorageError: The disk is full or the folder cannot be written.
+    """
+    for member in _checked(path, max_bytes=max_bytes, max_members=max_members):
+        target = folder / member.name
+        with storage_errors(folder):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("xb") as sink:
+                copy_stream(member.stream, sink)
+
+
+def pack_folder(folder: Path, target: Path) -> None:
+    """Write the files under ``folder`` as a zip whose bytes depend on their names and content only.
+
+    Members are stored, not compressed, sorted by name and dated 1980-01-01. Hidden files are left out.
+
+    Raises:
+        DataError: A link, a device, a file that cannot be read, or no file at all.
+    """
+    files = sorted(_plain_files(folder), key=lambda path: path.relative_to(folder).as_posix())
+    if not files:
+        raise DataError(folder, "no files in it", "give the folder that holds the data set")
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+        for path in files:
+            name = _safe_name(folder, path.relative_to(folder).as_posix())
+            with path.open("rb") as source:
+                add_stream(archive, name.as_posix(), source, size=path.stat().st_size)
+
+
+def add_stream(archive: zipfile.ZipFile, name: str, source: IO[bytes], *, size: int) -> None:
+    """Add a stored member with a fixed date and fixed permissions."""
+    info = zipfile.ZipInfo(name, date_time=_ZIP_DATE)
+    info.external_attr = (stat.S_IFREG | 0o644) << 16
+    info.create_system = 3  # the same bytes on every system
+    info.file_size = size
+    with archive.open(info, "w", force_zip64=size >= 1 << 31) as sink:
+        copy_stream(source, sink)
+
+
+def _plain_files(folder: Path) -> Iterator[Path]:
+    for root, folders, names in os.walk(folder, onerror=_unreadable):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted([*folders, *names]):
+            path = Path(root, name)
+            if name.startswith("."):
+                continue
+            if path.is_symlink():
+                raise DataError(path, "a link", "put the file itself there (cp -L)")
+            if name in folders:
+                continue
+            if not path.is_file():
+                raise DataError(path, "not a plain file", "remove it from the folder")
+            if not os.access(path, os.R_OK):
+                raise DataError(path, "not readable for this user", "chmod u+r")
+            yield path
+
+
+def _unreadable(error: OSError) -> None:
+    raise DataError(error.filename, (error.strerror or str(error)).lower(), "make the folder readable") from error
+
+
+def _checked(path: Path, *, max_bytes: int, max_members: int) -> Iterator[Member]:
+    """Yield an archive's files with safe names and streams that count; each is read before the next is asked for."""
+    opened = _zip_members if suffix(path) == ".zip" else _tar_members
+    budget, seen = _Budget(path, max_bytes), set[PurePosixPath]()
+    parents = set[PurePosixPath]()
+    with _damage(path):
+        for raw_name, stream in opened(path, max_members):
+            name = _safe_name(path, raw_name)
+            if name in seen or name in parents or not seen.isdisjoint(name.parents):
+                raise DataError(path, f"member {raw_name!r} stands twice", "make the archive anew")
+            seen.add(name)
+            parents.update(name.parents)
+            yield Member(name=name, stream=_Counting(stream, budget))  # type: ignore[arg-type]
+
+
+@contextmanager
+def _damage(path: Path) -> Iterator[None]:
+    """Turn what the archive modules raise into one ``DataError``."""
+    remedy = "fetch or make the archive again"
+    try:
+        yield
+    except DataError:
+        raise
+    except _READ_ERRORS as error:
+        raise DataError(path, f"truncated or damaged archive ({error})", remedy) from error
+    except OSError as error:
+        if error.errno:  # of the disk, not of the archive
+            raise
+        raise DataError(path, f"truncated or damaged archive ({error})", remedy) from error
+
+
+def _zip_members(path: Path, max_members: int) -> Iterator[tuple[str, IO[bytes]]]:
+    with zipfile.ZipFile(path) as archive:
+        infos = archive.infolist()
+        _check_count(path, len(infos), max_members)
+        for info in infos:
+            mode = info.external_attr >> 16
+            kind = stat.S_IFMT(mode)
+            if info.create_system == 3 and kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+                raise DataError(path, f"member {info.filename!r} is a link or device", "make the archive without links")
+            if info.flag_bits & 1:
+                raise DataError(path, f"member {info.filename!r} is encrypted", "make the archive without a password")
+            if info.is_dir():
+                _safe_name(path, info.orig_filename)
+                continue
+            with archive.open(info) as stream:
+                yield info.orig_filename, stream
+
+
+def _tar_members(path: Path, max_members: int) -> Iterator[tuple[str, IO[bytes]]]:
+    with tarfile.open(path, "r:*") as archive:
+        for count, info in enumerate(archive, start=1):
+            _check_count(path, count, max_members)
+            archive.members.clear()  # type: ignore[attr-defined]  # it would keep every header
+            if info.isdir():
+                _safe_name(path, info.name)
+                continue
+            stream = archive.extractfile(info) if info.isreg() else None
+            if stream is None:
+                raise DataError(path, f"member {info.name!r} is a link or device", "make the archive without links")
+            with stream:
+                yield info.name, stream
+        _check_tar_end(path, archive)
+
+
+def _check_tar_end(path: Path, archive: tarfile.TarFile) -> None:
+    """Tell a tar that ends from one that was cut between two members, and read a compressed one's last checksum."""
+    rest: Any = archive.fileobj
+    rest.seek(archive.offset)
+    if len(rest.read(tarfile.BLOCKSIZE)) < tarfile.BLOCKSIZE:
+        raise DataError(path, "truncated or damaged archive (no end mark)", "fetch or make the archive again")
+    while rest.read(_CHUNK_BYTES):
+        pass
+
+
+def _check_count(path: Path, count: int, max_members: int) -> None:
+    if count > max_members:
+        raise DataError(path, f"more than {max_members} members", "split the archive")
+
+
+def _safe_name(path: Path, name: str) -> PurePosixPath:
+    """Return a member's path if it stays inside the target folder on every system."""
+    plain = name.replace("\\", "/")
+    parts = [part for part in plain.split("/") if part not in ("", ".")]
+    bad = plain.startswith("/") or ".." in parts or not parts or any(ord(letter) < 32 for letter in plain)
+    drive = bool(parts) and len(parts[0]) >= 2 and parts[0][1] == ":"
+    if bad or drive:
+        raise DataError(path, f"member {name!r} leads outside of the target folder", "do not use this archive")
+    if plain.encode(errors="replace").decode() != plain:
+        raise DataError(path, f"member {name!r} has a name that is not UTF-8", "rename it and make the archive anew")
+    if any(len(part.encode()) > 255 for part in parts):
+        raise DataError(path, f"member {name[:40]!r}... has too long a name", "make the archive with shorter names")
+    return PurePosixPath(*parts)
+
+
+class _Budget:
+    """Bytes that may still be unpacked."""
+
+    def __init__(self, path: Path, max_bytes: int) -> None:
+        self.path, self._max_bytes, self._used = path, max_bytes, 0
+
+    def spend(self, count: int) -> None:
+        self._used += count
+        if self._used > self._max_bytes:
+            limit = self._max_bytes / 2**30
+            raise DataError(
+                self.path,
+                f"unpacks to more than {limit:g} GiB",
+                "raise data.max_unpacked_gib if you trust the archive",
+            )
+
+
+class _Counting:
+    """A readable stream that spends a budget."""
+
+    def __init__(self, stream: IO[bytes], budget: _Budget) -> None:
+        self._stream, self._budget = stream, budget
+
+    def read(self, count: int = -1) -> bytes:
+        with _damage(self._budget.path):
+            content = self._stream.read(count if count >= 0 else _CHUNK_BYTES)
+        self._budget.spend(len(content))
+        return content

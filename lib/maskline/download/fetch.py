@@ -1,0 +1,235 @@
+"""The download stage's work: one verified archive in ``data/raw``, from wherever it is at hand.
+
+In this order: drawn by the project; the user's archive or folder; the mirror folder; the download address. Every
+archive is read whole and checked before it is taken; a former ``data/raw`` stays as it is until then.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Literal
+from urllib.parse import unquote, urlsplit
+
+from maskline.core.errors import DataError
+from maskline.core.files import replace_folder, sha256_file, storage_errors, write_json
+from maskline.core.state_folder import state_folder
+from maskline.download import archives
+from maskline.download.catalog import Published
+
+SOURCE_NAME = "source.json"
+
+Origin = Literal["archive", "folder", "drawn"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What is wanted.
+
+    Args:
+        name: Of the data set.
+        archive: The user's archive or folder.
+        url: The user's download address.
+        sha256: 64 hex digits, maybe behind ``sha256:``, that the archive must have.
+        published: Where the set is published.
+        draw: Writes a drawn set's archive to a path.
+    """
+
+    name: str
+    archive: Path | None = None
+    url: str | None = None
+    sha256: str | None = None
+    published: Published | None = None
+    draw: Callable[[Path], None] | None = None
+
+    @property
+    def own_sha256(self) -> str | None:
+        """The user's hash as lower-case hex digits."""
+        return self.sha256.removeprefix("sha256:").lower() if self.sha256 else None
+
+    @property
+    def expected_sha256(self) -> str | None:
+        """The user's hash, or else the published one."""
+        return self.own_sha256 or (self.published.sha256 if self.published else None)
+
+    @property
+    def address(self) -> str | None:
+        """The user's address, or else the published one."""
+        return self.url or (self.published.url if self.published else None)
+
+    @property
+    def file(self) -> str | None:
+        """Name of the archive in a mirror folder."""
+        if self.published:
+            return self.published.file
+        return (unquote(PurePosixPath(urlsplit(self.url).path).name) or None) if self.url else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """An archive before it is checked."""
+
+    path: Path
+    place: object  # how errors call it
+    file: str  # its own name
+    origin: Origin
+    expected_sha256: str | None
+
+
+def downloads_folder() -> Path:
+    """Return where a broken download waits to be resumed: outside of DVC's outs, which DVC empties before a run."""
+    return state_folder("downloads")
+
+
+def fetch(order: Order, raw: Path, *, mirror: Path | None, downloads: Path, max_unpacked_bytes: int) -> str:
+    """Put the archive and ``source.json`` in place of ``raw``; return where it came from, for the log.
+
+    Args:
+        order: What is wanted.
+        raw: Folder to replace.
+        mirror: Folder of archives by their own names.
+        downloads: Where a broken download waits to be resumed.
+        max_unpacked_bytes: An archive that unpacks to more is refused.
+
+    Raises:
+        DataError: No archive at hand, or not the right one.
+        StorageError: ``raw`` cannot be written.
+    """
+    with replace_folder(raw) as part:
+        incoming = part / "incoming"
+        found = _find(order, incoming, mirror=mirror, downloads=downloads, max_bytes=max_unpacked_bytes)
+        with _called(found):
+            suffix = archives.suffix(found.path)
+            _check_sha256(found)
+            archives.inspect(found.path, max_bytes=max_unpacked_bytes)
+        target = part / f"archive{suffix}"
+        if found.path.parent == part:
+            found.path.replace(target)
+        else:
+            shutil.copyfile(found.path, target)
+        source = {
+            "name": order.name,
+            "file": found.file,
+            "sha256": sha256_file(target),
+            "bytes": target.stat().st_size,
+            "origin": found.origin,
+        }
+        write_json(part / SOURCE_NAME, source)
+    return str(found.place)
+
+
+def _find(order: Order, incoming: Path, *, mirror: Path | None, downloads: Path, max_bytes: int) -> _Found:
+    """Locate, pack, draw or download the archive."""
+    if order.draw is not None:
+        return _drawn(order, incoming)
+    if order.archive is not None:
+        return _own(order, order.archive, incoming)
+    if mirror is not None and not mirror.is_dir():
+        raise DataError("MASKLINE_MIRROR", f"no such folder: {mirror}", "name a folder of archives, or unset it")
+    if mirror is not None and order.file and (mirror / order.file).is_file():
+        path = mirror / order.file
+        return _Found(path=path, place=path, file=order.file, origin="archive", expected_sha256=order.expected_sha256)
+    if order.address is None:
+        raise DataError(
+            "data.archive",
+            f"null, and {order.name} has no download address",
+            "set data.archive to a zip, a tar or a folder, or data.url to an address",
+        )
+    _download(order, incoming, downloads=downloads, max_bytes=max_bytes)
+    return _Found(
+        path=incoming,
+        place=order.address,
+        file=order.file or "archive",
+        origin="archive",
+        expected_sha256=order.expected_sha256,
+    )
+
+
+def _drawn(order: Order, incoming: Path) -> _Found:
+    for key, value in (("archive", order.archive), ("url", order.url)):
+        if value is not None:
+            raise DataError(f"data.{key}", f"{value} is set, but {order.name} is drawn, not read", "set it to null")
+    assert order.draw is not None
+    order.draw(incoming)
+    return _Found(path=incoming, place="drawn", file="archive.zip", origin="drawn", expected_sha256=order.own_sha256)
+
+
+def _own(order: Order, path: Path, incoming: Path) -> _Found:
+    path = path.expanduser()
+    if path.is_dir():
+        archives.pack_folder(path, incoming)
+        return _Found(
+            path=incoming,
+            place=path,
+            file=path.resolve().name,
+            origin="folder",
+            expected_sha256=order.own_sha256,
+        )
+    if not path.is_file():
+        raise DataError("data.archive", f"no such file or folder: {path}", "mend the path, or set it to null")
+    if not os.access(path, os.R_OK):
+        raise DataError(path, "not readable for this user", "chmod u+r")
+    return _Found(path=path, place=path, file=path.name, origin="archive", expected_sha256=order.own_sha256)
+
+
+def _download(order: Order, incoming: Path, *, downloads: Path, max_bytes: int) -> None:
+    import pooch  # a second of imports that only this needs
+    import requests
+
+    from maskline.download.transfer import ResumingDownloader
+
+    address, expected = order.address, order.expected_sha256
+    assert address is not None
+    if urlsplit(address).scheme not in ("http", "https"):
+        raise DataError("data.url", f"{address} is no http or https address", "set data.archive to a file's path")
+    name = order.file or "archive"
+    downloader = ResumingDownloader(downloads / f"{name}.part", max_bytes=max_bytes, checked=expected is not None)
+    pooch.get_logger().setLevel("WARNING")
+    try:
+        with storage_errors(downloads):
+            pooch.retrieve(
+                address,
+                known_hash=f"sha256:{expected}" if expected else None,
+                fname=incoming.name,
+                path=incoming.parent,
+                downloader=downloader,
+            )
+    except requests.exceptions.RequestException as error:
+        raise DataError(
+            address,
+            f"cannot be downloaded ({type(error).__name__})",
+            f"fetch {name} from there on a connected machine, then set data.archive to its path "
+            "or put it into the folder that MASKLINE_MIRROR names",
+        ) from error
+    except DataError:
+        raise
+    except ValueError as error:  # pooch's, after it removed the file
+        raise DataError(
+            address,
+            f"what came does not have the SHA-256 {expected}",
+            "check the address; if the file has changed and you trust it, set data.sha256 to its hash",
+        ) from error
+
+
+def _check_sha256(found: _Found) -> None:
+    if found.expected_sha256 is None:
+        return
+    actual = sha256_file(found.path)
+    if actual != found.expected_sha256:
+        raise DataError(
+            found.place,
+            f"SHA-256 is {actual}, not {found.expected_sha256}",
+            "fetch the file again, or set data.sha256 to its hash if you trust it",
+        )
+
+
+@contextmanager
+def _called(found: _Found) -> Iterator[None]:
+    """Let errors about the file name the place it came from, not the temporary one."""
+    try:
+        yield
+    except DataError as error:
+        place = found.place if error.place == str(found.path) else error.place
+        raise DataError(place, error.problem, error.remedy) from error

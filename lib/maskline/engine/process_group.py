@@ -1,0 +1,94 @@
+"""One of several training processes: how it joins the others, and how it ends when it or another one fails."""
+
+import logging
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.distributed as torch_distributed
+from torch.distributed.rendezvous import rendezvous
+
+from maskline.core.errors import MasklineError, ParamsError, TrainingError
+from maskline.runtime import distributed
+
+log = logging.getLogger("maskline")
+
+# How long a process that lost another one waits for its agent's signal, s.
+_PATIENCE_S = 60
+
+
+def is_member() -> bool:
+    """Tell whether torchrun, or our own start of its agent, started this process."""
+    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
+
+
+@contextmanager
+def joined(*, device: str) -> Iterator[None]:
+    """Be one of the processes inside the block, where this process was started as one; each gets to its end or none.
+
+    The first that fails says why; the others end without a word. Only the first process's progress is shown.
+
+    Args:
+        device: auto, cpu or cuda. Each process of a machine has a GPU of its own.
+
+    Raises:
+        ParamsError: More processes than GPUs.
+        TrainingError: Another process was lost, and nobody ended this one.
+    """
+    if not is_member():
+        yield
+        return
+    on_gpu = device != "cpu" and torch.cuda.is_available()
+    store, rank, size = next(rendezvous("env://"))
+    if rank > 0:
+        log.setLevel(logging.ERROR)
+    try:
+        if on_gpu:
+            _take_gpu(int(os.environ.get("LOCAL_RANK", "0")))
+        backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
+        torch_distributed.init_process_group(backend, store=store, rank=rank, world_size=size)
+        log.info("train: %d processes (%s)", size, "nccl" if on_gpu else "gloo")
+        yield
+        distributed.wait()  # for the first one's results
+    except Exception as error:
+        _end(error, store)
+    torch_distributed.destroy_process_group()
+
+
+def _take_gpu(number: int) -> None:
+    count = torch.cuda.device_count()
+    if number >= count:
+        raise ParamsError(
+            "params.yaml: train.devices", f"more processes than GPUs ({count}) on a machine", f"set it to {count}"
+        )
+    torch.cuda.set_device(number)
+
+
+def _end(error: Exception, store: Any) -> None:
+    """End this process because of ``error``: raise it, or exit where another process has spoken."""
+    if _is_loss(error):
+        # The agent ends us as soon as it sees that the other one is gone; so it alone says what happened.
+        threading.Event().wait(_PATIENCE_S)
+        error = TrainingError(
+            f"train, process {distributed.rank()}",
+            f"lost the others ({str(error).splitlines()[0]})",
+            "look at what they and torchrun say; start again to go on from the journal",
+        )
+    try:
+        first = store.add("failed", 1) == 1
+    except RuntimeError:  # its process is gone
+        first = False
+    if not first:
+        sys.exit(error.exit_code if isinstance(error, MasklineError) else 1)
+    raise error
+
+
+def _is_loss(error: Exception) -> bool:
+    """Tell whether the error is that another process is gone; gloo raises a plain RuntimeError with its file's name."""
+    if isinstance(error, torch_distributed.DistError):
+        return True
+    return type(error) is RuntimeError and ("gloo" in str(error) or "Connection closed by peer" in str(error))

@@ -1,0 +1,117 @@
+"""What an evaluation leaves behind: tables, images and the page."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from maskline.core.files import replace_folder, write_json, write_text
+from maskline.data.labels import LabelSet
+from maskline.evaluation.evaluate import Evaluation, LabelledSplit
+from maskline.evaluation.page import gallery, tables, tree
+from maskline.evaluation.page.charts import Curves, read_curves
+from maskline.evaluation.page.page import PageData, render
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outputs:
+    """Where everything goes: four tables, the folder of pictures, the page."""
+
+    metrics: Path
+    per_image: Path
+    per_class: Path
+    confusion: Path
+    gallery: Path
+    report: Path
+
+
+def write_evaluation(
+    evaluation: Evaluation,
+    split: LabelledSplit,
+    *,
+    card: Mapping[str, Any],
+    curves: Path | None,
+    gallery_each: int,
+    outputs: Outputs,
+) -> None:
+    """Write the tables, the gallery and the page; all of them are made before the first is written.
+
+    Args:
+        evaluation: What to report.
+        split: The images again, for the pictures.
+        card: Content of model.json.
+        curves: CSV of the training's curves; None or absent: the page goes without.
+        gallery_each: Pictures of each of worst, median and best.
+        outputs: Where to.
+    """
+    labels, scores = split.labels, evaluation.scores
+    rows = tables.per_image_rows(scores, labels)
+    class_rows = tables.per_class_rows(scores, labels, evaluation.metrics)
+    confusion = tree.total_confusion(scores)
+    files, pictures = _pictures(evaluation, split, rows, gallery_each)
+    text = render(
+        PageData(
+            title=f"{_network(card)} on {evaluation.data_name}",
+            facts=_facts(evaluation, rows, labels),
+            labels=labels,
+            metrics=evaluation.metrics,
+            images=rows,
+            classes=class_rows,
+            confusion=confusion,
+            pictures=pictures,
+            curves=_curves(curves),
+            card=card,
+            reliability=tree.reliability(scores),
+        )
+    )
+    write_json(outputs.metrics, evaluation.metrics)
+    tables.write_csv(outputs.per_image, rows)
+    tables.write_csv(outputs.per_class, class_rows)
+    tables.write_csv(outputs.confusion, tables.confusion_rows(confusion, labels.class_names))
+    with replace_folder(outputs.gallery) as folder:
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+    write_text(outputs.report, text)
+
+
+def _pictures(
+    evaluation: Evaluation, split: LabelledSplit, rows: Sequence[tables.Row], each: int
+) -> tuple[dict[str, bytes], list[gallery.PagePicture]]:
+    """Return the gallery's files by name, and the page's pictures."""
+    files, pictures = {}, []
+    exhibits = gallery.open_exhibits(
+        gallery.choose(rows, each=each),
+        rows,
+        split,
+        evaluation.scores,
+        ignore_index=split.labels.ignore_index,
+        within_valid=evaluation.within_valid,
+    )
+    for exhibit in exhibits:
+        files[f"{exhibit.pick.name}.jpg"] = gallery.file_picture(exhibit, split.labels)
+        pictures.append(gallery.page_picture(exhibit, split.labels))
+    return files, pictures
+
+
+def _curves(path: Path | None) -> Curves:
+    return read_curves(path) if path is not None and path.exists() else {}
+
+
+def _network(card: Mapping[str, Any]) -> str:
+    model = card["params"]["model"]
+    if model["type"] == "smp":
+        return f"{model['smp']['architecture']} with {model['smp']['encoder']}"
+    return f"{model['backbone']['name']} with {model['decode_head']['name']}"
+
+
+def _facts(evaluation: Evaluation, rows: Sequence[tables.Row], labels: LabelSet) -> list[str]:
+    groups = len({score.group for score in evaluation.scores})
+    scored = sum(int(score.confusion.sum()) for score in evaluation.scores)
+    pixels = sum(score.size[0] * score.size[1] for score in evaluation.scores)
+    facts = [
+        f"{evaluation.name} split",
+        f"{len(rows)} images" + (f" in {groups} groups" if groups < len(rows) else ""),
+        f"{labels.num_classes} classes",
+        f"{scored:,} pixels scored ({scored / pixels:.1%} of all)",
+    ]
+    return [*facts, "inside the valid area only"] if evaluation.within_valid else facts

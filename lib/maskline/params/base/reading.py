@@ -1,0 +1,84 @@
+"""From params.yaml to typed sections: the only reader of the file. A stage reads no more than its own sections.
+
+The file is read as YAML 1.2, as DVC reads it: ``1e-3`` is a number, ``yes`` and ``no`` are words. A key that is left
+out has the default of its section.
+"""
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from maskline.core.errors import ParamsError
+from maskline.params.base.complaints import params_error
+from maskline.params.base.former import with_names_of_now
+from maskline.params.base.types import Section
+from maskline.params.base.variants import without_unread
+
+S = TypeVar("S", bound=Section)
+
+log = logging.getLogger("maskline")
+
+
+def load_sections(path: Path, kind: type[S]) -> S:
+    """Read some sections of a params file; the others are not looked at.
+
+    Args:
+        path: The file.
+        kind: Its fields are the sections: see ``maskline.params.stages``.
+
+    Raises:
+        ParamsError: The file is missing, no YAML, or a value is wrong; names file, key, value and remedy.
+    """
+    values = with_names_of_now(read_yaml(path), place=path)
+    return validated({name: value for name, value in values.items() if name in kind.model_fields}, kind, place=path)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML 1.2 mapping, as DVC does.
+
+    Raises:
+        ParamsError: Missing file, no YAML, or not a mapping.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        remedy = "run from the project's folder, or name it with --params; maskline new makes a project"
+        raise ParamsError(path, "no such file", remedy) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ParamsError(path, f"cannot be read ({error})", "give a UTF-8 text file") from error
+    try:
+        value = YAML(typ="safe", pure=True).load(text)
+    except YAMLError as error:
+        raise ParamsError(path, f"not YAML: {error}", "fix the line it names") from error
+    if not isinstance(value, dict):
+        raise ParamsError(path, "not a mapping of sections", "restore it with git checkout params.yaml")
+    return value
+
+
+def validated(values: Mapping[str, Any], kind: type[S], *, place: object) -> S:
+    """Check plain values; those that the chosen variants do not read are named in the log.
+
+    Args:
+        values: A section, or sections by name.
+        kind: What they are to be.
+        place: How errors call their origin.
+
+    Raises:
+        ParamsError: A value is wrong; names place, key, value and remedy.
+    """
+    read, unread = without_unread(with_names_of_now(values, place=place), kind)
+    if unread:
+        log.info("%s: not read: %s", place, "; ".join(unread))
+    try:
+        # JSON input mode: strict about types, yet lists become tuples.
+        return kind.model_validate_json(json.dumps(read, default=str))
+    except ValidationError as error:
+        raise params_error(error, read, place, kind) from error
+    except ValueError as error:  # NaN or infinity written in YAML
+        raise ParamsError(place, str(error), "use finite numbers") from error

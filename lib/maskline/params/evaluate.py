@@ -1,0 +1,95 @@
+"""The section evaluate of params.yaml."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from maskline.params.base.types import Count, CountOrNone, NonNegative, Positive, Section, Size
+
+
+class TtaParams(Section):
+    """Test-time augmentation: every scale with every flip, probabilities averaged."""
+
+    scales: tuple[Positive, ...] = Field(
+        default=(1.0,), min_length=1, description="Factors of the image's sides; `[1.0]`: none."
+    )
+    flips: tuple[Literal["none", "horizontal", "vertical", "both"], ...] = Field(
+        default=("none",), min_length=1, description="Mirrorings of each scale; `[none]`: none."
+    )
+
+
+class CrfParams(Section):
+    """Dense conditional random field after the network: mean field over pairs of pixels."""
+
+    enabled: bool = Field(default=False, description="Whether it runs.")
+    method: Literal["window", "full"] = Field(
+        default="window",
+        description="window: pairs within `radius`, exactly, on any device; full: all pairs, approximated, on the CPU, "
+        "by the package pydensecrf2.",
+    )
+    tune: bool = Field(
+        default=False,
+        description="Take the best on the val split of 27 fields: bilateral_weight, bilateral_grey and smooth_weight "
+        "at half, once and twice the value here. Best by Dice of the foreground of two classes, else by mIoU.",
+    )
+    iterations: Count = Field(default=5, description="Updates of all pixels.")
+    radius: Annotated[int, Field(ge=1, le=64)] = Field(
+        default=5, description="Pairs are within this distance on each axis, px (window)."
+    )
+    bilateral_weight: NonNegative = Field(default=4.0, description="Weight of nearness in place and colour.")
+    bilateral_px: Positive = Field(default=20.0, description="Its standard deviation in place, px.")
+    bilateral_grey: Positive = Field(default=13.0, description="Its standard deviation in colour, grey levels of 255.")
+    smooth_weight: NonNegative = Field(default=1.0, description="Weight of nearness in place alone.")
+    smooth_px: Positive = Field(default=1.5, description="Its standard deviation, px.")
+
+
+class EvaluateParams(Section):
+    """Scoring of the trained model."""
+
+    split: Literal["train", "val", "test"] = Field(default="test", description="Split to score.")
+    inference: Literal["whole", "slide"] = Field(default="whole", description="Whole images, or a sliding window.")
+    window: Size = Field(default=(512, 512), description="Height and width of the window, px (slide).")
+    stride: Size = Field(default=(341, 341), description="Step of the window, px (slide).")
+    window_weights: Literal["uniform", "gaussian"] = Field(
+        default="uniform", description="Windows count alike, or less towards their edges (slide)."
+    )
+    average: Literal["logits", "probabilities"] = Field(
+        default="logits", description="What is averaged where windows overlap (slide)."
+    )
+    batch_size: Count = Field(default=1, description="Images, or windows, at a time.")
+    device: Literal["auto", "cpu", "cuda"] = Field(default="cpu", description="auto: cuda where there is one.")
+    precision: Literal["fp32", "bf16"] = Field(
+        default="fp32",
+        description="Of the network's forward pass. bf16 is some times faster where the hardware computes it, and may "
+        "move scores in the fourth decimal.",
+    )
+    tta: TtaParams = TtaParams()
+    crf: CrfParams = CrfParams()
+    threshold: Annotated[float, Field(gt=0, lt=1)] | Literal["tune"] | None = Field(
+        default=None,
+        description="Two-class sets: probability from which a pixel is foreground; tune: the one with the highest "
+        "Dice on the val split; null: the more likely class.",
+    )
+    min_component_px: CountOrNone = Field(
+        default=0, description="Components of fewer pixels go to the nearest class; class 0 keeps its own; 0: all stay."
+    )
+    max_hole_px: CountOrNone = Field(
+        default=0, description="Holes of class 0 up to this size go to the nearest class; 0: all stay."
+    )
+    bootstrap: CountOrNone = Field(default=1000, description="Resamples behind each interval.")
+    within_valid: bool = Field(default=False, description="Score only inside the valid-area mask.")
+    extra_metrics: tuple[Literal["boundary", "surface", "cldice", "ranking", "calibration"], ...] = Field(
+        default=(),
+        description="Measures beyond the confusion matrix: boundary IoU and F; HD95 and average surface distance; "
+        "clDice of thin structures; area under the ROC curve and average precision; expected calibration error.",
+    )
+    boundary_px: Positive = Field(default=2.0, description="Tolerance of the boundary scores, px.")
+    gallery: Annotated[int, Field(ge=1, le=10)] = Field(
+        default=3, description="Pictures of each of best, median, worst."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> "EvaluateParams":
+        if any(step > length for step, length in zip(self.stride, self.window, strict=True)):
+            raise ValueError("stride is larger than window: pixels between windows would never be seen")
+        return self

@@ -1,0 +1,181 @@
+"""The heads of params.yaml, told apart by their name."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from maskline.params.base.types import Count, CountOrNone, Fraction, Section
+from maskline.params.losses import CrossEntropyParams, LossParams
+
+Several = Annotated[tuple[int, ...], Field(min_length=1)]
+Counts = Annotated[tuple[Count, ...], Field(min_length=1)]
+
+
+class _Head(Section):
+    """What all heads have."""
+
+    takes: ClassVar[Literal["one", "all", "coarsest", "finest"]] = "all"
+    """Features that a head without ``in_index`` takes; ``coarsest``: three at most."""
+
+    in_index: int | Several | None = Field(
+        default=None,
+        description="Which of the features; a list for heads that take several; null: the last one, or for heads that "
+        "take several all of them, finest first.",
+    )
+    channels: Count = Field(default=256, description="Channels of the head's convolutions.")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.1, description="Share of channels dropped before the classifier."
+    )
+    with_norm: bool = Field(
+        default=True, description="The model's norm after each convolution; else convolutions have a bias."
+    )
+    losses: tuple[LossParams, ...] = Field(
+        default=(CrossEntropyParams(name="cross_entropy"),), min_length=1, description="Weighted sum."
+    )
+
+
+class _OneInput(_Head):
+    """A head on one feature, or on several that are made one."""
+
+    takes = "one"
+
+    input_transform: Literal["resize_concat"] | None = Field(
+        default=None, description="resize_concat: several features, resized to the first one's size and concatenated."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> "_OneInput":
+        if isinstance(self.in_index, tuple) and self.input_transform is None:
+            raise ValueError("in_index is a list, but input_transform is null")
+        return self
+
+
+class FCNHeadParams(_OneInput):
+    """Convolutions and a classifier."""
+
+    name: Literal["fcn"] = Field(description="The head.")
+    num_convs: CountOrNone = Field(default=2, description="Convolutions before the classifier.")
+    concat_input: bool = Field(
+        default=True, description="Join the input to the last convolution's output, and convolve once more."
+    )
+    kernel_size: Count = Field(default=3, description="Side of the kernels, px.")
+    dilation: Count = Field(default=1, description="Dilation of the convolutions.")
+
+
+class FCNSkipHeadParams(_Head):
+    """FCN-32s, 16s, 8s: one, two or three features, finest first."""
+
+    takes = "coarsest"
+
+    name: Literal["fcn_skip"] = Field(description="The head.")
+    kernel_size: Count = Field(default=7, description="Side of the kernel on the coarsest feature, px.")
+    upsample: Literal["bilinear", "deconv"] = Field(
+        default="bilinear", description="deconv: learnable, starts as bilinear."
+    )
+
+
+class PSPHeadParams(_OneInput):
+    """Pooling pyramid."""
+
+    name: Literal["psp"] = Field(description="The head.")
+    bins: Counts = Field(default=(1, 2, 3, 6), description="Rows and columns of each grid.")
+
+
+class ASPPHeadParams(_OneInput):
+    """DeepLabV3."""
+
+    name: Literal["aspp"] = Field(description="The head.")
+    dilations: Counts = Field(default=(1, 6, 12, 18), description="Dilation of each branch.")
+
+
+class SeparableASPPHeadParams(_OneInput):
+    """DeepLabV3+."""
+
+    name: Literal["separable_aspp"] = Field(description="The head.")
+    dilations: Counts = Field(default=(1, 6, 12, 18), description="Dilation of each branch.")
+    c1_channels: CountOrNone = Field(
+        default=48, description="Channels that the first feature is reduced to; 0: it is not joined."
+    )
+
+
+class LargeFOVHeadParams(_OneInput):
+    """DeepLab v1."""
+
+    name: Literal["large_fov"] = Field(description="The head.")
+    dilation: Count = Field(default=12, description="Dilation of the convolution.")
+
+
+class SummedASPPHeadParams(_OneInput):
+    """DeepLab v2."""
+
+    name: Literal["summed_aspp"] = Field(description="The head.")
+    dilations: Counts = Field(default=(6, 12, 18, 24), description="Dilation of each branch.")
+
+
+class UPerHeadParams(_Head):
+    """UPerNet: several features, finest first."""
+
+    name: Literal["uper"] = Field(description="The head.")
+    bins: Counts = Field(default=(1, 2, 3, 6), description="Rows and columns of each grid of the pooling pyramid.")
+
+
+class FPNHeadParams(_Head):
+    """Semantic FPN: several features, finest first."""
+
+    name: Literal["fpn"] = Field(description="The head.")
+    strides: Counts | None = Field(
+        default=None, description="Stride of each feature, finest first; null: the backbone's own."
+    )
+
+
+class SegformerHeadParams(_Head):
+    """SegFormer: several features, finest first."""
+
+    name: Literal["segformer"] = Field(description="The head.")
+    interpolation: Literal["bilinear", "nearest"] = Field(
+        default="bilinear", description="How coarse features are enlarged."
+    )
+
+
+class OCRHeadParams(_OneInput):
+    """Object context; second in a cascade."""
+
+    name: Literal["ocr"] = Field(description="The head.")
+    ocr_channels: Count = Field(default=256, description="Channels of queries, keys and values.")
+
+
+class PointHeadParams(_Head):
+    """PointRend; second in a cascade."""
+
+    takes = "finest"
+
+    name: Literal["point"] = Field(description="The head.")
+    num_fcs: Count = Field(default=3, description="Layers before the classifier.")
+    coarse_each_layer: bool = Field(default=True, description="Join the former logits to each layer's output.")
+    train_points: Count = Field(default=2048, description="Points of an image that training compares.")
+    oversample: Annotated[float, Field(ge=1)] = Field(default=3.0, description="Candidates per chosen point.")
+    uncertain_share: Fraction = Field(
+        default=0.75, description="Share of the points that are the most uncertain candidates."
+    )
+    steps: Count = Field(default=2, description="Refinements at inference.")
+    step_points: Count = Field(default=8196, description="Points predicted anew in each refinement.")
+    scale_factor: Annotated[int, Field(ge=2)] = Field(
+        default=2, description="What a refinement multiplies the resolution by."
+    )
+
+
+HeadParams = Annotated[
+    FCNHeadParams
+    | FCNSkipHeadParams
+    | PSPHeadParams
+    | ASPPHeadParams
+    | SeparableASPPHeadParams
+    | LargeFOVHeadParams
+    | SummedASPPHeadParams
+    | UPerHeadParams
+    | FPNHeadParams
+    | SegformerHeadParams
+    | OCRHeadParams
+    | PointHeadParams,
+    Field(discriminator="name"),
+]

@@ -1,0 +1,145 @@
+"""The losses of params.yaml, told apart by their name."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from maskline.params.base.types import Count, CountOrNone, Fraction, NonNegative, Positive, Section
+
+_Factors = Annotated[tuple[NonNegative, ...], Field(min_length=2)]
+_ClassWeights = Annotated[
+    _Factors | Literal["auto:inverse_frequency", "auto:enet_log", "auto:effective_number"] | None,
+    Field(description="One factor a class; auto: from the train split's pixels, by that rule; null: all alike."),
+]
+_Weight = Annotated[NonNegative, Field(description="Factor in the weighted sum.")]
+_Smooth = Annotated[Positive, Field(description="Added to both sides of the fraction, px.")]
+_FalsePositives = Annotated[NonNegative, Field(description="Weight of false positives.")]
+_FalseNegatives = Annotated[NonNegative, Field(description="Weight of false negatives.")]
+
+
+class CrossEntropyParams(Section):
+    """Cross-entropy: the mean over pixels that count."""
+
+    name: Literal["cross_entropy"] = Field(description="The loss.")
+    weight: _Weight = 1.0
+    class_weights: _ClassWeights = None
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.0, description="Share of the target spread over all classes."
+    )
+
+
+class OhemParams(Section):
+    """Cross-entropy of the hard pixels alone."""
+
+    name: Literal["ohem"] = Field(description="The loss.")
+    weight: _Weight = 1.0
+    class_weights: _ClassWeights = None
+    threshold: Fraction = Field(default=0.7, description="Hard is a pixel whose own class is less probable.")
+    min_kept: CountOrNone = Field(default=100_000, description="Pixels an image that are kept at least, the hardest.")
+
+
+class FocalParams(Section):
+    """Cross-entropy in which easy pixels count less."""
+
+    name: Literal["focal"] = Field(description="The loss.")
+    weight: _Weight = 1.0
+    class_weights: _ClassWeights = None
+    gamma: NonNegative = Field(default=2.0, description="How much less; 0: as in cross-entropy.")
+    alpha: Fraction | None = Field(
+        default=None, description="Weight of the own class against the others (sigmoid); null: alike."
+    )
+    activation: Literal["softmax", "sigmoid"] = Field(default="softmax", description="sigmoid: each class by itself.")
+
+
+class DiceParams(Section):
+    """One minus the mean soft Dice score of the classes in the batch."""
+
+    name: Literal["dice"] = Field(description="The loss.")
+    weight: _Weight = 1.0
+    class_weights: _ClassWeights = None
+    smooth: _Smooth = 1.0
+
+
+class DiceMmsegParams(Section):
+    """MMSegmentation's Dice: one fraction over all classes of an image, squares in the denominator."""
+
+    name: Literal["dice_mmseg"] = Field(description="The loss.")
+    weight: _Weight = 1.0
+    activation: Literal["sigmoid", "softmax"] = Field(default="sigmoid", description="From logits to probabilities.")
+    naive: bool = Field(default=False, description="Plain sums in the denominator.")
+    eps: Positive = Field(default=0.001, description="Added to the fraction.")
+
+
+class JaccardParams(Section):
+    """One minus the mean soft intersection over union."""
+
+    name: Literal["jaccard"] = Field(description="The loss.")
+    weight: _Weight = 1.0
+    class_weights: _ClassWeights = None
+    smooth: _Smooth = 1.0
+
+
+class TverskyParams(Section):
+    """Dice with unequal weights of the two kinds of error."""
+
+    name: Literal["tversky"] = Field(description="The loss.")
+    weight: _Weight = 1.0
+    class_weights: _ClassWeights = None
+    alpha: _FalsePositives = 0.3
+    beta: _FalseNegatives = 0.7
+    smooth: _Smooth = 1.0
+
+
+class FocalTverskyParams(Section):
+    """A power of the Tversky loss."""
+
+    name: Literal["focal_tversky"] = Field(description="The loss.")
+    weight: _Weight = 1.0
+    class_weights: _ClassWeights = None
+    alpha: _FalsePositives = 0.3
+    beta: _FalseNegatives = 0.7
+    gamma: Positive = Field(default=0.75, description="The power.")
+    smooth: _Smooth = 1.0
+
+
+class LovaszParams(Section):
+    """The convex extension of one minus intersection over union."""
+
+    name: Literal["lovasz"] = Field(description="The loss.")
+    weight: _Weight = 1.0
+    class_weights: _ClassWeights = None
+
+
+class BoundaryParams(Section):
+    """One minus the F1 score of the outlines."""
+
+    name: Literal["boundary"] = Field(description="The loss.")
+    weight: _Weight = 1.0
+    class_weights: _ClassWeights = None
+    radius: Count = Field(default=3, description="How far outlines may lie apart, px.")
+
+
+class ClDiceParams(Section):
+    """One minus the Dice score of the centre lines, for thin structures; class 0 is background."""
+
+    name: Literal["cldice"] = Field(description="The loss.")
+    weight: _Weight = 1.0
+    class_weights: _ClassWeights = None
+    iterations: Count = Field(default=3, description="Of the thinning: half the widest structure, px.")
+    smooth: _Smooth = 1.0
+
+
+LossParams = Annotated[
+    CrossEntropyParams
+    | OhemParams
+    | FocalParams
+    | DiceParams
+    | DiceMmsegParams
+    | JaccardParams
+    | TverskyParams
+    | FocalTverskyParams
+    | LovaszParams
+    | BoundaryParams
+    | ClDiceParams,
+    Field(discriminator="name"),
+]

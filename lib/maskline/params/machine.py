@@ -1,0 +1,37 @@
+"""The section machine of params.yaml: what changes the speed and no bit of any output.
+
+No stage depends on it, and neither does the resume journal: a run that died for memory goes on with other values.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from maskline.params.base.types import CountOrNone, Section
+
+
+class MachineParams(Section):
+    """How this machine is used; any values give the same bits."""
+
+    workers: Annotated[int, Field(ge=0, le=128)] = Field(
+        default=0, description="Loader processes of training; for a network on the CPU they augment too."
+    )
+    convert_workers: Annotated[int, Field(ge=1, le=256)] = Field(default=1, description="Processes that convert.")
+    cache: Literal["ram", "stream", "mmap", "device"] = Field(
+        default="ram",
+        description="Keep decoded images in memory, decode each time, keep them decoded in a file of which a crop "
+        "reads its part, or keep the train images on the GPU.",
+    )
+    journal_every: CountOrNone = Field(
+        default=100, description="Iterations between two entries of the resume journal; 0: none."
+    )
+    tuned_memory: bool = Field(
+        default=True,
+        description="Huge pages and kept memory in training and evaluation (Linux, glibc); false: as the system does.",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> "MachineParams":
+        if self.cache == "device" and self.workers:
+            raise ValueError("cache device needs workers 0: loader processes cannot share what is on a GPU")
+        return self

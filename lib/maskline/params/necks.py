@@ -1,0 +1,60 @@
+"""The necks of params.yaml, told apart by their name."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from maskline.params.base.types import Count, CountOrNone, Section
+
+Indices = Annotated[tuple[int, ...], Field(min_length=1)]
+
+
+class NoNeckParams(Section):
+    """The heads see the backbone's features as they are."""
+
+    name: Literal["none"] = Field(description="The neck.")
+
+
+class FPNNeckParams(Section):
+    """A feature pyramid."""
+
+    name: Literal["fpn"] = Field(description="The neck.")
+    out_channels: Count = Field(default=256, description="Channels of each output.")
+    num_outs: Count | None = Field(
+        default=None, description="Outputs; those beyond the inputs are coarser still; null: as many as inputs."
+    )
+    start_level: CountOrNone = Field(default=0, description="First feature that is used.")
+    end_level: Count | None = Field(default=None, description="Feature before which to stop; null: all.")
+    extra_convs: Literal["on_input", "on_lateral", "on_output"] | None = Field(
+        default=None, description="Where further outputs are convolved from; null: the last output, subsampled."
+    )
+    relu_before_extra_convs: bool = Field(default=False, description="ReLU before further convolutions but the first.")
+    with_norm: bool = Field(
+        default=False, description="The model's norm after each convolution; else convolutions have a bias."
+    )
+    norm_on_lateral: bool = Field(default=True, description="Whether the 1x1 convolutions have the norm too.")
+    activation: bool = Field(default=False, description="ReLU after each convolution.")
+    upsample: Literal["nearest", "bilinear"] = Field(default="nearest", description="How a coarse feature is enlarged.")
+
+
+class SelectNeckParams(Section):
+    """Some of the features."""
+
+    name: Literal["select"] = Field(description="The neck.")
+    indices: Indices | None = Field(
+        default=None, description="Positions in the backbone's list of features; null: all."
+    )
+
+
+class ResizeConcatNeckParams(Section):
+    """Features resized to the first one's size and concatenated to one."""
+
+    name: Literal["resize_concat"] = Field(description="The neck.")
+    indices: Indices | None = Field(
+        default=None, description="Positions in the backbone's list of features; null: all."
+    )
+
+
+NeckParams = Annotated[
+    NoNeckParams | FPNNeckParams | SelectNeckParams | ResizeConcatNeckParams, Field(discriminator="name")
+]

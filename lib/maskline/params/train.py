@@ -1,0 +1,67 @@
+"""The section train of params.yaml."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from maskline.params.base.types import Count, CountOrNone, Positive, Section, Seed
+
+_Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class TrainParams(Section):
+    """The training loop."""
+
+    seed: Seed = Field(default=0, description="Weights, sample order, augmentation and dropout all derive from it.")
+    iterations: Count = Field(default=1200, description="Optimizer steps.")
+    epochs: Positive | None = Field(default=None, description="Passes over the train split, instead of iterations.")
+    batch_size: Count = Field(default=8, description="Samples a forward pass, those of all devices together.")
+    accumulate: Count = Field(default=1, description="Batches whose gradients are added up to one optimizer step.")
+    val_every: Count = Field(
+        default=200, description="Iterations between validations; the last iteration is always validated."
+    )
+    preview_every: CountOrNone = Field(
+        default=0, description="Iterations between two pictures of predictions under .maskline/predictions; 0: none."
+    )
+    preview_samples: Annotated[int, Field(ge=1, le=64)] = Field(
+        default=4, description="Images of the val split in each: image, truth, prediction."
+    )
+    log_every: Count = Field(
+        default=20, description="Iterations between two points of the curves of losses and of the gradients' norm."
+    )
+    best_metric: str = Field(
+        default="mDice", min_length=1, description="Validation metric by which the best weights are kept."
+    )
+    early_stop: CountOrNone = Field(
+        default=0, description="Ends after so many validations without a better score; 0: never."
+    )
+    ema_decay: _Share = Field(
+        default=0.0,
+        description="Validated and kept are the weights' moving average of this decay; 0: the weights themselves.",
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: cuda where there is one.")
+    devices: Count = Field(
+        default=1,
+        description="Training processes, one a GPU (or any number on a CPU); each takes batch_size / devices samples "
+        "of every batch. Under torchrun its world size counts instead.",
+    )
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        default="auto", description="auto: bf16 where the device computes it. fp16: cuda only, with a loss scale."
+    )
+    compile: bool | Literal["auto"] = Field(
+        default=False,
+        description="Compile the network with torch.compile; needs a C++ compiler. auto: on a GPU, where there is one.",
+    )
+    channels_last: bool = Field(default=True, description="Memory format of the convolutions.")
+    threads: Annotated[int, Field(ge=1, le=256)] = Field(default=2, description="CPU threads; bits depend on it.")
+    fast_layers: bool = Field(
+        default=True,
+        description="On a CPU, batch norms of few channels and depthwise convolutions of bf16 are computed by faster "
+        "forms of our own; false: by torch's, with other last bits.",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> "TrainParams":
+        if self.batch_size % self.devices:
+            raise ValueError(f"batch_size {self.batch_size} cannot be shared by {self.devices} devices")
+        return self

@@ -1,0 +1,96 @@
+"""Pictures that a user names on the command line: files, folders and patterns."""
+
+import glob
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from maskline.core.errors import DataError
+from maskline.predict.video import VIDEO_SUFFIXES, Video
+from maskline.reading.images import PICTURE_SUFFIXES
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Source:
+    """A picture to read.
+
+    Args:
+        name: Its path inside the folder that was named, without suffix and with ``/``; unlike any other's.
+        path: The file.
+        frame: Of a video, counted from 0.
+    """
+
+    name: str
+    path: Path
+    frame: int | None = None
+
+
+def find_sources(inputs: Sequence[str], *, out: Path) -> list[Source]:
+    """Return the pictures that the inputs name, sorted by name, each file once.
+
+    A folder stands for all picture files in it and below it, but for those in ``out``. What is neither a file nor a
+    folder is read as a pattern (``*``, ``**``, ``?``, ``[...]``). A video that is named itself stands for its frames.
+
+    Args:
+        inputs: As on the command line.
+        out: Where results go; no picture may lie in it.
+
+    Raises:
+        DataError: An input names no picture; two would get the same name; one lies in ``out``.
+    """
+    found: dict[tuple[Path, int | None], Source] = {}
+    for text in inputs:
+        for source in _expand(text, out.resolve()):
+            found.setdefault((source.path.resolve(), source.frame), source)
+    by_name: dict[str, Source] = {}
+    for (real, _), source in found.items():
+        if real.is_relative_to(out.resolve()):
+            raise DataError(source.path, f"lies in the output folder {out}", "give another folder with -o")
+        other = by_name.setdefault(source.name, source)
+        if other is not source:
+            raise DataError(
+                source.path, f"would be written over the result of {other.path}", "predict the two into two folders"
+            )
+    return sorted(by_name.values())
+
+
+def _expand(text: str, out: Path) -> Iterator[Source]:
+    path = Path(text)
+    if path.is_file() and path.suffix.lower() in VIDEO_SUFFIXES:
+        for frame in range(Video(path).count()):
+            yield Source(f"{path.stem}/frame_{frame:06d}", path, frame)
+        return
+    if path.is_file():
+        yield Source(path.stem, path)
+        return
+    if path.is_dir():
+        base, what = path, "picture in this folder"
+        files = [file for file in path.rglob("*") if _is_picture(file) and not _inside(file, out, folder=path)]
+    else:
+        base, what = _fixed_part(path), "such file, folder or picture of this pattern"
+        files = [file for file in base.glob(str(path.relative_to(base))) if _is_picture(file)]
+    if not files:
+        raise DataError(
+            text, f"no {what}", f"name pictures ({', '.join(sorted(PICTURE_SUFFIXES))}), folders, or patterns in quotes"
+        )
+    for file in files:
+        yield Source(file.relative_to(base).with_suffix("").as_posix(), file)
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in PICTURE_SUFFIXES and path.is_file()
+
+
+def _inside(file: Path, out: Path, *, folder: Path) -> bool:
+    """Whether a folder's file is a former result; where the folder itself is ``out``, the caller has to be told."""
+    return file.resolve().is_relative_to(out) and not folder.resolve().is_relative_to(out)
+
+
+def _fixed_part(pattern: Path) -> Path:
+    """Return the pattern's folders before the first that holds a wildcard."""
+    fixed = []
+    for part in pattern.parts[:-1]:
+        if glob.has_magic(part):
+            break
+        fixed.append(part)
+    return Path(*fixed)

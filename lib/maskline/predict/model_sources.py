@@ -1,0 +1,232 @@
+"""What predict's MODEL may be besides a folder, and the evaluate section that its options make."""
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from maskline.core.errors import CheckpointError, ParamsError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from maskline.data.labels import LabelSet
+    from maskline.export.parity import Model
+    from maskline.params.evaluate import EvaluateParams
+
+# Names that the last layer's weights have in the networks of this project and in those of SMP.
+_CLASSIFIERS = ("decode_head.conv_seg.weight", "segmentation_head.0.weight")
+
+
+@contextmanager
+def as_folder(model: Path, weights: Path | None) -> Iterator[Path]:
+    """Give a model folder for a recipe and its weights; without weights, ``model`` as it is.
+
+    The classes are those of labels.json or model.json beside the weights; where neither lies there, they are numbered.
+
+    Args:
+        model: A model; or, with weights, a recipe's name or a params file.
+        weights: A .safetensors file, or a folder with model.safetensors.
+
+    Raises:
+        ParamsError: No such recipe, or a wrong one.
+        CheckpointError: Weights that cannot be read or are of another network.
+    """
+    if weights is None:
+        yield model
+        return
+    from maskline.builders.inference import load_segmentor
+    from maskline.builders.model import segmentor, without_start_weights
+    from maskline.params.whole import load_params
+    from maskline.projects import recipes
+    from maskline.runtime.checkpoint import save_model
+
+    values = load_params(recipes.find(str(model)))
+    file = weights / "model.safetensors" if weights.is_dir() else weights
+    tensors = _read(file)
+    labels = _labels(file, tensors)
+    network = segmentor(without_start_weights(values.model), num_classes=labels.num_classes)
+    try:
+        network.load_state_dict(dict(tensors))
+    except RuntimeError as error:
+        problem = str(error).strip().splitlines()[-1].strip()
+        raise CheckpointError(file, f"not of the network of {model} ({problem})", "name the recipe it is of") from error
+    card = {
+        "params": values.model_dump(mode="json"),
+        "labels": labels.to_dict(),
+        "preprocessing": {"mean": list(values.model.mean), "std": list(values.model.std), "scale": 255},
+        "receipt": {},
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        written = Path(folder) / "model"
+        save_model(written, weights=tensors, last=tensors, card=card)
+        load_segmentor(written)
+        yield written
+
+
+def evaluate_section(
+    folder: Path, *, params_path: Path | None, slide: bool, tta: bool, crf: bool
+) -> "EvaluateParams | None":
+    """Return how a trained model is to be used; None: on whole pictures, with nothing after it.
+
+    Args:
+        folder: The model.
+        params_path: A params file; None: the settings of the steps asked for are those of the model's own params where
+            they have them (a recipe with weights), else of params.yaml in the current folder: a model that was trained
+            here knows only what training read.
+        slide: By sliding window.
+        tta: With test-time augmentation: the section's scales and flips; where it has none, mirrored as well.
+        crf: With a dense CRF after it.
+
+    Raises:
+        ParamsError: The params file is wrong, there is none, or the model's own section is not of this version.
+    """
+    from maskline.params.evaluate import EvaluateParams
+    from maskline.params.whole import load_params
+    from maskline.runtime.checkpoint import read_card
+
+    if params_path is not None:
+        values = load_params(params_path).evaluate.model_dump(mode="json")
+    elif not (slide or tta or crf):
+        return None
+    else:
+        values = dict(read_card(folder)["params"].get("evaluate") or _evaluate_here(folder))
+        values |= {"inference": "whole", "threshold": None, "min_component_px": 0, "max_hole_px": 0}
+        values |= {"crf": {**values.get("crf", {}), "enabled": False, "tune": False}, "tta": values.get("tta", {})}
+        values["tta"] = values["tta"] if tta else {"scales": [1.0], "flips": ["none"]}
+    if slide:
+        values["inference"] = "slide"
+    if crf:
+        values["crf"] = {**values["crf"], "enabled": True}
+    if tta and values["tta"] == {"scales": [1.0], "flips": ["none"]}:
+        values["tta"] = {"scales": [1.0], "flips": ["none", "horizontal"]}
+    try:
+        return EvaluateParams.model_validate_json(json.dumps(values))  # lists become tuples
+    except ValueError as error:
+        raise ParamsError(
+            f"{folder}: model.json", "its evaluate section is not of this version", "name a params file with --params"
+        ) from error
+
+
+def _evaluate_here(model: Path) -> dict[str, Any]:
+    """Return the evaluate section of params.yaml in the current folder as plain types."""
+    from maskline.params.whole import load_params
+
+    file = Path("params.yaml")
+    if not file.is_file():
+        raise ParamsError(
+            f"{model}: model.json",
+            f"has no windows, scales or CRF, and there is no {file} here",
+            "name a params file with --params, or go to the project's folder",
+        )
+    return load_params(file).evaluate.model_dump(mode="json")
+
+
+def open_model(
+    path: Path, *, params_path: Path | None, slide: bool, tta: bool, crf: bool, threads: int
+) -> "tuple[Model, LabelSet, dict[str, Any]]":
+    """Return a model, its classes, and what the results depend on as plain types.
+
+    Args:
+        path: A folder that training or export wrote, or an .onnx file.
+        params_path: See ``evaluate_section``.
+        slide: Likewise.
+        tta: Likewise.
+        crf: Likewise.
+        threads: CPU threads.
+
+    Raises:
+        CheckpointError: Neither a model folder nor an ONNX file; or an ONNX file with steps around it.
+        ParamsError: The params file is wrong.
+        ExportError: An ONNX file that the export stage did not write.
+    """
+    if (path / "model.json").is_file():
+        section = evaluate_section(path, params_path=params_path, slide=slide, tta=tta, crf=crf)
+        return _open_trained(path, section, threads=threads)
+    file = path / "model.onnx" if path.is_dir() else path
+    if file.suffix != ".onnx" or not file.is_file():
+        raise CheckpointError(path, "no model", "name a folder with model.json or model.onnx, or an .onnx file")
+    if params_path is not None or slide or tta or crf:
+        remedy = "leave --params, --slide, --tta and --crf out, or name the trained folder"
+        raise CheckpointError(file, "an exported model sees whole pictures only", remedy)
+    return _open_exported(file, threads=threads)
+
+
+def _open_trained(
+    folder: Path, section: "EvaluateParams | None", *, threads: int
+) -> "tuple[Model, LabelSet, dict[str, Any]]":
+    from maskline.builders.inference import build_inference, load_segmentor
+    from maskline.evaluation.tuning import with_threshold
+    from maskline.export.package import Trained
+    from maskline.predict.inference_model import InferenceModel
+    from maskline.runtime.checkpoint import read_card
+
+    card = read_card(folder)
+    trained = Trained.from_card(load_segmentor(folder), card)
+    _check_rgb(folder, trained.mean)
+    made_by: dict[str, Any] = {"weights_sha256": trained.weights_sha256, "runtime": "torch"}
+    if section is None:
+        return trained.runtime(threads=threads), trained.labels, made_by
+    if section.threshold == "tune":
+        remedy = "write the number that evaluate chose, in metrics.json under threshold"
+        raise ParamsError("evaluate.threshold", "there is nothing to tune it on here", remedy)
+    if section.crf.enabled and section.crf.tune:
+        remedy = "write the numbers that evaluate chose, in metrics.json under tuned_crf, and tune: false"
+        raise ParamsError("evaluate.crf.tune", "there is nothing to tune it on here", remedy)
+    inference = with_threshold(
+        build_inference(section, folder),
+        tune=False,
+        num_classes=trained.labels.num_classes,
+        validation=None,
+        ignore_index=trained.labels.ignore_index,
+        within_valid=False,
+    )
+    runtime = InferenceModel(inference, threads=threads)
+    return runtime, trained.labels, {**made_by, "evaluate": section.model_dump(mode="json")}
+
+
+def _open_exported(file: Path, *, threads: int) -> "tuple[Model, LabelSet, dict[str, Any]]":
+    from maskline.core.files import sha256_file
+    from maskline.data.labels import LabelSet
+    from maskline.export.runtime_onnx import OnnxModel
+
+    model = OnnxModel(file, threads=threads)
+    _check_rgb(file, model.metadata["mean"])
+    made_by = {"onnx_sha256": sha256_file(file), "runtime": "onnxruntime"}
+    return model, LabelSet.from_dict(model.metadata, place=file), made_by
+
+
+def _check_rgb(place: Path, mean: Sequence[float]) -> None:
+    """Refuse a model that does not take what ``predict`` reads."""
+    if len(mean) != 3:
+        remedy = "call it from Python, or train on data.channels of three"
+        raise CheckpointError(place, f"a model of {len(mean)} channels; pictures are read as RGB here", remedy)
+
+
+def _read(file: Path) -> "Mapping[str, Tensor]":
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        found: Mapping[str, Tensor] = load_file(file)
+    except (OSError, SafetensorError) as error:
+        remedy = "name a .safetensors file; maskline import-weights makes a model folder of others"
+        raise CheckpointError(file, f"no weights ({str(error).splitlines()[0]})", remedy) from error
+    return found
+
+
+def _labels(file: Path, tensors: "Mapping[str, Tensor]") -> "LabelSet":
+    from maskline.data.labels import LabelSet, bit_palette
+    from maskline.runtime.checkpoint import read_card
+
+    if (file.parent / "model.json").is_file():
+        return LabelSet.from_dict(read_card(file.parent)["labels"], place=file.parent / "model.json")
+    if (file.parent / "labels.json").is_file():
+        return LabelSet.read(file.parent / "labels.json")
+    count = next((len(tensors[name]) for name in reversed(list(tensors)) if name.endswith(_CLASSIFIERS)), None)
+    count = count or next((len(v) for k, v in tensors.items() if k.endswith("conv_seg.weight")), None)
+    if count is None:
+        raise CheckpointError(file, "no tensor of a last layer", "put the labels.json of its classes beside it")
+    return LabelSet(class_names=tuple(f"class {i}" for i in range(count)), palette=bit_palette(count))

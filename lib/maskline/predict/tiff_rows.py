@@ -1,0 +1,98 @@
+"""TIFF files by rows, so that pictures larger than memory can be read.
+
+Strips and tiles are decoded one by one in the order of the file, and only those of the rows in work are held.
+"""
+
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from maskline.core.errors import DataError
+
+
+class TiffRows:
+    """Reads the first page of a TIFF from top to bottom; 8 bits a channel, grey, RGB or RGB with alpha.
+
+    Args:
+        path: The file.
+
+    Raises:
+        DataError: Another kind of file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._file = tifffile.TiffFile(path)
+        except (tifffile.TiffFileError, OSError) as error:
+            raise self._problem(f"no TIFF ({error})", "get the file again") from error
+        try:
+            self._page: Any = self._file.pages[0]
+            self._check()
+        except BaseException:
+            self._file.close()
+            raise
+        self._segments = iter(self._page.segments(maxworkers=1))
+        self._kept = np.zeros((0, self.size[1], 3), dtype=np.uint8)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width, px."""
+        return int(self._page.imagelength), int(self._page.imagewidth)
+
+    def read(self, count: int) -> NDArray[np.uint8]:
+        """Return the next ``count`` rows as RGB, (count, W, 3); alpha is dropped.
+
+        Raises:
+            DataError: The file ends too early or is damaged.
+        """
+        while len(self._kept) < count:
+            self._kept = np.concatenate([self._kept, self._next_rows()])
+        rows, self._kept = self._kept[:count], self._kept[count:].copy()
+        return rows
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> "TiffRows":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _check(self) -> None:
+        page = self._page
+        remedy = "save it as a TIFF of 8 bits a channel, grey or RGB, strips or tiles, channels together"
+        if page.dtype != np.uint8 or page.samplesperpixel not in {1, 3, 4} or page.planarconfig not in {None, 1}:
+            raise self._problem(f"a TIFF of {page.samplesperpixel} channels of {page.dtype}", remedy)
+        if page.photometric not in {1, 2, 6} or page.imagedepth != 1:
+            raise self._problem("a TIFF of other colours than grey and RGB", remedy)
+
+    def _next_rows(self) -> NDArray[np.uint8]:
+        """Return the rows of one line of tiles, or of one strip."""
+        height, width = self.size
+        rows: NDArray[np.uint8] | None = None
+        while True:
+            try:
+                data, (_, _, top, left, _), shape = next(self._segments)
+            except StopIteration:
+                raise self._problem("ends too early", "get the file again") from None
+            except Exception as error:  # a codec's own
+                raise self._problem(f"cannot be decoded ({error})", "save it without compression") from error
+            if rows is None:
+                rows = np.zeros((min(shape[1], height - top), width, 3), dtype=np.uint8)
+            if data is not None:  # else a tile that was left out: zeros
+                columns = min(shape[2], width - left)
+                rows[:, left : left + columns] = data[0, : len(rows), :columns, :3]
+            if left + shape[2] >= width:
+                return rows
+
+    def _problem(self, problem: str, remedy: str) -> DataError:
+        return DataError(self._path, problem, remedy)

@@ -1,0 +1,98 @@
+"""The name of an experiment, made from its settings by MMSegmentation's convention.
+
+``{algorithm}_{components}_{devices}xb{batch of each}-{extras}-{thousands of iterations}k_{data set}-{height}x{width}``:
+parts joined by ``_``, words inside of a part by ``-``. As the name is computed, it cannot say what the settings do not.
+"""
+
+import re
+from collections.abc import Sequence
+
+from maskline.params.heads import FCNHeadParams, FCNSkipHeadParams, HeadParams
+from maskline.params.losses import LossParams
+from maskline.params.model import BackboneParams, ModelParams
+from maskline.params.whole import Params
+
+_ALGORITHMS = {
+    "fcn": "fcn",
+    "psp": "pspnet",
+    "aspp": "deeplabv3",
+    "separable_aspp": "deeplabv3plus",
+    "large_fov": "deeplabv1",
+    "summed_aspp": "deeplabv2",
+    "uper": "upernet",
+    "fpn": "fpn",
+    "segformer": "segformer",
+    "ocr": "ocrnet",
+    "point": "pointrend",
+}
+_LOSSES = {"cross_entropy": "ce", "dice_mmseg": "dice", "dice": "softdice"}
+_FAMILIES = {"v1b": "b", "v1c": "", "v1d": "d"}
+
+
+def name(params: Params) -> str:
+    """Return the name of an experiment with these settings."""
+    height, width = params.augment.crop_size
+    train = params.train
+    batch = f"{train.devices}xb{train.batch_size // train.devices}"
+    schedule = "-".join([batch, *_extras(params), f"{train.iterations / 1000:g}k"])
+    return f"{_model(params.model)}_{schedule}_{_word(params.data.name)}-{height}x{width}"
+
+
+def _model(model: ModelParams) -> str:
+    if model.type == "smp":
+        return f"smp-{_word(model.smp.architecture)}_{_word(model.smp.encoder)}"
+    algorithm, backbone = _algorithm(model.decode_head), _backbone(model.backbone)
+    if model.backbone.name == "unet":
+        return f"{backbone}_{algorithm}"
+    return f"{algorithm}_{backbone}"
+
+
+def _algorithm(head: HeadParams) -> str:
+    match head:
+        case FCNSkipHeadParams():
+            count = len(head.in_index) if isinstance(head.in_index, tuple) else 1
+            return f"fcn{32 // 2 ** (count - 1)}s"
+        case FCNHeadParams() if head.dilation > 1:
+            return f"fcn-d{head.dilation}"
+        case _:
+            return _ALGORITHMS.get(head.name, _word(head.name))
+
+
+def _backbone(backbone: BackboneParams) -> str:
+    if backbone.name == "unet":
+        steps = backbone.strides or (1,) * backbone.num_stages
+        halved = backbone.downsamples or (True,) * (backbone.num_stages - 1)
+        stride = steps[0]
+        for step, pools in zip(steps[1:], halved, strict=True):
+            stride *= 2 if pools and step == 1 else step
+        width = "" if backbone.base_channels == 64 else f"-w{backbone.base_channels}"
+        return f"unet-s{backbone.num_stages}-d{stride}{width}"
+    if match := re.fullmatch(r"resnet(\d+)_(v1[bcd])", backbone.name):
+        grid = "-mg" + "".join(map(str, backbone.multi_grid)) if backbone.multi_grid else ""
+        return f"r{match[1]}{_FAMILIES[match[2]]}{_stride(backbone)}{grid}"
+    if match := re.fullmatch(r"mixvit_(b\d)", backbone.name):
+        return f"mit-{match[1]}"
+    if match := re.fullmatch(r"hrnet(\d+s?)", backbone.name):
+        return f"hr{match[1]}"
+    return f"{_word(backbone.name)}{_stride(backbone)}"
+
+
+def _stride(backbone: BackboneParams) -> str:
+    return "" if backbone.output_stride == 32 else f"-d{backbone.output_stride}"
+
+
+def _extras(params: Params) -> list[str]:
+    model = params.model
+    losses = model.smp.losses if model.type == "smp" else model.decode_head.losses
+    amp = ["amp"] if params.train.precision == "bf16" else []
+    return [*amp, *_loss_words(losses)]
+
+
+def _loss_words(losses: Sequence[LossParams]) -> list[str]:
+    if len(losses) == 1 and losses[0].name == "cross_entropy" and losses[0].weight == 1.0:
+        return []
+    return [f"{_word(_LOSSES.get(loss.name, loss.name))}-{loss.weight}" for loss in losses]
+
+
+def _word(text: str) -> str:
+    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-")

@@ -1,0 +1,135 @@
+"""The files of a project of one's own, copied from the pipeline that the package brings."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from maskline.cli import package_lock
+from maskline.core.errors import DataError, ParamsError
+from maskline.core.files import write_text
+from maskline.params.whole import load_params
+from maskline.projects import plots_page, recipes
+from maskline.projects.overrides import with_overrides
+from maskline.projects.resources import pipeline_folder
+
+_DVC_YAML_HEAD = """\
+# The pipeline. Stages depend on their script, on data, on the listed keys of params.yaml, and on requirements.lock,
+# which names the installed maskline: another maskline runs them again (maskline new --upgrade .).
+"""
+_OURS = ("stages", "dvc.yaml", "params.schema.json", package_lock.NAME)  # what an upgrade writes anew
+_README = Path(__file__).with_name("new_readme.md")
+
+
+def create(folder: Path, *, recipe: str | None, overrides: Sequence[str], git: bool) -> None:
+    """Make the project, or leave nothing behind.
+
+    Args:
+        folder: Empty, or not there yet.
+        recipe: Name of a recipe; None: the shipped settings.
+        overrides: KEY=VALUE as ``dvc exp run -S`` takes them.
+        git: Whether to make a git repository and a first commit.
+
+    Raises:
+        DataError: The folder has something in it.
+        ParamsError: No such recipe, or an override that cannot be.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DataError(folder, "is there and not empty", "name a new folder, or see maskline new --help on --upgrade")
+    settings = _settings(recipe, overrides)
+    there = folder.is_dir()
+    try:
+        _write(folder, settings, git=git)
+    except BaseException:
+        if not there:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def upgrade(folder: Path) -> list[str]:
+    """Write what maskline owns in the project anew; return what to do next.
+
+    Raises:
+        DataError: No such project, or edits in these files that git does not have yet.
+        ParamsError: params.yaml does not fit the installed maskline; written all the same.
+    """
+    if not (folder / "dvc.yaml").is_file() or (folder / "lib" / "maskline").is_dir():
+        raise DataError(folder, "not a project that maskline new made", "name the folder with its dvc.yaml")
+    edited = _git(folder, "status", "--porcelain", "--", *_OURS)
+    if edited:
+        first = edited.splitlines()[0].split()[-1]
+        raise DataError(folder / first, "edited and not committed", "commit or undo it; an upgrade writes it anew")
+    before = _read(folder / package_lock.NAME)
+    _write_ours(folder)
+    load_params(folder / "params.yaml")
+    if _read(folder / package_lock.NAME) == before:
+        return ["the project is at the installed maskline already; stages and dvc.yaml are as it brings them"]
+    return ["written: " + ", ".join(_OURS), "git diff shows what changed; dvc repro runs the stages again"]
+
+
+def _settings(recipe: str | None, overrides: Sequence[str]) -> str:
+    source = recipes.find(recipe) if recipe else pipeline_folder() / "params.yaml"
+    text = source.read_text(encoding="utf-8").replace("$schema=../", "$schema=./", 1)
+    return with_overrides(text, overrides, place=f"recipe {recipe}" if recipe else "params.yaml")
+
+
+def _write(folder: Path, settings: str, *, git: bool) -> None:
+    source = pipeline_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "params.yaml", settings)
+    _write_ours(folder)
+    shutil.copytree(source / ".dvc" / "plots", folder / ".dvc" / "plots")
+    for name in (".dvcignore", ".gitignore", ".dvc/.gitignore"):
+        shutil.copyfile(source / name, folder / name)
+    config = (source / ".dvc" / "config").read_text(encoding="utf-8")
+    if plots_page.can_be_made():
+        write_text(folder / ".dvc" / "plots_page.html", plots_page.page())
+    else:  # DVC's own page, which loads Vega from the internet
+        config = re.sub(r"^ *html_template = .*\n", "", config, flags=re.MULTILINE)
+    if not git and _git(folder, "rev-parse", "--git-dir") is None:
+        config = config.replace("[core]\n", "[core]\n    no_scm = true\n", 1)
+    write_text(folder / ".dvc" / "config", config)
+    write_text(folder / "README.md", _README.read_text(encoding="utf-8").replace("{name}", folder.resolve().name))
+    if git:
+        _first_commit(folder)
+
+
+def _write_ours(folder: Path) -> None:
+    source = pipeline_folder()
+    for script in sorted((source / "stages").glob("*.py")):
+        if script.name != "__init__.py":
+            write_text(folder / "stages" / script.name, script.read_text(encoding="utf-8"))
+    write_text(folder / "stages" / "__init__.py", '"""The six stages of the pipeline, one command each."""\n')
+    write_text(folder / "dvc.yaml", _pipeline((source / "dvc.yaml").read_text(encoding="utf-8")))
+    write_text(folder / "params.schema.json", (source / "params.schema.json").read_text(encoding="utf-8"))
+    write_text(folder / package_lock.NAME, package_lock.text())
+
+
+def _pipeline(text: str) -> str:
+    """Return dvc.yaml without the checkout's library files, for which requirements.lock stands."""
+    text = re.sub(r"\A(#.*\n)+", _DVC_YAML_HEAD, text)
+    return re.sub(r"^ *- lib/.*\n", "", text, flags=re.MULTILINE)
+
+
+def _first_commit(folder: Path) -> None:
+    if _git(folder, "init", "--quiet", "--initial-branch=main") is None:
+        raise ParamsError("git", "does not run", "install git, or give --no-git")
+    _git(folder, "add", "--all")
+    if _git(folder, "commit", "--quiet", "--message", "New maskline project") is None:
+        from maskline.cli.entry import log
+
+        log.warning("no first commit: git wants to know you (git config --global user.name, user.email); then commit")
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """Return what git prints, None where it fails."""
+    try:
+        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.is_file() else ""

@@ -1,0 +1,200 @@
+"""Mask files to class ids: one small reader for each way that masks are stored.
+
+Every reader returns the stored value of each pixel; whether a value is a class is checked later and for all of them
+alike (``maskline.convert.checks``). Only ``read_binary``, ``read_color`` and ``read_mapped`` map values, and refuse
+those they do not know; ``read_snapped`` rounds to black and white, for sets whose layout says that this is right.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskline.core.errors import DataError
+from maskline.data.labels import Rgb
+from maskline.reading.headers import png_bit_depth
+from maskline.reading.images import open_picture
+
+Exif = Literal["error", "apply", "ignore"]
+Ids = NDArray[np.int32]
+
+_GREY_STEPS = {2: 85, 4: 17}  # Pillow spreads grey values of 2 and 4 bits over 0..255
+
+_MOST_BETWEEN = 0.02  # of the pixels of a black and white mask
+
+_GREY_MODES = ("1", "L", "I;16", "I;16B", "I;16L", "I;16N", "I")
+
+
+def read_index(path: Path, *, exif: Exif) -> NDArray[np.int32]:
+    """Read a grey picture of 1, 8 or 16 bits whose values are class ids.
+
+    Raises:
+        DataError: Not a grey picture.
+    """
+    picture = open_picture(path, exif=exif)
+    if picture.mode == "P":
+        raise DataError(
+            path, "mode P (palette), not grey", "set data.mask_encoding to palette, or save it as a grey PNG"
+        )
+    if picture.mode not in _GREY_MODES:
+        raise DataError(
+            path, f"mode {picture.mode}, not grey", "save it as a grey PNG, or set data.mask_encoding to color"
+        )
+    return np.array(picture).astype(np.int32) // _GREY_STEPS.get(png_bit_depth(path), 1)
+
+
+def read_palette(path: Path, *, exif: Exif, colors: tuple[Rgb, ...] = ()) -> NDArray[np.int32]:
+    """Read a palette picture whose palette entries' numbers are class ids.
+
+    The palette's colours do not matter, unless they are those of ``colors`` in another order: a program has then
+    renumbered the entries.
+
+    Raises:
+        DataError: Not a palette picture, or one with renumbered entries.
+    """
+    picture = open_picture(path, exif=exif)
+    if picture.mode != "P":
+        raise DataError(
+            path, f"mode {picture.mode}, not P (palette)", "set data.mask_encoding to what the file is (index, color)"
+        )
+    values = np.array(picture).astype(np.int32)
+    stored = np.array(picture.getpalette() or [], dtype=int).reshape(-1, 3)
+    for value in np.unique(values).tolist():
+        color = tuple(stored[value].tolist()) if value < len(stored) else None
+        if value < len(colors) and color != colors[value] and color in colors:
+            problem = f"palette entry {value} has the colour of class {colors.index(color)}"
+            raise DataError(path, problem, "save it with its classes as entries, or set data.mask_encoding to color")
+    return values
+
+
+def read_binary(path: Path, *, exif: Exif) -> NDArray[np.int32]:
+    """Read a grey picture of 0 (class 0) and either 255 or 1 (class 1).
+
+    Raises:
+        DataError: Not grey, or any other value; names value, count and place.
+    """
+    values = read_index(path, exif=exif)
+    high = 1 if values.max(initial=0) == 1 else 255
+    bad = (values != 0) & (values != high)
+    if bad.any():
+        raise DataError(
+            path,
+            f"{describe_values(values, bad)} in a 0/255 mask",
+            "JPEG changes values: save it as a PNG of 0 and 255 only, or set data.mask_encoding to binary_snapped "
+            "(nearer to black or white) or index",
+        )
+    return np.asarray(values == high, dtype=np.int32)
+
+
+def read_above(path: Path, *, threshold: int, exif: Exif) -> NDArray[np.int32]:
+    """Read a picture as class 1 where its grey value is at least ``threshold`` (0..255), else class 0."""
+    picture = open_picture(path, exif=exif)
+    return np.asarray(np.array(picture.convert("L")) >= threshold, dtype=np.int32)
+
+
+def read_mapped(path: Path, *, table: Mapping[int, int], exif: Exif) -> Ids:
+    """Read a grey or palette picture and map its stored values.
+
+    Args:
+        path: The file.
+        table: Stored value -> class id or ignore index; all others are refused.
+        exif: What to do with an EXIF rotation.
+
+    Raises:
+        DataError: Neither grey nor palette, or a value that ``table`` lacks; names value, count and place.
+    """
+    picture = open_picture(path, exif=exif)
+    values = np.array(picture).astype(np.int32) if picture.mode == "P" else read_index(path, exif=exif)
+    return mapped(values, table, place=path)
+
+
+def mapped(values: Ids, table: Mapping[int, int], *, place: object) -> Ids:
+    """Map values (h, w) as ``read_mapped`` does."""
+    known = np.array(sorted(table), dtype=np.int32)
+    at = np.searchsorted(known, values).clip(0, len(known) - 1)
+    bad = known[at] != values
+    if bad.any():
+        raise DataError(
+            place,
+            f"{describe_values(values, bad)}, which this set does not have",
+            "replace the file with the set's own",
+        )
+    return np.asarray(np.array([table[int(value)] for value in known], dtype=np.int32)[at])
+
+
+def read_snapped(path: Path, *, exif: Exif, most_between: float = _MOST_BETWEEN) -> Ids:
+    """Read a black and white picture, maybe a JPEG, as class 1 where it is nearer to white, else class 0.
+
+    A palette or grey picture of the values 0 and 1 alone counts as black and white.
+
+    Args:
+        path: The file.
+        exif: What to do with an EXIF rotation.
+        most_between: Largest share of pixels of 64..191: more than edges that compression has blurred.
+
+    Raises:
+        DataError: Too many pixels between black and white.
+    """
+    picture = open_picture(path, exif=exif)
+    stored = np.array(picture)
+    if stored.ndim == 2 and stored.max(initial=0) <= 1:
+        return stored.astype(np.int32)
+    grey = np.array(picture.convert("L"))
+    share = float(((grey >= 64) & (grey < 192)).mean())
+    if share > most_between:
+        raise DataError(
+            path, f"{share:.1%} of its pixels are grey, not black or white", "replace the file with the set's mask"
+        )
+    return np.asarray(grey >= 128, dtype=np.int32)
+
+
+def read_area(path: Path, *, exif: Exif) -> NDArray[np.bool_]:
+    """Read a valid-area picture: True where its grey value is 128 or more, or 1 in a picture of 0 and 1."""
+    picture = open_picture(path, exif=exif)
+    values = np.array(picture if picture.mode == "P" and _is_zero_one(picture) else picture.convert("L"))
+    return np.asarray(values > 0 if values.max(initial=0) == 1 else values >= 128)
+
+
+def read_color(path: Path, *, colors: tuple[Rgb, ...], exif: Exif) -> NDArray[np.int32]:
+    """Read an RGB picture; a pixel's class is the position of its colour in ``colors``.
+
+    Raises:
+        DataError: Not RGB, or a colour that is not listed; names colour, count and place.
+    """
+    picture = open_picture(path, exif=exif)
+    if picture.mode == "P":
+        picture = picture.convert("RGB")
+    if picture.mode != "RGB":
+        raise DataError(path, f"mode {picture.mode}, not RGB", "save it as an RGB PNG, or set data.mask_encoding")
+    red, green, blue = np.moveaxis(np.array(picture).astype(np.int32), -1, 0)
+    codes = (red << 16) | (green << 8) | blue
+    known = np.array([(r << 16) | (g << 8) | b for r, g, b in colors])
+    order = np.argsort(known)
+    at = np.searchsorted(known[order], codes).clip(0, len(known) - 1)
+    bad = known[order][at] != codes
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        color = tuple(int(value) for value in np.array(picture)[row, column])
+        raise DataError(
+            path,
+            f"colour {color} at row {row}, column {column} is of no class ({int(bad.sum())} such pixels)",
+            "add the colour to data.classes, or save the mask without smoothing (JPEG changes colours)",
+        )
+    return np.asarray(order[at], dtype=np.int32)
+
+
+def describe_values(values: NDArray[np.int32], bad: NDArray[np.bool_]) -> str:
+    """Return a phrase that names up to three of the values where ``bad``, with counts and the first place of each."""
+    found, counts = np.unique(values[bad], return_counts=True)
+    parts = []
+    for value, count in list(zip(found, counts, strict=True))[:3]:
+        row, column = np.argwhere(bad & (values == value))[0]
+        parts.append(f"value {value} in {count} pixels (first at row {row}, column {column})")
+    more = f" and {len(found) - 3} more values" if len(found) > 3 else ""
+    return ", ".join(parts) + more
+
+
+def _is_zero_one(picture: object) -> bool:
+    return bool(np.array(picture).max(initial=0) <= 1)

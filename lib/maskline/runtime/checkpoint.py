@@ -1,0 +1,93 @@
+"""The trained model as a folder: model.safetensors and model.json."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from maskline.core.errors import CheckpointError
+from maskline.core.files import replace_folder, sha256_file, write_json, write_text
+
+FORMAT = 1
+WEIGHTS_FILE = "model.safetensors"
+LAST_FILE = "last.safetensors"
+CARD_FILE = "model.json"
+TRACE_FILE = "trace.csv"
+
+
+def save_model(
+    folder: Path,
+    *,
+    weights: Mapping[str, Tensor],
+    last: Mapping[str, Tensor] | None,
+    card: Mapping[str, Any],
+    trace: str | None = None,
+) -> None:
+    """Write a model folder, whole or not at all; the same content gives the same bytes.
+
+    Args:
+        folder: Replaced as a whole.
+        weights: Tensors of the chosen weights, contiguous, on the CPU.
+        last: Tensors after the last iteration; None: there was no training, and no file.
+        card: ``params``, ``labels``, ``preprocessing``, ``receipt``; hash of the weights and format are added.
+        trace: Text of trace.csv, by which the run can be checked; None: there was no training, and no file.
+    """
+    with replace_folder(folder) as part:
+        # No metadata: safetensors writes more than one entry in an order that changes (its issue 584).
+        # Written by Python, so that a full disk is an OSError and not an error of safetensors' own.
+        (part / WEIGHTS_FILE).write_bytes(save(dict(weights)))
+        if last is not None:
+            (part / LAST_FILE).write_bytes(save(dict(last)))
+        if trace is not None:
+            write_text(part / TRACE_FILE, trace)
+        receipt = {**card["receipt"], "weights_sha256": sha256_file(part / WEIGHTS_FILE)}
+        write_json(part / CARD_FILE, {"format": FORMAT, **card, "receipt": receipt})
+
+
+def weights_sha256(weights: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of the file that ``save_model`` makes of these tensors."""
+    return hashlib.sha256(save(dict(weights))).hexdigest()
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """Read model.json.
+
+    Raises:
+        CheckpointError: No such file, no JSON, or a format this version does not know.
+    """
+    path = Path(folder) / CARD_FILE
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(path, "no such file", "train first (dvc repro train), or name a model folder") from error
+    except ValueError as error:
+        raise CheckpointError(path, f"not JSON ({error})", "train again (dvc repro -f train)") from error
+    if not isinstance(card, dict) or card.get("format") != FORMAT:
+        raise CheckpointError(path, f"not a model card of format {FORMAT}", "train again, or use the version it is of")
+    return card
+
+
+def read_weights(folder: Path, *, expected_sha256: str | None = None) -> dict[str, Tensor]:
+    """Read model.safetensors.
+
+    Args:
+        folder: The model folder.
+        expected_sha256: From the receipt; the file is checked against it.
+
+    Raises:
+        CheckpointError: No such file, damaged, or not the file of the receipt.
+    """
+    path = Path(folder) / WEIGHTS_FILE
+    try:
+        if expected_sha256 is not None and sha256_file(path) != expected_sha256:
+            raise CheckpointError(path, "not the weights that model.json describes", "take both from one run")
+        return dict(load_file(path))
+    except FileNotFoundError as error:
+        raise CheckpointError(path, "no such file", "train first (dvc repro train), or name a model folder") from error
+    except safetensors.SafetensorError as error:
+        raise CheckpointError(path, f"damaged ({error})", "copy it anew, or train again") from error

@@ -1,0 +1,178 @@
+"""A foreign checkpoint becomes a model folder: read, describe the network, match names, write."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from maskline.builders.model import segmentor, without_start_weights
+from maskline.core.errors import CheckpointError
+from maskline.core.files import sha256_file
+from maskline.data.labels import LabelSet, bit_palette
+from maskline.models.segmentor import SegmentorBase
+from maskline.params.model import ModelParams, validate_model
+from maskline.params.whole import load_params
+from maskline.projects import recipes
+from maskline.runtime import checkpoint
+from maskline.weights.config_text import parse_config, read_config
+from maskline.weights.matching import Match, match
+from maskline.weights.mmseg.model import ModelReader
+from maskline.weights.mmseg.settings import settings
+from maskline.weights.reading import Foreign, read_checkpoint
+
+# Classifiers, whose channels are the number of classes: MMSegmentation's, and the last of an SMP model.
+_CLASSIFIER = re.compile(r"decode_head\.(\d+\.)?conv_seg\.weight|(model\.)?segmentation_head\..*\.weight")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Import:
+    """What was imported.
+
+    Args:
+        match: Which tensors fitted.
+        notes: What was left out of the configuration, one sentence each.
+        sections: Settings that the configuration states beside the model.
+    """
+
+    match: Match
+    notes: list[str]
+    sections: dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Network:
+    params: ModelParams
+    num_classes: int
+    notes: list[str]
+    sections: dict[str, dict[str, Any]]
+    binary: tuple[str, ...] = ()
+
+
+def write_import(
+    source: Path,
+    output: Path,
+    *,
+    recipe: str | None,
+    mmseg_config: Path | None,
+    labels_path: Path | None,
+    allow_partial: bool,
+) -> Import:
+    """Write a model folder with a checkpoint's weights.
+
+    Args:
+        source: The checkpoint.
+        output: The model folder; replaced as a whole.
+        recipe: Name of a recipe, or a params file.
+        mmseg_config: A resolved MMSegmentation configuration; None and no recipe: the checkpoint's own.
+        labels_path: labels.json to take class names from; None: the checkpoint's, or generic names.
+        allow_partial: Write also where tensors are missing or left over.
+
+    Raises:
+        MasklineError: A file cannot be read, a type has no counterpart, or the tensors do not fit.
+    """
+    foreign = read_checkpoint(source)
+    network = _from_recipe(recipe, foreign) if recipe else _from_mmseg(source, foreign, mmseg_config)
+    labels = LabelSet.read(labels_path) if labels_path else _labels(foreign.meta, network.num_classes)
+    if labels.num_classes != network.num_classes:
+        raise CheckpointError(
+            labels_path or source,
+            f"{labels.num_classes} class names for a network of {network.num_classes} classes",
+            "give --labels of the data set that the network was trained on",
+        )
+    model = segmentor(network.params, num_classes=network.num_classes)
+    found = match(foreign.tensors, model.state_dict(), binary=network.binary)
+    _check(found, source, allow_partial=allow_partial)
+    _write(model, found, output, card=_card(source, network, labels))
+    return Import(match=found, notes=network.notes, sections=network.sections)
+
+
+def _from_recipe(recipe: str, foreign: Foreign) -> _Network:
+    path = recipes.find(recipe)
+    params = without_start_weights(load_params(path).model)
+    counts = [value.shape[0] for name, value in foreign.tensors.items() if _CLASSIFIER.fullmatch(name)]
+    return _Network(params=params, num_classes=counts[-1] if counts else 2, notes=[], sections={})
+
+
+def _from_mmseg(source: Path, foreign: Foreign, path: Path | None) -> _Network:
+    config = read_config(path) if path else _own_config(source, foreign.meta)
+    model = config.get("model", config if "backbone" in config else None)
+    if not isinstance(model, Mapping):
+        raise CheckpointError(path or source, "no model section", "give a whole resolved configuration")
+    reader = ModelReader()
+    try:
+        section = reader.read(model, preprocessor=config.get("data_preprocessor") or config.get("img_norm_cfg"))
+        sections = settings(config, reader.notes)
+        if reader.threshold is not None:
+            sections.setdefault("evaluate", {})["threshold"] = reader.threshold
+    except (KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(path or source, f"not the form of a configuration ({error!r})", "resolve it") from error
+    params = validate_model(section, place=path or source)
+    return _Network(
+        params=params,
+        num_classes=reader.num_classes,
+        notes=reader.notes,
+        sections=sections,
+        binary=reader.binary,
+    )
+
+
+def _own_config(source: Path, meta: Mapping[str, Any]) -> dict[str, Any]:
+    for key in ("cfg", "config"):
+        text = meta.get(key)
+        if isinstance(text, str) and text.strip():
+            return parse_config(text, place=f"{source}: meta.{key}")
+    raise CheckpointError(source, "holds no configuration", "give --mmseg-config FILE or --recipe NAME")
+
+
+def _labels(meta: Mapping[str, Any], num_classes: int) -> LabelSet:
+    told = meta.get("dataset_meta")
+    merged = {**meta, **told} if isinstance(told, Mapping) else dict(meta)
+    names, palette = (merged.get(key) or merged.get(key.upper()) for key in ("classes", "palette"))
+    usable = isinstance(names, list | tuple) and len(set(map(str, names))) == num_classes
+    class_names = [str(name) for name in names] if usable else [f"class_{i}" for i in range(num_classes)]  # type: ignore[union-attr]
+    colors = isinstance(palette, list | tuple) and len(palette) == num_classes
+    return LabelSet.from_dict(
+        {
+            "class_names": class_names,
+            "palette": palette if colors else [list(color) for color in bit_palette(num_classes)],
+            "ignore_index": max(255, num_classes),
+            "reduce_zero_label": False,
+        }
+    )
+
+
+def _check(found: Match, source: Path, *, allow_partial: bool) -> None:
+    own_total = len(found.tensors) + len(found.missing) + len(found.unfit)
+    if not found.tensors:
+        raise CheckpointError(source, "no tensor fits this network", "give the configuration it was trained with")
+    if found.whole or allow_partial:
+        return
+    first = (*found.unfit, *(f"{name} is missing" for name in found.missing), *found.left_over)[0]
+    raise CheckpointError(
+        source,
+        f"not of this network: {len(found.tensors)} of {own_total} tensors fit, {len(found.left_over)} left over, "
+        f"{len(found.missing)} missing, {len(found.unfit)} of another shape; the first: {first}",
+        "give the configuration it was trained with, or --allow-partial",
+    )
+
+
+def _card(source: Path, network: _Network, labels: LabelSet) -> dict[str, Any]:
+    params = network.params
+    return {
+        "params": {"model": params.model_dump(mode="json"), **network.sections},
+        "labels": labels.to_dict(),
+        "preprocessing": {"mean": list(params.mean), "std": list(params.std), "scale": 255},
+        "receipt": {"imported_from": source.name, "imported_sha256": sha256_file(source)},
+    }
+
+
+def _write(model: SegmentorBase, found: Match, output: Path, *, card: Mapping[str, Any]) -> None:
+    own = model.state_dict()
+    weights = {
+        name: found.tensors.get(name, value).to(value.dtype).contiguous().clone(memory_format=torch.contiguous_format)
+        for name, value in own.items()
+    }
+    checkpoint.save_model(output, weights=weights, last=None, card=card)

@@ -1,0 +1,170 @@
+"""MMSegmentation's backbone sections as this project's. See ``maskline.weights.mmseg.model``."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from maskline.core.errors import ShapeError
+from maskline.models.backbones.hrnet import HRStage, hrnet_stages
+from maskline.models.backbones.mit import MIT_PLANS, MitPlan
+from maskline.weights.mmseg.section import Section
+
+NormReader = Callable[[Mapping[str, Any] | None, str], bool]
+
+# Knobs of the other families stand in the section too, at values that do nothing.
+_NEUTRAL: dict[str, Any] = {
+    "pretrained": False,
+    "output_stride": 32,
+    "strides": None,
+    "dilations": None,
+    "contract_dilation": True,
+    "multi_grid": None,
+    "base_channels": 64,
+    "num_stages": 5,
+    "encoder_convs": None,
+    "decoder_convs": None,
+    "decoder_dilations": None,
+    "downsamples": None,
+    "upsample": "interp",
+    "drop_path": 0.0,
+    "dropout": 0.0,
+    "attention_dropout": 0.0,
+    "frozen_stages": -1,
+    "norm_eval": False,
+}
+_RESNETS = {"ResNet": (False, False), "ResNetV1c": (True, False), "ResNetV1d": (True, True)}
+_PLANS = {((1, 2, 1, 1), (1, 1, 2, 4)): 8, ((1, 2, 2, 1), (1, 1, 1, 2)): 16, ((1, 2, 2, 2), (1, 1, 1, 1)): 32}
+_BATCH_NORM = {"type": "BN"}
+
+
+def backbone_params(section: Section, *, norm: NormReader) -> tuple[dict[str, Any], int, list[int] | None]:
+    """Return the backbone section, the images' channels, and which features are kept (None: all).
+
+    Raises:
+        ShapeError: A type or key without a counterpart.
+    """
+    readers = {**dict.fromkeys(_RESNETS, _resnet), "UNet": _unet, "MixVisionTransformer": _mixvit, "HRNet": _hrnet}
+    if section.type not in readers:
+        raise section.unknown_type(readers)
+    section.ignore("with_cp", "pretrained", "init_cfg")
+    in_channels = section.take("in_channels", 3)
+    knobs = readers[section.type](section, norm)
+    kept = section.take("out_indices", None)
+    section.done()
+    chosen = None if kept is None or list(kept) == [0, 1, 2, 3] else list(kept)
+    return {**_NEUTRAL, **knobs}, in_channels, chosen
+
+
+def _resnet(section: Section, norm: NormReader) -> dict[str, Any]:
+    deep, average = _RESNETS[section.type]
+    for key in ("conv_cfg", "dcn", "plugins"):
+        section.expect(key, None)
+    section.ignore("stage_with_dcn", "zero_init_residual")
+    for key, value in (("num_stages", 4), ("stem_channels", 64), ("base_channels", 64)):
+        section.expect(key, value)
+    depth = section.take("depth")
+    section.expect("style", *(("pytorch", "caffe") if depth in (18, 34) else ("pytorch",)))
+    deep, average = section.take("deep_stem", deep), section.take("avg_down", average)
+    version = {(False, False): "v1b", (True, False): "v1c", (True, True): "v1d"}.get((deep, average))
+    if version is None:
+        raise ShapeError(section.place, "avg_down without deep_stem has no counterpart", "use ResNetV1d")
+    strides, dilations = tuple(section.take("strides", (1, 2, 2, 2))), tuple(section.take("dilations", (1, 1, 1, 1)))
+    stride = _PLANS.get((strides, dilations))
+    grid = section.take("multi_grid", None)
+    norm(section.take("norm_cfg", _BATCH_NORM), section.place)
+    return {
+        "name": f"resnet{depth}_{version}",
+        "output_stride": stride or 32,
+        "strides": None if stride else list(strides),
+        "dilations": None if stride else list(dilations),
+        "contract_dilation": section.take("contract_dilation", False),
+        "multi_grid": None if grid is None else list(grid),
+        "frozen_stages": section.take("frozen_stages", -1),
+        "norm_eval": section.take("norm_eval", False),
+    }
+
+
+def _unet(section: Section, norm: NormReader) -> dict[str, Any]:
+    for key in ("conv_cfg", "dcn", "plugins"):
+        section.expect(key, None)
+    section.expect("act_cfg", {"type": "ReLU"})
+    upsample = Section(section.take("upsample_cfg", {"type": "InterpConv"}), place=f"{section.place}.upsample_cfg")
+    kinds = {"InterpConv": "interp", "DeconvModule": "deconv"}
+    if upsample.type not in kinds:
+        raise upsample.unknown_type(kinds)
+    upsample.expect("kernel_size", 1 if upsample.type == "InterpConv" else 4)
+    upsample.expect("conv_first", False)
+    upsample.expect("scale_factor", 2)
+    upsample.expect("upsample_cfg", {"scale_factor": 2, "mode": "bilinear", "align_corners": False})
+    upsample.done()
+    stages = section.take("num_stages", 5)
+    norm(section.take("norm_cfg", _BATCH_NORM), section.place)
+
+    def listed(key: str, length: int, usual: Any) -> list[Any] | None:
+        value = list(section.take(key, [usual] * length))[:length]
+        return None if value == [usual] * length else value
+
+    return {
+        "name": "unet",
+        "base_channels": section.take("base_channels", 64),
+        "num_stages": stages,
+        "strides": listed("strides", stages, 1),
+        "dilations": listed("enc_dilations", stages, 1),
+        "encoder_convs": listed("enc_num_convs", stages, 2),
+        "decoder_convs": listed("dec_num_convs", stages - 1, 2),
+        "decoder_dilations": listed("dec_dilations", stages - 1, 1),
+        "downsamples": listed("downsamples", stages - 1, True),
+        "upsample": kinds[upsample.type],
+        "norm_eval": section.take("norm_eval", False),
+    }
+
+
+def _mixvit(section: Section, _norm: NormReader) -> dict[str, Any]:
+    section.expect("act_cfg", {"type": "GELU"})
+    section.expect("norm_cfg", {"type": "LN", "eps": 1e-6}, {"type": "LN", "eps": 1e-6, "requires_grad": True})
+    section.expect("num_stages", 4)
+    plan = MitPlan(
+        embed_dims=section.take("embed_dims", 64),
+        num_layers=tuple(section.take("num_layers", (3, 4, 6, 3))),
+        num_heads=tuple(section.take("num_heads", (1, 2, 4, 8))),
+        patch_sizes=tuple(section.take("patch_sizes", (7, 3, 3, 3))),
+        strides=tuple(section.take("strides", (4, 2, 2, 2))),
+        reductions=tuple(section.take("sr_ratios", (8, 4, 2, 1))),
+        mlp_ratio=section.take("mlp_ratio", 4),
+        qkv_bias=section.take("qkv_bias", True),
+    )
+    name = next((name for name, known in MIT_PLANS.items() if known == plan), None)
+    if name is None:
+        told = f"embed_dims {plan.embed_dims}, num_layers {plan.num_layers}, num_heads {plan.num_heads}, ..."
+        raise ShapeError(section.place, f"{told} is none of B0 to B5", "use one of them")
+    return {
+        "name": f"mixvit_{name}",
+        "drop_path": section.take("drop_path_rate", 0.0),
+        "dropout": section.take("drop_rate", 0.0),
+        "attention_dropout": section.take("attn_drop_rate", 0.0),
+    }
+
+
+def _hrnet(section: Section, norm: NormReader) -> dict[str, Any]:
+    section.expect("conv_cfg", None)
+    section.expect("multiscale_output", True)
+    section.ignore("zero_init_residual")
+    extra: Mapping[str, Mapping[str, Any]] = section.take("extra")
+    stages = tuple(
+        HRStage(
+            num_modules=stage["num_modules"],
+            block="basic" if stage["block"] == "BASIC" else "bottleneck",
+            num_blocks=tuple(stage["num_blocks"]),
+            widths=tuple(stage["num_channels"]),
+        )
+        for stage in (extra[f"stage{number}"] for number in (1, 2, 3, 4))
+    )
+    width = stages[1].widths[0]
+    form = next((small for small in (False, True) if hrnet_stages(width, small=small) == stages), None)
+    if form is None:
+        raise ShapeError(section.place, "extra is none of the published HRNets", "use W18, W18 small, W32 or W48")
+    norm(section.take("norm_cfg", _BATCH_NORM), section.place)
+    return {
+        "name": f"hrnet{width}{'s' if form else ''}",
+        "frozen_stages": section.take("frozen_stages", -1),
+        "norm_eval": section.take("norm_eval", False),
+    }

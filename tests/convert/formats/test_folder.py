@@ -1,0 +1,118 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from maskline.convert.formats import folder
+from maskline.core.errors import DataError
+from tests.sets import index_mask, picture, save
+
+
+def put(root, *names):
+    for i, name in enumerate(names):
+        path = root / name
+        if "image" in name.lower() and path.suffix.lower() in (".png", ".jpg"):
+            save(picture(i), path)
+        elif path.suffix in (".png", ".tif"):
+            save(index_mask(i), path)
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"x")
+    return root
+
+
+def found(source):
+    return {(record.id, record.split) for record in source.records}
+
+
+def test_without_splits(tmp_path, settings):
+    put(tmp_path, "images/a.jpg", "images/b.png", "masks/a.png", "masks/b.png")
+    source = folder.read(tmp_path, settings())
+    assert found(source) == {("a", None), ("b", None)}
+    assert {record.group for record in source.records} == {"a", "b"}
+    assert source.problems == []
+    assert source.labels.class_names == ("background", "vessel")
+    assert source.labels.palette == ((0, 0, 0), (255, 0, 0))
+    record = source.records[0]
+    assert np.array_equal(source.read_mask(record.mask), np.array(index_mask(2)))
+
+
+@pytest.mark.parametrize("pattern", ["{split}/{kind}/a.png", "{kind}/{split}/a.png", "Top/x/{split}/{kind}/a.png"])
+@pytest.mark.parametrize(
+    ("word", "split"),
+    [("train", "train"), ("val", "val"), ("valid", "val"), ("Validation", "val"), ("TEST", "test")],
+)
+def test_split_folders_above_and_below(tmp_path, settings, pattern, word, split):
+    put(tmp_path, *(pattern.format(split=word, kind=kind) for kind in ("Images", "MASKS")))
+    source = folder.read(tmp_path, settings())
+    assert found(source) == {(f"{split}/a", split)}
+    assert source.problems == []
+
+
+def test_second_and_valid_masks(tmp_path, settings):
+    put(tmp_path, "train/images/a.png", "train/masks/a.png", "train/second/a.png", "train/valid/a.png")
+    (record,) = folder.read(tmp_path, settings()).records
+    assert record.second == tmp_path / "train/second/a.png"
+    assert record.valid == tmp_path / "train/valid/a.png"
+    assert record.split == "train"
+
+
+def test_folders_below_are_part_of_the_id(tmp_path, settings):
+    put(tmp_path, "images/x/a.png", "images/y/a.png", "masks/x/a.png", "masks/y/a.png")
+    assert found(folder.read(tmp_path, settings())) == {("x/a", None), ("y/a", None)}
+
+
+def test_what_does_not_belong_is_ignored(tmp_path, settings):
+    put(tmp_path, "images/a.png", "masks/a.png", "README.txt", ".git/images/b.png", "__MACOSX/images/._a.png", "c.png")
+    put(tmp_path, "images/.DS_Store")
+    source = folder.read(tmp_path, settings())
+    assert found(source) == {("a", None)}
+    assert source.problems == []
+
+
+@pytest.mark.parametrize(
+    ("names", "problem"),
+    [
+        (["images/b.png"], "images/b.png: image without a mask"),
+        (["masks/b.png"], "masks/b.png: mask without an image"),
+        (["second/b.png"], "second/b.png: mask without an image"),
+        (["images/a.jpg"], r"two image files of one name \(a.jpg and a.png\)"),
+        (["images/notes.txt"], "images/notes.txt: not a picture file"),
+        (["train/images/b.png", "train/masks/b.png"], "images/a.png: in no split folder, others are"),
+    ],
+)
+def test_problems(tmp_path, settings, names, problem):
+    put(tmp_path, "images/a.png", "masks/a.png", *names)
+    (found_problem,) = folder.read(tmp_path, settings()).problems
+    with pytest.raises(DataError, match=problem):
+        raise found_problem
+
+
+def test_empty_folders(tmp_path, settings):
+    with pytest.raises(DataError, match="images/: no pictures in it"):
+        folder.read(tmp_path, settings())
+    put(tmp_path, "images/a.png", "images/b.png")
+    (tmp_path / "masks").mkdir()
+    with pytest.raises(DataError, match="masks/: no pictures in it"):
+        folder.read(tmp_path, settings())
+
+
+def test_encodings(tmp_path, settings):
+    ids = np.array(index_mask(0))
+    as_palette = Image.fromarray(ids)
+    as_palette.putpalette([7, 7, 7, 9, 9, 9])
+    for encoding, image in (
+        ("index", Image.fromarray(ids)),
+        ("palette", as_palette),
+        ("binary", Image.fromarray(ids * 255)),
+        ("color", Image.fromarray(np.stack([ids * 255, ids * 0, ids * 0], -1))),
+    ):
+        path = save(image, tmp_path / f"{encoding}.png")
+        assert np.array_equal(folder.mask_reader(settings(mask_encoding=encoding))(path), ids), encoding
+
+
+def test_classes_that_do_not_fit(settings):
+    three = (("a", (0, 0, 0)), ("b", (1, 1, 1)), ("c", (1, 1, 1)))
+    with pytest.raises(DataError, match="3 classes with 0/255 masks"):
+        folder.mask_reader(settings(mask_encoding="binary", classes=three))
+    with pytest.raises(DataError, match="two classes have one colour"):
+        folder.mask_reader(settings(mask_encoding="color", classes=three))

@@ -1,0 +1,59 @@
+"""A set of five 16-bit channels: two of them, scaled as told, from the archive to one step of training."""
+
+import numpy as np
+import pytest
+import tifffile
+
+from maskline.builders.training import build_training
+from maskline.core.errors import ParamsError
+from maskline.data.dataset import PreparedSplit
+from maskline.params.whole import validate_params
+from tests.builders.test_training import SMALL
+from tests.sets import index_mask, save
+from tools.trial import complete_params
+
+
+@pytest.fixture
+def deep(workspace, tmp_path):
+    """Write and convert the set; return its pixels."""
+    pixels = np.random.default_rng(0).integers(0, 4000, (6, 48, 60, 5)).astype(np.uint16)
+    for i, values in enumerate(pixels):
+        save(index_mask(i, (60, 48)), tmp_path / f"set/masks/{i}.png")
+        (tmp_path / "set/images").mkdir(exist_ok=True)
+        tifffile.imwrite(tmp_path / f"set/images/{i}.tif", values, photometric="minisblack", planarconfig="contig")
+    error = workspace.both(archive=str(tmp_path / "set")).err
+    assert "5 channels" in error
+    assert "data.channels" in error
+    asked = {"channels": [4, 1], "image_scale": [1000.0, 3550.0]}
+    result = workspace.both(archive=str(tmp_path / "set"), **asked)
+    assert result.code == 0, result.err
+    return pixels
+
+
+def test_images_are_the_named_channels_scaled(workspace, deep):
+    expected = np.rint(np.clip((deep[..., [4, 1]].astype(float) - 1000) / 10, 0, 255)).astype(np.uint8)
+    for name in ("train", "val", "test"):
+        split = PreparedSplit.open(workspace.prepared, name, cache="stream")
+        assert split.channels == 2
+        for i, id_ in enumerate(split.ids):
+            assert np.array_equal(split.sample(i).image, expected[int(id_)])
+
+
+def test_training_takes_them_and_no_other_number(workspace, deep):
+    values = complete_params(workspace.path / "params.yaml")
+    for key, value in SMALL.items():
+        _, section, name = key.split("__")
+        values["model"][section][name] = value
+    values["augment"] |= {"crop_size": [32, 32], "class_crop": 0.5}
+    values["train"]["batch_size"] = 2
+    with pytest.raises(ParamsError, match=r"model\.in_channels: 3, but the prepared images have 2 channels"):
+        build_training(validate_params(values), workspace.prepared)
+    values["model"] |= {"in_channels": 2, "mean": [100.0, 90.0], "std": [50.0, 60.0]}
+    job = build_training(validate_params(values), workspace.prepared)
+    batches = job.loop.batches
+    made = batches.finish(batches.batch(0), job.loop.compute.device)
+    assert made.images.shape == (2, 2, 32, 32)
+    assert job.model(made.images).shape == (2, 2, 32, 32)
+    values["augment"]["clahe"]["prob"] = 0.5
+    with pytest.raises(ParamsError, match=r"augment\.clahe: works on red, green and blue"):
+        build_training(validate_params(values), workspace.prepared)

@@ -1,0 +1,115 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from maskline.convert.records import Record
+from maskline.convert.splitting.split_lists import listed
+from maskline.core.errors import DataError
+from maskline.data import manifest
+from tests.sets import index_mask, picture, save
+
+
+def record(folder, id_, split=None):
+    return Record(id=id_, group=id_, split=split, image=folder / f"images/{id_}.jpg", mask=folder / "m.png")
+
+
+@pytest.fixture
+def images(tmp_path):
+    return [record(tmp_path, f"{place}/{i}", "train") for place in ("north", "south") for i in ("a", f"{place}1")]
+
+
+def write(path, *lines):
+    path.write_text("\n".join(lines))
+    return path
+
+
+def test_images_by_id_path_name_or_stem(images, tmp_path):
+    lists = {
+        "val": write(tmp_path / "val.txt", "# some", "north/a", "", "images/south/a.jpg"),
+        "test": write(tmp_path / "test.txt", "north1", "south1.jpg"),
+    }
+    records, problems = listed(images, lists, tmp_path)
+    assert problems == []
+    assert {one.id: one.split for one in records} == {
+        "north/a": "val",
+        "south/a": "val",
+        "north/north1": "test",
+        "south/south1": "test",
+    }
+    del lists["test"]
+    assert [one.split for one in listed(images, lists, tmp_path)[0]] == ["val", "train", "val", "train"]
+
+
+def test_each_wrong_line_and_each_image_left_out_is_named(images, tmp_path):
+    train = write(tmp_path / "train.txt", "north/a", "nowhere", "a", "south/a")
+    val = write(tmp_path / "val.txt", "south/a")
+    problems = [str(problem) for problem in listed(images, {"train": train, "val": val}, tmp_path)[1]]
+    assert len(problems) == 5
+    assert "train.txt line 2: nowhere is no image" in problems[0]
+    assert "train.txt line 3: a is of 2 images" in problems[1]
+    assert "val.txt line 1: south/a is in the list of train too" in problems[2]
+    assert problems[3].startswith("north/north1: in no list")
+    with pytest.raises(DataError, match=r"gone\.txt: no such file"):
+        listed(images, {"val": tmp_path / "gone.txt"}, tmp_path)
+
+
+def splits(workspace):
+    frame, _ = manifest.read(workspace.prepared)
+    return frame.set_index("id")["split"].to_dict()
+
+
+def test_the_stage_takes_lists_and_can_forget_a_sets_own_splits(workspace, make_set):
+    source = make_set({"train": 4, "test": 4})
+    names = [f"{split}/{i:02d}" for split in ("train", "test") for i in range(4)]
+    write(workspace.path / "val.txt", "train/01", "test/02")
+    write(workspace.path / "test.txt", "train/03")
+    lists = {"train": None, "val": "val.txt", "test": "test.txt"}
+    result = workspace.both(archive=str(source), split_lists=lists)
+    assert result.code == 0, result.err
+    expected = dict.fromkeys(names, "train") | {"train/01": "val", "test/02": "val", "train/03": "test"}
+    assert splits(workspace) == expected
+    for stratify in (False, True):
+        result = workspace.both(archive=str(source), own_splits=False, stratify=stratify, test_fraction=0.25)
+        assert result.code == 0, result.err
+        found = splits(workspace)
+        assert sorted(found.values()).count("test") == 2
+        assert any(found[name] == "train" for name in names if name.startswith("test/"))
+
+
+def test_pictures_in_two_splits_are_an_error_a_warning_or_nobody_looks(workspace, make_set):
+    source = make_set({"train": 4, "test": 2})
+    big = picture(7, (64, 48)).resize((128, 96), Image.Resampling.NEAREST)
+    for split in ("train", "test"):
+        save(big, source / split / "images/near.png")
+        save(index_mask(5, (128, 96)), source / split / "masks/near.png")
+    darker = np.asarray(big).astype(np.uint16) * 9 // 10
+    Image.fromarray(darker.astype(np.uint8)).save(source / "test/images/near.png")
+    assert "nearly the same picture as" in workspace.both(archive=str(source)).err
+    found = []
+    for how in ("warn", "off"):
+        assert workspace.both(archive=str(source), near_duplicates=how).code == 0
+        found.append("nearly the same" in (workspace.prepared / "warnings.csv").read_text())
+    assert found == [True, False]
+    save(big, source / "test/images/near.png")
+    assert "the same picture as" in workspace.both(archive=str(source)).err
+    assert workspace.both(archive=str(source), near_duplicates="off").code == 0
+    assert "train/near,the same picture as test/near" in (workspace.prepared / "warnings.csv").read_text()
+
+
+def test_masks_saved_as_jpeg_are_snapped_only_when_told(workspace, tmp_path):
+    source, expected = tmp_path / "set", {}
+    for i in range(4):
+        white = np.zeros((48, 64), np.uint8)
+        white[10 + i : 30, 20:50] = 255
+        expected[f"{i}"] = int((white > 0).sum())
+        save(picture(i, (64, 48)), source / f"images/{i}.png")
+        (source / "masks").mkdir(exist_ok=True)
+        Image.fromarray(white).save(source / f"masks/{i}.jpg", quality=60)
+    error = workspace.both(archive=str(source), mask_encoding="binary").err
+    assert "0/255 mask" in error
+    assert "binary_snapped" in error
+    result = workspace.both(archive=str(source), mask_encoding="binary_snapped")
+    assert result.code == 0, result.err
+    frame, _ = manifest.read(workspace.prepared)
+    for row in frame.to_dict("records"):
+        assert row["pixels_1"] == pytest.approx(expected[row["id"]], rel=0.02)

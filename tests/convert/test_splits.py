@@ -1,0 +1,153 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from maskline.convert.records import Record
+from maskline.convert.splitting.splits import assign
+from maskline.core.errors import DataError
+
+
+def record(id_, group=None, split=None):
+    return Record(id=id_, group=group or id_, split=split, image=None, mask=None)
+
+
+def made(records, val=0.2, test=0.25, seed=0, **options):
+    options = {"fold": 0, "num_folds": 0, **options}
+    return assign(records, val_fraction=val, test_fraction=test, seed=seed, **options)
+
+
+def of(splits, name):
+    return {id_ for id_, split in splits.items() if split == name}
+
+
+@given(
+    sizes=st.lists(st.integers(1, 4), min_size=4, max_size=30),
+    val=st.floats(0.01, 0.4),
+    test=st.floats(0.01, 0.4),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_groups_stay_whole_and_each_split_has_some(sizes, val, test, seed):
+    records = [record(f"{g}/{i}", str(g)) for g, size in enumerate(sizes) for i in range(size)]
+    splits = made(records, val, test, seed)
+    assert set(splits) == {r.id for r in records}
+    for group in map(str, range(len(sizes))):
+        assert len({splits[r.id] for r in records if r.group == group}) == 1
+    count = {name: len(of(splits, name)) for name in ("train", "val", "test")}
+    assert all(count.values())
+    assert abs(count["test"] - test * len(records)) <= max(sizes)
+    assert abs(count["val"] - val * (len(records) - count["test"])) <= max(sizes)
+
+
+def test_groups_of_one_size_are_rounded_to_the_fraction():
+    records = [record(f"{g}/{i}", str(g)) for g in range(12) for i in range(2)]
+    assert len(of(made(records, val=0.15, test=0), "val")) == 4  # 1.8 groups
+
+
+def test_a_fraction_is_one_of_images_where_groups_are_of_many_sizes():
+    sizes = [40, 1, 1, 25, 8, 6, 1, 3, 10, 5]  # 100 images; of groups alone, 0.2 could be two of one image
+    records = [record(f"{g}/{i}", str(g)) for g, size in enumerate(sizes) for i in range(size)]
+    for seed in range(20):
+        splits = made(records, val=0.2, test=0.2, seed=seed)
+        assert 14 <= len(of(splits, "test")) <= 26
+        assert 10 <= len(of(splits, "val")) <= 26
+
+
+def present_of(splits, name, present):
+    return sum(1 for id_ in of(splits, name) if present in CLASSES[id_])
+
+
+# Class 2 is in 8 images of 60, class 3 in 4: by chance a split often has none of them.
+CLASSES = {
+    str(i): {0} | ({1} if i % 2 else set()) | ({2} if i < 8 else set()) | ({3} if i > 55 else set()) for i in range(60)
+}
+
+
+def test_stratified_splits_have_their_share_of_every_class():
+    records = [record(id_) for id_ in CLASSES]
+    for seed in range(10):
+        splits = made(records, val=0.25, test=0.25, seed=seed, present=CLASSES)
+        assert present_of(splits, "test", 2) == 2
+        assert present_of(splits, "test", 3) == 1
+        assert 1 <= present_of(splits, "val", 2) <= 2
+        assert present_of(splits, "val", 3) == 1
+        assert 13 <= len(of(splits, "test")) <= 17
+        assert splits == made(records[::-1], val=0.25, test=0.25, seed=seed, present=CLASSES)
+    assert made(records, present=CLASSES) != made(records, seed=1, present=CLASSES)
+
+
+def test_stratified_folds_share_the_rare_classes():
+    records = [record(id_) for id_ in CLASSES]
+    folds = [made(records, test=0, fold=fold, num_folds=4, present=CLASSES) for fold in range(4)]
+    assert [present_of(splits, "val", 2) for splits in folds] == [2, 2, 2, 2]
+    assert [present_of(splits, "val", 3) for splits in folds] == [1, 1, 1, 1]
+    assert sorted(id_ for splits in folds for id_ in of(splits, "val")) == sorted(CLASSES)
+
+
+def test_stratified_groups_stay_whole():
+    records = [record(id_, str(int(id_) // 3)) for id_ in CLASSES]
+    splits = made(records, present=CLASSES)
+    for i in range(0, 60, 3):
+        assert splits[str(i)] == splits[str(i + 1)] == splits[str(i + 2)]
+    assert all(of(splits, name) for name in ("train", "val", "test"))
+
+
+def test_the_sets_own_splits_stay():
+    records = [record(f"a{i}", split="train") for i in range(10)] + [
+        record("t", split="test"),
+        record("v", split="val"),
+    ]
+    assert made(records) == {r.id: r.split for r in records}
+    no_val = made(records[:-1])
+    assert of(no_val, "test") == {"t"}
+    assert len(of(no_val, "val")) == 2
+
+
+def test_fraction_zero_moves_nothing():
+    assert set(made([record(str(i)) for i in range(9)], val=0, test=0).values()) == {"train"}
+
+
+def test_seeds_differ_and_order_does_not_matter():
+    records = [record(str(i)) for i in range(20)]
+    assert made(records) == made(records[::-1])
+    assert of(made(records), "test") != of(made(records, seed=1), "test")
+
+
+def test_a_new_image_moves_at_most_one_group_in_and_one_out():
+    records = [record(str(i)) for i in range(40)]
+    before, after = of(made(records, val=0), "test"), of(made([*records, record("new")], val=0), "test")
+    assert len(before ^ after) <= 2
+
+
+def test_equal_pictures_move_together():
+    records = [record(str(i)) for i in range(12)]
+    pairs = [("1", "5"), ("5", "9"), ("2", "3")]
+    for seed in range(30):
+        splits = made(records, seed=seed, same_picture=pairs)
+        assert splits["1"] == splits["5"] == splits["9"]
+        assert splits["2"] == splits["3"]
+
+
+def test_too_few_groups():
+    with pytest.raises(DataError, match=r"1 groups to train on, of which 1 would become the test split.*test_fraction"):
+        made([record("a", "g"), record("b", "g")])
+    with pytest.raises(DataError, match=r"the val split.*val_fraction to 0"):
+        made([record("a"), record("t", split="test")])
+
+
+def test_folds_cover_every_group_once_and_leave_test_alone():
+    records = [record(f"{g}/{i}", str(g)) for g in range(10) for i in range(2)] + [record("t", split="test")]
+    records.append(record("v", split="val"))
+    held = []
+    for fold in range(4):
+        splits = made(records, fold=fold, num_folds=4)
+        assert of(splits, "test") == {"t"}
+        groups = {r.group for r in records if splits[r.id] == "val"}
+        assert 2 <= len(groups) <= 3
+        assert not groups & {r.group for r in records if splits[r.id] == "train"}
+        held += groups
+    assert sorted(held) == sorted([*map(str, range(10)), "v"])
+
+
+def test_more_folds_than_groups():
+    with pytest.raises(DataError, match="9 folds of 3 groups"):
+        made([record(str(i)) for i in range(3)], test=0, num_folds=9)

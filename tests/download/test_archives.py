@@ -1,0 +1,244 @@
+import io
+import os
+import stat
+import tarfile
+import zipfile
+
+import pytest
+
+from maskline.core.errors import DataError, StorageError
+from maskline.download import archives
+from tests.sets import tree, zip_of
+
+BIG = 10**9
+
+
+def tar_of(path, members, mode="w"):
+    with tarfile.open(path, mode) as archive:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return path
+
+
+FILES = {"a.txt": b"A" * 5000, "sub/b.bin": os.urandom(3000)}
+
+
+@pytest.mark.parametrize("kind", [".zip", ".tar", ".tar.gz", ".tar.bz2", ".tar.xz"])
+def test_each_kind_is_known_by_content_and_unpacks(tmp_path, kind):
+    path = tmp_path / "archive.dat"
+    if kind == ".zip":
+        zip_of(path, FILES)
+    else:
+        tar_of(path, FILES, "w:" + kind.removeprefix(".tar").removeprefix("."))
+    assert archives.suffix(path) == kind
+    assert archives.inspect(path, max_bytes=BIG) == 2
+    (tmp_path / "out").mkdir()
+    archives.unpack(path, tmp_path / "out", max_bytes=BIG)
+    assert tree(tmp_path / "out") == FILES
+
+
+@pytest.mark.parametrize("kind", ["w", "w:gz", "w:bz2", "w:xz", "zip"])
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
+def test_truncated(tmp_path, kind, share):
+    files = {f"{i}.bin": os.urandom(4000) for i in range(5)}
+    path = zip_of(tmp_path / "a", files) if kind == "zip" else tar_of(tmp_path / "a", files, kind)
+    content = path.read_bytes()
+    if kind == "w":
+        content = content.rstrip(b"\0")  # a tar ends in padding that is not missed
+    path.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(DataError, match="truncated or damaged"):
+        archives.inspect(path, max_bytes=BIG)
+
+
+def test_a_tar_cut_between_members_is_truncated(tmp_path):
+    path = tar_of(tmp_path / "a.tar", {"a": b"x" * 512, "b": b"y" * 512})
+    path.write_bytes(path.read_bytes()[:1024])
+    with pytest.raises(DataError, match="no end mark"):
+        archives.inspect(path, max_bytes=BIG)
+
+
+@pytest.mark.parametrize("kind", ["zip", "w:gz"])
+def test_a_flipped_byte_is_found(tmp_path, kind):
+    files = {"a.bin": os.urandom(20000)}
+    path = zip_of(tmp_path / "a", files) if kind == "zip" else tar_of(tmp_path / "a", files, kind)
+    content = bytearray(path.read_bytes())
+    content[10000] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="truncated or damaged"):
+        archives.inspect(path, max_bytes=BIG)
+
+
+@pytest.mark.parametrize(
+    "name", ["../evil", "a/../../evil", "/etc/evil", "..\\evil", "C:\\evil", "c:/evil", "a/\x01b", "..", "a\nb"]
+)
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_paths_outside_are_refused_and_nothing_is_written_there(tmp_path, name, kind):
+    make = zip_of if kind == "zip" else tar_of
+    path = make(tmp_path / "a", {name: b"evil"})
+    inside = tmp_path / "x" / "inside"
+    inside.mkdir(parents=True)
+    for call in (
+        lambda: archives.inspect(path, max_bytes=BIG),
+        lambda: archives.unpack(path, inside, max_bytes=BIG),
+    ):
+        with pytest.raises(DataError, match="outside of the target"):
+            call()
+    assert tree(tmp_path / "x") == {}
+    assert not (tmp_path / "evil").exists()
+
+
+def test_links_and_devices_are_refused(tmp_path):
+    for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE):
+        with tarfile.open(tmp_path / "a.tar", "w") as archive:
+            info = tarfile.TarInfo("link")
+            info.type, info.linkname = kind, "/etc/passwd"
+            archive.addfile(info)
+        with pytest.raises(DataError, match="'link' is a link or device"):
+            archives.inspect(tmp_path / "a.tar", max_bytes=BIG)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        info = zipfile.ZipInfo("link")
+        info.create_system, info.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(info, "/etc/passwd")
+    with pytest.raises(DataError, match="'link' is a link or device"):
+        archives.inspect(tmp_path / "a.zip", max_bytes=BIG)
+
+
+@pytest.mark.parametrize("kind", ["zip", "w:gz"])
+def test_a_bomb_is_counted_as_it_unpacks(tmp_path, kind):
+    if kind == "zip":
+        with zipfile.ZipFile(tmp_path / "a", "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("zeros", bytes(10**6))
+    else:
+        tar_of(tmp_path / "a", {"zeros": bytes(10**6)}, kind)
+    assert (tmp_path / "a").stat().st_size < 5000
+    assert archives.inspect(tmp_path / "a", max_bytes=10**6) == 1
+    with pytest.raises(DataError, match="max_unpacked_gib"):
+        archives.inspect(tmp_path / "a", max_bytes=10**6 - 1)
+
+
+def test_a_header_that_lies_about_the_size(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("zeros", bytes(10**6))
+    content = (tmp_path / "a.zip").read_bytes()
+    true, lie = (10**6).to_bytes(4, "little"), (100).to_bytes(4, "little")
+    assert content.count(true) == 2
+    (tmp_path / "a.zip").write_bytes(content.replace(true, lie))
+    with pytest.raises(DataError, match="truncated or damaged"):
+        archives.inspect(tmp_path / "a.zip", max_bytes=1000)
+
+
+def test_too_many_members(tmp_path):
+    path = zip_of(tmp_path / "a.zip", {str(i): b"" for i in range(4)})
+    assert archives.inspect(path, max_bytes=BIG, max_members=4) == 4
+    with pytest.raises(DataError, match="more than 3 members"):
+        archives.inspect(path, max_bytes=BIG, max_members=3)
+    tar_of(tmp_path / "a.tar", {str(i): b"" for i in range(4)})
+    with pytest.raises(DataError, match="more than 3 members"):
+        archives.inspect(tmp_path / "a.tar", max_bytes=BIG, max_members=3)
+
+
+def test_members_in_each_others_way(tmp_path):
+    for names in (("a", "a/b"), ("a/b", "a"), ("a", "./a")):
+        path = tmp_path / "a.tar"
+        with tarfile.open(path, "w") as archive:
+            for name in names:
+                archive.addfile(tarfile.TarInfo(name), io.BytesIO())
+        with pytest.raises(DataError, match="stands twice"):
+            archives.inspect(path, max_bytes=BIG)
+
+
+def test_an_encrypted_zip(tmp_path):
+    path = zip_of(tmp_path / "a.zip", {"a": b"secret"})
+    content = bytearray(path.read_bytes())
+    content[6] |= 1
+    content[content.rindex(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="encrypted"):
+        archives.inspect(path, max_bytes=BIG)
+
+
+@pytest.mark.parametrize(("content", "problem"), [(b"", "empty file"), (b"7z\xbc\xaf\x27\x1c" * 99, "neither a zip")])
+def test_not_an_archive(tmp_path, content, problem):
+    (tmp_path / "a.7z").write_bytes(content)
+    with pytest.raises(DataError, match=problem):
+        archives.suffix(tmp_path / "a.7z")
+
+
+def test_an_archive_without_files(tmp_path):
+    with pytest.raises(DataError, match="without files"):
+        archives.inspect(zip_of(tmp_path / "a.zip", {"folder/": b""}), max_bytes=BIG)
+
+
+def test_a_name_that_no_disk_takes(tmp_path):
+    with pytest.raises(DataError, match="too long a name"):
+        archives.inspect(zip_of(tmp_path / "a.zip", {"n" * 256: b""}), max_bytes=BIG)
+
+
+def test_packing_depends_on_names_and_content_only(tmp_path):
+    for name, order in (("one", FILES), ("two", reversed(FILES))):
+        for file in order:
+            target = tmp_path / name / file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(FILES[file])
+            os.utime(target, (0, hash(name) % 10**9))
+    (tmp_path / "two/.DS_Store").write_bytes(b"noise")
+    (tmp_path / "two/a.txt").chmod(0o600)
+    for name in ("one", "two"):
+        archives.pack_folder(tmp_path / name, tmp_path / f"{name}.zip")
+    assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
+    with zipfile.ZipFile(tmp_path / "one.zip") as archive:
+        assert archive.namelist() == sorted(FILES)
+        assert {info.compress_type for info in archive.infolist()} == {zipfile.ZIP_STORED}
+        assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+        assert archive.read("sub/b.bin") == FILES["sub/b.bin"]
+
+
+def test_packing_follows_no_link(tmp_path):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set/a").write_bytes(b"a")
+    (tmp_path / "set/link").symlink_to("/etc/passwd")
+    with pytest.raises(DataError, match="link"):
+        archives.pack_folder(tmp_path / "set", tmp_path / "a.zip")
+    (tmp_path / "set/link").unlink()
+    (tmp_path / "set/link").symlink_to(tmp_path)
+    with pytest.raises(DataError, match="link"):
+        archives.pack_folder(tmp_path / "set", tmp_path / "a.zip")
+
+
+def test_packing_an_empty_folder(tmp_path):
+    (tmp_path / "set").mkdir()
+    with pytest.raises(DataError, match="no files"):
+        archives.pack_folder(tmp_path / "set", tmp_path / "a.zip")
+
+
+def test_a_disk_that_fills_up_is_not_called_a_damaged_archive(tmp_path, monkeypatch):
+    path = zip_of(tmp_path / "a.zip", {"a": b"a"})
+
+    def full(source, sink):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(archives, "copy_stream", full)
+    with pytest.raises(StorageError, match="no space left"):
+        archives.unpack(path, tmp_path, max_bytes=BIG)
+
+
+def test_names_that_are_not_utf_8(tmp_path):
+    with tarfile.open(tmp_path / "a.tar", "w", format=tarfile.GNU_FORMAT, encoding="latin-1") as archive:
+        archive.addfile(tarfile.TarInfo("caf\xe9"), io.BytesIO())
+    with pytest.raises(DataError, match="not UTF-8"):
+        archives.inspect(tmp_path / "a.tar", max_bytes=BIG)
+    (tmp_path / "set").mkdir()
+    with open(os.fsencode(tmp_path / "set") + b"/caf\xe9", "wb"):  # noqa: PTH123
+        pass
+    with pytest.raises(DataError, match="not UTF-8"):
+        archives.pack_folder(tmp_path / "set", tmp_path / "a.zip")
+
+
+def test_other_letters_are_fine(tmp_path):
+    path = tar_of(tmp_path / "a.tar", {"Gefäße/眼.png": b"x"})
+    (tmp_path / "out").mkdir()
+    archives.unpack(path, tmp_path / "out", max_bytes=BIG)
+    archives.pack_folder(tmp_path / "out", tmp_path / "a.zip")
+    assert archives.inspect(tmp_path / "a.zip", max_bytes=BIG) == 1

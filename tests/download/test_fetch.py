@@ -1,0 +1,313 @@
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+
+import pytest
+
+from maskline.core.errors import DataError, StorageError
+from maskline.download import fetch as fetching
+from maskline.download import transfer
+from maskline.download.archives import pack_folder, source_archive
+from maskline.download.catalog import Published, is_drawn, published
+from maskline.download.fetch import Order, fetch
+from tests.server import serving
+from tests.sets import tree, zip_of
+
+BIG = 10**9
+CHUNK = 1 << 16  # what is written at a time
+
+
+@pytest.fixture
+def archive(tmp_path):
+    return zip_of(tmp_path / "mine.zip", {"a": os.urandom(200_000), "b": b"b"})
+
+
+@pytest.fixture
+def server(archive):
+    with serving(archive.read_bytes()) as running:
+        yield running
+
+
+@pytest.fixture
+def waits(monkeypatch):
+    waited = []
+    monkeypatch.setattr(transfer.time, "sleep", waited.append)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    return waited
+
+
+@pytest.fixture
+def get(tmp_path):
+    """Fetch into tmp_path/raw."""
+
+    def run(*, mirror=None, max_bytes=BIG, name="folder", **order):
+        fetch(
+            Order(name=name, **order),
+            tmp_path / "raw",
+            mirror=mirror,
+            downloads=tmp_path / "downloads",
+            max_unpacked_bytes=max_bytes,
+        )
+        return json.loads((tmp_path / "raw/source.json").read_text())
+
+    return run
+
+
+def sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_an_own_archive(get, archive, tmp_path):
+    found = get(archive=archive)
+    assert found == {
+        "name": "folder",
+        "file": "mine.zip",
+        "sha256": sha256(archive),
+        "bytes": archive.stat().st_size,
+        "origin": "archive",
+    }
+    assert source_archive(tmp_path / "raw") == tmp_path / "raw/archive.zip"
+    assert sorted(tree(tmp_path / "raw")) == ["archive.zip", "source.json"]
+    assert sha256(tmp_path / "raw/archive.zip") == sha256(archive)
+
+
+def test_the_suffix_follows_the_content(get, archive, tmp_path):
+    shutil.copy(archive, tmp_path / "odd.bin")
+    get(archive=tmp_path / "odd.bin")
+    assert source_archive(tmp_path / "raw").name == "archive.zip"
+
+
+def test_a_folder_is_packed_the_same_each_time(get, tmp_path):
+    (tmp_path / "mine/sub").mkdir(parents=True)
+    (tmp_path / "mine/sub/a").write_bytes(b"a")
+    first = get(archive=tmp_path / "mine")
+    assert (first["origin"], first["file"]) == ("folder", "mine")
+    os.utime(tmp_path / "mine/sub/a", (0, 0))
+    assert get(archive=tmp_path / "mine") == first
+    pack_folder(tmp_path / "mine", tmp_path / "expected.zip")
+    assert sha256(tmp_path / "expected.zip") == first["sha256"]
+
+
+@pytest.mark.parametrize("prefix", ["", "sha256:"])
+def test_the_users_hash(get, archive, prefix):
+    get(archive=archive, sha256=prefix + sha256(archive).upper())
+    with pytest.raises(DataError, match=f"mine.zip: SHA-256 is {sha256(archive)}, not {'0' * 64}"):
+        get(archive=archive, sha256=prefix + "0" * 64)
+
+
+def test_an_own_archive_need_not_be_the_published_one(get, archive, tmp_path):
+    known = Published(file="mine.zip", url="http://nowhere.invalid/mine.zip", sha256="0" * 64)
+    assert get(archive=archive, published=known)["sha256"] == sha256(archive)
+    with pytest.raises(DataError, match="SHA-256 is"):
+        get(mirror=tmp_path, published=known)
+    assert get(mirror=tmp_path, published=dataclasses.replace(known, sha256=sha256(archive)))["origin"] == "archive"
+
+
+def test_a_mirror_comes_before_the_address(get, archive, server, tmp_path):
+    shutil.copy(archive, tmp_path / "SET 1.zip")
+    assert get(mirror=tmp_path, url=server.url)["file"] == "SET 1.zip"
+    assert server.requests == []
+
+
+def test_mirror_and_download_give_the_same_bytes(get, archive, server, tmp_path, waits):
+    shutil.copy(archive, tmp_path / "SET 1.zip")
+    get(mirror=tmp_path, url=server.url)
+    first = tree(tmp_path / "raw")
+    get(url=server.url)
+    assert tree(tmp_path / "raw") == first
+
+
+def test_a_missing_mirror(get, tmp_path):
+    with pytest.raises(DataError, match="MASKLINE_MIRROR: no such folder"):
+        get(mirror=tmp_path / "none", url="http://nowhere.invalid/a.zip")
+
+
+def test_nothing_at_hand(get):
+    with pytest.raises(DataError, match=r"data.archive: null, and folder has no download address"):
+        get()
+
+
+def test_a_missing_archive(get, tmp_path):
+    with pytest.raises(DataError, match="no such file or folder"):
+        get(archive=tmp_path / "none.zip")
+
+
+def test_a_drawn_set(get, archive):
+    assert get(draw=lambda path: shutil.copy(archive, path))["origin"] == "drawn"
+    for key in ("archive", "url"):
+        with pytest.raises(DataError, match=f"data.{key}: .* is drawn, not read; set it to null"):
+            get(draw=lambda path: shutil.copy(archive, path), **{key: archive})
+
+
+def test_a_former_folder_stays_on_any_failure(get, archive, tmp_path):
+    get(archive=archive)
+    before = tree(tmp_path / "raw")
+    (tmp_path / "broken.zip").write_bytes(archive.read_bytes()[:1000])
+    for order in (
+        {"archive": tmp_path / "broken.zip"},
+        {"archive": archive, "sha256": "0" * 64},
+        {"archive": archive, "max_bytes": 1000},
+        {"archive": tmp_path / "none"},
+    ):
+        with pytest.raises(DataError):
+            get(**order)
+        assert tree(tmp_path / "raw") == before
+        assert [path.name for path in tmp_path.glob(".*")] == []
+
+
+def test_a_full_disk(get, archive, tmp_path, monkeypatch):
+    get(archive=archive)
+    before = tree(tmp_path / "raw")
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(fetching.shutil, "copyfile", full)
+    with pytest.raises(StorageError, match="no space left"):
+        get(archive=archive)
+    assert tree(tmp_path / "raw") == before
+
+
+def test_a_download(get, archive, server, tmp_path, waits):
+    found = get(url=server.url, sha256=sha256(archive))
+    assert (found["file"], found["sha256"]) == ("SET 1.zip", sha256(archive))
+    assert tree(tmp_path / "downloads") == {}
+    assert waits == []
+
+
+def test_a_wrong_checksum(get, server, tmp_path, waits):
+    with pytest.raises(DataError, match=f"does not have the SHA-256 {'0' * 64}"):
+        get(url=server.url, sha256="0" * 64)
+    assert not (tmp_path / "raw").exists()
+    assert tree(tmp_path / "downloads") == {}
+
+
+def test_a_broken_connection_is_resumed(get, archive, server, waits):
+    server.break_after = [CHUNK, CHUNK + 10]
+    assert get(url=server.url)["sha256"] == sha256(archive)
+    assert [request.get("Range") for request in server.requests] == [None, f"bytes={CHUNK}-", f"bytes={2 * CHUNK}-"]
+    assert server.requests[1]["If-Range"].startswith('"')
+    assert waits == [1.0, 2.0]
+
+
+def test_a_later_run_resumes(get, archive, server, tmp_path, waits):
+    server.break_after = [CHUNK] + [0] * 4
+    with pytest.raises(DataError, match="cannot be downloaded"):
+        get(url=server.url)
+    assert (tmp_path / "downloads/SET 1.zip.part").stat().st_size == CHUNK
+    assert not (tmp_path / "raw").exists()
+    server.requests.clear()
+    assert get(url=server.url)["sha256"] == sha256(archive)
+    assert [request.get("Range") for request in server.requests] == [f"bytes={CHUNK}-"]
+
+
+def test_a_file_that_changed_meanwhile_comes_anew(get, server, archive, tmp_path, waits):
+    server.break_after = [CHUNK] + [0] * 4
+    with pytest.raises(DataError):
+        get(url=server.url)
+    other = zip_of(tmp_path / "other.zip", {"other": os.urandom(300_000)})
+    server.content = other.read_bytes()
+    assert get(url=server.url)["sha256"] == sha256(other)
+
+
+def test_a_server_without_ranges_sends_all_again(get, archive, server, waits):
+    server.ranges, server.break_after = False, [CHUNK]
+    assert get(url=server.url)["sha256"] == sha256(archive)
+
+
+def test_without_marks_only_a_checked_file_is_resumed(get, archive, server, waits):
+    server.etag, server.break_after = False, [CHUNK]
+    get(url=server.url)
+    assert [request.get("Range") for request in server.requests] == [None, None]
+    server.requests.clear()
+    server.break_after = [CHUNK]
+    get(url=server.url, sha256=sha256(archive))
+    assert [request.get("Range") for request in server.requests] == [None, f"bytes={CHUNK}-"]
+
+
+def test_a_complete_part_is_taken(get, archive, server, tmp_path, waits):
+    (tmp_path / "downloads").mkdir()
+    (tmp_path / "downloads/SET 1.zip.part").write_bytes(archive.read_bytes())
+    (tmp_path / "downloads/SET 1.zip.part.json").write_text(json.dumps({"url": server.url, "marker": None}))
+    assert get(url=server.url, sha256=sha256(archive))["sha256"] == sha256(archive)
+
+
+def test_a_part_that_is_too_long_comes_anew(get, archive, server, tmp_path, waits):
+    (tmp_path / "downloads").mkdir()
+    (tmp_path / "downloads/SET 1.zip.part").write_bytes(archive.read_bytes() + b"more")
+    (tmp_path / "downloads/SET 1.zip.part.json").write_text(json.dumps({"url": server.url, "marker": None}))
+    assert get(url=server.url, sha256=sha256(archive))["sha256"] == sha256(archive)
+
+
+def test_a_busy_server_is_asked_again(get, archive, server, waits):
+    server.status = [503, 429]
+    assert get(url=server.url)["sha256"] == sha256(archive)
+    assert waits == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("code", [404, 403])
+def test_no_such_file(get, server, waits, code):
+    server.status = [code]
+    with pytest.raises(DataError, match=f"SET%201.zip: the server answered {code} .*data.url"):
+        get(url=server.url)
+    assert waits == []
+
+
+def test_too_long_a_file_is_stopped(get, server, tmp_path, waits):
+    with pytest.raises(DataError, match="longer than"):
+        get(url=server.url, max_bytes=150_000)
+    assert tree(tmp_path / "downloads") == {}
+
+
+def test_an_error_page_is_no_archive(get, server, tmp_path, waits):
+    server.content = b"<html>please log in</html>"
+    with pytest.raises(DataError, match=r"SET%201.zip: neither a zip nor a tar"):
+        get(url=server.url)
+
+
+@pytest.mark.parametrize("url", ["ftp://host/a.zip", "file:///etc/passwd", "a.zip"])
+def test_other_addresses(get, url, waits):
+    with pytest.raises(DataError, match="no http or https address"):
+        get(url=url)
+
+
+def test_offline_names_address_file_and_where_to_put_it(get, server, waits):
+    port = server.url.split(":")[2].split("/")[0]
+    url = f"http://127.0.0.1:{port}/SET.zip".replace(port, "9")  # the discard port: nobody listens
+    with pytest.raises(DataError) as caught:
+        get(url=url)
+    text = str(caught.value)
+    assert "\n" not in text
+    for word in (url, "fetch SET.zip", "data.archive", "MASKLINE_MIRROR"):
+        assert word in text
+    assert waits == [], "fails at once"
+
+
+def test_an_empty_raw_folder(tmp_path):
+    with pytest.raises(DataError, match="no archive in it; run the download stage"):
+        source_archive(tmp_path)
+    with pytest.raises(DataError, match="no archive in it"):
+        source_archive(tmp_path / "none")
+
+
+def test_the_catalog():
+    chase = published("chase_db1")
+    assert chase.file == "CHASEDB1.zip"
+    assert chase.sha256 == "6899d626325134c1f3957facb596f56cca245624161640046c89cbbe44870cef"
+    assert published("folder") is None
+    assert is_drawn("synthetic_fundus")
+    assert not is_drawn("chase_db1")
+    assert published("drive") is None, "behind a registration"
+    with pytest.raises(DataError, match="unknown data set 'drove'"):
+        published("drove")
+
+
+def test_the_known_hash_is_that_of_the_archive(shared_data):
+    assert sha256(shared_data / "CHASEDB1.zip") == published("chase_db1").sha256
+
+
+def test_the_downloads_folder_is_the_projects(monkeypatch, tmp_path):
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    assert fetching.downloads_folder() == tmp_path / ".maskline/downloads"

@@ -1,0 +1,213 @@
+"""The stage as DVC runs it, on an untrained network and drawn pictures."""
+
+import io
+import json
+
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+from ruamel.yaml import YAML
+
+from maskline.builders.model import segmentor
+from maskline.convert.shards import ShardWriter
+from maskline.data import manifest
+from maskline.params.whole import load_params
+from maskline.runtime.checkpoint import save_model
+from maskline.runtime.torch_seeds import seed_torch
+from stages import evaluate
+from tests.evaluation.conftest import TWO, draw
+from tools.trial import complete_params
+
+CHANGES = {
+    "model.backbone.base_channels": 4,
+    "model.backbone.num_stages": 2,
+    "model.decode_head.channels": 4,
+    "model.auxiliary_heads": [],
+    "train.threads": 1,
+    "evaluate.bootstrap": 20,
+    "evaluate.gallery": 1,
+}
+
+
+def write_params(root, path, changes):
+    values = complete_params(root / "params.yaml")
+    for dotted, value in changes.items():
+        *sections, key = dotted.split(".")
+        place = values
+        for section in sections:
+            place = place[section]
+        place[key] = value
+    with path.open("w") as stream:
+        YAML().dump(values, stream)
+
+
+def png(pixels):
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, format="PNG")
+    return stream.getvalue()
+
+
+def write_prepared(folder, split):
+    folder.mkdir()
+    shards, rows = ShardWriter(folder), []
+    for picture in split.pictures:
+        parts = {"image": picture.image, "mask": picture.mask, "second": picture.second}
+        parts["valid"] = picture.valid.astype("uint8") * 255
+        rows.append(
+            {
+                "id": picture.id,
+                "split": "test",
+                "group": picture.group,
+                "source": f"{picture.id}.png",
+                "height": picture.mask.shape[0],
+                "width": picture.mask.shape[1],
+                **shards.add({name: png(pixels) for name, pixels in parts.items()}),
+                **{f"pixels_{c}": int((picture.mask == c).sum()) for c in range(2)},
+                "pixels_ignored": int((picture.mask == 255).sum()),
+            }
+        )
+    manifest.write(folder, rows, split.labels)
+
+
+@pytest.fixture(scope="module")
+def project(root, tmp_path_factory):
+    """A folder with params.yaml, prepared data and an untrained model."""
+    folder = tmp_path_factory.mktemp("project")
+    write_params(root, folder / "params.yaml", CHANGES)
+    write_prepared(folder / "prepared", draw(TWO, number=4, second=True))
+    settings = load_params(folder / "params.yaml")
+    seed_torch(0)
+    weights = segmentor(settings.model, num_classes=2).state_dict()
+    card = {
+        "params": settings.model_dump(mode="json", include={"model", "train"}),
+        "labels": TWO.to_dict(),
+        "preprocessing": {"mean": list(settings.model.mean), "std": list(settings.model.std), "scale": 255},
+        "receipt": {},
+    }
+    save_model(folder / "models", weights=weights, last=weights, card=card)
+    return folder
+
+
+def run(project, out, **changes):
+    places = {
+        "params": project / "params.yaml",
+        "prepared": project / "prepared",
+        "model": project / "models",
+        "curves": project / "curves.csv",
+        "metrics": out / "metrics.json",
+        "per-image": out / "per_image.csv",
+        "per-class": out / "per_class.csv",
+        "confusion": out / "confusion.csv",
+        "gallery": out / "gallery",
+        "report": out / "report.html",
+    }
+    arguments = [text for name, path in (places | changes).items() for text in (f"--{name}", str(path))]
+    threads = torch.get_num_threads()
+    try:
+        return CliRunner().invoke(evaluate.main, arguments)
+    finally:
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(False)
+
+
+def files(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_writes_the_same_bytes_twice(project, tmp_path):
+    for name in ("a", "b"):
+        result = run(project, tmp_path / name)
+        assert result.exit_code == 0, result.output
+    made = files(tmp_path / "a")
+    assert made == files(tmp_path / "b")
+    assert set(made) == {
+        "metrics.json", "per_image.csv", "per_class.csv", "confusion.csv", "report.html",
+        "gallery/worst_01.jpg", "gallery/median_01.jpg", "gallery/best_01.jpg",
+    }  # fmt: skip
+    assert set(json.loads(made["metrics.json"])["second_annotator"]["foreground"]) == {
+        "Dice", "sensitivity", "specificity",
+    }  # fmt: skip
+
+
+def test_params_choose_window_and_valid_area(root, project, tmp_path):
+    changes = {"evaluate.inference": "slide", "evaluate.window": [16, 16], "evaluate.stride": [12, 12]}
+    write_params(root, tmp_path / "params.yaml", {**CHANGES, **changes, "evaluate.within_valid": True})
+    assert run(project, tmp_path / "whole").exit_code == 0
+    assert run(project, tmp_path / "slide", params=tmp_path / "params.yaml").exit_code == 0
+    whole, slide = files(tmp_path / "whole"), files(tmp_path / "slide")
+    assert whole["metrics.json"] != slide["metrics.json"]
+    assert b"inside the valid area only" in slide["report.html"]
+
+
+def test_model_of_other_classes_is_one_line_and_changes_nothing(project, tmp_path):
+    card = json.loads((project / "models" / "model.json").read_text())
+    card["labels"]["class_names"] = ["background", "disc"]
+    other = tmp_path / "models"
+    other.mkdir()
+    (other / "model.json").write_text(json.dumps(card))
+    (other / "model.safetensors").write_bytes((project / "models" / "model.safetensors").read_bytes())
+    result = run(project, tmp_path / "out", model=other)
+    assert result.exit_code == 2
+    assert "was trained with class_names ['background', 'disc']" in result.output
+    assert result.output.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_model_is_one_line(project, tmp_path):
+    result = run(project, tmp_path / "out", model=tmp_path / "none")
+    assert result.exit_code == 2
+    assert "no such file; train first" in result.output
+
+
+def test_every_step_and_measure_by_params(root, project, tmp_path):
+    changes = {
+        "evaluate.tta.scales": [1.0, 1.25],
+        "evaluate.tta.flips": ["none", "horizontal"],
+        "evaluate.crf.enabled": True,
+        "evaluate.threshold": 0.4,
+        "evaluate.min_component_px": 4,
+        "evaluate.max_hole_px": 3,
+        "evaluate.extra_metrics": ["boundary", "surface", "cldice", "ranking", "calibration"],
+    }
+    write_params(root, tmp_path / "params.yaml", CHANGES | changes)
+    for name in ("a", "b"):
+        result = run(project, tmp_path / name, params=tmp_path / "params.yaml")
+        assert result.exit_code == 0, result.output
+    made = files(tmp_path / "a")
+    assert made == files(tmp_path / "b")
+    metrics = json.loads(made["metrics.json"])
+    assert list(metrics["steps"]) == ["1_network", "2_views", "3_crf", "4_threshold", "5_cleanup"]
+    assert metrics["steps"]["5_cleanup"]["mIoU"] == metrics["mIoU"]
+    assert metrics["threshold"] == 0.4
+    assert {"AUC", "AP", "ECE"} <= set(metrics["measures"])
+
+
+@pytest.mark.parametrize(
+    "change", [{"evaluate.threshold": "tune"}, {"evaluate.crf.enabled": True, "evaluate.crf.tune": True}]
+)
+def test_no_val_split_to_tune_on_is_one_line(root, project, tmp_path, change):
+    write_params(root, tmp_path / "params.yaml", {**CHANGES, **change})
+    result = run(project, tmp_path / "out", params=tmp_path / "params.yaml")
+    assert result.exit_code == 2
+    assert "no images in the split val" in result.output
+    assert result.output.count("\n") == 1
+
+
+def test_bf16_scores_nearly_the_same(root, project, tmp_path):
+    found = {}
+    for precision in ("fp32", "bf16"):
+        write_params(root, tmp_path / "params.yaml", {**CHANGES, "evaluate.precision": precision})
+        result = run(project, tmp_path / precision, params=tmp_path / "params.yaml")
+        assert result.exit_code == 0, result.output
+        found[precision] = json.loads(files(tmp_path / precision)["metrics.json"])["aAcc"]
+    assert found["bf16"] == pytest.approx(found["fp32"], abs=0.02)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_no_gpu_is_one_line(root, project, tmp_path):
+    write_params(root, tmp_path / "params.yaml", {**CHANGES, "evaluate.device": "cuda"})
+    result = run(project, tmp_path / "out", params=tmp_path / "params.yaml")
+    assert result.exit_code == 2
+    assert "evaluate.device: cuda, but torch sees no GPU here; set evaluate.device to auto or cpu" in result.output
+    assert result.output.count("\n") == 1

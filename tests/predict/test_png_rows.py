@@ -1,0 +1,62 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from maskline.core.errors import DataError
+from maskline.predict.png_rows import PngRows, PngWriter
+
+
+def picture(mode, size=(53, 41)):
+    rows, columns = np.mgrid[: size[0], : size[1]]
+    generator = np.random.default_rng(0)
+    smooth = np.stack([rows * 3 + columns * k for k in range(4)], -1) % 256  # makes the encoder use every filter
+    noisy = generator.integers(0, 256, (*size, 4))
+    values = np.where((rows > 30)[..., None], noisy, smooth).astype(np.uint8)
+    full = Image.fromarray(values, mode="RGBA")
+    return full.convert("RGB").quantize(64) if mode == "P" else full.convert(mode)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P"])
+@pytest.mark.parametrize("band", [1, 7, 53])
+def test_bands_are_the_picture(tmp_path, mode, band):
+    path = tmp_path / "a.png"
+    picture(mode).save(path, optimize=True)
+    with PngRows(path) as rows:
+        assert rows.size == (53, 41)
+        parts = [rows.read(min(band, 53 - top)) for top in range(0, 53, band)]
+    expected = np.asarray(Image.open(path).convert("RGB"))
+    np.testing.assert_array_equal(np.concatenate(parts), expected)
+
+
+def test_what_cannot_be_read_by_rows_is_an_error(tmp_path):
+    path = tmp_path / "a.png"
+    Image.fromarray(np.zeros((4, 4), np.uint16)).save(path)
+    with pytest.raises(DataError, match="a PNG of 16 bits"):
+        PngRows(path)
+    path.write_bytes(b"BM" + bytes(50))
+    with pytest.raises(DataError, match="no PNG"):
+        PngRows(path)
+
+
+def test_a_cut_file_is_an_error(tmp_path):
+    path = tmp_path / "a.png"
+    picture("RGB").save(path)
+    path.write_bytes(path.read_bytes()[:-300])
+    with PngRows(path) as rows, pytest.raises(DataError, match="ends too early"):
+        rows.read(53)
+
+
+@pytest.mark.parametrize("palette", [None, ((0, 0, 0), (230, 60, 60), (1, 2, 3))])
+def test_written_rows_are_read_by_others(palette):
+    ids = np.random.default_rng(0).integers(0, 3, (37, 23)).astype(np.uint8)
+    stream = io.BytesIO()
+    writer = PngWriter(stream, (37, 23), palette=palette)
+    for top in range(0, 37, 10):
+        writer.write(ids[top : top + 10])
+    writer.finish()
+    found = Image.open(stream)
+    np.testing.assert_array_equal(np.asarray(found), ids)
+    if palette:
+        np.testing.assert_array_equal(np.asarray(found.convert("RGB")), np.array(palette, np.uint8)[ids])

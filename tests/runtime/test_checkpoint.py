@@ -1,0 +1,59 @@
+"""The model folder: same bytes for the same content, one clear line for what is wrong."""
+
+import json
+
+import pytest
+import torch
+
+from maskline.core.errors import CheckpointError
+from maskline.runtime import checkpoint
+
+WEIGHTS = {"a.weight": torch.arange(6.0).reshape(2, 3), "b.count": torch.tensor(4)}
+CARD = {"params": {"x": 1}, "labels": {}, "preprocessing": {}, "receipt": {"threads": 2}}
+
+
+def save(folder):
+    checkpoint.save_model(folder, weights=WEIGHTS, last=WEIGHTS, card=CARD)
+    return folder
+
+
+def test_round_trip_with_the_hash(tmp_path):
+    folder = save(tmp_path / "models")
+    card = checkpoint.read_card(folder)
+    assert card["receipt"]["threads"] == 2
+    weights = checkpoint.read_weights(folder, expected_sha256=card["receipt"]["weights_sha256"])
+    assert torch.equal(weights["a.weight"], WEIGHTS["a.weight"])
+
+
+def test_same_content_same_bytes(tmp_path):
+    one, two = save(tmp_path / "one"), save(tmp_path / "two")
+    for name in (checkpoint.WEIGHTS_FILE, checkpoint.LAST_FILE, checkpoint.CARD_FILE):
+        assert (one / name).read_bytes() == (two / name).read_bytes()
+
+
+def test_other_weights_are_refused(tmp_path):
+    folder = save(tmp_path / "models")
+    with pytest.raises(CheckpointError, match=r"not the weights that model.json describes"):
+        checkpoint.read_weights(folder, expected_sha256="0" * 64)
+
+
+def test_truncated_weights(tmp_path):
+    folder = save(tmp_path / "models")
+    file = folder / checkpoint.WEIGHTS_FILE
+    file.write_bytes(file.read_bytes()[:20])
+    with pytest.raises(CheckpointError, match="damaged"):
+        checkpoint.read_weights(folder)
+
+
+def test_nothing_there(tmp_path):
+    with pytest.raises(CheckpointError, match=r"no such file; train first"):
+        checkpoint.read_card(tmp_path)
+    with pytest.raises(CheckpointError, match=r"no such file; train first"):
+        checkpoint.read_weights(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", json.dumps({"format": 99})])
+def test_a_card_that_is_none(tmp_path, text):
+    (tmp_path / checkpoint.CARD_FILE).write_text(text)
+    with pytest.raises(CheckpointError):
+        checkpoint.read_card(tmp_path)

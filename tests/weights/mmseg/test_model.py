@@ -1,0 +1,222 @@
+"""Model sections of MMSegmentation configurations: parameter counts, and errors that name what has no counterpart."""
+
+import copy
+
+import pytest
+import torch
+
+from maskline.builders.model import segmentor
+from maskline.core.errors import ShapeError
+from maskline.params.model import validate_model
+from maskline.weights.mmseg.model import ModelReader
+
+BN = {"type": "SyncBN", "requires_grad": True}
+CE = {"type": "CrossEntropyLoss", "use_sigmoid": False, "loss_weight": 1.0}
+
+
+def head(kind, width, index, channels, classes, **extra):
+    return {
+        "type": kind,
+        "in_channels": width,
+        "in_index": index,
+        "channels": channels,
+        "dropout_ratio": 0.1,
+        "num_classes": classes,
+        "norm_cfg": BN,
+        "align_corners": False,
+        "loss_decode": CE,
+        **extra,
+    }
+
+
+def encoder_decoder(backbone, decode, auxiliary=None):
+    return {
+        "type": "EncoderDecoder",
+        "data_preprocessor": {"type": "SegDataPreProcessor"},
+        "pretrained": None,
+        "backbone": backbone,
+        "decode_head": decode,
+        **({"auxiliary_head": auxiliary} if auxiliary else {}),
+        "train_cfg": {},
+        "test_cfg": {"mode": "whole"},
+    }
+
+
+def unet(kind, channels, **extra):
+    auxiliary = head("FCNHead", 128, 3, 64, 2, num_convs=1, concat_input=False)
+    return encoder_decoder({"type": "UNet", "norm_cfg": BN}, head(kind, 64, 4, channels, 2, **extra), auxiliary)
+
+
+def resnet50(kind, width=2048, index=3, *, stride=8, **extra):
+    strides, dilations = {8: ((1, 2, 1, 1), (1, 1, 2, 4)), 32: ((1, 2, 2, 2), (1, 1, 1, 1))}[stride]
+    backbone = {
+        "type": "ResNetV1c",
+        "depth": 50,
+        "strides": strides,
+        "dilations": dilations,
+        "norm_cfg": BN,
+        "contract_dilation": True,
+    }
+    auxiliary = head("FCNHead", 1024, 2, 256, 19, num_convs=1, concat_input=False)
+    return encoder_decoder(backbone, head(kind, width, index, 512, 19, **extra), auxiliary)
+
+
+def segformer():
+    backbone = {
+        "type": "MixVisionTransformer",
+        "embed_dims": 32,
+        "num_layers": [2, 2, 2, 2],
+        "num_heads": [1, 2, 5, 8],
+        "drop_path_rate": 0.1,
+    }
+    return encoder_decoder(backbone, head("SegformerHead", [32, 64, 160, 256], [0, 1, 2, 3], 256, 19))
+
+
+def read(section, reader=None):
+    return (reader or ModelReader()).read(section, preprocessor=None)
+
+
+def translated(section):
+    reader = ModelReader()
+    return segmentor(validate_model(read(section, reader), place="test"), num_classes=reader.num_classes)
+
+
+# With the auxiliary head, and without; to the digits that were published or counted in MMSegmentation.
+COUNTS = {
+    "unet-fcn": (unet("FCNHead", 64, num_convs=1, concat_input=False), 29_060_676, 28_986_690, 1),
+    "unet-psp": (unet("PSPHead", 16), 29_046_276, 28_972_290, 1),
+    "unet-aspp": (unet("ASPPHead", 16, dilations=(1, 12, 24, 36)), 29_064_996, 28_991_010, 1),
+    "fcn": (resnet50("FCNHead"), 4950, 4713, 10_000),
+    "psp": (resnet50("PSPHead"), 4898, 4661, 10_000),
+    "deeplabv3": (resnet50("ASPPHead", dilations=(1, 12, 24, 36)), 6811, 6575, 10_000),
+    "deeplabv3plus": (
+        resnet50("DepthwiseSeparableASPPHead", dilations=(1, 12, 24, 36), c1_in_channels=256, c1_channels=48),
+        4359,
+        4123,
+        10_000,
+    ),
+    "upernet": (resnet50("UPerHead", [256, 512, 1024, 2048], [0, 1, 2, 3], stride=32), 6642, 6405, 10_000),
+    "segformer-b0": (segformer(), 372, 372, 10_000),
+}
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_parameter_counts(name):
+    section, whole, without_auxiliary, unit = COUNTS[name]
+    with torch.device("meta"):
+        model = translated(section)
+    count = sum(parameter.numel() for parameter in model.parameters())
+    auxiliary = sum(p.numel() for key, p in model.named_parameters() if key.startswith("auxiliary_head"))
+    assert round(count / unit) == whole
+    assert round((count - auxiliary) / unit) == without_auxiliary
+
+
+def test_numbers_of_tensors():
+    for name, expected in (("unet-fcn", 148), ("unet-psp", 172), ("unet-aspp", 178)):
+        with torch.device("meta"):
+            assert len(translated(COUNTS[name][0]).state_dict()) == expected
+
+
+def edited(path, value):
+    section = copy.deepcopy(unet("FCNHead", 64, num_convs=1, concat_input=False))
+    *parents, last = path.split(".")
+    place = section
+    for key in parents:
+        place = place[key]
+    place[last] = value
+    return section
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (
+            "type",
+            "Mask2Former",
+            r"model \(Mask2Former\): type Mask2Former has no counterpart; there are EncoderDecoder",
+        ),
+        ("backbone.type", "Swin", r"model.backbone \(Swin\): type Swin has no counterpart; there are ResNet"),
+        ("decode_head.type", "CCHead", r"model.decode_head \(CCHead\): type CCHead has no counterpart"),
+        ("neck", {"type": "JPU"}, r"model.neck \(JPU\): type JPU has no counterpart; there are FPN"),
+        ("backbone.dcn", {"type": "DCN"}, r"model.backbone \(UNet\): dcn .* has no counterpart"),
+        ("backbone.norm_cfg", {"type": "LN2d"}, r"model.backbone.norm_cfg \(LN2d\): type LN2d has no counterpart"),
+        ("decode_head.surprise", 1, r"model.decode_head \(FCNHead\): surprise 1 has no counterpart"),
+        ("extra_key", 1, r"model \(EncoderDecoder\): extra_key 1 has no counterpart"),
+        ("decode_head", {"type": "FCNHead"}, r"model.decode_head \(FCNHead\): num_classes is missing"),
+        ("decode_head.out_channels", 3, r"model.decode_head \(FCNHead\): out_channels 3 has no counterpart"),
+        ("auxiliary_head.align_corners", True, "align_corners True differs from the other heads'"),
+        ("auxiliary_head.norm_cfg", {"type": "GN"}, "norm .* beside .*; use one norm_cfg in all parts"),
+        ("backbone.norm_cfg", {"type": "BN", "eps": 1e-3}, "norm .* beside .*; use one norm_cfg in all parts"),
+        ("backbone", {"type": "ResNet", "depth": 50, "stem_channels": 32}, "stem_channels 32 has no counterpart"),
+        ("backbone", {"type": "ResNet", "depth": 50, "style": "caffe"}, "style 'caffe' has no counterpart"),
+        ("backbone", {"type": "ResNet", "depth": 50, "avg_down": True}, "avg_down without deep_stem"),
+        ("backbone", {"type": "ResNet", "depth": 50, "num_stages": 3}, "num_stages 3 has no counterpart"),
+        ("backbone", {"type": "MixVisionTransformer", "embed_dims": 48}, "embed_dims 48.* is none of B0 to B5"),
+        ("backbone.upsample_cfg", {"type": "DeconvModule", "kernel_size": 2}, "kernel_size 2 has no counterpart"),
+        ("data_preprocessor", {"bgr_to_rgb": False}, "bgr_to_rgb False has no counterpart"),
+    ],
+)
+def test_what_has_no_counterpart_is_named(path, value, message):
+    with torch.device("meta"), pytest.raises(ShapeError, match=message) as caught:
+        translated(edited(path, value))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_list_of_auxiliary_heads():
+    heads = [head("FCNHead", 128, 3, 4, 2, num_convs=1), head("FCNHead", 256, 2, 4, 2, num_convs=1)]
+    with torch.device("meta"):
+        model = translated(edited("auxiliary_head", heads))
+    assert list(model.heads()) == ["auxiliary_head.0", "auxiliary_head.1", "decode_head"]
+
+
+def test_frozen_stages_and_norms_in_eval_mode():
+    section = resnet50("FCNHead")
+    section["backbone"] |= {"frozen_stages": 1, "norm_eval": True}
+    with torch.device("meta"):
+        model = translated(section)
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert not any(name.startswith(("backbone.stem", "backbone.layer1")) for name in trained)
+    assert any(name.startswith("backbone.layer2") for name in trained)
+    norms = [module for module in model.train().backbone.modules() if "BatchNorm" in type(module).__name__]
+    assert norms
+    assert not any(norm.training for norm in norms)
+    assert model.decode_head.training
+
+
+@pytest.mark.parametrize("kind", ["mmseg.FCNHead", "mmseg.models.decode_heads.fcn_head.FCNHead"])
+def test_whole_names_of_types(kind):
+    section = edited("decode_head.type", kind)
+    section["backbone"]["_scope_"] = "mmseg"
+    assert read(section)["decode_head"]["name"] == "fcn"
+
+
+def test_a_type_of_another_package_keeps_its_name():
+    with pytest.raises(ShapeError, match=r"type mmpretrain.ConvNeXt has no counterpart"):
+        read(edited("backbone.type", "mmpretrain.ConvNeXt"))
+
+
+def test_hard_pixels():
+    section = edited("decode_head.sampler", {"type": "OHEMPixelSampler", "thresh": 0.7, "min_kept": 10})
+    (loss,) = read(section)["decode_head"]["losses"]
+    assert (loss["name"], loss["threshold"], loss["min_kept"]) == ("ohem", 0.7, 10)
+
+
+def test_one_channel_stands_for_two_classes():
+    section = edited("decode_head.out_channels", 1)
+    section["decode_head"]["loss_decode"] = [{**CE, "use_sigmoid": True}, {"type": "DiceLoss"}]
+    reader = ModelReader()
+    found = read(section, reader)
+    assert (reader.num_classes, reader.binary, reader.threshold) == (2, ("decode_head",), 0.3)
+    assert [loss["name"] for loss in found["decode_head"]["losses"]] == ["cross_entropy"]
+    assert "model.decode_head: loss DiceLoss is not taken over; set losses before you train" in reader.notes
+    assert "MMSegmentation predicts class 1 from 0.3: see evaluate.threshold" in reader.notes
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_one_channel_in_a_cascade_is_told(which):
+    section = resnet50("FCNHead")
+    section["type"] = "CascadeEncoderDecoder"
+    heads = [head("FCNHead", 1024, 2, 8, 2), head("OCRHead", 2048, 3, 8, 2, ocr_channels=8)]
+    heads[which]["out_channels"] = 1
+    with pytest.raises(ShapeError, match=r"model.decode_head: out_channels 1 has no counterpart in a cascade"):
+        read({**section, "decode_head": heads})
