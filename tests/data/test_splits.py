@@ -1,7 +1,7 @@
 from itertools import permutations, product
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from maskline.data.records import Record
@@ -22,14 +22,18 @@ def of(splits, name):
     return {id_ for id_, split in splits.items() if split == name}
 
 
-@given(
-    sizes=st.lists(st.integers(1, 4), min_size=4, max_size=30),
-    val=st.floats(0.01, 0.4),
-    test=st.floats(0.01, 0.4),
-    seed=st.integers(0, 2**32 - 1),
-)
+SIZES = st.lists(st.integers(1, 4), min_size=3, max_size=30)
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def of_sizes(sizes):
+    return [record(f"{g}/{i}", str(g)) for g, size in enumerate(sizes) for i in range(size)]
+
+
+@given(sizes=SIZES, val=st.floats(0.01, 0.4), test=st.floats(0.01, 0.4), seed=SEEDS)
+@example(sizes=[1, 4, 1, 1], val=0.25, test=0.375, seed=0)  # near the fraction are the three small ones
 def test_groups_stay_whole_and_each_split_has_some(sizes, val, test, seed):
-    records = [record(f"{g}/{i}", str(g)) for g, size in enumerate(sizes) for i in range(size)]
+    records = of_sizes(sizes)
     splits = made(records, val, test, seed)
     assert set(splits) == {r.id for r in records}
     for group in map(str, range(len(sizes))):
@@ -38,6 +42,30 @@ def test_groups_stay_whole_and_each_split_has_some(sizes, val, test, seed):
     assert all(count.values())
     assert abs(count["test"] - test * len(records)) <= max(sizes)
     assert abs(count["val"] - val * (len(records) - count["test"])) <= max(sizes)
+
+
+@given(sizes=SIZES, val=st.floats(0.01, 0.99), test=st.floats(0.01, 0.99), seed=SEEDS, data=st.data())
+def test_three_groups_are_enough_for_three_splits_whatever_the_fractions(sizes, val, test, seed, data):
+    records = of_sizes(sizes)
+    present = {r.id: data.draw(st.sets(st.integers(0, 3))) for r in records} if data.draw(st.booleans()) else None
+    splits = made(records, val, test, seed, present=present)
+    assert set(splits.values()) == {"train", "val", "test"}
+
+
+@given(sizes=SIZES, test=st.floats(0.01, 0.99), seed=SEEDS, own_val=st.booleans())
+@example(sizes=[1, 4, 1, 1], test=0.375, seed=0, own_val=True)
+def test_the_test_split_leaves_a_group_to_each_fold(sizes, test, seed, own_val):
+    records = of_sizes(sizes) + [record("v", split="val")] * own_val
+    num_folds = len(sizes) - 1 + own_val
+    for fold in range(num_folds):
+        splits = made(records, test=test, seed=seed, fold=fold, num_folds=num_folds)
+        assert set(splits.values()) == {"train", "val", "test"}
+
+
+def test_of_two_groups_the_one_nearer_to_the_fraction_is_taken():
+    for seed in range(10):
+        splits = made(of_sizes([100, 1]), val=0, test=0.9, seed=seed)
+        assert len(of(splits, "test")) == 100
 
 
 def test_groups_of_one_size_are_rounded_to_the_fraction():
