@@ -1,6 +1,7 @@
 """Fixtures that more than one folder of tests uses."""
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -25,6 +26,29 @@ def _shared(name: str) -> Path:
 def root() -> Path:
     """The checkout."""
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def committed(root):
+    """Return a function that gives the bytes of a file as it is committed.
+
+    A run rewrites reports and dvc.lock in the checkout, on another processor with other numbers; the documents tell of
+    the committed run.
+    """
+
+    def git(*arguments):
+        return subprocess.run(["git", *arguments], cwd=root, capture_output=True, check=False)
+
+    top = git("rev-parse", "--show-toplevel", "HEAD") if shutil.which("git") else None
+    if top is None or top.returncode or Path(top.stdout.decode().splitlines()[0]).resolve() != root:
+        pytest.skip("needs the committed run, and this is no clone that git can read")
+
+    def read(name):
+        shown = git("show", f"HEAD:{name}")
+        assert shown.returncode == 0, shown.stderr.decode()
+        return shown.stdout
+
+    return read
 
 
 @pytest.fixture(scope="session")
