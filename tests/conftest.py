@@ -92,7 +92,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how many tests read the folders beside the checkout, so that a log shows whether they ran."""
+    """Say how many tests read the folders beside the checkout, to show in a log whether they ran; and why many fail."""
     for folder in SHARED_FIXTURES.values():
         counts = {
             outcome: sum(
@@ -101,6 +101,18 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             for outcome in ("passed", "failed", "skipped")
         }
         terminalreporter.write_line(f"tests that read {folder}: " + ", ".join(f"{n} {o}" for o, n in counts.items()))
+    if (terminalreporter.stats.get("failed") or terminalreporter.stats.get("error")) and _params_are_edited():
+        terminalreporter.write_line(
+            "params.yaml has changes that are not committed, such as dvc exp run -S leaves; many tests start from its "
+            "values as shipped: git stash push params.yaml, test, git stash pop"
+        )
+
+
+def _params_are_edited() -> bool:
+    if not shutil.which("git"):
+        return False
+    command = ["git", "status", "--porcelain", "--untracked-files=no", "--", "params.yaml"]
+    return bool(subprocess.run(command, cwd=ROOT, capture_output=True, check=False).stdout)
 
 
 @pytest.fixture
