@@ -1,6 +1,7 @@
 """Fixtures that more than one folder of tests uses."""
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -25,6 +26,29 @@ def _shared(name: str) -> Path:
 def root() -> Path:
     """The checkout."""
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def committed(root):
+    """Return a function that gives the bytes of a file as it is committed.
+
+    A run rewrites reports and dvc.lock in the checkout, on another processor with other numbers; the documents tell of
+    the committed run.
+    """
+
+    def git(*arguments):
+        return subprocess.run(["git", *arguments], cwd=root, capture_output=True, check=False)
+
+    top = git("rev-parse", "--show-toplevel", "HEAD") if shutil.which("git") else None
+    if top is None or top.returncode or Path(top.stdout.decode().splitlines()[0]).resolve() != root:
+        pytest.skip("needs the committed run, and this is no clone that git can read")
+
+    def read(name):
+        shown = git("show", f"HEAD:{name}")
+        assert shown.returncode == 0, shown.stderr.decode()
+        return shown.stdout
+
+    return read
 
 
 @pytest.fixture(scope="session")
@@ -68,7 +92,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how many tests read the folders beside the checkout, so that a log shows whether they ran."""
+    """Say how many tests read the folders beside the checkout, to show in a log whether they ran; and why many fail."""
     for folder in SHARED_FIXTURES.values():
         counts = {
             outcome: sum(
@@ -77,6 +101,18 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             for outcome in ("passed", "failed", "skipped")
         }
         terminalreporter.write_line(f"tests that read {folder}: " + ", ".join(f"{n} {o}" for o, n in counts.items()))
+    if (terminalreporter.stats.get("failed") or terminalreporter.stats.get("error")) and _params_are_edited():
+        terminalreporter.write_line(
+            "params.yaml has changes that are not committed, such as dvc exp run -S leaves; many tests start from its "
+            "values as shipped: git stash push params.yaml, test, git stash pop"
+        )
+
+
+def _params_are_edited() -> bool:
+    if not shutil.which("git"):
+        return False
+    command = ["git", "status", "--porcelain", "--untracked-files=no", "--", "params.yaml"]
+    return bool(subprocess.run(command, cwd=ROOT, capture_output=True, check=False).stdout)
 
 
 @pytest.fixture

@@ -87,6 +87,28 @@ def test_groups_stay_together():
     assert differences(a, b, groups=list("xxyyzz"))["foreground.Dice"].p == pytest.approx(2 / 8)
 
 
+def test_no_draw_of_groups_changes_the_difference_of_equal_images():
+    one = np.full((7, 3, 2), 5.0)
+    found = differences(one, 2 * one, statistic=lambda sums: {"pixels": sums.sum((1, 2))})["pixels"]
+    assert found.low == found.high == found.difference == 7 * 30
+
+
+@pytest.mark.parametrize("place", range(7))
+def test_each_group_is_drawn(place):
+    a, b = np.zeros((7, 1)), np.zeros((7, 1))
+    b[place] = 1
+    one = differences(a, b, statistic=lambda sums: {"pixels": sums[:, 0]})["pixels"]
+    assert one.low == 0
+    assert one.high > 1
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_models_as_they_are_are_one_of_the_swaps_drawn(seed):
+    a = np.full((30, 1), 5.0)
+    one = differences(a, a + 1, resamples=50, seed=seed, statistic=lambda sums: {"pixels": sums[:, 0]})["pixels"]
+    assert one.p == 1 / 50  # of all swaps, only none and all 30 differ as much
+
+
 def test_image_means_are_means_of_scores():
     a = counts(runs(5)[0])
     sums = mean_image_scores(a, class_keys=KEYS)

@@ -117,6 +117,33 @@ def test_outside_is_fill_and_ignored():
     np.testing.assert_array_equal(warped[11, 12], [1.0, 2.0, 3.0])
 
 
+@pytest.mark.parametrize(
+    ("beyond", "is_outside"), [(0.3, False), (0.45, False), (0.5, False), (0.55, True), (0.7, True)]
+)
+def test_the_source_ends_half_a_pixel_beyond_its_outermost_centres(beyond, is_outside):
+    height, width = 6, 8
+    image = torch.full((4, 1, 10, 12), 99.0)  # the region is smaller than the batch's largest: 99 pads it
+    image[:, :, :height, :width] = torch.arange(height * width).view(height, width)
+    mask = image[:, 0].long()
+    transforms = torch.eye(3).repeat(4, 1, 1)
+    transforms[:, :2, 2] = torch.tensor([[-beyond, 0], [beyond, 0], [0, -beyond], [0, beyond]])
+    reading = Reading(
+        transforms=transforms,
+        boxes=torch.tensor([[0.0, 0, height, width]]).repeat(4, 1),
+        sizes=torch.tensor([[height, width]]).repeat(4, 1),
+        crop_size=(height, width),
+        fields={},
+        projective=False,
+    )
+    warped, (labels,), outside = warp(image, [(mask, 255)], reading, fill=torch.tensor([200.0]))
+    for i, line in enumerate([(..., 0), (..., width - 1), (0, ...), (height - 1, ...)]):
+        assert outside[i].any() == is_outside
+        assert (outside[i][line] == is_outside).all()
+        expected = mask[i, :height, :width][line]
+        assert torch.equal(labels[i][line], torch.full_like(expected, 255) if is_outside else expected)
+        assert torch.allclose(warped[i, 0][line], torch.full((), 200.0) if is_outside else expected.float(), atol=1e-4)
+
+
 @settings(max_examples=60)
 @given(
     height=st.integers(16, 60),

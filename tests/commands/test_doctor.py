@@ -195,9 +195,9 @@ def test_dvc_lock_held_by_another_process(folder):
         assert project.dvc_lock(folder / ".dvc").found.endswith("rwlock is torn")
 
 
-def test_a_torn_dvc_lock(root, folder):
+def test_a_torn_dvc_lock(committed, folder):
     assert project.recorded(folder / "dvc.lock").found == "none yet"
-    whole = (root / "dvc.lock").read_text()
+    whole = committed("dvc.lock").decode()
     (folder / "dvc.lock").write_text(whole)
     assert project.recorded(folder / "dvc.lock").state == "ok"
     for end in (0, 9, 200, 3001, len(whole) // 2 + 3):

@@ -96,6 +96,21 @@ def test_pictures_in_two_splits_are_an_error_a_warning_or_nobody_looks(workspace
     assert "train/near,the same picture as test/near" in (workspace.prepared / "warnings.csv").read_text()
 
 
+@pytest.mark.parametrize(("how", "together"), [("error", "abc"), ("off", "bc")])
+def test_equal_and_nearly_equal_pictures_go_into_one_split(workspace, make_set, how, together):
+    source = make_set({"": 5})
+    big = picture(7, (64, 48)).resize((128, 96), Image.Resampling.NEAREST)
+    darker = Image.fromarray((np.asarray(big).astype(np.uint16) * 9 // 10).astype(np.uint8))
+    for name, shown in {"a": darker, "b": big, "c": big}.items():
+        save(shown, source / f"images/{name}.png")
+        save(index_mask(5, (128, 96)), source / f"masks/{name}.png")
+    options = {"archive": str(source), "near_duplicates": how, "val_fraction": 0.4, "test_fraction": 0.4}
+    for seed in range(5):
+        result = workspace.both(split_seed=seed, **options)
+        assert result.code == 0, result.err
+        assert len({splits(workspace)[name] for name in together}) == 1
+
+
 def test_masks_saved_as_jpeg_are_snapped_only_when_told(workspace, tmp_path):
     source, expected = tmp_path / "set", {}
     for i in range(4):

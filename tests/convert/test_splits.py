@@ -1,5 +1,7 @@
+from itertools import permutations, product
+
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from maskline.convert.records import Record
@@ -20,14 +22,18 @@ def of(splits, name):
     return {id_ for id_, split in splits.items() if split == name}
 
 
-@given(
-    sizes=st.lists(st.integers(1, 4), min_size=4, max_size=30),
-    val=st.floats(0.01, 0.4),
-    test=st.floats(0.01, 0.4),
-    seed=st.integers(0, 2**32 - 1),
-)
+SIZES = st.lists(st.integers(1, 4), min_size=3, max_size=30)
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def of_sizes(sizes):
+    return [record(f"{g}/{i}", str(g)) for g, size in enumerate(sizes) for i in range(size)]
+
+
+@given(sizes=SIZES, val=st.floats(0.01, 0.4), test=st.floats(0.01, 0.4), seed=SEEDS)
+@example(sizes=[1, 4, 1, 1], val=0.25, test=0.375, seed=0)  # near the fraction are the three small ones
 def test_groups_stay_whole_and_each_split_has_some(sizes, val, test, seed):
-    records = [record(f"{g}/{i}", str(g)) for g, size in enumerate(sizes) for i in range(size)]
+    records = of_sizes(sizes)
     splits = made(records, val, test, seed)
     assert set(splits) == {r.id for r in records}
     for group in map(str, range(len(sizes))):
@@ -36,6 +42,30 @@ def test_groups_stay_whole_and_each_split_has_some(sizes, val, test, seed):
     assert all(count.values())
     assert abs(count["test"] - test * len(records)) <= max(sizes)
     assert abs(count["val"] - val * (len(records) - count["test"])) <= max(sizes)
+
+
+@given(sizes=SIZES, val=st.floats(0.01, 0.99), test=st.floats(0.01, 0.99), seed=SEEDS, data=st.data())
+def test_three_groups_are_enough_for_three_splits_whatever_the_fractions(sizes, val, test, seed, data):
+    records = of_sizes(sizes)
+    present = {r.id: data.draw(st.sets(st.integers(0, 3))) for r in records} if data.draw(st.booleans()) else None
+    splits = made(records, val, test, seed, present=present)
+    assert set(splits.values()) == {"train", "val", "test"}
+
+
+@given(sizes=SIZES, test=st.floats(0.01, 0.99), seed=SEEDS, own_val=st.booleans())
+@example(sizes=[1, 4, 1, 1], test=0.375, seed=0, own_val=True)
+def test_the_test_split_leaves_a_group_to_each_fold(sizes, test, seed, own_val):
+    records = of_sizes(sizes) + [record("v", split="val")] * own_val
+    num_folds = len(sizes) - 1 + own_val
+    for fold in range(num_folds):
+        splits = made(records, test=test, seed=seed, fold=fold, num_folds=num_folds)
+        assert set(splits.values()) == {"train", "val", "test"}
+
+
+def test_of_two_groups_the_one_nearer_to_the_fraction_is_taken():
+    for seed in range(10):
+        splits = made(of_sizes([100, 1]), val=0, test=0.9, seed=seed)
+        assert len(of(splits, "test")) == 100
 
 
 def test_groups_of_one_size_are_rounded_to_the_fraction():
@@ -125,6 +155,19 @@ def test_equal_pictures_move_together():
         splits = made(records, seed=seed, same_picture=pairs)
         assert splits["1"] == splits["5"] == splits["9"]
         assert splits["2"] == splits["3"]
+
+
+CHAIN = [("1/0", "5/0"), ("5/1", "9/0"), ("9/1", "2/0")]  # no picture of group 1 is one of groups 9 and 2
+
+
+@pytest.mark.parametrize("turned", [*product((1, -1), repeat=3)])
+def test_groups_that_share_pictures_by_way_of_others_move_together(turned):
+    records = [record(f"{group}/{i}", str(group)) for group in range(12) for i in range(2)]
+    for pairs in permutations(pair[::step] for pair, step in zip(CHAIN, turned, strict=True)):
+        for seed in range(10):
+            for options in ({}, {"num_folds": 4}):
+                splits = made(records, seed=seed, same_picture=pairs, **options)
+                assert len({splits[id_] for pair in CHAIN for id_ in pair}) == 1
 
 
 def test_too_few_groups():

@@ -88,6 +88,19 @@ def test_best_weights_are_those_of_the_best_validation(tmp_path):
     assert state.best_iteration == state.validations[scores.index(max(scores))]["iteration"]
 
 
+def test_of_equal_scores_the_earlier_stays():
+    state = run()[0]
+    kept = []
+    for state.iteration, score in ((1, 0.5), (2, 0.7), (3, 0.7), (4, 0.6)):
+        with torch.no_grad():
+            next(state.model.parameters()).fill_(state.iteration)
+        state.validations.append({"iteration": state.iteration})
+        state.keep_best(score)
+        kept.append((state.best_iteration, state.best_score, next(iter(state.best_weights.values())).mean().item()))
+    assert kept == [(1, 0.5, 1), (2, 0.7, 2), (2, 0.7, 2), (2, 0.7, 2)]
+    assert state.validations_since_best() == 2
+
+
 def test_without_validation(tmp_path):
     state = trained(tmp_path, validation=None)
     assert state.best_weights is None

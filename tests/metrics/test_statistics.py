@@ -58,6 +58,15 @@ def test_copies_of_an_image_in_one_group_do_not_narrow_the_interval():
     assert high - low < 0.7 * (wide_high - wide_low)
 
 
+def test_as_many_groups_are_drawn_as_there_are():
+    equal = np.repeat(matrices(3, 1), 7, axis=0)
+    pixels = float(equal.sum())
+    assert intervals(equal, statistic=lambda sums: {"pixels": sums.sum((1, 2))})["pixels"] == (pixels, pixels)
+    weights = statistics.image_weights([str(i) for i in range(7)], resamples=50, seed=0)
+    assert (weights.sum(1) == 7).all()
+    assert (weights.std(0) > 0).all(), "each of them is drawn"
+
+
 def test_one_group_gives_no_interval():
     assert intervals(matrices(0, 3), groups=["a", "a", "a"]) == {}
 

@@ -36,8 +36,8 @@ def assign(
     A split that the set has stays as it is. Where it has no test split, ``test_fraction`` of the train images become
     it; where it has no val split, ``val_fraction`` of those that are left. A group is moved whole, and groups that
     share a picture are moved together; so groups are taken, in an order of their own, while that brings the number of
-    images nearer to the fraction. Without ``present`` that order depends on ``seed`` and the groups' names alone, so
-    that adding an image moves few others.
+    images nearer to the fraction; but one stays for each split or fold that comes after, and one for train. Without
+    ``present`` that order depends on ``seed`` and the groups' names alone, so that adding an image moves few others.
 
     Args:
         records: The whole set; no group in two of its own splits.
@@ -56,13 +56,13 @@ def assign(
     cluster = _clusters(records, same_picture)
     if num_folds:
         val_fraction = 0.0
-    wanted: tuple[tuple[Split, float], ...] = (("test", test_fraction), ("val", val_fraction))
-    for split, fraction in wanted:
-        if fraction == 0 or split in splits.values():
-            continue
+    fractions: tuple[tuple[Split, float], ...] = (("test", test_fraction), ("val", val_fraction))
+    wanted = [(split, fraction) for split, fraction in fractions if fraction and split not in splits.values()]
+    for place, (split, fraction) in enumerate(wanted):
         left = [id_ for id_, now in splits.items() if now == "train"]
         pool = _pool(left, cluster, present, seed=seed, purpose=split)
-        chosen = _chosen(pool, fraction)
+        held = {cluster[id_] for id_, now in splits.items() if now == "val"}
+        chosen = _chosen(pool, fraction, leave=max(len(wanted) - place, num_folds - len(held)))
         if len(chosen) >= len(pool.names):
             raise DataError(
                 "data",
@@ -95,23 +95,26 @@ def _pool(
     return _Pool(names, sizes, classes)
 
 
-def _chosen(pool: _Pool, fraction: float) -> set[str]:
-    """Return the groups whose images come nearest to the fraction, at least one."""
+def _chosen(pool: _Pool, fraction: float, *, leave: int) -> set[str]:
+    """Return the groups whose images come nearest to the fraction: at least one, and ``leave`` stay where they can."""
     if not pool.names:
         return set()
     if pool.classes is not None:
         parts = deal(pool.names, sizes=pool.sizes, classes=pool.classes, shares=(fraction, 1 - fraction))
         chosen = {name for name, part in parts.items() if part == 0}
-        if chosen and len(chosen) < len(pool.names):
+        if chosen and len(chosen) <= len(pool.names) - leave:
             return chosen
     target = fraction * sum(pool.sizes.values())
-    taken, total = set[str](), 0
+    taken, total = list[str](), 0
     for name in pool.names:
         nearer = abs(total - target) - abs(total + pool.sizes[name] - target)
         if nearer > 0 or (nearer == 0 and len(taken) % 2):  # as round() has it: halves go to the even number
-            taken.add(name)
+            taken.append(name)
             total += pool.sizes[name]
-    return taken or {min(pool.names, key=lambda name: abs(pool.sizes[name] - target))}
+    while len(taken) > max(1, len(pool.names) - leave):
+        spare = sum(pool.sizes[name] for name in taken) - target
+        taken.remove(min(taken, key=lambda name: abs(spare - pool.sizes[name])))
+    return set(taken) or {min(pool.names, key=lambda name: abs(pool.sizes[name] - target))}
 
 
 def _fold(pool: _Pool, *, fold: int, num_folds: int) -> set[str]:
