@@ -173,7 +173,7 @@ def test_a_full_disk(get, archive, tmp_path, monkeypatch):
 def test_a_download(get, archive, server, tmp_path, waits):
     found = get(url=server.url, sha256=sha256(archive))
     assert (found["file"], found["sha256"]) == ("SET 1.zip", sha256(archive))
-    assert tree(tmp_path / "downloads") == {}
+    assert list(tree(tmp_path / "downloads")) == [sha256(archive)], "for a stage that runs again"
     assert waits == []
 
 
@@ -306,6 +306,25 @@ def test_the_catalog():
 
 def test_the_known_hash_is_that_of_the_archive(shared_data):
     assert sha256(shared_data / "CHASEDB1.zip") == published("chase_db1").sha256
+
+
+def test_a_download_of_known_hash_is_not_fetched_again(get, archive, server, tmp_path):
+    first = get(url=server.url, sha256=sha256(archive))
+    server.requests.clear()
+    assert get(url=server.url, sha256=sha256(archive)) == first
+    assert server.requests == []
+    (kept,) = (path for path in tmp_path.rglob(sha256(archive)) if path.is_file())
+    kept.unlink()
+    kept.write_bytes(b"damaged")
+    assert get(url=server.url, sha256=sha256(archive)) == first
+    assert len(server.requests) == 1
+
+
+def test_a_download_of_unknown_hash_is_fetched_anew(get, server):
+    get(url=server.url)
+    server.requests.clear()
+    get(url=server.url)
+    assert len(server.requests) == 1
 
 
 def test_the_downloads_folder_is_the_projects(monkeypatch, tmp_path):

@@ -4,6 +4,7 @@ import json
 import subprocess
 
 import pytest
+from dvc.repo import Repo
 
 from maskline.params.base.reading import read_yaml
 from tools.trial import Project, ran
@@ -127,6 +128,64 @@ def test_metrics_are_read_by_dvc(project):
     assert 0 <= evaluate["mDice"] <= 1
 
 
+PREVIEW, TRAIN, USE = "augment-preview", "train", ("evaluate", "export")
+
+
+def test_an_edit_runs_the_stages_that_it_concerns(project):
+    """DVC's own answer, for one file of each kind and each section's; what follows from a stage runs by its outputs."""
+    lib = "lib/maskline"
+    concerned = {
+        "core/errors.py": NAMES,
+        "cli/guard.py": NAMES,
+        "download/fetch.py": ["download"],
+        "convert/formats/coco.py": ["convert"],
+        "report/convert.py": ["convert"],
+        "report/preview.py": [PREVIEW],
+        "augment/warp.py": [PREVIEW, TRAIN],
+        "engine/train.py": [TRAIN],
+        "losses/pixel.py": [TRAIN],
+        "optim/schedules.py": [TRAIN],
+        "models/heads/psp.py": [TRAIN, *USE],
+        "inference/crf.py": [*USE],
+        "evaluation/page/tables.py": ["evaluate"],
+        "evaluation/page/page.css": ["evaluate"],
+        "export/card.py": ["export"],
+        "analysis/tune.py": [],
+        "commands/predict.py": [],
+        "params/data.py": ["download", "convert", *USE],
+        "params/augment.py": [PREVIEW, TRAIN],
+        "params/preview.py": [PREVIEW],
+        "params/input.py": [PREVIEW, TRAIN, *USE],
+        "params/model.py": [TRAIN, *USE],
+        "params/heads.py": [TRAIN, *USE],
+        "params/necks.py": [TRAIN, *USE],
+        "params/losses.py": [TRAIN, *USE],
+        "params/optimizer.py": [TRAIN],
+        "params/schedule.py": [TRAIN],
+        "params/train.py": [PREVIEW, TRAIN, *USE],
+        "params/evaluate.py": [*USE],
+        "params/export.py": ["export"],
+        "params/machine.py": ["convert", TRAIN, "evaluate"],
+        "params/predict.py": [],
+        "params/whole.py": [],
+        "core/.errors.py.swp": [],
+        "core/.DS_Store": [],
+        "models/heads/psp.py.orig": [],
+    }
+    sections = {f"params/{path.name}" for path in (project.folder / lib / "params").glob("*.py")}
+    assert sections - {"params/__init__.py", "params/check.py"} <= concerned.keys()
+    found = {}
+    with Repo(project.folder) as repo:
+        for name in concerned:
+            path = project.folder / lib / name
+            former = path.read_bytes() if path.exists() else None
+            path.write_bytes((former or b"") + b"\n")
+            changed = {key.split(":")[-1] for key in repo.status()}
+            found[name] = [stage for stage in NAMES if stage in changed]
+            path.unlink() if former is None else path.write_bytes(former)
+    assert found == concerned
+
+
 LIBRARY = "lib/maskline/report/preview.py"
 
 
@@ -166,7 +225,7 @@ def test_a_queue_uses_the_experiments_own_code(project):
     project.run("dvc", "exp", "run", "--run-all", "-j", "1")
     made = experiment_file(project, "queued", "reports/augment_preview/params.json")
     assert json.loads(made) == [{"edited": 1}]
-    assert "preview_samples: 1\n" in experiment_file(project, "queued", "params.yaml")
+    assert "samples: 1\n" in experiment_file(project, "queued", "params.yaml")
 
 
 def test_another_learning_rate_trains_again_and_converts_nothing(finished_project, faster):

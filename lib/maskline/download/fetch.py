@@ -79,7 +79,11 @@ class _Found:
 
 
 def downloads_folder() -> Path:
-    """Return where a broken download waits to be resumed: outside of DVC's outs, which DVC empties before a run."""
+    """Return where a broken download waits to be resumed, and a whole one of known hash to be taken again.
+
+    It is outside of DVC's outs, which DVC empties before a run: the stage runs again when any key of the section data
+    changes, and must not fetch gigabytes anew for that.
+    """
     return state_folder("downloads")
 
 
@@ -109,6 +113,8 @@ def fetch(order: Order, raw: Path, *, mirror: Path | None, downloads: Path, max_
             found.path.replace(target)
         else:
             shutil.copyfile(found.path, target)
+        if found.place == order.address and found.expected_sha256:
+            _link(target, downloads / found.expected_sha256)
         source = {
             "name": order.name,
             "file": found.file,
@@ -137,10 +143,13 @@ def _find(order: Order, incoming: Path, *, mirror: Path | None, downloads: Path,
             f"null, and {order.name} has no download address",
             "set data.archive to a zip, a tar or a folder, or data.url to an address",
         )
-    _download(order, incoming, downloads=downloads, max_bytes=max_bytes)
+    kept = downloads / order.expected_sha256 if order.expected_sha256 else None
+    if kept is None or not kept.is_file() or sha256_file(kept) != order.expected_sha256:
+        kept = None
+        _download(order, incoming, downloads=downloads, max_bytes=max_bytes)
     return _Found(
-        path=incoming,
-        place=order.address,
+        path=kept or incoming,
+        place=kept or order.address,
         file=order.file or "archive",
         origin="archive",
         expected_sha256=order.expected_sha256,
@@ -211,6 +220,17 @@ def _download(order: Order, incoming: Path, *, downloads: Path, max_bytes: int) 
             f"what came does not have the SHA-256 {expected}",
             "check the address; if the file has changed and you trust it, set data.sha256 to its hash",
         ) from error
+
+
+def _link(source: Path, target: Path) -> bool:
+    """Give a file a second name, which takes no space; tell whether the file system can."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.unlink(missing_ok=True)
+        target.hardlink_to(source)
+    except OSError:
+        return False
+    return True
 
 
 def _check_sha256(found: _Found) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from maskline.data.sampler import batch_indices
+from maskline.augment.sampler import batch_indices
 
 
 def orders(epochs, *, seed=0, length=20, batch_size=5):
