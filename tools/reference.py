@@ -15,7 +15,7 @@ import click
 from maskline.commands.main import COMMANDS
 from maskline.core.files import write_text
 from maskline.params.base.reading import read_yaml
-from maskline.params.whole import json_schema
+from maskline.params.whole import Params, json_schema
 from tools.closure import stage_module
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,28 +30,30 @@ def pages(root: Path = ROOT) -> dict[str, str]:
     schema = json_schema()
     return {
         "params.schema.json": json.dumps(schema, indent=2, ensure_ascii=False) + "\n",
-        "docs/reference/params.md": params_page(schema, read_yaml(root / "params.yaml")),
+        "docs/reference/params.md": params_page(schema, Params().model_dump(mode="json")),
         "docs/reference/cli.md": cli_page(read_yaml(root / "dvc.yaml")),
     }
 
 
 def params_page(schema: dict[str, Any], values: dict[str, Any]) -> str:
-    """Return the page of all keys: type and range, value in params.yaml, meaning."""
+    """Return the page of all keys: type and range, default, meaning."""
     lines = [
         "# params.yaml",
         "",
         _MADE,
-        "Every key must be there: code has no second default. The file is read as YAML 1.2, so `1e-3` is a number.",
-        "An unknown key, a wrong type or a value out of range stops a stage before any work, with exit code 2.",
+        "A key that is left out of the file has its default. The file is read as YAML 1.2, so `1e-3` is a number. An",
+        "unknown key, a wrong type or a value out of range stops a stage before any work, with exit code 2. A key that",
+        "only another choice of `name` reads is let be, and named in the log.",
         "",
         "For another value for one run: `dvc exp run -S optimizer.lr=0.01`; an item of a list by its position:",
-        "`-S augment.crop_size.0=96`. N stands for a position.",
+        "`-S augment.crop_size.0=96`; a key that is left out with two plus signs: `-S ++train.ema_decay=0.999`. N",
+        "stands for a position.",
     ]
     choices: dict[str, Choice] = {}
     for section, prop in schema["properties"].items():
         model = _resolve(prop, schema)
         lines += ["", f"## {section}", "", model.get("description", ""), ""]
-        lines += ["| key | type and range | in params.yaml | meaning |", "| --- | --- | --- | --- |"]
+        lines += ["| key | type and range | default | meaning |", "| --- | --- | --- | --- |"]
         lines += [
             f"| `{row.key}` | {row.kind} | {row.value} | {row.meaning} |"
             for row in _rows(section, model, values[section], schema, choices)
@@ -146,9 +148,11 @@ def _choice_link(name: str, prop: dict[str, Any], schema: dict[str, Any], choice
 
 def _choice_lines(choice: Choice, schema: dict[str, Any], choices: dict[str, Choice]) -> list[str]:
     """Return the section of a choice: the keys of all variants, then those of each."""
-    rows = {name: list(_rows("", variant, {}, schema, choices)) for name, variant in choice.variants.items()}
+    rows = {
+        name: list(_rows("", variant, _defaults(variant), schema, choices)) for name, variant in choice.variants.items()
+    }
     common = [row for row in next(iter(rows.values())) if all(row in others for others in rows.values())]
-    head = ["", "| key | type and range | meaning |", "| --- | --- | --- |"]
+    head = ["", "| key | type and range | default | meaning |", "| --- | --- | --- | --- |"]
     lines = ["", f"## Choices: {choice.title}", "", f"`name` is {', '.join(f'`{name}`' for name in rows)}."]
     if common:
         lines += ["Each of them has:", *head, *map(_choice_row, common)]
@@ -159,8 +163,12 @@ def _choice_lines(choice: Choice, schema: dict[str, Any], choices: dict[str, Cho
     return lines
 
 
+def _defaults(variant: dict[str, Any]) -> dict[str, Any]:
+    return {name: prop["default"] for name, prop in variant["properties"].items() if "default" in prop}
+
+
 def _choice_row(row: Row) -> str:
-    return f"| `{row.key}` | {row.kind} | {row.meaning} |"
+    return f"| `{row.key}` | {row.kind} | {row.value} | {row.meaning} |"
 
 
 def _resolve(prop: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:

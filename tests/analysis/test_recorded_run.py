@@ -1,5 +1,6 @@
 """What differs between two runs: each part of the receipt by its name, the first iteration that parts."""
 
+import dataclasses
 import json
 
 import pytest
@@ -100,13 +101,21 @@ def test_the_final_weights(tmp_path):
 
 def test_settings_of_now(tmp_path):
     one = run(tmp_path / "one")
-    now = {**PARAMS, "optimizer": {"lr": 0.2}, "augment": {"crop_size": [8, 8], "preview_samples": 2}, "data": {"n": 1}}
+    now = {**PARAMS, "optimizer": {"lr": 0.2}, "preview": {"samples": 2}, "data": {"n": 1}}
     (found,) = recorded_run.changed_settings(one, now)
     assert (found.what, found.recorded, found.found) == ("params: optimizer.lr", 0.1, 0.2)
-    merged = recorded_run.settings_of(one, now)
+    merged = recorded_run.params_of(one, now)
     assert merged["optimizer"] == {"lr": 0.1}
-    assert merged["augment"] == {"crop_size": [8, 8], "preview_samples": 2}
+    assert merged["preview"] == {"samples": 2}
     assert merged["data"] == {"n": 1}
+
+
+def test_a_run_of_former_names(tmp_path):
+    """What changes no bit stood in the section train."""
+    one = run(tmp_path / "one")
+    card = {**one.card, "params": {**one.card["params"], "train": {**PARAMS["train"], "workers": 3, "cache": "mmap"}}}
+    former = dataclasses.replace(one, card=card)
+    assert recorded_run.changed_settings(former, {**PARAMS, "machine": {"workers": 0}}) == []
 
 
 def test_a_folder_that_was_changed(tmp_path):

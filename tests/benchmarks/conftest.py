@@ -36,6 +36,8 @@ def prepared(settings_file, tmp_path_factory):
     from stages import convert, download
 
     base = tmp_path_factory.mktemp("prepared")
+    patch = pytest.MonkeyPatch()
+    patch.setenv("DVC_ROOT", str(base))  # what is unfinished lies there: a second process of the tests converts too
     shared = ["--params", str(settings_file), "--raw", str(base / "raw")]
     download.main(shared, standalone_mode=False)
     made = ["--prepared", str(base / "prepared")]
@@ -43,4 +45,5 @@ def prepared(settings_file, tmp_path_factory):
         if option.name not in {"params_path", "raw", "prepared"}:
             made += [option.opts[0], str(base / option.name)]
     convert.main([*shared, *made], standalone_mode=False)
+    patch.undo()
     return base / "prepared"

@@ -29,7 +29,8 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def batches(prepared, settings):
-    return build_batches(settings, PreparedSplit.open(prepared, "train", cache="ram"))
+    split = PreparedSplit.open(prepared, "train", cache="ram")
+    return build_batches(split, augment=settings.augment, look=settings.model, train=settings.train)
 
 
 def test_draw(benchmark, batches, settings):

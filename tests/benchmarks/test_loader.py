@@ -27,7 +27,8 @@ def test_sample(benchmark, prepared, cache, monkeypatch, tmp_path):
 def test_batch(benchmark, prepared, settings, cache, monkeypatch, tmp_path):
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     benchmark.group = "read, draw and cut out one batch"
-    batches = build_batches(settings, PreparedSplit.open(prepared, "train", cache=cache))
+    split = PreparedSplit.open(prepared, "train", cache=cache)
+    batches = build_batches(split, augment=settings.augment, look=settings.model, train=settings.train)
     batch = benchmark(batches.batch, 3)
     assert batch.images.shape[:2] == (settings.train.batch_size, 3)
     again = batches.batch(3)

@@ -60,7 +60,8 @@ def replay(project, *arguments):
 
 def test_what_is_written_is_what_training_gets(project, tmp_path):
     settings = load_params(project / "params.yaml")
-    batches = build_batches(settings, PreparedSplit.open(project / "prepared", "train", cache="ram"))
+    split = PreparedSplit.open(project / "prepared", "train", cache="ram")
+    batches = build_batches(split, augment=settings.augment, look=settings.model, train=settings.train)
     second = batches.augmentation.apply(batches.batch(2 * 2 + 1), torch.device("cpu"))
     done = replay(project, 2, 4, "-o", tmp_path / "out")
     assert done.exit_code == 0, done.output

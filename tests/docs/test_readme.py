@@ -89,14 +89,14 @@ COMMANDS = {
     "maskline predict data/models pictures -o out --slide --tta --crf": (
         "tests/commands/test_predict_inputs.py::test_each_step_by_an_option"
     ),
-    "dvc exp run -S 'export.outputs=[argmax]'": (
+    "dvc exp run -S '++export.outputs=[argmax]'": (
         "tests/export/test_interface.py::test_the_gate_holds_every_interface_against_torch"
     ),
     "python -m tools.export_study": "tests/export/test_study.py::test_the_table",
     "dvc exp run -S 'export.variants=[fp16,int8,pt2,openvino]'": (
         "tests/export/test_stage.py::test_stage_writes_model_agreement_and_times"
     ),
-    "dvc exp run -S 'export.latency_batches=[1,8]'": "tests/export/test_package.py::test_latency_report",
+    "dvc exp run -S '++export.latency_batches=[1,8]'": "tests/export/test_package.py::test_latency_report",
     "make repro": "tests/pipeline/test_repro.py::test_every_output_is_there_and_finite",
     "make test": "tests/pipeline/test_makefile.py::test_targets_set_the_environment_up_first",
     "make check": "tests/pipeline/test_makefile.py::test_targets_set_the_environment_up_first",
@@ -109,11 +109,11 @@ COMMANDS = {
     "dvc repro": "tests/pipeline/test_repro.py::test_a_second_repro_does_nothing",
     "dvc repro convert": RUN,
     "dvc repro augment-preview": RUN,
-    "dvc exp run -S augment.elastic.prob=0.3 -S augment.cutmix.prob=0.2": (
+    "dvc exp run -S ++augment.elastic.prob=0.3 -S ++augment.cutmix.prob=0.2": (
         "tests/engine/test_same_pixels.py::test_replay_is_training_bit_by_bit"
     ),
     "maskline replay 12 3": "tests/commands/test_replay.py::test_the_folder_is_named_after_the_sample",
-    "dvc exp run -S train.devices=8": "tests/engine/test_launch.py::test_dvc_runs_the_stage_in_two_processes",
+    "dvc exp run -S ++train.devices=8": "tests/engine/test_launch.py::test_dvc_runs_the_stage_in_two_processes",
     "torchrun --nnodes 2 --nproc-per-node 8 --rdzv-backend c10d --rdzv-endpoint node1:29500 -m stages.train": (
         "tests/engine/test_launch.py::test_torchrun_gives_the_same_bytes"
     ),
@@ -132,11 +132,11 @@ COMMANDS = {
     "dvc exp run --queue -S optimizer.lr=0.005,0.01,0.02": RUN,
     "dvc queue status": RUN,
     "dvc queue start": "tests/pipeline/test_repro.py::test_a_queue_uses_the_experiments_own_code",
-    "dvc exp run --queue -S data.num_folds=5 -S data.fold=0,1,2,3,4": (
+    "dvc exp run --queue -S ++data.num_folds=5 -S ++data.fold=0,1,2,3,4": (
         "tests/convert/test_splits.py::test_folds_cover_every_group_once_and_leave_test_alone"
     ),
-    "dvc exp run --queue -S evaluate.split=val -S evaluate.crf.enabled=true "
-    "-S 'evaluate.crf.bilateral_grey=5,10,20'": RUN,
+    "dvc exp run --queue -S evaluate.split=val -S ++evaluate.crf.enabled=true "
+    "-S '++evaluate.crf.bilateral_grey=5,10,20'": RUN,
     "dvc exp show --only-changed": RUN,
     "maskline compare HEAD workspace --page compared.html": (
         "tests/commands/test_compare.py::test_the_page_with_the_comparison_in_it"

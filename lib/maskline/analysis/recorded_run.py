@@ -9,6 +9,7 @@ from typing import Any
 
 from maskline.core.errors import CheckpointError
 from maskline.core.files import sha256_file, sha256_json
+from maskline.params.base.former import with_names_of_now
 from maskline.runtime import checkpoint
 
 _ABSENT = "(absent)"
@@ -86,18 +87,14 @@ def read(folder: Path) -> Run:
     return Run(folder=Path(folder), card=card, trace=rows)
 
 
-def settings_of(run: Run, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a whole params file: the run's own settings, and the sections that training does not read.
+def params_of(run: Run, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a whole params file: the run's own sections, and those that training does not read.
 
     Args:
         run: See there.
-        values: Content of a params file.
+        values: Every key of a params file.
     """
-    own = run.card["params"]
-    merged = {**values, **own}
-    if isinstance(values.get("augment"), Mapping):  # of which the preview reads its own key
-        merged["augment"] = {**values["augment"], **own["augment"]}
-    return merged
+    return {**values, **_of_now(run, values)}
 
 
 def integrity(run: Run) -> list[Difference]:
@@ -112,14 +109,20 @@ def integrity(run: Run) -> list[Difference]:
 
 
 def changed_settings(run: Run, values: Mapping[str, Any]) -> list[Difference]:
-    """Return the settings whose values in a params file are not those of the run."""
+    """Return the params whose values in a file, given with every key, are not those of the run."""
     now = dict(_leaves(values))
-    own = dict(_leaves(run.card["params"]))
+    own = dict(_leaves(_of_now(run, values)))
     return [
         Difference(what=f"params: {key}", recorded=value, found=now.get(key, _ABSENT))
         for key, value in own.items()
         if now.get(key, _ABSENT) != value
     ]
+
+
+def _of_now(run: Run, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the run's sections by the names that keys have now; what changes no bit is no part of a run."""
+    own = with_names_of_now(run.card["params"], place=run.folder)
+    return {name: section for name, section in own.items() if name in run.card["params"] and name in values}
 
 
 def compare(recorded: Run, again: Run) -> list[Difference]:

@@ -117,7 +117,7 @@ def _write(path: Path, choice: "Choice") -> None:
     from maskline.core.files import write_text
     from maskline.projects.overrides import with_overrides
 
-    values = [f"train.{key}={json.dumps(value)}" for key, value in asdict(choice).items()]
+    values = [f"++train.{key}={json.dumps(value)}" for key, value in asdict(choice).items()]
     write_text(path, with_overrides(path.read_text(encoding="utf-8"), values, place=str(path)))
 
 

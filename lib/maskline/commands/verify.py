@@ -31,10 +31,10 @@ def main(*, model: Path, params_path: Path, prepared: Path, iterations: int | No
     Exit code 0: nothing differs; 1: something does, and is named; 2: the run could not be repeated.
     """
     from maskline.analysis import recorded_run
-    from maskline.params.base.reading import read_yaml
+    from maskline.params.whole import load_params
 
     recorded = recorded_run.read(model)
-    values = read_yaml(params_path)
+    values = load_params(params_path).model_dump(mode="json")
     found = recorded_run.integrity(recorded) + recorded_run.changed_settings(recorded, values)
     with tempfile.TemporaryDirectory(prefix="maskline-verify-") as scratch:
         again = _train(recorded, values, prepared, Path(scratch), iterations)
@@ -60,7 +60,7 @@ def _train(recorded: Any, values: Mapping[str, Any], prepared: Path, scratch: Pa
 
     if not Path("stages/train.py").is_file():
         raise DataError("stages/train.py", "no such file", "run maskline verify in the project's folder")
-    write_json(scratch / "params.yaml", recorded_run.settings_of(recorded, values))  # JSON is YAML
+    write_json(scratch / "params.yaml", recorded_run.params_of(recorded, values))  # JSON is YAML
     options = ["--params", scratch / "params.yaml", "--prepared", prepared, "--model", scratch / "models"]
     for name, file in (
         ("metrics", "m.json"),
