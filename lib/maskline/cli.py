@@ -83,11 +83,13 @@ def start_logging() -> None:
 def _guarded(function: Callable[P, None]) -> Callable[P, None]:
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
-        from maskline import package_lock
+        from maskline import dvc_files, package_lock
         from maskline.files import storage_errors
         from maskline.guard import unchanged_inputs  # reads YAML: not needed for --help
 
         package_lock.check(Path(package_lock.NAME))
+        if "DVC_STAGE" in os.environ:
+            dvc_files.keep_lock(Path.cwd())
         with unchanged_inputs(), storage_errors(Path.cwd()):
             function(*args, **kwargs)
 
