@@ -48,6 +48,7 @@ env:
 	echo "$$want" > .venv/.installed; rm -f .venv/.unfinished
 
 repro: env
+	@maskline doctor --fix --quiet
 	dvc repro
 
 test: check

@@ -14,9 +14,12 @@ from dvc.fs import localfs
 from dvc.rwlock import rwlock
 from ruamel.yaml import YAML
 
+from maskline.cli import kept_lock
 from maskline.commands.doctor import main
+from maskline.core.errors import ProjectBusyError
 from maskline.doctor import machine, project
 from maskline.doctor.findings import Finding
+from maskline.doctor.fixing import mend
 from maskline.params.whole import json_schema, load_params
 from tools.trial import complete_params
 
@@ -190,9 +193,13 @@ def test_dvc_lock_held_by_another_process(folder):
     with rwlock(str(folder / ".dvc" / "tmp"), localfs, "dvc repro", ["read"], ["written"], False):
         assert project.dvc_lock(folder / ".dvc").found == f"held by process {os.getpid()}"
     assert project.dvc_lock(folder / ".dvc").state == "ok"
-    for torn in ("{", "[]", '{"write": {"/x": {}}}', '{"read": 3}'):
+    for torn in ("", "{", "[]", '{"write": {"/x": {}}}', '{"read": 3}'):
         (folder / ".dvc" / "tmp" / "rwlock").write_text(torn)
         assert project.dvc_lock(folder / ".dvc").found.endswith("rwlock is torn")
+    (folder / ".dvc" / "tmp" / "rwlock").write_text("{}")
+    (folder / ".dvc" / "tmp" / "exps").mkdir()
+    (folder / ".dvc" / "tmp" / "exps" / "rwlock").write_text("{")
+    assert project.dvc_lock(folder / ".dvc").state == "warning", "dvc repro does not read it"
 
 
 def test_a_torn_dvc_lock(committed, folder):
@@ -207,7 +214,110 @@ def test_a_torn_dvc_lock(committed, folder):
         )
         found = project.recorded(folder / "dvc.lock")
         assert (found.state == "fault") == ("'./dvc.lock' " in dvc.stderr), (end, dvc.stderr)
-        assert found.state == "ok" or ("git checkout dvc.lock" in found.remedy and "\n" not in found.found)
+        assert found.state == "ok" or ("maskline doctor --fix" in found.remedy and "\n" not in found.found)
+    (folder / "dvc.lock").write_text(whole.rstrip()[:-9])
+    assert project.recorded(folder / "dvc.lock").found == "torn (its last line has no end)"
+    (folder / "dvc.lock").write_text("<<<<<<< ours\n")
+    assert "git checkout --ours" in project.recorded(folder / "dvc.lock").remedy
+    assert list(mend(folder)) == []
+
+
+def test_fix_mends_what_is_torn_and_nothing_else(root, folder):
+    assert CliRunner().invoke(main, ["--params", str(folder / "params.yaml"), "--quiet"]).exit_code == 2
+    assert examine(folder, "--fix", "--quiet")[::2] == (0, True)
+    whole = (root / "dvc.lock").read_bytes()
+    (folder / "dvc.lock").write_bytes(whole)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert list(mend(folder)) == []
+    assert {path: path.read_bytes() for path in before} == before
+    git(folder, "add", "dvc.lock")
+    git(folder, "-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "--quiet", "-m", "run")
+    (folder / ".dvc" / "tmp" / "exps").mkdir()
+    torn = {
+        folder / "dvc.lock": "dvc.lock.torn",
+        folder / ".dvc" / "tmp" / "rwlock": "rwlock.torn",
+        folder / ".dvc" / "tmp" / "exps" / "rwlock": "exps-rwlock.torn",
+    }
+    for path in torn:
+        path.write_text("{" + path.name)
+    result = CliRunner().invoke(main, ["--params", str(folder / "params.yaml"), "--fix"])
+    lines = result.output.splitlines()
+    assert (result.exit_code, "dvc repro can run here" in result.output) == (0, True)
+    assert [line.split()[0] for line in lines[:3]] == ["dvc.lock", ".dvc/tmp/rwlock", ".dvc/tmp/exps/rwlock"]
+    assert (folder / "dvc.lock").read_bytes() == whole
+    for path, name in torn.items():
+        assert (folder / ".maskline" / name).read_text() == "{" + path.name
+    assert not (folder / ".dvc" / "tmp" / "rwlock").exists()
+    assert list(mend(folder)) == []
+    assert list(mend(folder / ".dvc")) == [], "no project"
+
+
+def test_fix_puts_back_the_newest_whole_dvc_lock(folder):
+    lock, copy = folder / "dvc.lock", kept_lock.kept_lock(folder)
+    lock.write_text("sch")
+    assert "removed" in next(mend(folder))
+    assert not lock.exists()
+    copy.parent.mkdir(parents=True)
+    for content, put_back in (("schema: '2.0'\n", True), ("schema: '2", False)):
+        copy.write_text(content)
+        lock.write_text("")
+        assert ("the stages' copy of 20" in next(mend(folder))) == put_back
+        assert lock.exists() == put_back
+
+
+def test_fix_waits_for_dvc(folder, monkeypatch):
+    monkeypatch.setattr("dvc.lock.DEFAULT_TIMEOUT", 0.1)
+    (folder / "dvc.lock").write_text("")
+    (folder / ".dvc" / "tmp" / "lock").write_text("")
+    with (folder / ".dvc" / "tmp" / "lock").open() as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        result = CliRunner().invoke(main, ["--params", str(folder / "params.yaml"), "--fix"])
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "a dvc command holds it; wait until it has ended" in result.stderr
+    assert (folder / "dvc.lock").read_text() == ""
+
+
+@pytest.mark.parametrize("how", ["stage", "command"])
+def test_fix_leaves_the_list_of_users_of_a_running_dvc(folder, tmp_path_factory, how):
+    users = folder / ".dvc" / "tmp" / "rwlock"
+    users.write_text("{")
+    program = ["-c", "input()"] + (["dvc"] if how == "command" else [])
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    running = subprocess.Popen(
+        [sys.executable, *program],
+        cwd=folder if how == "command" else elsewhere,
+        env={**os.environ, **({"DVC_ROOT": str(folder)} if how == "stage" else {})},
+        stdin=subprocess.PIPE,
+    )
+    try:
+        assert project.dvc_processes(folder) == [running.pid]
+        assert project.dvc_processes(elsewhere) == []
+        with pytest.raises(ProjectBusyError, match=str(running.pid)):
+            list(mend(folder))
+        assert users.read_text() == "{"
+    finally:
+        running.communicate(b"\n")
+    assert len(list(mend(folder))) == 1
+
+
+def test_head_that_a_killed_experiment_took_off_its_branch(folder):
+    def head(option="--symbolic-full-name"):
+        command = ["git", "-C", str(folder), "rev-parse", option, "HEAD"]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    commit = head("--verify")
+    branch = head().removeprefix("refs/heads/")
+    git(folder, "checkout", "--quiet", "--detach", commit)
+    assert project.git(folder).state == "ok", "a person's doing"
+    git(folder, "update-ref", "refs/exps/exec/EXEC_MERGE", "HEAD")
+    assert project.git(folder).remedy.startswith(f"maskline doctor --fix, or git switch {branch}")
+    (folder / "params.yaml").write_text("edited")
+    assert [f"git is on {branch} again" in line for line in mend(folder)] == [True]
+    assert head() == f"refs/heads/{branch}"
+    assert (folder / "params.yaml").read_text() == "edited"
+    git(folder, "checkout", "--quiet", "--detach", commit)
+    git(folder, "-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "--quiet", "--allow-empty", "-m", "experiment")
+    assert list(mend(folder)) == [], "it holds a commit that the branch does not have"
 
 
 def test_git_states(folder, tmp_path_factory):

@@ -82,6 +82,7 @@ COMMANDS = {
     "maskline summary --json": "tests/commands/test_recipe.py::test_summary_for_a_script",
     "maskline explain optimizer --json": "tests/commands/test_explain.py::test_table_csv_and_picture",
     "maskline doctor --network": "tests/commands/test_doctor.py::test_an_address_that_does_not_answer",
+    "maskline doctor --fix": "tests/commands/test_doctor.py::test_fix_mends_what_is_torn_and_nothing_else",
     "maskline predict data/models pictures -o out": "tests/commands/test_predict.py::test_results_of_every_picture",
     "maskline predict params.yaml pictures -o out --weights data/models/model.safetensors": (
         "tests/commands/test_predict_inputs.py::test_recipe_with_weights_equals_the_trained_folder"

@@ -2,8 +2,9 @@
 
 ``python -m tests.faults.kill_points --points 20`` works in copies of the project under a temporary folder, with tiny
 settings. At each point a fresh copy starts ``dvc repro``; after a random time DVC with all its processes is killed, or
-only the stage that runs, or all at the next moment at which DVC writes dvc.lock; then ``dvc repro`` runs to its end,
-and dvc.lock and weights are compared with those of a run that was left alone. Linux only: it reads /proc.
+only the stage that runs, or all at the next moment at which DVC writes dvc.lock, which tears it. Then, as the guide
+says, ``maskline doctor --fix`` mends what was torn and ``dvc repro`` runs to its end: no stage that had ended may run
+again, and dvc.lock and weights are compared with those of a run that was left alone. Linux only: it reads /proc.
 """
 
 import os
@@ -31,6 +32,7 @@ SETTINGS = {
     "schedule.warmup_length": 5,
 }
 VICTIMS = ("all", "stage", "lock")
+WRITING = 0.2  # seconds, about what DVC needs to write dvc.lock
 COMPARED = ("dvc.lock", "data/models/model.safetensors", "data/models/model.json", "data/export/model.onnx")
 
 
@@ -41,10 +43,12 @@ class Point:
     Args:
         after: Seconds from the start of ``dvc repro``.
         victim: ``all`` processes of it, or the ``stage`` that runs, or ``lock``: all, as soon as DVC writes dvc.lock.
+        late: Seconds from the start of that writing.
     """
 
     after: float
     victim: str
+    late: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +59,7 @@ class Outcome:
         point: The kill.
         killed: Whether it came before the run had ended.
         during: The stages that DVC had begun when it came, the last of them in work.
+        mended: What ``maskline doctor --fix`` said it did.
         again: The stages that the second ``dvc repro`` ran.
         wrong: Files that differ from those of the run that was left alone.
     """
@@ -62,23 +67,31 @@ class Outcome:
     point: Point
     killed: bool
     during: list[str]
+    mended: list[str]
     again: list[str]
     wrong: list[str]
+
+    @property
+    def repeated(self) -> list[str]:
+        """Stages that had ended and ran again; DVC writes dvc.lock once a stage has ended."""
+        ended = self.during if any("dvc.lock was torn" in line for line in self.mended) else self.during[:-1]
+        return [name for name in self.again if name in ended]
 
 
 def points(number: int, *, seconds: float, seed: int) -> list[Point]:
     """Draw the kills, evenly over a run of so many seconds."""
     rng = random.Random(seed)
     return [
-        Point(after=seconds * (place + rng.random()) / number, victim=rng.choice(VICTIMS)) for place in range(number)
+        Point(after=seconds * (place + rng.random()) / number, victim=rng.choice(VICTIMS), late=WRITING * rng.random())
+        for place in range(number)
     ]
 
 
 def kill_and_repro(fresh: Project, base: Path, point: Point, expected: dict[str, bytes]) -> Outcome:
-    """Kill a run in a copy of ``fresh`` and run it again.
+    """Kill a run in a copy of ``fresh``, mend what was torn, and run it again.
 
     Raises:
-        AssertionError: The second run fails.
+        AssertionError: Mending or the second run fails.
     """
     project = fresh.duplicate(base)
     with (base / "first.log").open("w") as log:
@@ -92,19 +105,30 @@ def kill_and_repro(fresh: Project, base: Path, point: Point, expected: dict[str,
         )
         time.sleep(point.after)
         if point.victim == "lock":
-            _wait_for(project.folder / ".dvc.lock.part", first)
+            _wait_for_change(project.folder / "dvc.lock", first)
+            time.sleep(point.late)
         _kill(first, point.victim)
         first.wait()
     during = ran((base / "first.log").read_text())
+    mended = project.run("maskline", "doctor", "--fix", "--quiet").splitlines()
     again = ran(project.run("dvc", "repro"))
     wrong = [name for name, content in expected.items() if project.read(name) != content]
-    return Outcome(point=point, killed=first.returncode != 0, during=during, again=again, wrong=wrong)
+    return Outcome(point=point, killed=first.returncode != 0, during=during, mended=mended, again=again, wrong=wrong)
 
 
-def _wait_for(file: Path, first: "subprocess.Popen[bytes]") -> None:
-    """Return when there is such a file, or ``first`` has ended."""
-    while first.poll() is None and not file.exists():
+def _wait_for_change(file: Path, first: "subprocess.Popen[bytes]") -> None:
+    """Return when the file is written, or ``first`` has ended."""
+    before = _state(file)
+    while first.poll() is None and _state(file) == before:
         time.sleep(0.0005)
+
+
+def _state(file: Path) -> tuple[int, int]:
+    try:
+        found = file.stat()
+    except FileNotFoundError:
+        return 0, 0
+    return found.st_size, found.st_mtime_ns
 
 
 def _kill(first: "subprocess.Popen[bytes]", victim: str) -> None:
@@ -151,12 +175,15 @@ def main(*, number: int, seed: int) -> None:
         bad = 0
         for place, point in enumerate(points(number, seconds=seconds, seed=seed), start=1):
             outcome = kill_and_repro(fresh, base / f"point-{place}", point, expected)
-            bad += bool(outcome.wrong)
+            bad += bool(outcome.wrong or outcome.repeated)
             result = f"DIFFERS: {', '.join(outcome.wrong)}" if outcome.wrong else "the same"
+            if outcome.repeated:
+                result += f", but REPEATED: {', '.join(outcome.repeated)}"
             during = outcome.during[-1] if outcome.during else "start"
             what = f"killed {point.victim}" if outcome.killed else "had ended"
             click.echo(
                 f"{place}/{number}  {what} after {point.after:.1f} s in {during}; "
+                f"mended: {'; '.join(outcome.mended) or 'nothing'}; "
                 f"again: {', '.join(outcome.again) or 'nothing'}; {result}"
             )
     click.echo(f"{number - bad} of {number} ended as the run that was left alone")

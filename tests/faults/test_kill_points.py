@@ -29,7 +29,9 @@ def test_a_killed_run_ends_as_one_left_alone(fresh, alone, tmp_path, victim):
     (drawn,) = kill_points.points(1, seconds=0.8 * seconds, seed=kill_points.VICTIMS.index(victim))
     outcome = kill_points.kill_and_repro(fresh, tmp_path, kill_points.Point(after=drawn.after, victim=victim), expected)
     assert outcome.wrong == []
+    assert outcome.repeated == []
     assert outcome.killed, "the run had ended"
+    assert victim != "lock" or "dvc.lock was torn" in outcome.mended[0]
     # What had ended but for its entry in dvc.lock comes from DVC's cache.
     assert outcome.again or victim == "lock"
 

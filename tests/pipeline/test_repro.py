@@ -1,6 +1,7 @@
 """The line as a user runs it: dvc repro, one change, a copy elsewhere, the experiment's own code."""
 
 import json
+import shutil
 import subprocess
 
 import pytest
@@ -69,16 +70,49 @@ def test_a_second_repro_does_nothing(project):
     assert project.run("git", "status", "--porcelain") == ""
 
 
-def test_a_torn_dvc_lock_costs_no_stage(project):
-    """What a DVC of another environment leaves when it is killed while it writes: DVC stops, doctor knows the way."""
+def tear(project, end):
+    """Leave what a kill leaves while DVC writes dvc.lock: its beginning."""
     whole = project.read("dvc.lock")
-    (project.folder / "dvc.lock").write_bytes(whole[: whole.index(b"md5:") + 2])
-    assert "'./dvc.lock' is invalid" in project.run("dvc", "repro", code=255)
-    assert "git checkout dvc.lock, or rm dvc.lock" in project.run("maskline", "doctor", "--json", code=1)
-    project.run("git", "checkout", "dvc.lock")
-    assert ran(project.run("dvc", "repro")) == []
-    (project.folder / "dvc.lock").unlink()
-    assert ran(project.run("dvc", "repro")) == []
+    (project.folder / "dvc.lock").write_bytes(whole[:end])
+    assert "maskline doctor --fix" in project.run("maskline", "doctor", "--json", code=1)
+
+
+def mend(project):
+    (line,) = project.run("maskline", "doctor", "--fix", "--quiet").splitlines()
+    return line
+
+
+@pytest.mark.parametrize("origin", ["git's HEAD", "the stages' copy", "removed"])
+def test_a_torn_dvc_lock_costs_no_stage(project, tmp_path, origin):
+    """Also where it ends within the last hash of train, which DVC reads without a word."""
+    project = project.duplicate(tmp_path)
+    whole = project.read("dvc.lock")
+    if origin != "git's HEAD":
+        project.run("git", "rm", "-q", "--cached", "dvc.lock")
+        project.run("git", "commit", "-q", "-m", "none")
+    if origin == "removed":
+        shutil.rmtree(project.folder / ".maskline" / "locks")
+    for end, stops in ((0, True), (whole.index(b"md5:") + 2, True), (whole.index(b"  evaluate:\n") - 40, False)):
+        tear(project, end)
+        if stops:
+            assert "'./dvc.lock' " in project.run("dvc", "repro", code=255)
+        assert origin in mend(project)
+        assert project.read(".maskline/dvc.lock.torn") == whole[:end]
+        assert ran(project.run("dvc", "repro")) == []
+        assert project.read("dvc.lock") == whole
+
+
+def test_a_torn_dvc_lock_that_was_not_made_here(project, tmp_path):
+    """What was pulled and applied is in no commit and not in the cache of runs, but in the stages' copy."""
+    project = project.duplicate(tmp_path)
+    project.run("dvc", "exp", "run", "--name", "far", "-S", "optimizer.lr=0.03", "train")
+    shutil.rmtree(project.folder / ".dvc" / "cache" / "runs")
+    shutil.rmtree(project.folder / ".maskline")
+    assert ran(project.run("dvc", "repro", "evaluate")) == ["evaluate"]
+    whole = project.read("dvc.lock")
+    tear(project, 0)
+    assert "the stages' copy" in mend(project)
+    assert ran(project.run("dvc", "repro", "evaluate")) == []
     assert project.read("dvc.lock") == whole
 
 

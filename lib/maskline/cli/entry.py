@@ -83,7 +83,7 @@ def start_logging() -> None:
 def _guarded(function: Callable[P, None]) -> Callable[P, None]:
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
-        from maskline.cli import package_lock
+        from maskline.cli import kept_lock, package_lock
         from maskline.cli.guard import unchanged_inputs  # reads YAML: not needed for --help
         from maskline.cli.whole_params import check_whole
         from maskline.core.files import storage_errors
@@ -92,6 +92,8 @@ def _guarded(function: Callable[P, None]) -> Callable[P, None]:
         params_path = kwargs["params_path"]
         assert isinstance(params_path, Path), "every stage has params_option"
         check_whole(params_path)
+        if "DVC_STAGE" in os.environ:
+            kept_lock.keep_lock(Path.cwd())
         with unchanged_inputs(), storage_errors(Path.cwd()):
             function(*args, **kwargs)
 

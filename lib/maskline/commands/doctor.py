@@ -20,19 +20,29 @@ _STYLES = {"ok": "green", "warning": "yellow", "fault": "bold red"}
 @click.command()
 @params_option
 @click.option("--network", is_flag=True, help="Also ask the data set's download address, 5 seconds at most.")
+@click.option("--fix", is_flag=True, help="First mend what a kill of dvc has torn, where that is certain.")
+@click.option("--quiet", is_flag=True, help="With --fix: mend only, check nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @errors_to_exit_code
-def main(*, params_path: Path, network: bool, as_json: bool) -> None:
+def main(*, params_path: Path, network: bool, fix: bool, quiet: bool, as_json: bool) -> None:
     """Check that dvc repro can run here, and say what to do where it cannot.
 
-    Run it in the project's folder. Nothing is changed, and no network is used without --network. A warning leaves
-    the main job running, a fault does not: with a fault the exit code is 1.
+    Run it in the project's folder. Without --fix nothing is changed, and no network is used without --network. A
+    warning leaves the main job running, a fault does not: with a fault the exit code is 1.
+
+    --fix mends what a kill of dvc leaves: a torn dvc.lock, a torn list of who reads and writes (.dvc/tmp/rwlock), and
+    HEAD that a killed dvc exp run has taken off its branch. It says what it did, a line each, keeps what was torn in
+    .maskline, and leaves everything alone while a dvc command is at work here.
     """
-    found = list(examine(params_path, network=network))
+    if quiet and not fix:
+        raise click.UsageError("--quiet goes with --fix.")
+    mended = _mend(params_path, aloud=not as_json) if fix else []
+    found = [] if quiet else list(examine(params_path, network=network))
     well = all(each.state != "fault" for each in found)
     if as_json:
-        click.echo(json.dumps({"ok": well, "checks": [each.to_dict() for each in found]}, indent=2))
-    else:
+        report = {"ok": well, "checks": [each.to_dict() for each in found]}
+        click.echo(json.dumps(report | ({"mended": mended} if fix else {}), indent=2))
+    elif found:
         _print(found)
     sys.exit(0 if well else 1)
 
@@ -67,6 +77,18 @@ def examine(params_path: Path, *, network: bool) -> "Iterator[Finding]":
     )
     if params:
         yield project.source(params.data, root=root, environment=os.environ, network=network)
+
+
+def _mend(params_path: Path, *, aloud: bool) -> list[str]:
+    """Mend the project's folder, the settings file's, and say at once what was done; return it."""
+    from maskline.doctor.fixing import mend
+
+    done = []
+    for line in mend(params_path.resolve().parent):
+        done.append(line)
+        if aloud:
+            click.echo(line)
+    return done
 
 
 def _print(found: "list[Finding]") -> None:

@@ -61,6 +61,10 @@ class InputsChangedError(MasklineError, RuntimeError):
     """A dependency or parameter was edited while the stage that reads it ran."""
 
 
+class ProjectBusyError(MasklineError, RuntimeError):
+    """A dvc command is at work in the project, so that nothing can be mended there."""
+
+
 class DataProblemsError(DataError):
     """Several data problems found in one pass, listed together.
 

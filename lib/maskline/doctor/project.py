@@ -4,19 +4,24 @@ import configparser
 import fcntl
 import json
 import os
+import re
 import subprocess
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from maskline.core.errors import MasklineError
+from maskline.cli.kept_lock import LOCK
+from maskline.cli.kept_lock import git as ask_git
+from maskline.core.errors import MasklineError, one_line
 from maskline.doctor.findings import Finding, fault, ok, warning
 
 if TYPE_CHECKING:
     from maskline.params.whole import Params
 
 _TIMEOUT_S = 5
+_OF_A_RUN = "refs/exps/exec/EXEC_MERGE"  # DVC has it while it runs an experiment in the workspace
 
 
 def settings(path: Path) -> "tuple[Finding, Params | None]":
@@ -103,7 +108,7 @@ def dvc(root: Path) -> Iterator[Finding]:
     else:
         yield ok("dvc", "set up, sends no usage statistics")
     yield dvc_lock(folder)
-    yield recorded(root / "dvc.lock")
+    yield recorded(root / LOCK)
 
 
 def read_config(folder: Path) -> dict[str, str]:
@@ -118,33 +123,95 @@ def read_config(folder: Path) -> dict[str, str]:
 
 def dvc_lock(folder: Path) -> Finding:
     """Check whether another DVC process holds the project."""
-    users = folder / "tmp" / "rwlock"
+    users, of_experiments = user_lists(folder)
+    if is_torn(users):
+        return fault("dvc lock", f"{users} is torn", "maskline doctor --fix, once no dvc command runs here")
+    holders = _rwlock_holders(users)
+    if holders or _flocked(folder / "tmp" / "lock"):
+        processes = f"process {', '.join(map(str, holders))}" if holders else "another process"
+        return fault("dvc lock", f"held by {processes}", "wait until that dvc command has ended")
+    if is_torn(of_experiments):
+        remedy = "maskline doctor --fix, once no dvc command runs here; until then dvc exp does not run"
+        return warning("dvc lock", f"{of_experiments} is torn", remedy)
+    return ok("dvc lock", "free")
+
+
+def user_lists(folder: Path) -> tuple[Path, Path]:
+    """Return DVC's lists of who reads and writes which path: of stages and of experiments; ``folder`` is .dvc."""
+    return folder / "tmp" / "rwlock", folder / "tmp" / "exps" / "rwlock"
+
+
+def is_torn(users: Path) -> bool:
+    """Whether a list of users cannot be read; one that is not there can."""
     try:
-        holders = _rwlock_holders(users)
+        _rwlock_holders(users)
     except ValueError:
-        return fault("dvc lock", f"{users} is torn", f"once no dvc command runs here: rm {users}")
-    if not holders and not _flocked(folder / "tmp" / "lock"):
-        return ok("dvc lock", "free")
-    processes = f"process {', '.join(map(str, holders))}" if holders else "another process"
-    return fault("dvc lock", f"held by {processes}", "wait until that dvc command has ended")
+        return True
+    return False
+
+
+def dvc_processes(root: Path) -> list[int]:
+    """Return the processes of dvc commands at work in the folder or below, and of the stages that they run."""
+    import psutil
+
+    folder = root.resolve()
+    return [
+        process.pid
+        for process in psutil.process_iter()
+        if any(place.resolve().is_relative_to(folder) for place in _places_of_dvc(process, unknown=folder))
+    ]
+
+
+def _places_of_dvc(process: Any, *, unknown: Path) -> "Iterator[Path]":
+    """Yield where a process works for DVC; ``unknown`` for a dvc command of which the system does not say it."""
+    import psutil
+
+    with suppress(psutil.Error):  # another user's, or it has ended
+        if place := process.environ().get("DVC_ROOT"):
+            yield Path(place)
+    with suppress(psutil.Error):
+        if any(Path(word).name == "dvc" for word in process.cmdline()):
+            try:
+                yield Path(process.cwd())
+            except psutil.AccessDenied:
+                yield unknown
 
 
 def recorded(path: Path) -> Finding:
     """Check that DVC can read dvc.lock, which says what the stages of the last run read and wrote."""
-    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
-    from voluptuous import Invalid
-
-    from maskline.params.base.reading import read_yaml
-
     if not path.exists():
         return ok("dvc.lock", "none yet")
-    remedy = "git checkout dvc.lock, or rm dvc.lock; what its stages gave comes back from DVC's cache"
-    try:
-        COMPILED_LOCKFILE_SCHEMA(read_yaml(path))
-    except (MasklineError, Invalid) as error:
-        problem = error.problem if isinstance(error, MasklineError) else str(error)
-        return fault("dvc.lock", f"torn ({' '.join(problem.split())})", remedy)
+    if in_conflict(path):
+        return fault("dvc.lock", "has git's conflict markers", "git checkout --ours dvc.lock, or --theirs; dvc repro")
+    if problem := lock_problem(path):
+        return fault("dvc.lock", f"torn ({problem})", "maskline doctor --fix; no stage that had ended runs again")
     return ok("dvc.lock", "whole")
+
+
+def in_conflict(path: Path) -> bool:
+    """Whether git has left a dvc.lock for a person to decide on."""
+    return path.exists() and re.search(rb"^<{7} ", path.read_bytes(), flags=re.MULTILINE) is not None
+
+
+def lock_problem(path: Path) -> str:
+    """Return what is wrong with a dvc.lock; empty where it is whole, or not there."""
+    return content_problem(path.read_bytes()) if path.exists() else ""
+
+
+def content_problem(content: bytes) -> str:
+    """Return what is wrong with the content of a dvc.lock; empty where it is whole.
+
+    DVC reads one that ends within its last hash, and runs that stage again; so the last line must have an end.
+    """
+    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+    from dvc.utils.serialize import ParseError, parse_yaml
+    from voluptuous import Invalid
+
+    try:
+        COMPILED_LOCKFILE_SCHEMA(parse_yaml(content.decode(), LOCK))
+    except (UnicodeDecodeError, ParseError, Invalid) as error:
+        return one_line(str(error))
+    return "" if content.endswith(b"\n") else "its last line has no end"
 
 
 def cache_folder(folder: Path) -> Path:
@@ -184,10 +251,28 @@ def git(root: Path) -> Finding:
         return ok("git", "none; dvc is told so (core.no_scm)") if no_scm else fault("git", "no repository", remedy)
     if head:
         return warning("git", "no commit yet", "commit once: git add . && git commit; dvc exp needs it")
+    if branch := left_branch(root):
+        remedy = f"maskline doctor --fix, or git switch {branch}; files stay as they are"
+        return warning("git", f"HEAD is not on {branch} since a dvc exp run was killed", remedy)
     if shallow == "true":
         remedy = "git fetch --unshallow; until then dvc exp run --temp and --queue lose their results"
         return warning("git", "a shallow clone", remedy)
     return ok("git", "a whole repository")
+
+
+def left_branch(root: Path) -> str:
+    """Return the branch from which a killed ``dvc exp run`` has taken HEAD; empty where that is not certain.
+
+    DVC detaches HEAD while it runs an experiment in the workspace, and goes back at its end.
+    """
+    if ask_git(root, "symbolic-ref", "--quiet", "HEAD") or not ask_git(root, "rev-parse", _OF_A_RUN):
+        return ""
+    last = ask_git(root, "log", "--walk-reflogs", "-1", "--format=%gs", "HEAD").decode()
+    moved = re.fullmatch(r"checkout: moving from (\S+) to ([0-9a-f]{40})\n", last)
+    if moved is None or dvc_processes(root):
+        return ""
+    commits = ask_git(root, "rev-parse", "HEAD", f"refs/heads/{moved[1]}").decode().split()
+    return moved[1] if commits == [moved[2], moved[2]] else ""
 
 
 def source(data: Any, *, root: Path, environment: Mapping[str, str], network: bool) -> Finding:
