@@ -4,6 +4,7 @@ import subprocess
 import sys
 import tomllib
 from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
 
 import pytest
 
@@ -104,10 +105,10 @@ def test_stages_keep_it_under_dvc_only(folder, monkeypatch):
     monkeypatch.chdir(folder)
     (folder / "dvc.yaml").write_text("stages: {a: {cmd: x}}")
     (folder / "params.yaml").write_text("{}")
-    run = stage(lambda: None)
+    run = stage(lambda params_path: None)
     monkeypatch.delenv("DVC_STAGE", raising=False)
-    run()
+    run(params_path=Path("params.yaml"))
     assert kept(folder) == []
     monkeypatch.setenv("DVC_STAGE", "a")
-    run()
+    run(params_path=Path("params.yaml"))
     assert kept(folder) == ["schema: '2.0'\n"]

@@ -37,7 +37,7 @@ def test_the_page_is_true(root, tmp_path):
     told = read_yaml(tmp_path / "told.yaml")["data"]
     assert told == {key: written[key] for key in told}
     assert ran(printed["dvc repro"]) == ["train", "evaluate", "export"]
-    assert ran(printed["dvc exp run -S train.iterations=2400"]) == ["train", "evaluate", "export"]
+    assert ran(printed["dvc exp run -S train.iterations=2400"]) == ["augment-preview", "train", "evaluate", "export"]
     assert "leaf.Dice" in printed["dvc metrics show"] or "foreground.Dice" in printed["dvc metrics show"]
     assert len(list((place.folder / "out" / "overlay").iterdir())) == 24
     assert place.run("git", "log", "--format=%s").splitlines() == ["First run", "New maskline project"]

@@ -126,6 +126,9 @@ COMMANDS = {
     "dvc exp run -S optimizer.lr=0.01": (
         "tests/pipeline/test_repro.py::test_another_learning_rate_trains_again_and_converts_nothing"
     ),
+    "dvc exp run -S ++train.ema_decay=0.999": (
+        "tests/pipeline/test_repro.py::test_a_key_that_is_left_out_runs_the_stages_of_its_section"
+    ),
     "dvc exp run -S optimizer.name=sgd -S optimizer.lr=0.05": (
         "tests/pipeline/test_repro.py::test_another_optimizer_needs_no_other_key"
     ),

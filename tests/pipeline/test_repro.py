@@ -1,11 +1,13 @@
 """The line as a user runs it: dvc repro, one change, a copy elsewhere, the experiment's own code."""
 
 import json
+import re
 import shutil
 import subprocess
 
 import pytest
 from dvc.repo import Repo
+from dvc.utils.hydra import apply_overrides
 
 from maskline.params.base.reading import read_yaml
 from tools.trial import Project, ran
@@ -220,6 +222,31 @@ def test_an_edit_runs_the_stages_that_it_concerns(project):
     assert found == concerned
 
 
+def test_a_key_that_is_left_out_runs_the_stages_of_its_section(project):
+    """One key of each section that has some; two plus signs add it, or replace it where it is there."""
+    concerned = {
+        "data.split_seed=3": [name for name in NAMES if name not in {PREVIEW, TRAIN}],
+        "augment.blur.prob=0.5": [PREVIEW, TRAIN],
+        "model.align_corners=true": [PREVIEW, TRAIN],
+        "optimizer.eps=1e-6": [TRAIN],
+        "schedule.power=1.5": [TRAIN],
+        "train.ema_decay=0.9": [PREVIEW, TRAIN, *USE],
+        "evaluate.bootstrap=7": ["evaluate"],
+        "export.opset=19": ["export"],
+        "machine.journal_every=3": [],
+        "predict.stream_mib=3": [],
+    }
+    path, found = project.folder / "params.yaml", {}
+    former = path.read_bytes()
+    with Repo(project.folder) as repo:
+        for override in concerned:
+            apply_overrides(path, [f"++{override}"])
+            changed = {key.split(":")[-1] for key in repo.status()}
+            found[override] = [stage for stage in NAMES if stage in changed]
+            path.write_bytes(former)
+    assert found == concerned
+
+
 LIBRARY = "lib/maskline/report/preview.py"
 
 
@@ -268,6 +295,14 @@ def test_another_learning_rate_trains_again_and_converts_nothing(finished_projec
     assert json.loads(faster.read("reports/train/metrics.json")) != before
     assert read_yaml(faster.folder / "params.yaml")["optimizer"]["lr"] == 0.01
     faster.run("dvc", "metrics", "diff")
+
+
+@pytest.mark.parametrize("override", ["schedule.power=1.0", "++optimizer.weight_decay=0.5"])
+def test_another_schedule_or_optimizer_is_an_experiment_of_three_stages(project, override):
+    key, value = override.strip("+").split("=")
+    assert ran(project.run("dvc", "exp", "run", "-S", override)) == [TRAIN, *USE]
+    assert re.search(rf"params.yaml +{key} .* {value}", project.run("dvc", "params", "diff"))
+    assert "reports/train/metrics.json" in project.run("dvc", "metrics", "diff")
 
 
 def test_another_optimizer_needs_no_other_key(project):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -103,7 +104,11 @@ def test_the_first_repro_is_green(demo):
 
 def test_a_change_is_an_experiment(demo):
     demo.commit("run")
-    assert ran(demo.run("dvc", "exp", "run", "-S", "optimizer.lr=0.01")) == ["train", "evaluate", "export"]
+    for override in ("optimizer.lr=0.01", "schedule.power=1.0", "++optimizer.eps=1e-6"):
+        key, value = override.strip("+").split("=")
+        assert ran(demo.run("dvc", "exp", "run", "-S", override)) == ["train", "evaluate", "export"]
+        assert re.search(rf"params.yaml +{key} .*{float(value):g}", demo.run("dvc", "params", "diff"))
+        assert "reports/train/metrics.json" in demo.run("dvc", "metrics", "diff")
 
 
 def test_another_maskline_runs_everything_again(demo):
