@@ -308,7 +308,7 @@ def test_another_schedule_or_optimizer_is_an_experiment_of_three_stages(project,
 def test_another_optimizer_needs_no_other_key(project):
     output = project.run("dvc", "exp", "run", "-S", "optimizer.name=sgd", "-S", "optimizer.lr=0.05", "train")
     assert ran(output) == ["train"]
-    assert "sgd" in output
+    assert "optimizer.betas (by sgd)" in output
 
 
 def test_an_experiment_can_be_taken_back(faster):
