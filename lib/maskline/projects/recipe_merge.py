@@ -118,15 +118,12 @@ def _merge(text: str, said: Mapping[str, Any], taken: Mapping[str, set[str]]) ->
     values = yaml_lines.load(text)
     shipped = read_yaml(pipeline_folder() / "params.yaml")
     sections = {entry.key: entry for entry in lines.entries}
-    line = 0
     for name, keys in taken.items():
-        new = said.get(name, {})
+        new = {key: value for key, value in said.get(name, {}).items() if key in keys}
         if name in sections:
-            place = _Place(lines, sections[name], keys, values[name], shipped.get(name, {}))
-            place.merge(_kind(name), new)
-            line = sections[name].last + 1
-        elif chosen := {key: value for key, value in new.items() if key in keys}:
-            lines.insert(line, {name: chosen}, indent=0)
+            _Place(lines, sections[name], keys, values[name], shipped.get(name, {})).merge(_kind(name), new)
+        elif new:
+            lines.insert(lines.entries[-1].last + 1, {name: new}, indent=0)
     return lines.text()
 
 
@@ -152,29 +149,20 @@ class _Place:
 
     def merge(self, kind: type[Section], said: Mapping[str, Any]) -> None:
         """Note the edits: entries that stay get their value, others go, and what is missing comes."""
-        new = {key: value for key, value in said.items() if key in self._keys}
-        stay = self._staying(kind, new)
+        stay = self._staying(kind, said)
         for entry in self._at.entries():
             if entry.key not in stay:
                 self._lines.drop(entry)
             elif entry.key in self._keys:
-                self._give(entry, kind.model_fields[entry.key], new)
-        missing: dict[str | None, dict[str, Any]] = {}
-        before = None
-        for key, value in new.items():
-            before = key if key in stay else before
-            if key not in stay:
-                missing.setdefault(before, {})[key] = value
-        for before, values in missing.items():
-            # Lists come first: no comment may follow one.
-            ordered = dict(sorted(values.items(), key=lambda item: not _ends_in_list(item[1])))
-            self._insert(ordered, before, list(stay.values()))
+                self._give(entry, kind.model_fields[entry.key], said)
+        for before, values in _missing(said, stay).items():
+            self._insert(values, before, list(stay.values()))
 
-    def _staying(self, kind: type[Section], new: Mapping[str, Any]) -> dict[str, Entry]:
+    def _staying(self, kind: type[Section], said: Mapping[str, Any]) -> dict[str, Entry]:
         entries = {entry.key: entry for entry in self._at.entries()}
         found = {key: entry for key, entry in entries.items() if key not in self._keys or self._stays(entry, kind)}
         # A mapping of no key would be null.
-        return found or ({} if new else dict(list(entries.items())[:1]))
+        return found or ({} if said else dict(list(entries.items())[:1]))
 
     def _stays(self, entry: Entry, kind: type[Section]) -> bool:
         return entry.key in kind.model_fields and (entry.key in self._shipped or self._lines.has_comment(entry))
@@ -204,6 +192,20 @@ class _Place:
             ]
             start = next((i for i in (*range(start, len(places)), *range(start)) if not followed[i]), start)
         self._lines.insert(places[start], values, indent=indent)
+
+
+def _missing(said: Mapping[str, Any], stay: Collection[str]) -> dict[str | None, dict[str, Any]]:
+    """Return what is said and not there, by the key that is before it; lists first: no comment may follow one."""
+    found: dict[str | None, dict[str, Any]] = {}
+    before = None
+    for key, value in said.items():
+        if key in stay:
+            before = key
+        else:
+            found.setdefault(before, {})[key] = value
+    return {
+        key: dict(sorted(values.items(), key=lambda item: not _ends_in_list(item[1]))) for key, values in found.items()
+    }
 
 
 def _ends_in_list(value: Any) -> bool:
