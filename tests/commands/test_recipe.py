@@ -43,13 +43,14 @@ def test_list_for_a_script(root):
 
 def test_use_with_values_on_top(tmp_path):
     path = tmp_path / "params.yaml"
-    options = ["-S", "optimizer.lr=0.5", "-S", "evaluate.window=[96,96]"]
+    options = ["-S", "optimizer.lr=0.5", "-S", "evaluate.window=[96,96]", "-S", "train.ema_decay=0.9"]
     assert invoke("recipe", "use", NAME, "--params", path, "--yes", *options).exit_code == 0
     loaded = load_params(path)
     assert (loaded.optimizer.lr, loaded.evaluate.window, loaded.train.iterations) == (0.5, (96, 96), 40000)
+    assert loaded.train.ema_decay == 0.9
     wrong = invoke("recipe", "use", NAME, "--params", path, "--yes", "-S", "optimizer.rl=0.5")
     assert wrong.exit_code == 2
-    assert wrong.output.startswith("error: -S optimizer.rl=0.5: ")
+    assert wrong.output.startswith(f"error: {path} with {NAME}: optimizer.rl: unknown key; did you mean lr?")
     assert load_params(path).optimizer.lr == 0.5
 
 
@@ -106,8 +107,8 @@ def test_use_some_groups_of_a_recipe_by_its_published_name(own):
     [
         (["--only", "models"], "error: --only models: 'models' is no group; give some of data,model,schedule,runtime"),
         (["--only", "model", "--with-data"], "--with-data goes without --only"),
-        (["-S", "train.sed=3"], "error: -S train.sed=3: "),
-        (["-S", "++train.sed=3"], "train.sed: unknown key; did you mean seed?"),
+        (["-S", "train.sed=3"], "train.sed: unknown key; did you mean seed?"),
+        (["-S", "train.seed"], "error: -S train.seed: "),
         (["-S", "train.iterations=-3"], "train.iterations: -3 is wrong"),
     ],
 )

@@ -1,4 +1,4 @@
-"""KEY=VALUE on a params file, by the rules of ``dvc exp run -S``."""
+"""KEY=VALUE on a params file, by the rules of ``dvc exp run -S``, keys that it leaves out included."""
 
 import tempfile
 from collections.abc import Sequence
@@ -36,8 +36,9 @@ def _apply(path: Path, overrides: Sequence[str]) -> None:
     from dvc.utils.hydra import apply_overrides
 
     try:
-        apply_overrides(path, list(overrides))
+        # Hydra's ++: a key that the file leaves out comes into it. Whether there is such a key is checked after.
+        apply_overrides(path, [f"++{word}" if word[:1].isalpha() else word for word in overrides])
     except DvcException as error:
         cause = one_line(str(error.__cause__ or error)).split(" See https")[0]
-        remedy = "give KEY=VALUE with a key of params.yaml, ++KEY=VALUE for one that is left out there"
+        remedy = "give KEY=VALUE with a key of params.yaml"
         raise ParamsError(f"-S {' '.join(overrides)}", cause, remedy) from error
