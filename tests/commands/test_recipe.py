@@ -93,13 +93,14 @@ def test_use_keeps_the_data_unless_told(own):
     assert load_params(own).data.name == "chase_db1"
 
 
-def test_use_some_groups_of_a_recipe_by_its_published_name(own):
-    theirs = "segformer_mit-b0_8xb2-160k_ade20k-512x512.py"
-    result = invoke("recipe", "use", theirs, "--only", "model,schedule", "--params", own, "--yes")
+def test_use_groups_of_two_recipes(own):
+    upernet, theirs = "upernet_r50_1xb16-160k_ade20k-512x512", "segformer_mit-b0_8xb2-160k_ade20k-512x512.py"
+    assert invoke("recipe", "use", upernet, "--only", "model", "--params", own, "--yes").exit_code == 0
+    result = invoke("recipe", "use", theirs, "--only", "schedule,runtime", "--params", own, "--yes")
     assert "+++ segformer_mit-b0_1xb16-160k_ade20k-512x512\n" in result.output
     loaded = load_params(own)
-    assert (loaded.model.backbone.name, loaded.train.batch_size) == ("mixvit_b0", 16)
-    assert (loaded.augment.crop_size, loaded.machine.cache) == ((128, 128), "ram")
+    assert (loaded.model.decode_head.name, loaded.optimizer.lr, loaded.train.batch_size) == ("uper", 6e-5, 16)
+    assert (loaded.augment.crop_size, loaded.machine.cache) == ((128, 128), "stream")
 
 
 @pytest.mark.parametrize(
