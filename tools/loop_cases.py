@@ -22,7 +22,8 @@ def settings(name: str, *, threads: int, compiled: bool, workers: int) -> Params
         workers: Loader processes, of both loops.
     """
     values = complete_params(ROOT / "params.yaml")
-    values["train"] |= {"threads": threads, "workers": workers, "compile": compiled}
+    values["train"] |= {"threads": threads, "compile": compiled}
+    values["machine"]["workers"] = workers
     CASES[name](values)
     return validate_params(values)
 

@@ -1,4 +1,4 @@
-"""Recipes that were measured here: what each is for, what it is held against, and its settings.
+"""Recipes that were measured here: what each is for, what it is held against, and its params.
 
 ``tools.recipes`` writes them beside the published ones; ``tools.results`` makes docs/results.md of their runs.
 """
@@ -14,7 +14,7 @@ class Measured:
     Args:
         title: Heading on the page of results.
         about: One or two sentences: task, network, budget; also the head of the recipe's file.
-        changes: What differs from params.yaml.
+        changes: What differs from the defaults.
         archive: Archive that the command on the page names.
         beside: Name of the recipe that differs in one thing only, for a comparison image by image.
     """
@@ -26,13 +26,24 @@ class Measured:
     beside: str | None = None
 
 
+def _small_heads(**own: Any) -> dict[str, Any]:
+    """Return the heads of params.yaml; `type: smp` does not read them."""
+    narrow = {"channels": 16, "num_convs": 1, "concat_input": False}
+    losses = [{"name": "cross_entropy", "weight": 1.0}, {"name": "dice", "weight": 1.0}]
+    auxiliary = [{"name": "cross_entropy", "weight": 0.4}]
+    return {
+        "decode_head": {"name": "fcn", "in_index": -1, **narrow, **own, "losses": losses},
+        "auxiliary_heads": [{"name": "fcn", "in_index": -2, **narrow, "losses": auxiliary}],
+    }
+
+
 def _lite0(architecture: str, *, pretrained: bool) -> dict[str, Any]:
     """Return the sections of a network on EfficientNet-Lite0; ImageNet weights are changed at a fifth of the rate."""
     slowly = [{"key": "model.encoder", "lr_mult": 0.2, "decay_mult": 1.0}]
-    grey = [127.5, 127.5, 127.5]
+    gray = [127.5, 127.5, 127.5]
     smp = {"architecture": architecture, "encoder": "tu-tf_efficientnet_lite0", "pretrained": pretrained}
     return {
-        "model": {"type": "smp", "mean": grey, "std": grey, "smp": smp},
+        "model": {"type": "smp", "mean": gray, "std": gray, **_small_heads(), "smp": smp},
         "optimizer": {"lr": 0.002, "paramwise": {"custom_keys": slowly if pretrained else []}},
         "schedule": {"name": "cosine", "warmup_length": 20},
     }
@@ -77,7 +88,7 @@ def _scenes(*, pretrained: bool) -> dict[str, Any]:
 def _brief_vessels() -> dict[str, Any]:
     """Return those of five minutes: less of them for the journal and the evaluation, which are a tenth otherwise."""
     found = _vessels(5900, 4)
-    found["train"]["journal_every"] = 500
+    found["machine"] = {"journal_every": 500}
     found["evaluate"]["precision"] = "bf16"
     return found
 
@@ -92,7 +103,7 @@ def _vessels(iterations: int, batch_size: int) -> dict[str, Any]:
             # Half the images' size from the first convolution on, at twice the channels.
             "backbone": {"base_channels": 32, "strides": [2, 1, 1, 1]},
             # Minutes of training fit twenty images no better than they should.
-            "decode_head": {"dropout": 0.0},
+            **_small_heads(dropout=0.0),
         },
         "train": _training(iterations, batch_size),
         "evaluate": {"threshold": 0.5, "tta": {"flips": ["none", "horizontal", "vertical", "both"]}},
@@ -124,8 +135,8 @@ MEASURED: dict[str, Measured] = {
         archive="CHASEDB1.zip",
     ),
     "nuclei-10min": Measured(
-        title="Nuclei in microscope pictures",
-        about=f"DSB2018, stage1_train, split by kind of picture. A U-Net {_WEIGHTS}",
+        title="Nuclei in microscope images",
+        about=f"DSB2018, stage1_train, split by kind of image. A U-Net {_WEIGHTS}",
         changes=_nuclei(pretrained=True),
         archive="dsb2018_small.zip",
         beside="nuclei-10min-scratch",

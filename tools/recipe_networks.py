@@ -9,7 +9,6 @@ import io
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -24,10 +23,7 @@ from maskline.export.trace import Deployable, trace
 from maskline.models.segmentor import SegmentorBase
 from maskline.params.model import ModelParams, validate_model
 from tools.recipe_models import NETWORKS
-from tools.recipes import merged
-from tools.trial import complete_params
 
-ROOT = Path(__file__).resolve().parent.parent
 CLASSES = 19
 OPSET = 18
 EXAMPLE = (64, 96)
@@ -37,8 +33,7 @@ LOGITS = dataclasses.replace(WHOLE, outputs=("logits",))
 
 def networks() -> dict[str, ModelParams]:
     """Return the model section of each network of the recipes by its name."""
-    base = complete_params(ROOT / "params.yaml")["model"]
-    return {name: validate_model(merged(base, network), place=name) for name, network in NETWORKS.items()}
+    return {name: validate_model(network, place=name) for name, network in NETWORKS.items()}
 
 
 def build(section: ModelParams, *, classes: int) -> SegmentorBase:

@@ -1,34 +1,35 @@
-"""The recipes: MMSegmentation's published settings, written as whole params files from the tables below; and ours.
+"""The recipes: MMSegmentation's published params, written as overlays from the tables below; and ours.
 
-``python -m tools.recipes`` writes recipes/; a test fails while one of them is stale. Settings and results are those
-of MMSegmentation 1.2.2's configurations and metafiles (Apache-2.0), or stand in ``tools.recipe_measured``. Everything
-that a recipe does not set is as in params.yaml.
+``python -m tools.recipes`` writes recipes/; a test fails while one of them is stale. Params and results are those of
+MMSegmentation 1.2.2's configurations and metafiles (Apache-2.0), or stand in ``tools.recipe_measured``. A recipe says
+what differs from the defaults, and of the section machine always the same keys: the use of another recipe leaves none.
 """
 
 import copy
 import io
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from maskline.core.files import write_text
-from maskline.params.base.reading import read_yaml
 from maskline.params.whole import validate_params
 from maskline.projects import naming
+from maskline.projects.yaml_lines import writer
 from tools.recipe_measured import MEASURED
 from tools.recipe_models import NETWORKS, Network
 
 ROOT = Path(__file__).resolve().parent.parent
+_WIDTH = 118
 HEADER = "# yaml-language-server: $schema=../params.schema.json\n"
 
 _Results = tuple[tuple[str, float, float | None], ...]
 
-_SGD = {"name": "sgd", "lr": 0.01, "momentum": 0.9, "weight_decay": 0.0005, "nesterov": False, "clip_norm": None}
-_DICE = {"name": "dice_mmseg", "weight": 3.0, "activation": "sigmoid", "naive": False, "eps": 0.001}
-_POLY = {"name": "poly", "unit": "iterations", "length": None, "power": 0.9, "end_lr": 0.0001, "warmup_length": 0}
+_SGD = {"name": "sgd", "lr": 0.01, "momentum": 0.9, "weight_decay": 0.0005}
+_DICE = {"name": "dice_mmseg", "weight": 3.0}
+_POLY = {"name": "poly", "power": 0.9, "end_lr": 0.0001, "warmup_length": 0}
 _SEGFORMER_RULES = [
     {"key": "norm", "lr_mult": 1.0, "decay_mult": 0.0},
     {"key": "head", "lr_mult": 10.0, "decay_mult": 1.0},
@@ -114,29 +115,25 @@ _VESSELS = {
 }
 
 
-def recipes(base: Mapping[str, Any]) -> dict[str, str]:
-    """Return file name -> text of every recipe.
-
-    Args:
-        base: Content of params.yaml: every key that a recipe does not set.
-    """
-    found: dict[str, str] = {}
-    for comment, changes in _all():
-        values = merged(base, changes)
-        name = naming.name(validate_params(values, place=comment))
-        assert f"{name}.yaml" not in found, f"two recipes named {name}"
-        found[f"{name}.yaml"] = f"{HEADER}# {name}\n{_comment(comment)}{_dump(values)}"
-    return dict(sorted({**found, **_measured(base)}.items()))
+def recipes() -> dict[str, str]:
+    """Return file name -> text of every recipe."""
+    return {f"{name}.yaml": text for name, text in sorted([*_published(), *_measured()])}
 
 
-def _measured(base: Mapping[str, Any]) -> dict[str, str]:
-    found = {}
+def _published() -> Iterator[tuple[str, str]]:
+    for comment, values in _all():
+        yield _file(naming.name(validate_params(values, place=comment)), _comment(comment), values)
+
+
+def _measured() -> Iterator[tuple[str, str]]:
     for name, recipe in MEASURED.items():
-        values = merged(base, recipe.changes)
-        validate_params(values, place=name)
         about = textwrap.fill(recipe.about, width=118, initial_indent="# ", subsequent_indent="# ")
-        found[f"{name}.yaml"] = f"{HEADER}# {name}\n{about}\n# Measured: docs/results.md\n{_dump(values)}"
-    return found
+        yield _file(name, f"{about}\n# Measured: docs/results.md\n", recipe.changes)
+
+
+def _file(name: str, comment: str, values: dict[str, Any]) -> tuple[str, str]:
+    machine = {"cache": "ram", "journal_every": 100} | values.get("machine", {})
+    return name, f"{HEADER}# {name}\n{comment}{_dump({**overlay(values, place=name), 'machine': machine})}"
 
 
 def _all() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -156,9 +153,9 @@ def _all() -> Iterator[tuple[str, dict[str, Any]]]:
     for size, city, flipped, ade, ade_flipped in _SEGFORMER:
         network = NETWORKS[f"segformer_mit-{size}"]
         task = _task("cityscapes", network, crop=(1024, 1024), batch=8, iterations=160_000, slide=(1024, 768))
-        yield _result(city, flipped), merged(task, _segformer_training())
+        yield _result(city, flipped), task | _segformer_training()
         task = _task("ade20k", network, crop=(512, 512), batch=16, iterations=160_000)
-        yield _result(ade, ade_flipped), merged(task, _segformer_training())
+        yield _result(ade, ade_flipped), task | _segformer_training()
     yield from _retina()
 
 
@@ -195,21 +192,17 @@ def _task(
         "data": {"name": data},
         "augment": {
             "cat_max_ratio": 0.75,
-            "flip_horizontal": 0.5,
             "flip_vertical": 0.0,
             "rotate_degrees": 0,
             "ratio_range": [0.5, 2.0],
             "crop_size": list(crop),
             # OpenCV's hue has 180 steps: MMSegmentation's 18 of them are 36 degrees.
             "photometric": {
-                "prob": 0.5,
                 "brightness": 32,
                 "hue_degrees": 36,
                 "contrast": [0.5, 1.5],
                 "saturation": [0.5, 1.5],
             },
-            "blur": {"prob": 0.0},
-            "noise": {"prob": 0.0},
         },
         "model": network,
         "optimizer": dict(_SGD),
@@ -219,10 +212,9 @@ def _task(
             "batch_size": batch,
             "val_every": iterations // 10,
             "best_metric": "mIoU",
-            "cache": "stream",
-            "journal_every": 1000,
         },
         "evaluate": evaluate,
+        "machine": {"cache": "stream", "journal_every": 1000},
     }
 
 
@@ -232,10 +224,10 @@ def _segformer_training() -> dict[str, Any]:
             "name": "adamw",
             "lr": 0.00006,
             "weight_decay": 0.01,
-            "betas": [0.9, 0.999],
             "paramwise": {"custom_keys": copy.deepcopy(_SEGFORMER_RULES)},
         },
         "schedule": {
+            "name": "poly",
             "power": 1.0,
             "end_lr": 0.0,
             "warmup": "linear",
@@ -260,27 +252,57 @@ def _comment(text: str) -> str:
     )
 
 
-def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``base`` with ``changes`` put in, section by section; heads and necks that are named are replaced."""
-    found = copy.deepcopy(dict(base))
-    for key, value in changes.items():
-        replace = key.endswith(("head", "neck")) and "name" in value
-        if isinstance(value, Mapping) and isinstance(found.get(key), Mapping) and not replace:
-            found[key] = merged(found[key], value)
-        else:
-            found[key] = copy.deepcopy(value)
+def overlay(values: dict[str, Any], *, place: str) -> dict[str, Any]:
+    """Return what of sections differs from the defaults, a variant's name besides.
+
+    Raises:
+        ParamsError: A value is wrong.
+    """
+    whole = validate_params(values, place=place)
+    found: dict[str, Any] = _said(values, whole.model_dump(mode="json", exclude_defaults=True))
+    assert validate_params(found, place=place) == whole
     return found
 
 
-def _dump(values: Mapping[str, Any]) -> str:
+def _said(values: Any, differing: Any) -> Any:
+    """Return the values of ``differing`` in the order and with the numbers that the tables have them in."""
+    match differing:
+        case dict():
+            return {key: _said(value, differing[key]) for key, value in values.items() if key in differing}
+        case list():
+            return [_said(*pair) for pair in zip(values, differing, strict=True)]
+        case _:
+            return values
+
+
+def _dump(values: dict[str, Any]) -> str:
+    """Return sections of keys; what fits on one line stands there, in braces and brackets."""
+    yaml = writer()
+    yaml.width = 2 * _WIDTH  # never reached: what is longer stands in lines
+    yaml.brace_single_entry_mapping_in_flow_sequence = True
     stream = io.StringIO()
-    YAML().dump(values, stream)
+    yaml.dump({name: _in_lines(keys, _WIDTH - 2) for name, keys in values.items()}, stream)
     return stream.getvalue()
+
+
+def _in_lines(value: Any, room: int) -> Any:
+    if isinstance(value, dict):
+        return CommentedMap({key: _laid_out(part, room, f"{key}: ") for key, part in value.items()})
+    return CommentedSeq([_laid_out(part, room, "- ") for part in value])
+
+
+def _laid_out(value: Any, room: int, before: str) -> Any:
+    if not isinstance(value, (dict, list)):
+        return value
+    parts = _in_lines(value, room - 2)
+    if len(before) + len(str(value).replace("'", "")) <= room:
+        parts.fa.set_flow_style()
+    return parts
 
 
 def main() -> None:
     """Write every recipe."""
-    for name, text in recipes(read_yaml(ROOT / "params.yaml")).items():
+    for name, text in recipes().items():
         write_text(ROOT / "recipes" / name, text)
 
 

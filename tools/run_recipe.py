@@ -1,7 +1,7 @@
 """One measured run of a recipe, from the archive to the scores, in a clone of its own.
 
 ``python -m tools.run_recipe thin-structures --seed 0 --data CHASEDB1.zip`` clones the project at its last commit,
-makes the recipe its settings, runs the pipeline up to the evaluation, and writes two small files that can be
+puts the recipe into its params.yaml, runs the pipeline up to the evaluation, and writes two small files that can be
 committed: ``results/RECIPE/ARCHIVE/seed-0.json`` (scores, times, hashes, machine) and ``seed-0.csv`` (the pixel counts
 of each image). ``make results`` makes docs/results.md of all of them.
 
@@ -100,13 +100,13 @@ class Run:
         git(source, "clone", "--quiet", "--depth", "1", source.as_uri(), str(self.folder.resolve()))
 
     def use(self, recipe: str, overrides: list[str]) -> None:
-        """Make a recipe the clone's params.yaml.
+        """Put a recipe into the clone's params.yaml, with its own data set.
 
         Raises:
             DataError: No such recipe in the last commit, or no such key.
         """
         settings = [word for override in overrides for word in ("-S", override)]
-        self._python("maskline.commands.main", "recipe", "use", recipe, "--yes", *settings, quiet=True)
+        self._python("maskline.commands.main", "recipe", "use", recipe, "--with-data", "--yes", *settings, quiet=True)
 
     def timed(self) -> dict[str, float]:
         """Run the pipeline up to the evaluation; return the seconds of its parts and of all processors together.

@@ -9,8 +9,6 @@ from maskline.builders.model import segmentor
 from maskline.models.backbones.mit import MIT_PLANS, MixTransformer
 from maskline.params.model import validate_model
 from tools.recipe_models import NETWORKS
-from tools.recipes import merged
-from tools.trial import complete_params
 
 
 def test_one_convolution_by_hand():
@@ -24,9 +22,8 @@ def test_one_convolution_by_hand():
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_networks_of_the_recipes(name, root):
-    base = complete_params(root / "params.yaml")["model"]
-    section = validate_model(merged(base, NETWORKS[name]), place=name)
+def test_networks_of_the_recipes(name):
+    section = validate_model(NETWORKS[name], place=name)
     with torch.device("meta"):
         model = segmentor(section, num_classes=19)
     found = summarize(model, in_channels=3, size=(64, 64))

@@ -124,12 +124,21 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_recipe_and_overrides(tmp_path):
+def test_recipe_and_overrides(tmp_path, root):
     new(tmp_path / "a", "--recipe", RECIPE, "-S", "train.seed=3", "-S", "evaluate.window=[96,96]")
     text = (tmp_path / "a" / "params.yaml").read_text(encoding="utf-8")
-    assert text.startswith("# yaml-language-server: $schema=./params.schema.json\n")
+    head = (root / "params.yaml").read_text(encoding="utf-8").split("data:")[0]
+    assert text.startswith(head)
     loaded = load_params(tmp_path / "a" / "params.yaml")
     assert (loaded.train.seed, loaded.evaluate.window, loaded.data.name) == (3, (96, 96), "chase_db1")
+    assert (loaded.train.iterations, loaded.model.backbone.base_channels) == (40000, 64)
+
+
+def test_a_recipe_on_data_of_ones_own(tmp_path):
+    folder = picture_set(tmp_path / "set", [grey(0, 255)])
+    new(tmp_path / "demo", "--data", folder, "--recipe", "thin-structures-20min")
+    loaded = load_params(tmp_path / "demo" / "params.yaml")
+    assert (loaded.data.name, loaded.data.val_fraction, loaded.train.iterations) == ("folder", 0.15, 14000)
 
 
 @pytest.mark.parametrize(

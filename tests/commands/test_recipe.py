@@ -6,13 +6,23 @@ import pytest
 from click.testing import CliRunner
 
 from maskline.commands.main import main
+from maskline.params.base.reading import read_yaml
 from maskline.params.whole import load_params
+from maskline.projects import recipes
 
 NAME = "unet-s5-d16_fcn_1xb16-40k_chase-db1-128x128"
 
 
 def invoke(*arguments, answer=None):
     return CliRunner().invoke(main, [*map(str, arguments)], input=answer)
+
+
+@pytest.fixture
+def own(tmp_path, root):
+    """A copy of the shipped params.yaml."""
+    path = tmp_path / "params.yaml"
+    path.write_bytes((root / "params.yaml").read_bytes())
+    return path
 
 
 def test_list_and_its_filter():
@@ -33,13 +43,14 @@ def test_list_for_a_script(root):
 
 def test_use_with_values_on_top(tmp_path):
     path = tmp_path / "params.yaml"
-    options = ["-S", "optimizer.lr=0.5", "-S", "evaluate.window=[96,96]"]
+    options = ["-S", "optimizer.lr=0.5", "-S", "evaluate.window=[96,96]", "-S", "train.ema_decay=0.9"]
     assert invoke("recipe", "use", NAME, "--params", path, "--yes", *options).exit_code == 0
     loaded = load_params(path)
     assert (loaded.optimizer.lr, loaded.evaluate.window, loaded.train.iterations) == (0.5, (96, 96), 40000)
+    assert loaded.train.ema_decay == 0.9
     wrong = invoke("recipe", "use", NAME, "--params", path, "--yes", "-S", "optimizer.rl=0.5")
     assert wrong.exit_code == 2
-    assert wrong.output.startswith("error: -S optimizer.rl=0.5: ")
+    assert wrong.output.startswith(f"error: {path} with {NAME}: optimizer.rl: unknown key; did you mean lr?")
     assert load_params(path).optimizer.lr == 0.5
 
 
@@ -49,24 +60,72 @@ def test_show_tells_the_published_result(root):
     assert "# Published: vessel Dice 80.24" in shown
 
 
-def test_use_asks_first(tmp_path, root):
-    path = tmp_path / "params.yaml"
-    before = (root / "params.yaml").read_text(encoding="utf-8")
-    path.write_text(before, encoding="utf-8")
-    declined = invoke("recipe", "use", NAME, "--params", path, answer="n\n")
+def test_use_asks_first(own):
+    before = own.read_bytes()
+    declined = invoke("recipe", "use", NAME, "--params", own, answer="n\n")
     assert "-  iterations: 1200" in declined.output
     assert "+  iterations: 40000" in declined.output
     assert "nothing written" in declined.output
-    assert path.read_text(encoding="utf-8") == before
+    assert own.read_bytes() == before
 
 
-def test_use_writes_a_whole_file(tmp_path):
+def test_show_prints_every_key(tmp_path):
+    path = tmp_path / "whole.yaml"
+    path.write_text(invoke("recipe", "show", NAME, "--whole").output, encoding="utf-8")
+    whole = load_params(path)
+    assert whole == load_params(recipes.find(NAME))
+    assert read_yaml(path) == whole.model_dump(mode="json")
+
+
+def test_use_without_a_file_makes_the_shipped_one_with_the_data(tmp_path):
     path = tmp_path / "params.yaml"
     assert invoke("recipe", "use", NAME, "--params", path, "--yes").exit_code == 0
     assert path.read_text(encoding="utf-8").startswith("# yaml-language-server: $schema=./params.schema.json\n")
-    assert load_params(path).train.iterations == 40000
-    assert "is unet-s5" in invoke("recipe", "use", NAME, "--params", path).output
+    assert load_params(path) == load_params(recipes.find(NAME))
+    assert "has unet-s5" in invoke("recipe", "use", NAME, "--params", path).output
     assert invoke("name", path).output == f"{NAME}\n"
+
+
+def test_use_keeps_the_data_unless_told(own):
+    assert invoke("recipe", "use", NAME, "--params", own, "--yes").exit_code == 0
+    assert load_params(own).data.name == "synthetic_fundus"
+    assert invoke("recipe", "use", NAME, "--params", own, "--yes", "--with-data").exit_code == 0
+    assert load_params(own).data.name == "chase_db1"
+
+
+def test_use_groups_of_two_recipes(own):
+    upernet, theirs = "upernet_r50_1xb16-160k_ade20k-512x512", "segformer_mit-b0_8xb2-160k_ade20k-512x512.py"
+    assert invoke("recipe", "use", upernet, "--only", "model", "--params", own, "--yes").exit_code == 0
+    result = invoke("recipe", "use", theirs, "--only", "schedule,runtime", "--params", own, "--yes")
+    assert "+++ segformer_mit-b0_1xb16-160k_ade20k-512x512\n" in result.output
+    loaded = load_params(own)
+    assert (loaded.model.decode_head.name, loaded.optimizer.lr, loaded.train.batch_size) == ("uper", 6e-5, 16)
+    assert (loaded.augment.crop_size, loaded.machine.cache) == ((128, 128), "stream")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--only", "models"], "error: --only models: 'models' is no group; give some of data,model,schedule,runtime"),
+        (["--only", "model", "--with-data"], "--with-data goes without --only"),
+        (["-S", "train.sed=3"], "train.sed: unknown key; did you mean seed?"),
+        (["-S", "train.seed"], "error: -S train.seed: "),
+        (["-S", "train.iterations=-3"], "train.iterations: -3 is wrong"),
+    ],
+)
+def test_wrong_options_write_nothing(own, options, message):
+    before = own.read_bytes()
+    result = invoke("recipe", "use", NAME, "--params", own, "--yes", *options)
+    assert result.exit_code == 2
+    assert message in result.output
+    assert own.read_bytes() == before
+
+
+def test_use_tells_what_is_wrong_in_the_file(own):
+    own.write_text("train:\n  sed: 1\n", encoding="utf-8")
+    result = invoke("recipe", "use", NAME, "--params", own, "--yes")
+    assert result.exit_code == 2
+    assert result.output == f"error: {own}: train.sed: unknown key; did you mean seed?\n"
 
 
 def test_an_unknown_recipe_is_one_line():

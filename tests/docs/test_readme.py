@@ -34,7 +34,13 @@ COMMANDS = {
     "maskline recipe use unet-s5-d16_fcn_1xb16-40k_chase-db1-128x128": (
         "tests/commands/test_recipe.py::test_use_asks_first"
     ),
-    "maskline name": "tests/commands/test_recipe.py::test_use_writes_a_whole_file",
+    "maskline recipe use upernet_r50_1xb16-160k_ade20k-512x512 --only model": (
+        "tests/commands/test_recipe.py::test_use_groups_of_two_recipes"
+    ),
+    "maskline recipe use segformer_mit-b0_1xb16-160k_ade20k-512x512 --only schedule,runtime": (
+        "tests/commands/test_recipe.py::test_use_groups_of_two_recipes"
+    ),
+    "maskline name": ("tests/commands/test_recipe.py::test_use_without_a_file_makes_the_shipped_one_with_the_data"),
     "maskline summary": "tests/commands/test_recipe.py::test_summary_of_a_recipe",
     "maskline summary segformer_mit-b0_1xb16-160k_ade20k-512x512 --classes 150": (
         "tests/commands/test_recipe.py::test_summary_of_a_recipe"

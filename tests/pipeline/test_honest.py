@@ -188,11 +188,12 @@ def test_params_yaml_has_no_word_that_yaml_1_1_reads_otherwise(root):
 def test_every_reader_of_params_goes_through_one_function(root):
     """Files that read YAML; to write a file with its comments kept is another matter."""
     found = []
+    ours = {"reading.py", "yaml_lines.py"}  # the second edits files, for maskline recipe and new
     for path in [*sorted((root / "lib").rglob("*.py")), *sorted((root / "stages").rglob("*.py"))]:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
         imported |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-        if imported & {"yaml", "ruamel.yaml", "omegaconf", "dvc.api"} and path.name != "reading.py":
+        if imported & {"yaml", "ruamel.yaml", "omegaconf", "dvc.api"} and path.name not in ours:
             found.append(path)
     assert found == []
 

@@ -1,6 +1,7 @@
 """Every recipe is fresh, named by what it does, and builds the network that it names."""
 
 import json
+import statistics
 
 import pytest
 import torch
@@ -47,11 +48,25 @@ def on_meta(loaded):
 
 
 def test_they_are_fresh(root):
-    made = written.recipes(read_yaml(root / "params.yaml"))
+    made = written.recipes()
     found = {path.name: path.read_text(encoding="utf-8") for path in (root / "recipes").glob("*.yaml")}
     assert sorted(found) == sorted(made)
     stale = [name for name in made if found[name] != made[name]]
     assert stale == [], "run: make reference"
+
+
+def test_each_says_what_differs_from_the_defaults_and_no_more(root, everything):
+    lengths = []
+    for name, loaded in everything.items():
+        path = root / "recipes" / f"{name}.yaml"
+        said, differing = read_yaml(path), loaded.model_dump(mode="json", exclude_defaults=True)
+        # Nothing of an earlier recipe may be left: all of them say these two.
+        assert set(said.pop("machine")) == {"cache", "journal_every"}
+        differing.pop("machine", None)
+        assert said == differing, name
+        lengths.append(len(path.read_text(encoding="utf-8").splitlines()))
+    assert statistics.median(lengths) <= 40
+    assert max(lengths) <= 50
 
 
 def test_each_is_named_by_what_it_does(settings):
@@ -128,3 +143,25 @@ def test_an_unknown_name_gets_the_nearest():
         recipes.find("fcn_r50-d8_1xb8-80k_cityscapes")
     with pytest.raises(ParamsError, match="see maskline recipe list"):
         recipes.find("?")
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("fcn_r50-d8_4xb2-80k_cityscapes-512x1024", "fcn_r50-d8_1xb8-80k_cityscapes-512x1024"),
+        ("configs/fcn/fcn_r50-d8_4xb2-80k_cityscapes-512x1024.py", "fcn_r50-d8_1xb8-80k_cityscapes-512x1024"),
+        (
+            "unet-s5-d16_fcn_4xb4-ce-1.0-dice-3.0-40k_chase-db1-128x128",
+            "unet-s5-d16_fcn_1xb16-ce-1.0-dice-3.0-40k_chase-db1-128x128",
+        ),
+        ("segformer_mit-b0_8xb2-160k_ade20k-512x512.py", "segformer_mit-b0_1xb16-160k_ade20k-512x512"),
+        ("segformer_mit-b0_8xb1-160k_cityscapes-1024x1024", "segformer_mit-b0_1xb8-160k_cityscapes-1024x1024"),
+    ],
+)
+def test_their_names_find_ours(theirs, ours):
+    assert recipes.find(theirs).stem == ours
+
+
+def test_another_batch_is_another_recipe():
+    with pytest.raises(ParamsError, match=r"no such recipe; did you mean fcn_r50-d8_1xb8-80k_cityscapes-512x1024"):
+        recipes.find("fcn_r50-d8_4xb4-80k_cityscapes-512x1024.py")

@@ -11,7 +11,7 @@ from maskline.cli.entry import PATH, errors_to_exit_code
 @click.argument("folder", type=PATH, metavar="DIR")
 @click.option("--data", type=PATH, help="A folder, zip or tar with images/ and masks/: the project's data.")
 @click.option("--class", "classes", multiple=True, metavar="NAME", help="Name of a class of --data, in the ids' order.")
-@click.option("--recipe", help="Start from this recipe instead of the shipped settings.")
+@click.option("--recipe", help="Put this recipe into the shipped params.yaml; its data section only without --data.")
 @click.option("-S", "--set-param", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a value in params.yaml.")
 @click.option("--no-git", is_flag=True, help="No git repository; experiments (dvc exp) need one.")
 @click.option("--upgrade", is_flag=True, help="Bring a project that is there to the installed maskline.")
@@ -47,5 +47,6 @@ def main(
         from maskline.projects.new_data import describe
 
         values = describe(data, project=folder, names=classes)
-    new_project.create(folder, recipe=recipe, overrides=[*values, *overrides], git=not no_git)
+    given = [*values, *overrides]
+    new_project.create(folder, recipe=recipe, with_data=data is None, overrides=given, git=not no_git)
     click.echo(f"made {folder}: next, cd {folder} && maskline doctor && dvc repro")

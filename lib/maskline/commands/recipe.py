@@ -1,4 +1,4 @@
-"""``maskline recipe``: ready params files."""
+"""``maskline recipe``: ready params."""
 
 import difflib
 import json
@@ -11,7 +11,10 @@ from maskline.cli.entry import PATH, errors_to_exit_code
 
 @click.group()
 def main() -> None:
-    """Ready params files with published settings; each is named by what it does."""
+    """Ready params, published and our own; each is named by what it does.
+
+    NAME may be MMSegmentation's of the same configuration, such as fcn_r50-d8_4xb2-80k_cityscapes-512x1024.
+    """
 
 
 def _complete(_context: click.Context, _option: click.Parameter, start: str) -> list[str]:
@@ -40,41 +43,75 @@ def list_names(*, words: tuple[str, ...], as_json: bool) -> None:
 
 @main.command()
 @click.argument("name", shell_complete=_complete)
+@click.option("--whole", is_flag=True, help="Print every key instead of what differs from the defaults.")
 @errors_to_exit_code
-def show(*, name: str) -> None:
+def show(*, name: str, whole: bool) -> None:
     """Print a recipe, its published result first."""
-    from maskline.projects import recipes
+    from maskline.projects import recipes, yaml_lines
 
-    click.echo(recipes.find(name).read_text(encoding="utf-8"), nl=False)
+    path = recipes.find(name)
+    if whole:
+        from maskline.params.whole import SECTIONS, load_params
+
+        values = load_params(path).model_dump(mode="json")
+        click.echo("\n".join(yaml_lines.dump({section: values[section] for section in SECTIONS})))
+        return
+    click.echo(path.read_text(encoding="utf-8"), nl=False)
 
 
 @main.command()
 @click.argument("name", shell_complete=_complete)
 @click.option("--params", "params_path", type=PATH, default="params.yaml", show_default=True, help="File to write.")
+@click.option("--with-data", is_flag=True, help="Take the recipe's section data too.")
+@click.option("--only", metavar="GROUPS", help="Take these groups of keys only, with commas between.")
 @click.option("-S", "--set-param", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a value on top of it.")
 @click.option("--yes", is_flag=True, help="Write without asking.")
 @errors_to_exit_code
-def use(*, name: str, params_path: Path, overrides: tuple[str, ...], yes: bool) -> None:
-    """Make a recipe the project's params.yaml, after showing what changes.
+def use(
+    *, name: str, params_path: Path, with_data: bool, only: str | None, overrides: tuple[str, ...], yes: bool
+) -> None:
+    """Put a recipe into params.yaml, after showing what changes.
+
+    What the recipe does not say goes back to its default, but for the section data, which stays as it is, and for the
+    sections machine, preview, predict and export. Comments stay. Where there is no file, the shipped one is taken, with
+    the recipe's data.
+
+    --only takes groups of keys, as MMSegmentation's _base_ folders have them, so that several recipes make one file:
+
+    \b
+    data      data, augment; evaluate's split, inference and windows
+    model     model
+    schedule  optimizer, schedule; train's length, batch and validation
+    runtime   the rest of train and evaluate; machine, preview, predict, export
 
     KEY=VALUE is written as for dvc exp run -S, such as augment.crop_size=[256,256].
-    """
+    """  # noqa: D301  (click wants the control character itself)
     from maskline.core.files import write_text
-    from maskline.projects import recipes
+    from maskline.projects import recipe_merge, recipes
     from maskline.projects.overrides import with_overrides
+    from maskline.projects.resources import pipeline_folder
 
+    if with_data and only is not None:
+        raise click.UsageError("--with-data goes without --only, whose group data has the section")
     source = recipes.find(name)
-    text = source.read_text(encoding="utf-8").replace("$schema=../", "$schema=./", 1)
-    text = with_overrides(text, overrides, place=str(source))
-    former = params_path.read_text(encoding="utf-8") if params_path.is_file() else ""
-    lines = list(difflib.unified_diff(former.splitlines(), text.splitlines(), str(params_path), name, lineterm="", n=1))
-    if not lines:
-        click.echo(f"{params_path} is {name} already")
+    groups = recipe_merge.groups(only)
+    there = params_path.is_file()
+    base = params_path if there else pipeline_folder() / "params.yaml"
+    data = with_data or only is not None or not there
+    text = recipe_merge.merged(base, source, only=groups, with_data=data)
+    text = with_overrides(text, overrides, place=f"{params_path} with {source.stem}")
+    if not _show(params_path, source.stem, text):
         return
-    for line in lines:
-        click.echo(line)
-    if not yes and not click.confirm(f"Replace {params_path}?"):
+    if not yes and not click.confirm(f"Write {params_path}?"):
         click.echo("nothing written")
         return
     write_text(params_path, text)
     click.echo(f"written: {params_path}; git diff shows it, git checkout {params_path} takes it back")
+
+
+def _show(path: Path, name: str, text: str) -> bool:
+    """Print what a new text changes in a file; tell whether it does."""
+    former = path.read_text(encoding="utf-8") if path.is_file() else ""
+    lines = list(difflib.unified_diff(former.splitlines(), text.splitlines(), str(path), name, lineterm="", n=1))
+    click.echo("\n".join(lines or [f"{path} has {name} already"]))
+    return bool(lines)

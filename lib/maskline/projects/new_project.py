@@ -12,6 +12,7 @@ from maskline.core.files import write_text
 from maskline.params.whole import load_params
 from maskline.projects import plots_page, recipes
 from maskline.projects.overrides import with_overrides
+from maskline.projects.recipe_merge import merged
 from maskline.projects.resources import pipeline_folder
 
 _DVC_YAML_HEAD = """\
@@ -22,12 +23,13 @@ _OURS = ("stages", "dvc.yaml", "params.schema.json", package_lock.NAME)  # what 
 _README = Path(__file__).with_name("new_readme.md")
 
 
-def create(folder: Path, *, recipe: str | None, overrides: Sequence[str], git: bool) -> None:
+def create(folder: Path, *, recipe: str | None, with_data: bool, overrides: Sequence[str], git: bool) -> None:
     """Make the project, or leave nothing behind.
 
     Args:
         folder: Empty, or not there yet.
-        recipe: Name of a recipe; None: the shipped settings.
+        recipe: Name of a recipe; None: the shipped params.
+        with_data: Whether to take the recipe's data section too.
         overrides: KEY=VALUE as ``dvc exp run -S`` takes them.
         git: Whether to make a git repository and a first commit.
 
@@ -37,10 +39,10 @@ def create(folder: Path, *, recipe: str | None, overrides: Sequence[str], git: b
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DataError(folder, "is there and not empty", "name a new folder, or see maskline new --help on --upgrade")
-    settings = _settings(recipe, overrides)
+    params = _params(recipe, overrides, with_data=with_data)
     there = folder.is_dir()
     try:
-        _write(folder, settings, git=git)
+        _write(folder, params, git=git)
     except BaseException:
         if not there:
             shutil.rmtree(folder, ignore_errors=True)
@@ -68,16 +70,18 @@ def upgrade(folder: Path) -> list[str]:
     return ["written: " + ", ".join(_OURS), "git diff shows what changed; dvc repro runs the stages again"]
 
 
-def _settings(recipe: str | None, overrides: Sequence[str]) -> str:
-    source = recipes.find(recipe) if recipe else pipeline_folder() / "params.yaml"
-    text = source.read_text(encoding="utf-8").replace("$schema=../", "$schema=./", 1)
+def _params(recipe: str | None, overrides: Sequence[str], *, with_data: bool) -> str:
+    shipped = pipeline_folder() / "params.yaml"
+    text = shipped.read_text(encoding="utf-8")
+    if recipe:
+        text = merged(shipped, recipes.find(recipe), with_data=with_data)
     return with_overrides(text, overrides, place=f"recipe {recipe}" if recipe else "params.yaml")
 
 
-def _write(folder: Path, settings: str, *, git: bool) -> None:
+def _write(folder: Path, params: str, *, git: bool) -> None:
     source = pipeline_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "params.yaml", settings)
+    write_text(folder / "params.yaml", params)
     _write_ours(folder)
     shutil.copytree(source / ".dvc" / "plots", folder / ".dvc" / "plots")
     for name in (".dvcignore", ".gitignore", ".dvc/.gitignore"):

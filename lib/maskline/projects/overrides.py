@@ -1,4 +1,4 @@
-"""KEY=VALUE on a settings file, by the rules of ``dvc exp run -S``."""
+"""KEY=VALUE on a params file, by the rules of ``dvc exp run -S``, keys that it leaves out included."""
 
 import tempfile
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ from maskline.params.whole import validate_params
 
 
 def with_overrides(text: str, overrides: Sequence[str], *, place: str) -> str:
-    """Return the settings with values replaced; comments stay.
+    """Return the params with values replaced; comments stay.
 
     Args:
         text: A whole params file.
         overrides: KEY=VALUE in Hydra's grammar, such as ``augment.crop_size=[256,256]``.
-        place: What the settings are called in an error.
+        place: What the file is called in an error.
 
     Raises:
         ParamsError: No KEY=VALUE, an unknown key, or a value that does not fit.
@@ -36,7 +36,9 @@ def _apply(path: Path, overrides: Sequence[str]) -> None:
     from dvc.utils.hydra import apply_overrides
 
     try:
-        apply_overrides(path, list(overrides))
+        # Hydra's ++: a key that the file leaves out comes into it. Whether there is such a key is checked after.
+        apply_overrides(path, [f"++{word}" if word[:1].isalpha() else word for word in overrides])
     except DvcException as error:
         cause = one_line(str(error.__cause__ or error)).split(" See https")[0]
-        raise ParamsError(f"-S {' '.join(overrides)}", cause, "give KEY=VALUE with a key of params.yaml") from error
+        remedy = "give KEY=VALUE with a key of params.yaml"
+        raise ParamsError(f"-S {' '.join(overrides)}", cause, remedy) from error

@@ -1,6 +1,7 @@
-"""Recipes: whole params files under recipes/, found by name."""
+"""Recipes: files under recipes/ that say what differs from the defaults, found by name."""
 
 import difflib
+import re
 from pathlib import Path
 
 from maskline.core.errors import ParamsError
@@ -21,19 +22,30 @@ def names() -> list[str]:
 def find(name: str) -> Path:
     """Return the file of a recipe, or of a params file given by its path.
 
+    Args:
+        name: Of a recipe; MMSegmentation's name of the same configuration, which shares the batch out to other numbers
+            of devices, with .py and a path or without; or a path.
+
     Raises:
         ParamsError: There is none; the nearest names are told.
     """
     if name.endswith((".yaml", ".yml")) and Path(name).is_file():
         return Path(name)
-    for folder in folders():
-        path = folder / f"{name}.yaml"
-        if path.is_file():
-            return path
-    near = difflib.get_close_matches(name, names(), n=3, cutoff=0.4)
+    wanted = Path(name).stem if name.endswith(".py") else name
+    for ours in (wanted, *(other for other in names() if _by_batch(other) == _by_batch(wanted))):
+        for folder in folders():
+            path = folder / f"{ours}.yaml"
+            if path.is_file():
+                return path
+    near = difflib.get_close_matches(wanted, names(), n=3, cutoff=0.4)
     raise ParamsError(
         f"recipe {name}", "no such recipe", f"did you mean {', '.join(near)}?" if near else "see maskline recipe list"
     )
+
+
+def _by_batch(name: str) -> str:
+    """Return a name with the samples of all devices together: ``4xb2`` and ``1xb8`` are ``b8``."""
+    return re.sub(r"_(\d+)xb(\d+)-", lambda found: f"_b{int(found[1]) * int(found[2])}-", name)
 
 
 def published(name: str) -> str:
