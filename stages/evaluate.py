@@ -54,7 +54,15 @@ def main(*, params_path: Path, prepared: Path, model: Path, curves: Path, **outp
         seed=params.train.seed,
         tuned_crf=tuned,
     )
-    write_evaluation(result, split, card=card, curves=curves, gallery_each=section.gallery, outputs=Outputs(**outputs))
+    write_evaluation(
+        result,
+        split,
+        card=card,
+        params=section.model_dump(mode="json"),
+        curves=curves,
+        gallery_each=section.gallery,
+        outputs=Outputs(**outputs),
+    )
     log.info("evaluate: %s", evaluate.headline(result))
 
 

@@ -116,6 +116,23 @@ def test_upgrade_writes_what_is_ours_and_leaves_the_rest(project):
     assert "not a project that maskline new made" in new(project.parent, "--upgrade", code=2)
 
 
+def test_upgrade_adds_new_sections_to_an_older_params_file(project):
+    path = project / "params.yaml"
+    text = path.read_text()
+    older = text.replace("preview:\n  samples: 8\n", "").replace(
+        "  flip_vertical", "  preview_samples: 3\n  flip_vertical"
+    )
+    older = older[: older.index("machine:")].replace("  batch_size: 8\n", "  batch_size: 8\n  workers: 2\n")
+    path.write_text(older)
+    git(project, "commit", "--quiet", "--all", "--message", "older")
+    before = load_params(path)
+    assert "params.yaml: new sections preview, machine" in new(project, "--upgrade")
+    assert path.read_text() == older + "preview:\n  samples: 3\nmachine:\n  workers: 2\n  cache: ram\n"
+    assert load_params(path) == before
+    assert set(read_yaml(project / "dvc.yaml")["stages"]["augment-preview"]["params"]) <= read_yaml(path).keys()
+    assert "at the installed maskline already" in new(project, "--upgrade")
+
+
 def test_a_folder_with_something_in_it_is_left_alone(tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     output = new(tmp_path, code=2)

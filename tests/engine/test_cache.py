@@ -1,17 +1,24 @@
 """Every way of keeping images trains on the same pixels, for any number of loader processes."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
 
 from maskline.augment.loader import TrainBatches, iterate
+from maskline.builders.training import build_training
 from maskline.convert.archive import convert_archive
 from maskline.convert.formats import folder
 from maskline.convert.records import LayoutSettings
+from maskline.core.files import write_json
 from maskline.data.dataset import PreparedSplit
 from maskline.download.archives import pack_folder
+from maskline.params.whole import validate_params
 from tests.engine.conftest import augmentation
 from tests.sets import TWO_CLASSES, index_mask, picture, save, split_settings, work
+from tools.trial import complete_params
 
 
 @pytest.fixture(scope="module")
@@ -60,3 +67,48 @@ def test_the_same_pixels(prepared, tmp_path, monkeypatch, cache, workers):
     expected, found = pixels(prepared, "stream", 0), pixels(prepared, cache, workers)
     assert len(expected) == len(found) == 8
     assert all(np.array_equal(one, other) for one, other in zip(expected, found, strict=True))
+
+
+def test_a_run_goes_on_with_another_use_of_the_machine(prepared, root, tmp_path, monkeypatch):
+    """As the message of one that died for memory advises: the journal is the same for all of these."""
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    values = complete_params(root / "params.yaml")
+    values["augment"]["crop_size"] = [32, 32]
+    values["model"]["backbone"] |= {"base_channels": 4, "num_stages": 3}
+    values["train"]["threads"] = 1
+    uses = [
+        {"workers": 2},
+        {"cache": "stream"},
+        {"cache": "mmap", "workers": 1},
+        {"journal_every": 3},
+        {"tuned_memory": False},
+        {"convert_workers": 2},
+    ]
+    jobs = [build_training(validate_params({**values, "machine": use}), prepared) for use in ({}, *uses)]
+    assert len({job.journal.folder for job in jobs}) == 1
+    assert "machine" not in jobs[0].card["params"]
+    other = {**values, "train": {**values["train"], "fast_layers": False}}
+    assert build_training(validate_params(other), prepared).journal.folder != jobs[0].journal.folder
+
+
+def test_the_receipt_is_of_every_part_that_the_run_loads(prepared, root, tmp_path):
+    """Heads and losses are looked up by name: those of a run must be loaded before the code is hashed."""
+    values = complete_params(root / "params.yaml")
+    values["augment"]["crop_size"], values["train"]["threads"] = [32, 32], 1
+    write_json(tmp_path / "params.yaml", values)
+    program = f"""
+import sys
+from pathlib import Path
+from maskline.builders import training
+from maskline.params.base.reading import load_sections
+from maskline.params.stages.train import TrainStage
+loaded = lambda: {{name for name in sys.modules if name.startswith("maskline.")}}
+def noted(**options):
+    before.update(loaded())
+    return {{}}
+before, training.receipt = set(), noted
+training.build_training(load_sections(Path({str(tmp_path / "params.yaml")!r}), TrainStage), Path({str(prepared)!r}))
+assert loaded() == before, loaded() - before
+assert {{"maskline.losses.pixel", "maskline.models.heads.fcn"}} <= before
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)

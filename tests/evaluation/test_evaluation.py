@@ -28,7 +28,9 @@ def outputs(folder):
 
 def written(folder, made, card, *, curves=None):
     split, result = made
-    write_evaluation(result, split, card=card, curves=curves, gallery_each=2, outputs=outputs(folder))
+    write_evaluation(
+        result, split, card=card, params={"split": "test"}, curves=curves, gallery_each=2, outputs=outputs(folder)
+    )
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 

@@ -60,6 +60,7 @@ def page_data(split, scored, card, **changes):
         "pictures": [gallery.page_picture(exhibit, split.labels) for exhibit in exhibits],
         "curves": CURVES,
         "card": card,
+        "params": {"split": "test"},
         "reliability": tree.reliability(scored.scores),
     }
     return PageData(**(parts | changes))

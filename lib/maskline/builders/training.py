@@ -44,9 +44,11 @@ def build_training(params: TrainStage, prepared: Path) -> Job:
     seed_torch(train.seed, "weights")
     model = _network(params.model, split.labels.num_classes, fast_layers=train.fast_layers)
     model.to(compute.device, memory_format=compute.memory_format)  # type: ignore[call-overload]
-    trained = _trained_params(params)
     weighted, class_weights = with_class_weights(params.model, prepared)
-    card = {
+    loop = _loop(params.model_copy(update={"model": weighted}), prepared, split, compute)
+    made = optimizer(params.optimizer, model)
+    trained = _trained_params(params)
+    card = {  # last: the receipt has the hash of the code that all parts have loaded
         "params": trained,  # the others are not train's: DVC would not see that they are in its output
         "labels": split.labels.to_dict(),
         "preprocessing": {"mean": list(params.model.mean), "std": list(params.model.std), "scale": 255},
@@ -61,12 +63,7 @@ def build_training(params: TrainStage, prepared: Path) -> Job:
         | ({"class_weights": class_weights} if class_weights else {})
         | encoder_weights(params.model),
     }
-    return Job(
-        model=model,
-        optimizer=optimizer(params.optimizer, model),
-        loop=_loop(params.model_copy(update={"model": weighted}), prepared, split, compute),
-        card=card,
-    )
+    return Job(model=model, optimizer=made, loop=loop, card=card)
 
 
 def _network(params: ModelParams, num_classes: int, *, fast_layers: bool) -> SegmentorBase:

@@ -30,6 +30,7 @@ def write_evaluation(
     split: LabelledSplit,
     *,
     card: Mapping[str, Any],
+    params: Mapping[str, Any],
     curves: Path | None,
     gallery_each: int,
     outputs: Outputs,
@@ -40,6 +41,7 @@ def write_evaluation(
         evaluation: What to report.
         split: The images again, for the pictures.
         card: Content of model.json.
+        params: The section evaluate, every key.
         curves: CSV of the training's curves; None or absent: the page goes without.
         gallery_each: Pictures of each of worst, median and best.
         outputs: Where to.
@@ -61,6 +63,7 @@ def write_evaluation(
             pictures=pictures,
             curves=_curves(curves),
             card=card,
+            params=params,
             reliability=tree.reliability(scores),
         )
     )

@@ -9,8 +9,9 @@ from pathlib import Path
 from maskline.cli import package_lock
 from maskline.core.errors import DataError, ParamsError
 from maskline.core.files import write_text
+from maskline.params.base.reading import read_yaml
 from maskline.params.whole import load_params
-from maskline.projects import plots_page, recipes
+from maskline.projects import plots_page, recipes, yaml_lines
 from maskline.projects.overrides import with_overrides
 from maskline.projects.recipe_merge import merged
 from maskline.projects.resources import pipeline_folder
@@ -50,11 +51,11 @@ def create(folder: Path, *, recipe: str | None, with_data: bool, overrides: Sequ
 
 
 def upgrade(folder: Path) -> list[str]:
-    """Write what maskline owns in the project anew; return what to do next.
+    """Write what maskline owns in the project anew, add new sections to params.yaml; return what to do next.
 
     Raises:
         DataError: No such project, or edits in these files that git does not have yet.
-        ParamsError: params.yaml does not fit the installed maskline; written all the same.
+        ParamsError: params.yaml does not fit the installed maskline; the others are written all the same.
     """
     if not (folder / "dvc.yaml").is_file() or (folder / "lib" / "maskline").is_dir():
         raise DataError(folder, "not a project that maskline new made", "name the folder with its dvc.yaml")
@@ -64,10 +65,26 @@ def upgrade(folder: Path) -> list[str]:
         raise DataError(folder / first, "edited and not committed", "commit or undo it; an upgrade writes it anew")
     before = _read(folder / package_lock.NAME)
     _write_ours(folder)
-    load_params(folder / "params.yaml")
-    if _read(folder / package_lock.NAME) == before:
+    added = _add_sections(folder / "params.yaml")
+    if _read(folder / package_lock.NAME) == before and not added:
         return ["the project is at the installed maskline already; stages and dvc.yaml are as it brings them"]
-    return ["written: " + ", ".join(_OURS), "git diff shows what changed; dvc repro runs the stages again"]
+    lines = [f"params.yaml: new sections {', '.join(added)}"] if added else []
+    return [*lines, "written: " + ", ".join(_OURS), "git diff shows what changed; dvc repro runs the stages again"]
+
+
+def _add_sections(path: Path) -> list[str]:
+    """Add the sections that a params file of an earlier maskline lacks, since dvc.yaml lists them; return their names.
+
+    They hold the keys that the shipped file has, with the file's own values where these stood elsewhere before.
+    """
+    resolved, own = load_params(path).model_dump(mode="json"), read_yaml(path)
+    shipped = read_yaml(pipeline_folder() / "params.yaml")
+    added = {
+        name: {key: resolved[name][key] for key in section} for name, section in shipped.items() if name not in own
+    }
+    if added:
+        write_text(path, "\n".join([path.read_text(encoding="utf-8").rstrip("\n"), *yaml_lines.dump(added), ""]))
+    return list(added)
 
 
 def _params(recipe: str | None, overrides: Sequence[str], *, with_data: bool) -> str:

@@ -64,6 +64,7 @@ class PageData:
         pictures: Chosen images, in the order of the gallery.
         curves: Columns of the training's curves; empty: none.
         card: Content of model.json.
+        params: The section evaluate, every key.
         reliability: Counts of the reliability diagram; None: none.
     """
 
@@ -77,6 +78,7 @@ class PageData:
     pictures: Sequence[PagePicture]
     curves: charts.Curves
     card: Mapping[str, Any]
+    params: Mapping[str, Any]
     reliability: npt.NDArray[np.float64] | None
 
 
@@ -226,7 +228,8 @@ def _details(data: PageData) -> list[tuple[str, list[tuple[str, str]]]]:
     """Return the folded tables at the end, as far as there is something in them."""
     tables = {
         "All metrics": data.metrics,
-        "Parameters of the training run": data.card.get("params", {}),
+        "Params of the training run": data.card.get("params", {}),
+        "Params of the evaluation": {"evaluate": data.params} if data.params else {},
         "Preprocessing": data.card.get("preprocessing", {}),
         "Receipt of the training run": data.card.get("receipt", {}),
     }
