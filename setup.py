@@ -20,6 +20,7 @@ CARRIED = (
     ".dvc/.gitignore",
     ".dvc/plots",
     "stages",
+    "own",
     "recipes",
 )
 

@@ -15,6 +15,7 @@ from maskline.core.files import replace_file
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = {"maskline": Path("lib"), "stages": Path()}
 LOCK = "requirements.lock"
+OWN = "own"  # the user's own heads, backbones and losses
 SUFFIXES = {".py", ".html", ".css", ".js", ".md"}  # all that .dvcignore lets DVC see of a folder of code
 
 
@@ -67,12 +68,14 @@ def stage_module(stage: dict[str, Any]) -> str:
 
 def code_deps(stage: dict[str, Any], *, root: Path = ROOT) -> list[str]:
     """Return the deps that a stage needs beside its data."""
-    return [*folded(closure(stage_module(stage), root=root), root=root), LOCK]
+    files = closure(stage_module(stage), root=root)
+    own = [OWN] if "lib/maskline/builders/own.py" in files else []
+    return [*folded(files, root=root), *own, LOCK]
 
 
 def is_code(dep: str) -> bool:
     """Tell a code dep from a data dep."""
-    return dep == LOCK or dep.split("/", maxsplit=1)[0] in {"lib", "stages"}
+    return dep in {LOCK, OWN} or dep.split("/", maxsplit=1)[0] in {"lib", "stages"}
 
 
 def _file_of(module: str, root: Path) -> Path | None:

@@ -2,7 +2,9 @@
 
 import re
 
+from maskline.builders.own import own_module
 from maskline.core.errors import ParamsError
+from maskline.core.own_code import is_own
 from maskline.models.backbones import packaged
 from maskline.models.backbones.base import BackboneBase
 from maskline.models.backbones.encoder import encoder, resolve_encoder
@@ -49,6 +51,8 @@ def encoder_weights(params: ModelParams) -> dict[str, dict[str, str]]:
 
 def _own(params: BackboneParams, *, in_channels: int, norm: Norm) -> BackboneBase | None:
     """Build one of the project's own backbones; None: the name is none of them."""
+    if is_own(params.name):
+        return _of_ones_own(params, in_channels=in_channels, norm=norm)
     if params.name == "unet":
         return _unet(params, in_channels=in_channels, norm=norm)
     if match := _RESNET.fullmatch(params.name):
@@ -65,6 +69,15 @@ def _own(params: BackboneParams, *, in_channels: int, norm: Norm) -> BackboneBas
         stages = hrnet_stages(int(match[1]), small=bool(match[2]))
         return HRNet(in_channels=in_channels, stages=stages, norm=norm)
     return None
+
+
+def _of_ones_own(params: BackboneParams, *, in_channels: int, norm: Norm) -> BackboneBase:
+    made = own_module(params.name, BackboneBase, options=params.options, in_channels=in_channels, norm=norm)
+    for name in ("channels", "strides", "size_divisor"):
+        if not hasattr(made, name):
+            remedy = f"set self.{name} in its __init__, as BackboneBase says"
+            raise ParamsError(f"params.yaml: {params.name}", f"has no {name}", remedy)
+    return made
 
 
 def _unet(params: BackboneParams, *, in_channels: int, norm: Norm) -> UNet:

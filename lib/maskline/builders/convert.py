@@ -3,6 +3,7 @@
 from functools import partial
 from pathlib import Path
 
+from maskline.cli.guard import check_listed
 from maskline.convert.archive import SplitSettings, Work
 from maskline.convert.layouts import layout, layout_key, own_layout
 from maskline.convert.records import Layout, LayoutSettings
@@ -14,9 +15,12 @@ def build_layout(params: DataParams) -> Layout:
     """Return the function that finds a set's files: that of the set, or the user's own.
 
     Raises:
-        ParamsError: The user's own cannot be loaded.
+        ParamsError: The user's own cannot be loaded, or is no dep of the stage.
     """
-    return own_layout(params.layout) if params.layout else layout(params.name)
+    if params.layout is None:
+        return layout(params.name)
+    check_listed({"data.layout": params.layout})
+    return own_layout(params.layout)
 
 
 def layout_settings(params: DataParams) -> LayoutSettings:

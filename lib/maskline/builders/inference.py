@@ -1,8 +1,10 @@
 """From a trained model folder to its use on images."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from maskline.builders.model import segmentor, without_start_weights
+from maskline.core import own_code
 from maskline.core.errors import CheckpointError, ParamsError
 from maskline.data.labels import LabelSet
 from maskline.inference.crf import DenseCrf
@@ -13,7 +15,7 @@ from maskline.inference.predictor import Predictor
 from maskline.inference.tta import Views
 from maskline.models.segmentor import SegmentorBase
 from maskline.params.evaluate import CrfParams, EvaluateParams
-from maskline.params.model import validate_model
+from maskline.params.model import ModelParams, validate_model
 from maskline.runtime import checkpoint, device
 
 
@@ -29,6 +31,7 @@ def load_segmentor(folder: Path) -> SegmentorBase:
         params = validate_model(card["params"]["model"], place=folder / checkpoint.CARD_FILE)
     except ParamsError as error:
         raise CheckpointError(error.place, error.problem, "the model is of another version; train again") from error
+    _check_own_code(folder / checkpoint.CARD_FILE, params, card["receipt"].get("own_code", {}))
     # The file's own weights follow: neither a download nor the weights it once started from are needed.
     model = segmentor(without_start_weights(params), num_classes=labels.num_classes)
     weights = checkpoint.read_weights(folder, expected_sha256=card["receipt"].get("weights_sha256"))
@@ -39,6 +42,19 @@ def load_segmentor(folder: Path) -> SegmentorBase:
             folder / checkpoint.WEIGHTS_FILE, f"not of the network that model.json describes ({error})", "train again"
         ) from error
     return model.eval()
+
+
+def _check_own_code(place: Path, params: ModelParams, trained_with: Mapping[str, str]) -> None:
+    """Raise where a head or backbone of the user's own is not here, or not as it was when the model was trained."""
+    try:
+        here = own_code.hashes(params.own_code(losses=False).values(), place=str(place))
+    except ParamsError as error:
+        remedy = "bring the file back, and run in the project's folder"
+        raise CheckpointError(error.place, "of this code the network is made; no such file here", remedy) from error
+    for file, found in here.items():
+        if trained_with.get(file, found) != found:
+            remedy = "undo the edit, or train again (dvc repro)"
+            raise CheckpointError(f"{place}: {file}", "not what the model was trained with", remedy)
 
 
 def build_predictor(params: EvaluateParams, folder: Path) -> Predictor:

@@ -6,8 +6,9 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from maskline import losses
+from maskline.builders.own import own_function
 from maskline.losses.composite import CompositeLoss, Loss
-from maskline.params.losses import LossParams
+from maskline.params.losses import LossParams, OwnLossParams
 from maskline.params.model import ModelParams
 
 
@@ -29,7 +30,9 @@ def criterion(params: Sequence[LossParams]) -> CompositeLoss:
 
 
 def loss(params: LossParams) -> Loss:
-    """Build one loss: the function of its name in ``maskline.losses``; its settings are the function's own keywords."""
+    """Build one loss: the function of its name in ``maskline.losses``; its params are the function's own keywords."""
+    if isinstance(params, OwnLossParams):
+        return own_function(params.name, "logits", "target", "ignore_index", options=params.options)
     modules = [import_module(f"{losses.__name__}.{found.name}") for found in iter_modules(losses.__path__)]
     function = next(getattr(module, params.name) for module in modules if hasattr(module, params.name))
     return partial(function, **params.model_dump(exclude={"name", "weight"}))

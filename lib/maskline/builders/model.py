@@ -10,6 +10,7 @@ from typing import Any, assert_never, cast
 from torch import nn
 
 from maskline.builders.backbone import backbone
+from maskline.builders.own import own_module
 from maskline.core.errors import CheckpointError, DataError
 from maskline.models import heads
 from maskline.models.heads.base import Head, HeadOptions
@@ -19,7 +20,7 @@ from maskline.models.necks.fpn import FPN, Pyramid
 from maskline.models.necks.select import ResizeConcat, Select
 from maskline.models.segmentor import Segmentor, SegmentorBase
 from maskline.models.smp import SmpSegmentor, smp_segmentor
-from maskline.params.heads import HeadParams
+from maskline.params.heads import FPNHeadParams, HeadParams, OwnHeadParams, PointHeadParams, SeparableASPPHeadParams
 from maskline.params.model import ModelParams, NormParams, SmpParams
 from maskline.params.necks import FPNNeckParams, NeckParams, NoNeckParams, ResizeConcatNeckParams, SelectNeckParams
 from maskline.runtime import checkpoint
@@ -41,8 +42,11 @@ class Features:
 
     def of_head(self, params: HeadParams) -> tuple[int, ...]:
         """Return the positions that a head takes: those of its section, else by its kind."""
+        if isinstance(params.in_index, tuple):
+            return params.in_index
         if params.in_index is not None:
-            return params.in_index if isinstance(params.in_index, tuple) else (params.in_index,)
+            # A neck that leaves one feature: any counted from the end is that one, so the neck's name switches alone.
+            return (-1,) if params.in_index < 0 and len(self.channels) == 1 else (params.in_index,)
         finest_first = sorted(range(len(self.strides)), key=self.strides.__getitem__)
         match params.takes:
             case "one":
@@ -215,12 +219,14 @@ def head(params: HeadParams, *, features: Features, num_classes: int, norm: Norm
         align_corners=align_corners,
         norm=norm if params.with_norm else None,
     )
+    if isinstance(params, OwnHeadParams):
+        return own_module(params.name, Head, options=params.options, **options)
     own = params.model_dump(exclude={"name", "losses", "in_index", "channels", "dropout", "with_norm"})
-    if params.name == "separable_aspp":
+    if isinstance(params, SeparableASPPHeadParams):
         own["c1_in_channels"] = features.channels[0] if params.c1_channels else 0
-    if params.name == "fpn" and params.strides is None:
+    if isinstance(params, FPNHeadParams) and params.strides is None:
         own["strides"] = chosen.strides
-    if params.name == "point":
+    if isinstance(params, PointHeadParams):
         own["sampling"] = PointSampling(**{key: own.pop(key) for key in _SAMPLING})
     return _head_class(params.name)(**own, **options)
 

@@ -84,7 +84,7 @@ def schedule(params: ScheduleParams, *, iterations: int, epoch_iterations: float
         power=params.power,
         end_factor=params.end_factor,
         end_lr=params.end_lr,
-        milestones=tuple(to_iterations(value, unit) for value in params.milestones),
+        milestones=tuple(to_iterations(value, unit) for value in params.milestones) or _usual_steps(length),
         step_every=to_iterations(params.step_every, unit),
         gamma=params.gamma,
         cycle_start=params.cycle_start,
@@ -93,6 +93,11 @@ def schedule(params: ScheduleParams, *, iterations: int, epoch_iterations: float
         warmup_iterations=warmup,
         warmup_factor=params.warmup_factor,
     )
+
+
+def _usual_steps(length: int) -> tuple[int, ...]:
+    """Return where steps are that nobody has set: after 8 and 11 of 12 epochs, whatever the length."""
+    return (-(-length * 2 // 3), -(-length * 8 // 9))
 
 
 def to_iterations(length: float, unit: float) -> int:

@@ -10,6 +10,8 @@ from maskline.builders.class_weights import with_class_weights
 from maskline.builders.losses import criteria
 from maskline.builders.model import segmentor
 from maskline.builders.optim import optimizer, schedule, to_iterations
+from maskline.cli.guard import check_listed
+from maskline.core import own_code
 from maskline.core.errors import ParamsError
 from maskline.data.dataset import PreparedSplit
 from maskline.engine.receipt import receipt
@@ -35,7 +37,8 @@ def build_training(params: TrainStage, prepared: Path) -> Job:
     Raises:
         MasklineError: A part of the params cannot be built, or the data is not there.
     """
-    train = params.train
+    train, own = params.train, params.model.own_code()
+    check_listed(own)
     memory.tune(enabled=params.machine.tuned_memory, huge_pages=False)
     device.set_deterministic(train.threads)
     compute = device.resolve(device=train.device, precision=train.precision, channels_last=train.channels_last)
@@ -59,6 +62,7 @@ def build_training(params: TrainStage, prepared: Path) -> Job:
             compute=compute,
             threads=train.threads,
             compiled=device.resolve_compile(train.compile, compute.device.type),
+            own_code=own_code.hashes(own.values(), place="params.yaml"),
         )
         | ({"class_weights": class_weights} if class_weights else {})
         | encoder_weights(params.model),

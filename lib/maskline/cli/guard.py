@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from maskline.core.errors import InputsChangedError
+from maskline.core.errors import InputsChangedError, ParamsError
 from maskline.core.files import sha256_file
+from maskline.core.own_code import file_of
 from maskline.params.base.reading import read_yaml
 
 _ABSENT = "(absent)"
@@ -39,12 +40,42 @@ def unchanged_inputs() -> Iterator[None]:
         raise InputsChangedError(changed[0], f"edited while stage {name} ran", "run dvc repro again")
 
 
+def check_listed(own_code: Mapping[str, str]) -> None:
+    """Check that DVC will run the running stage again when the user edits this code; do nothing outside DVC.
+
+    Args:
+        own_code: Key of params.yaml -> name of the user's own code, ``path/to/file.py:Name``.
+
+    Raises:
+        ParamsError: A file that lies under none of the stage's deps.
+    """
+    name = os.environ.get("DVC_STAGE")
+    if not name or not own_code:
+        return
+    deps = [Path(dep) for dep in _stage(name).get("deps", [])]
+    for key, text in own_code.items():
+        file = file_of(text)
+        if not any(file.is_relative_to(dep) for dep in deps):
+            problem = f"no dep of stage {name}, so that DVC would not see an edit of it"
+            remedy = f"in dvc.yaml, add '- {file}' to stages.{name}.deps"
+            if name == "train":
+                remedy = f"move it into the folder own, or {remedy}"
+            raise ParamsError(f"params.yaml: {key}: {file}", problem, remedy)
+
+
+def _stage(name: str) -> Mapping[str, Any]:
+    """Return what dvc.yaml says about a stage, by the name that DVC gives it in DVC_STAGE."""
+    found = read_yaml(Path("dvc.yaml"))["stages"][re.sub(r"^.*:|@.*$", "", name)]
+    assert isinstance(found, Mapping)
+    return found
+
+
 def snapshot(stage_name: str) -> dict[str, str]:
     """Return path or param key -> content of each dep and param that dvc.yaml lists for the stage.
 
     Params of files other than params.yaml and ``${}`` in paths are not followed: our dvc.yaml has none.
     """
-    stage = read_yaml(Path("dvc.yaml"))["stages"][re.sub(r"^.*:|@.*$", "", stage_name)]
+    stage = _stage(stage_name)
     values = read_yaml(Path("params.yaml"))
     found = {f"params.yaml: {key}": repr(_lookup(values, key)) for key in stage.get("params", [])}
     for dep in stage.get("deps", []):

@@ -1,6 +1,5 @@
 """Data set name, or the user's own file -> the function that finds images and masks."""
 
-import importlib.util
 from pathlib import Path
 
 from maskline.convert.formats import (
@@ -23,8 +22,8 @@ from maskline.convert.formats import (
     voc2012,
 )
 from maskline.convert.records import Layout, LayoutSettings, SourceSet
-from maskline.core.errors import DataError
-from maskline.core.files import sha256_file
+from maskline.core import own_code
+from maskline.core.errors import DataError, ParamsError
 
 _LAYOUTS: dict[str, Layout] = {
     "ade20k": ade20k.read,
@@ -60,34 +59,19 @@ def layout(name: str) -> Layout:
 
 def layout_key(text: str) -> str:
     """Return what tells a layout from all others: a data set's name, or the hash of the user's own file."""
-    file = Path(text.rpartition(":")[0])
-    return f"{text} {sha256_file(file)}" if file.is_file() else text
+    return f"{text} {own_code.hashes([text], place='data.layout')}" if own_code.is_own(text) else text
 
 
 def own_layout(text: str) -> Layout:
     """Return the function that ``path/to/file.py:function`` names.
 
     Raises:
-        DataError: No such file or function, or the file cannot be imported.
+        ParamsError: No such file or function, or the file cannot be imported.
     """
     place = f"data.layout: {text}"
-    file, _, name = text.rpartition(":")
-    remedy = "give path/to/file.py:function"
-    if not file or not name.isidentifier():
-        raise DataError(place, "not of the form path/to/file.py:function", remedy)
-    if not Path(file).is_file():
-        raise DataError(place, "no such file", remedy)
-    spec = importlib.util.spec_from_file_location(Path(file).stem, file)
-    if spec is None or spec.loader is None:
-        raise DataError(place, "not a Python file", remedy)
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # the user's code may raise anything
-        raise DataError(place, f"cannot be imported ({error!r})", "mend the file") from error
-    function = getattr(module, name, None)
+    function = own_code.load(text, place="data.layout")
     if not callable(function):
-        raise DataError(place, f"no function {name} in it", remedy)
+        raise ParamsError(place, "no function", "name a function of the unpacked folder and LayoutSettings")
 
     def read(folder: Path, settings: LayoutSettings) -> SourceSet:
         found = function(folder, settings)

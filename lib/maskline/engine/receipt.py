@@ -18,7 +18,14 @@ _LIBRARIES = ("torch", "numpy", "pillow", "kornia", "segmentation-models-pytorch
 
 
 def receipt(
-    *, params: Mapping[str, Any], prepared: Path, lock: Path, compute: Compute, threads: int, compiled: bool
+    *,
+    params: Mapping[str, Any],
+    prepared: Path,
+    lock: Path,
+    compute: Compute,
+    threads: int,
+    compiled: bool,
+    own_code: Mapping[str, str],
 ) -> dict[str, Any]:
     """Return what determines the weights: data, params, code, libraries, device, thread count.
 
@@ -29,6 +36,7 @@ def receipt(
         compute: Resolved device and precision.
         threads: CPU threads.
         compiled: The network is compiled.
+        own_code: File -> SHA-256 of the user's own code.
     """
     manifest = prepared / "manifest.csv"
     return {
@@ -38,6 +46,7 @@ def receipt(
         "labels_sha256": sha256_file(prepared / "labels.json"),
         "params_sha256": sha256_json(dict(params)),
         "code_sha256": loaded_sha256(),
+        "own_code": dict(own_code),
         "lock_sha256": sha256_file(lock) if lock.is_file() else None,
         "libraries": {name: version(name) for name in _LIBRARIES},
         "python": platform.python_version(),

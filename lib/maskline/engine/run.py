@@ -29,7 +29,16 @@ from maskline.runtime import checkpoint, distributed
 log = logging.getLogger("maskline")
 
 # Of the receipt: what all processes of a run have in common.
-_MUST_AGREE = ("params_sha256", "code_sha256", "manifest_sha256", "labels_sha256", "libraries", "python", "precision")
+_MUST_AGREE = (
+    "params_sha256",
+    "code_sha256",
+    "own_code",
+    "manifest_sha256",
+    "labels_sha256",
+    "libraries",
+    "python",
+    "precision",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

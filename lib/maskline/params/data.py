@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from maskline.params.base.own import OwnName
 from maskline.params.base.types import Byte, Count, Positive, Section, Seed
 
 DataName = Literal[
@@ -61,7 +62,7 @@ class DataParams(Section):
     """Where the data comes from and how it becomes images, masks and splits."""
 
     name: DataName = Field(default="synthetic_fundus", description="The data set.")
-    layout: Annotated[str, Field(pattern=r"^.+\.py:[A-Za-z_]\w*$")] | None = Field(
+    layout: OwnName | None = Field(
         default=None,
         description="A layout of one's own, `path/to/file.py:function`, instead of that of `name`; null: none.",
     )

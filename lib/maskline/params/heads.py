@@ -4,7 +4,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from maskline.params.base.own import OwnSection
 from maskline.params.base.types import Count, CountOrNone, Fraction, Section
+from maskline.params.base.variants import ByName
 from maskline.params.losses import CrossEntropyParams, LossParams
 
 Several = Annotated[tuple[int, ...], Field(min_length=1)]
@@ -164,6 +166,12 @@ class PointHeadParams(_Head):
     )
 
 
+class OwnHeadParams(_Head, OwnSection):
+    """A head of one's own: a class that is a `maskline.models.heads.base.Head`."""
+
+    takes = "one"
+
+
 HeadParams = Annotated[
     FCNHeadParams
     | FCNSkipHeadParams
@@ -176,6 +184,7 @@ HeadParams = Annotated[
     | FPNHeadParams
     | SegformerHeadParams
     | OCRHeadParams
-    | PointHeadParams,
-    Field(discriminator="name"),
+    | PointHeadParams
+    | OwnHeadParams,
+    ByName(),
 ]

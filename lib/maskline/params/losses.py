@@ -4,7 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from maskline.params.base.own import OwnSection
 from maskline.params.base.types import Count, CountOrNone, Fraction, NonNegative, Positive, Section
+from maskline.params.base.variants import ByName
 
 _Factors = Annotated[tuple[NonNegative, ...], Field(min_length=2)]
 _ClassWeights = Annotated[
@@ -129,6 +131,12 @@ class ClDiceParams(Section):
     smooth: _Smooth = 1.0
 
 
+class OwnLossParams(OwnSection):
+    """A loss of one's own: a function of logits, target and ignore index."""
+
+    weight: _Weight = 1.0
+
+
 LossParams = Annotated[
     CrossEntropyParams
     | OhemParams
@@ -140,6 +148,7 @@ LossParams = Annotated[
     | FocalTverskyParams
     | LovaszParams
     | BoundaryParams
-    | ClDiceParams,
-    Field(discriminator="name"),
+    | ClDiceParams
+    | OwnLossParams,
+    ByName(),
 ]

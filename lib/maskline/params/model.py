@@ -1,16 +1,23 @@
 """The model section of params.yaml: backbone, neck, heads, whole architectures."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from maskline.core.own_code import is_own
+from maskline.params.base.own import AnyName, Options
 from maskline.params.base.reading import validated
 from maskline.params.base.types import Count, Fraction, Positive, Section
+from maskline.params.base.variants import read_by
 from maskline.params.heads import FCNHeadParams, HeadParams
 from maskline.params.input import InputParams
 from maskline.params.losses import CrossEntropyParams, DiceParams, LossParams
 from maskline.params.necks import NeckParams, NoNeckParams
+
+_UNET, _RESNET, _MIXVIT, _HRNET = "unet", r"resnet(18|34|50|101|152)_v1[bcd]", "mixvit_b[0-5]", r"hrnet\d+s?"
+_OWN = r".*\.py:\w+"
+_ENCODER = rf"(?!({_UNET}|{_RESNET}|{_MIXVIT}|{_HRNET}|{_OWN})$).*"
 
 
 class NormParams(Section):
@@ -29,58 +36,98 @@ class NormParams(Section):
 class BackboneParams(Section):
     """The feature extractor; the knobs of all families stand side by side."""
 
-    name: str = Field(
+    name: AnyName = Field(
         default="unet",
         min_length=1,
         description=(
             "`unet`; `resnet18_v1c` (18 to 152; v1b: 7x7 stem, v1c: deep stem, v1d: also averaged shortcuts); "
-            "`mixvit_b0` to `mixvit_b5` (SegFormer's); `hrnet18`, `hrnet18s`, `hrnet32`, `hrnet48`; or any encoder "
-            "of segmentation-models-pytorch or timm."
+            "`mixvit_b0` to `mixvit_b5` (SegFormer's); `hrnet18`, `hrnet18s`, `hrnet32`, `hrnet48`; any encoder "
+            "of segmentation-models-pytorch or timm; or one of one's own, `path/to/file.py:Name`, a class that is a "
+            "`maskline.models.backbones.base.BackboneBase`."
         ),
     )
     pretrained: bool = Field(
         default=False, description="Start from ImageNet weights (encoders only): an installed package's, or downloaded."
     )
     output_stride: Literal[8, 16, 32] = Field(
-        default=32, description="Stride of the deepest feature (resnet, encoders)."
+        default=32,
+        description="Stride of the deepest feature (resnet, encoders).",
+        json_schema_extra=read_by(_RESNET, _ENCODER),
     )
     strides: tuple[Count, ...] | None = Field(
         default=None,
         description="Stride of each stage (resnet, unet); null: those of output_stride, or 1 for unet, which pools.",
+        json_schema_extra=read_by(_RESNET, _UNET),
     )
     dilations: tuple[Count, ...] | None = Field(
         default=None,
         description="Dilation of each stage (resnet, unet's encoder); null: those of output_stride, or 1 for unet.",
+        json_schema_extra=read_by(_RESNET, _UNET),
     )
     contract_dilation: bool = Field(
-        default=True, description="The first block of a dilated stage has half its dilation (resnet)."
+        default=True,
+        description="The first block of a dilated stage has half its dilation (resnet).",
+        json_schema_extra=read_by(_RESNET),
     )
     multi_grid: tuple[Count, ...] | None = Field(
-        default=None, description="Dilation of each block of the last stage (resnet)."
+        default=None,
+        description="Dilation of each block of the last stage (resnet).",
+        json_schema_extra=read_by(_RESNET),
     )
-    base_channels: Count = Field(default=16, description="Channels of the finest feature (unet).")
-    num_stages: int = Field(default=4, ge=2, le=8, description="Resolutions, the finest counted (unet).")
+    base_channels: Count = Field(
+        default=16, description="Channels of the finest feature (unet).", json_schema_extra=read_by(_UNET)
+    )
+    num_stages: int = Field(
+        default=4, ge=2, le=8, description="Resolutions, the finest counted (unet).", json_schema_extra=read_by(_UNET)
+    )
     encoder_convs: tuple[Count, ...] | None = Field(
-        default=None, description="Convolutions of each stage (unet); null: 2."
+        default=None, description="Convolutions of each stage (unet); null: 2.", json_schema_extra=read_by(_UNET)
     )
     decoder_convs: tuple[Count, ...] | None = Field(
-        default=None, description="Convolutions of each decoder block, shallow to deep (unet); null: 2."
+        default=None,
+        description="Convolutions of each decoder block, shallow to deep (unet); null: 2.",
+        json_schema_extra=read_by(_UNET),
     )
     decoder_dilations: tuple[Count, ...] | None = Field(
-        default=None, description="Dilation of each decoder block, shallow to deep (unet); null: 1."
+        default=None,
+        description="Dilation of each decoder block, shallow to deep (unet); null: 1.",
+        json_schema_extra=read_by(_UNET),
     )
     downsamples: tuple[bool, ...] | None = Field(
-        default=None, description="Whether each stage but the first starts with max pooling (unet); null: all."
+        default=None,
+        description="Whether each stage but the first starts with max pooling (unet); null: all.",
+        json_schema_extra=read_by(_UNET),
     )
     upsample: Literal["interp", "deconv"] = Field(
-        default="interp", description="Bilinear and 1x1 convolution, or 4x4 transposed convolution (unet)."
+        default="interp",
+        description="Bilinear and 1x1 convolution, or 4x4 transposed convolution (unet).",
+        json_schema_extra=read_by(_UNET),
     )
     drop_path: float = Field(
-        default=0.1, ge=0, lt=1, description="Largest share of residual branches left out (mixvit)."
+        default=0.1,
+        ge=0,
+        lt=1,
+        description="Largest share of residual branches left out (mixvit).",
+        json_schema_extra=read_by(_MIXVIT),
     )
-    dropout: float = Field(default=0.0, ge=0, lt=1, description="Share of activations dropped (mixvit).")
+    dropout: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Share of activations dropped (mixvit).",
+        json_schema_extra=read_by(_MIXVIT),
+    )
     attention_dropout: float = Field(
-        default=0.0, ge=0, lt=1, description="Share of attention weights dropped (mixvit)."
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Share of attention weights dropped (mixvit).",
+        json_schema_extra=read_by(_MIXVIT),
+    )
+    options: Options = Field(
+        default={},
+        description="Keywords of a backbone of one's own, besides `in_channels` and `norm`.",
+        json_schema_extra=read_by(_OWN),
     )
     frozen_stages: int = Field(
         default=-1,
@@ -133,8 +180,36 @@ class ModelParams(InputParams):
     @model_validator(mode="after")
     def _check_heads(self) -> "ModelParams":
         if not self.cascade_heads and self.decode_head.name in ("ocr", "point"):
-            raise ValueError(f"decode_head {self.decode_head.name} refines logits: cascade_heads needs a head")
+            remedy = "give it one: -S 'model.cascade_heads=[{name: fcn}]'"
+            raise ValueError(f"decode_head {self.decode_head.name} refines the logits of a head before it; {remedy}")
         return self
+
+    def own_code(self, *, losses: bool = True) -> dict[str, str]:
+        """Return key -> name of what is of the user's own code in the parts that make the network.
+
+        Args:
+            losses: Those too.
+        """
+        whole = {"smp": self.smp} if self.type == "smp" else {name: getattr(self, name) for name in _PARTS}
+        values = {
+            name: part.model_dump() if isinstance(part, Section) else [entry.model_dump() for entry in part]
+            for name, part in whole.items()
+        }
+        found = dict(_own_names(values, "model"))
+        return {key: name for key, name in found.items() if losses or ".losses." not in key}
+
+
+_PARTS = ("backbone", "cascade_heads", "decode_head", "auxiliary_heads")
+
+
+def _own_names(value: Any, place: str) -> Iterator[tuple[str, str]]:
+    """Yield key and value of each ``name`` that names the user's own code."""
+    entries = value.items() if isinstance(value, Mapping) else enumerate(value)
+    for key, entry in entries:
+        if key == "name" and is_own(entry):
+            yield f"{place}.name", entry
+        elif isinstance(entry, Mapping | list | tuple) and key != "options":
+            yield from _own_names(entry, f"{place}.{key}")
 
 
 def validate_model(values: Mapping[str, Any], *, place: object) -> ModelParams:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from maskline.params.base.types import Count, CountOrNone, Section
+from maskline.params.base.variants import ByName
 
 Indices = Annotated[tuple[int, ...], Field(min_length=1)]
 
@@ -55,6 +56,4 @@ class ResizeConcatNeckParams(Section):
     )
 
 
-NeckParams = Annotated[
-    NoNeckParams | FPNNeckParams | SelectNeckParams | ResizeConcatNeckParams, Field(discriminator="name")
-]
+NeckParams = Annotated[NoNeckParams | FPNNeckParams | SelectNeckParams | ResizeConcatNeckParams, ByName()]

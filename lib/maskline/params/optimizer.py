@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from maskline.params.base.types import Count, NonNegative, Positive, Section
+from maskline.params.base.variants import read_by
 
 _Share = Annotated[float, Field(ge=0, lt=1)]
 
@@ -69,14 +70,26 @@ class OptimizerParams(Section):
     )
     lr: Positive = Field(default=0.002, description="Learning rate that the schedule scales.")
     weight_decay: NonNegative = Field(default=0.01, description="Weight decay; decoupled for adamw.")
-    momentum: _Share = Field(default=0.9, description="sgd and rmsprop.")
-    dampening: _Share = Field(default=0.0, description="Of sgd's momentum.")
-    nesterov: bool = Field(default=False, description="sgd.")
-    betas: tuple[_Share, _Share] = Field(default=(0.9, 0.999), description="adam, adamw, nadam, radam and adamax.")
-    eps: Positive = Field(default=1e-08, description="All but sgd and asgd.")
-    alpha: _Share = Field(default=0.99, description="Smoothing of squared gradients: rmsprop, adadelta.")
-    amsgrad: bool = Field(default=False, description="adam and adamw.")
-    centered: bool = Field(default=False, description="rmsprop.")
+    momentum: _Share = Field(default=0.9, description="sgd and rmsprop.", json_schema_extra=read_by("sgd", "rmsprop"))
+    dampening: _Share = Field(default=0.0, description="Of sgd's momentum.", json_schema_extra=read_by("sgd"))
+    nesterov: bool = Field(default=False, description="sgd.", json_schema_extra=read_by("sgd"))
+    betas: tuple[_Share, _Share] = Field(
+        default=(0.9, 0.999),
+        description="adam, adamw, nadam, radam and adamax.",
+        json_schema_extra=read_by("adam", "adamw", "nadam", "radam", "adamax"),
+    )
+    eps: Positive = Field(
+        default=1e-08,
+        description="All but sgd and asgd.",
+        json_schema_extra=read_by("ada.*", "rmsprop", "nadam", "radam"),
+    )
+    alpha: _Share = Field(
+        default=0.99,
+        description="Smoothing of squared gradients: rmsprop, adadelta.",
+        json_schema_extra=read_by("rmsprop", "adadelta"),
+    )
+    amsgrad: bool = Field(default=False, description="adam and adamw.", json_schema_extra=read_by("adam", "adamw"))
+    centered: bool = Field(default=False, description="rmsprop.", json_schema_extra=read_by("rmsprop"))
     clip_norm: Positive | None = Field(default=None, description="Largest norm of all gradients together.")
     paramwise: ParamwiseParams = ParamwiseParams()
 

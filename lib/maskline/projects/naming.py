@@ -55,7 +55,7 @@ def _algorithm(head: HeadParams) -> str:
         case FCNHeadParams() if head.dilation > 1:
             return f"fcn-d{head.dilation}"
         case _:
-            return _ALGORITHMS.get(head.name, _word(head.name))
+            return _ALGORITHMS.get(head.name, _bare(head.name))
 
 
 def _backbone(backbone: BackboneParams) -> str:
@@ -74,7 +74,7 @@ def _backbone(backbone: BackboneParams) -> str:
         return f"mit-{match[1]}"
     if match := re.fullmatch(r"hrnet(\d+s?)", backbone.name):
         return f"hr{match[1]}"
-    return f"{_word(backbone.name)}{_stride(backbone)}"
+    return f"{_bare(backbone.name)}{_stride(backbone)}"
 
 
 def _stride(backbone: BackboneParams) -> str:
@@ -91,7 +91,12 @@ def _extras(params: Params) -> list[str]:
 def _loss_words(losses: Sequence[LossParams]) -> list[str]:
     if len(losses) == 1 and losses[0].name == "cross_entropy" and losses[0].weight == 1.0:
         return []
-    return [f"{_word(_LOSSES.get(loss.name, loss.name))}-{loss.weight}" for loss in losses]
+    return [f"{_bare(_LOSSES.get(loss.name, loss.name))}-{loss.weight}" for loss in losses]
+
+
+def _bare(name: str) -> str:
+    """Return a name as a word, without the file of one's own code."""
+    return _word(name.rpartition(".py:")[2])
 
 
 def _word(text: str) -> str:

@@ -21,6 +21,7 @@ _DVC_YAML_HEAD = """\
 # which names the installed maskline: another maskline runs them again (maskline new --upgrade .).
 """
 _OURS = ("stages", "dvc.yaml", "params.schema.json", package_lock.NAME)  # what an upgrade writes anew
+_OWN_CODE = "own/README.md"
 _README = Path(__file__).with_name("new_readme.md")
 
 
@@ -122,6 +123,8 @@ def _write_ours(folder: Path) -> None:
         if script.name != "__init__.py":
             write_text(folder / "stages" / script.name, script.read_text(encoding="utf-8"))
     write_text(folder / "stages" / "__init__.py", '"""The six stages of the pipeline, one command each."""\n')
+    if not (folder / _OWN_CODE).exists():  # the user's; the dep of a stage must be there
+        write_text(folder / _OWN_CODE, (source / _OWN_CODE).read_text(encoding="utf-8"))
     write_text(folder / "dvc.yaml", _pipeline((source / "dvc.yaml").read_text(encoding="utf-8")))
     write_text(folder / "params.schema.json", (source / "params.schema.json").read_text(encoding="utf-8"))
     write_text(folder / package_lock.NAME, package_lock.text())

@@ -3,14 +3,14 @@
 import difflib
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from maskline.core.errors import ParamsError
 from maskline.params.base.types import Section
-from maskline.params.base.variants import sections_in
+from maskline.params.base.variants import sections_in, tags
 
 
 def params_error(error: ValidationError, values: Mapping[str, Any], place: object, kind: type[Section]) -> ParamsError:
@@ -51,7 +51,8 @@ def _explain(detail: ErrorDetails, values: Mapping[str, Any], kind: type[Section
         options = [option.strip("'") for option in context["expected"].replace(" or ", ", ").split(", ")]
         return key, f"{value} is not one of {', '.join(options)}", _nearest(str(detail["input"]), options, "value")
     if what == "value_error":
-        return key, str(context["error"]), "change one of the two"
+        problem, _, own_remedy = str(context["error"]).partition("; ")
+        return key, problem, own_remedy or "change one of the two"
     if isinstance(detail["input"], str) and _is_number(detail["input"]):
         return key, f"{value} is text", "write the number without quotes"
     message = detail["msg"].removeprefix("Input should be ").removeprefix("Input ")
@@ -88,14 +89,9 @@ def _known_keys(loc: Iterable[str | int], kind: type[Section]) -> list[str]:
             continue
         fields = [field for section in sections if (field := section.model_fields.get(part))]
         # A part that is no field is the tag of a union, such as the name of a loss.
-        tagged = [section for section in sections if part in get_args(_annotation(section, "name"))]
+        tagged = [section for section in sections if part in tags(section)]
         sections = [found for field in fields for found in sections_in(field.annotation)] or tagged
     return list(dict.fromkeys(key for section in sections for key in section.model_fields))
-
-
-def _annotation(section: type[Section], key: str) -> Any:
-    field = section.model_fields.get(key)
-    return field.annotation if field else None
 
 
 def _nearest(word: str, known: list[str], what: str) -> str:

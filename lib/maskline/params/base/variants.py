@@ -1,9 +1,38 @@
 """Keys that only some variants of a place read: the others are let be, so that each ``name`` switches alone."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+from maskline.core.own_code import FORM, is_own
+from maskline.params.base.own import OwnSection
 from maskline.params.base.types import Section
+
+
+class ByName:
+    """The mark of a union whose sections are told apart by their ``name``.
+
+    As pydantic's own discriminator, but that a name of the user's own code means the ``OwnSection`` of the union.
+    """
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Return the schema of a union with a tag for each name."""
+        choices = {tag: handler.generate_schema(variant) for variant in sections_in(source) for tag in tags(variant)}
+        return core_schema.tagged_union_schema(choices, discriminator=_tag_of)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Return the JSON schema; each variant lets the keys of the others be, as ``without_unread`` does."""
+        union = handler(schema)
+        variants = [handler.resolve_ref_schema(variant) for variant in union["oneOf"]]
+        keys = {key for variant in variants for key in variant["properties"]}
+        for variant in variants:
+            if others := sorted(keys - variant["properties"].keys()):
+                variant["patternProperties"] = {f"^({'|'.join(others)})$": True}
+        return union
 
 
 def without_unread(values: Mapping[str, Any], kind: type[Section], place: str = "") -> tuple[dict[str, Any], list[str]]:
@@ -32,9 +61,16 @@ def sections_in(annotation: Any) -> list[type[Section]]:
 
 
 def tags(variant: type[Section]) -> tuple[str, ...]:
-    """Return the values of ``name`` that mean this variant."""
+    """Return the values of ``name`` that mean this variant; all names of the user's own code are one."""
+    if issubclass(variant, OwnSection):
+        return (FORM,)
     field = variant.model_fields.get("name")
     return get_args(field.annotation) if field else ()
+
+
+def _tag_of(section: Any) -> Any:
+    name = section.get("name") if isinstance(section, Mapping) else getattr(section, "name", None)
+    return FORM if is_own(name) else name
 
 
 def _within(value: Any, variants: list[type[Section]], place: str) -> tuple[Any, list[str]]:
@@ -45,20 +81,38 @@ def _within(value: Any, variants: list[type[Section]], place: str) -> tuple[Any,
         return value, []
     if len(variants) == 1:
         return without_unread(value, variants[0], place)
-    chosen = next((variant for variant in variants if value.get("name") in tags(variant)), None)
+    chosen = next((variant for variant in variants if _tag_of(value) in tags(variant)), None)
     if chosen is None:
         return value, []
     others = {key for variant in variants for key in variant.model_fields} - chosen.model_fields.keys()
     read, unread = without_unread({key: entry for key, entry in value.items() if key not in others}, chosen, place)
-    return read, [*(f"{place}.{key} (by {value['name']})" for key in value if key in others), *unread]
+    named = [key for key in value if key in others and value[key] is not None]
+    return read, [*(f"{place}.{key} (by {value['name']})" for key in named), *unread]
 
 
 def _flat(values: Mapping[str, Any], kind: type[Section], place: str) -> Iterator[str]:
-    """Give the keys that stand side by side for several names, and that the chosen one does not read."""
-    name = values.get("name")
+    """Give the keys that stand side by side for several names, and that the chosen one does not read.
+
+    Nothing is said of a value that is null or the default: a file may list all of them, as the shipped one does.
+    """
+    name = values.get("name", getattr(kind.model_fields.get("name"), "default", None))
     for key, field in kind.model_fields.items():
-        extra = field.json_schema_extra
-        if key in values and isinstance(extra, dict) and isinstance(name, str):
-            readers = extra.get("read_by")
-            if isinstance(readers, list) and not any(name.startswith(str(reader)) for reader in readers):
-                yield f"{place}.{key} (by {name})"
+        usual = (None, field.default, list(field.default) if isinstance(field.default, tuple) else None)
+        if key in values and values[key] not in usual and not reads(kind, key, name):
+            yield f"{place}.{key} (by {name})"
+
+
+def read_by(*names: str) -> dict[str, Any]:
+    """Mark a key, as its ``json_schema_extra``, that only some names read.
+
+    Args:
+        names: Regular expressions of whole names.
+    """
+    return {"read_by": list(names)}
+
+
+def reads(kind: type[Section], key: str, name: Any) -> bool:
+    """Whether a name reads a key of a section in which the keys of several stand side by side (``read_by``)."""
+    extra = kind.model_fields[key].json_schema_extra
+    readers = extra.get("read_by") if isinstance(extra, dict) else None
+    return not isinstance(readers, list) or any(re.fullmatch(str(reader), str(name)) for reader in readers)
