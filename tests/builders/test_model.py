@@ -104,7 +104,7 @@ def test_every_cascade(plain, name):
 
 @pytest.mark.parametrize("name", CASCADES)
 def test_a_refining_head_needs_one_before_it(plain, name):
-    with pytest.raises(MasklineError, match=f"decode_head {name} refines logits: cascade_heads needs a head"):
+    with pytest.raises(MasklineError, match=f"decode_head {name} refines the logits of a head before it"):
         model_params(plain, decode_head=CASCADES[name])
 
 

@@ -54,7 +54,6 @@ def test_layer_decay(root):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"name": "step"}, "step needs at least one milestone, or step_every"),
         ({"milestones": [5, 3]}, "milestones must rise"),
         ({"milestones": [5], "step_every": 2}, "exclude each other"),
         ({"warmup": "exponential", "warmup_factor": 0.0}, "needs warmup_factor above 0"),

@@ -5,7 +5,7 @@ import pytest
 
 from maskline.convert.formats import chase_db1
 from maskline.convert.layouts import layout, own_layout
-from maskline.core.errors import DataError
+from maskline.core.errors import DataError, MasklineError
 from maskline.data import manifest
 from maskline.download import catalog
 from maskline.params.data import DataParams
@@ -56,7 +56,8 @@ def test_the_documented_layout_converts(workspace, root, tmp_path):
     ("code", "text", "message"),
     [
         ("def read(", "f.py:read", "cannot be imported"),
-        ("x = 1", "f.py:read", "no function read"),
+        ("x = 1", "f.py:read", "nothing called read in it"),
+        ("read = 1", "f.py:read", "no function"),
         ("x = 1", "g.py:read", "no such file"),
         ("x = 1", "f.py", "not of the form"),
         ("def read(folder, settings): return 1", "f.py:read", "returned int"),
@@ -65,5 +66,5 @@ def test_the_documented_layout_converts(workspace, root, tmp_path):
 def test_own_layouts_that_do_not_work(tmp_path, monkeypatch, settings, code, text, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "f.py").write_text(code)
-    with pytest.raises(DataError, match=f"data.layout: {text}: {message}"):
+    with pytest.raises(MasklineError, match=f"data.layout: {text}: {message}"):
         own_layout(text)(tmp_path, settings())

@@ -168,7 +168,6 @@ def test_yes_and_no_are_words(tmp_path, root):
         ("model.decode_head.losses", [], "model.decode_head.losses"),
         ("optimizer.momentum", 1.0, "optimizer.momentum: 1.0 is wrong; give less than 1"),
         ("schedule.milestones", [3, 2], "schedule: milestones must rise"),
-        ("schedule.name", "step", "schedule: step needs at least one milestone"),
         ("schedule.warmup_length", 1200, "warmup_length 1200 is not below train.iterations 1200"),
         ("evaluate.stride", [600, 600], "evaluate: stride is larger than window"),
         ("data.name", "folder", "data.classes needs at least two classes"),

@@ -1,0 +1,306 @@
+"""Every ``name`` of the shipped params.yaml switches alone: it validates, builds and trains a step."""
+
+import copy
+import logging
+import re
+import shlex
+import typing
+
+import pytest
+import torch
+from dvc.utils.hydra import apply_overrides
+
+from maskline.builders.losses import criteria
+from maskline.builders.model import segmentor
+from maskline.builders.optim import optimizer, schedule
+from maskline.core.errors import ParamsError
+from maskline.optim.optimizers import KNOBS, set_rates, unread_knobs
+from maskline.params.base.reading import read_yaml
+from maskline.params.base.variants import ByName, reads, sections_in, tags
+from maskline.params.heads import HeadParams
+from maskline.params.losses import LossParams
+from maskline.params.model import BackboneParams
+from maskline.params.necks import NeckParams
+from maskline.params.optimizer import OptimizerParams
+from maskline.params.schedule import ScheduleParams
+from maskline.params.whole import json_schema, load_params, validate_params
+
+OWN = "path/to/file.py:Name"
+
+
+def names(union):
+    return [tag for variant in sections_in(union) for tag in tags(variant) if tag != OWN]
+
+
+def literal(kind):
+    return typing.get_args(kind.model_fields["name"].annotation)
+
+
+REFINING = ("ocr", "point")
+HEADS = [name for name in names(HeadParams) if name not in REFINING]
+BACKBONES = [
+    "unet",
+    "resnet50_v1c",
+    "resnet18_v1b",
+    "mixvit_b0",
+    "hrnet18s",
+    "resnet18",
+    "mobilenet_v2",
+    "tu-convnext_atto",
+]
+FAMILIES = ["unet", "resnet18_v1b", "resnet152_v1d", "mixvit_b0", "hrnet18", "hrnet48", "resnet18", "nets/mine.py:Net"]
+
+
+@pytest.fixture
+def switched(root, tmp_path):
+    """Return the params file after ``dvc exp run -S``, read."""
+
+    def switch(*overrides):
+        path = tmp_path / "params.yaml"
+        path.write_bytes((root / "params.yaml").read_bytes())
+        apply_overrides(path, list(overrides))
+        return load_params(path)
+
+    return switch
+
+
+@pytest.fixture(scope="module")
+def plain(root):
+    return read_yaml(root / "params.yaml")
+
+
+def step(params, *, side=64):
+    """Train a step on noise."""
+    torch.manual_seed(0)
+    model = segmentor(params.model, num_classes=2)
+    images, target = torch.randn(2, 3, side, side), torch.randint(0, 2, (2, side, side))
+    target[:, :8] = 255
+    made = optimizer(params.optimizer, model)
+    set_rates(made, schedule(params.schedule, iterations=params.train.iterations, epoch_iterations=10.0), 60)
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    losses = criteria(params.model)
+    pairs = model.supervise_heads(images, target)
+    assert pairs.keys() == losses.keys()
+    sum(losses[name](logits, truth, 255) for name, (logits, truth) in pairs.items()).backward()
+    made.step()
+    after = list(model.parameters())
+    assert all(torch.isfinite(parameter).all() for parameter in after)
+    assert any(not torch.equal(old, new) for old, new in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_every_head(switched, name):
+    step(switched(f"model.decode_head.name={name}"))
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_every_backbone(switched, name):
+    step(switched(f"model.backbone.name={name}"))
+
+
+@pytest.mark.parametrize("name", names(NeckParams))
+def test_every_neck(switched, name):
+    step(switched(f"model.neck.name={name}"))
+
+
+@pytest.mark.parametrize("name", literal(ScheduleParams))
+def test_every_schedule(switched, name):
+    params = switched(f"schedule.name={name}")
+    made = schedule(params.schedule, iterations=1200, epoch_iterations=10.0)
+    assert 0 <= made.factor(1199) <= 1
+    step(params, side=32)
+
+
+@pytest.mark.parametrize("name", literal(OptimizerParams))
+def test_every_optimizer(switched, name):
+    step(switched(f"optimizer.name={name}"), side=32)
+
+
+@pytest.mark.parametrize("name", names(LossParams))
+def test_every_loss(switched, name):
+    step(switched(f"model.decode_head.losses=[{{name: {name}}}]"))
+
+
+@pytest.mark.parametrize("name", REFINING)
+def test_the_remedy_of_a_head_that_refines_can_be_pasted(switched, name):
+    with pytest.raises(ParamsError, match=f"decode_head {name} refines the logits of a head before it") as caught:
+        switched(f"model.decode_head.name={name}")
+    flag, override = shlex.split(str(caught.value).rsplit("give it one: ", maxsplit=1)[1])
+    assert flag == "-S"
+    step(switched(f"model.decode_head.name={name}", override))
+
+
+def test_steps_that_nobody_has_set_are_at_two_thirds_and_eight_ninths(switched):
+    params = switched("schedule.name=step").schedule
+    assert schedule(params, iterations=1200, epoch_iterations=10.0).milestones == (800, 1067)
+    assert schedule(params, iterations=1000, epoch_iterations=10.0).milestones == (667, 889)
+    half = switched("schedule.name=step", "schedule.length=600").schedule
+    assert schedule(half, iterations=1200, epoch_iterations=10.0).milestones == (400, 534)
+    every = switched("schedule.name=step", "schedule.step_every=100").schedule
+    assert schedule(every, iterations=1200, epoch_iterations=10.0).factor(250) == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize("name", literal(OptimizerParams))
+def test_params_and_optimizers_agree_on_who_reads_what(name):
+    assert {key for key in KNOBS if not reads(OptimizerParams, key, name)} == set(unread_knobs(name))
+
+
+def marked(kind):
+    return {
+        key: field.json_schema_extra["read_by"] for key, field in kind.model_fields.items() if field.json_schema_extra
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "known"), [(BackboneParams, FAMILIES), (OptimizerParams, None), (ScheduleParams, None)]
+)
+def test_every_mark_fits_a_name(kind, known):
+    for key, readers in marked(kind).items():
+        for reader in readers:
+            assert any(re.fullmatch(reader, name) for name in known or literal(kind)), (key, reader)
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        (
+            "unet",
+            {"strides", "dilations", "base_channels", "num_stages", "encoder_convs", "decoder_convs"}
+            | {"decoder_dilations", "downsamples", "upsample"},
+        ),
+        ("resnet18_v1c", {"output_stride", "strides", "dilations", "contract_dilation", "multi_grid"}),
+        ("resnet18", {"output_stride"}),
+        ("mixvit_b0", {"drop_path", "dropout", "attention_dropout"}),
+        ("hrnet18", set()),
+        ("nets/mine.py:Net", {"options"}),
+    ],
+)
+def test_what_a_backbone_reads(name, read):
+    assert {key for key in marked(BackboneParams) if reads(BackboneParams, key, name)} == read
+
+
+def logged(values, caplog):
+    caplog.clear()
+    with caplog.at_level(logging.INFO, logger="maskline"):
+        validate_params(values, place="params.yaml")
+    return caplog.text
+
+
+def test_nothing_is_said_of_the_shipped_file(plain, caplog):
+    assert logged(plain, caplog) == ""
+
+
+def with_model(plain, **changes):
+    values = copy.deepcopy(plain)
+    values["model"] |= changes
+    return values
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"decode_head": {"name": "psp", "num_convs": 1}}, "model.decode_head.num_convs (by psp)"),
+        ({"decode_head": {"name": "psp", "num_convs": None}}, ""),
+        ({"decode_head": {"name": "own/a.py:A", "bins": [1]}}, "model.decode_head.bins (by own/a.py:A)"),
+        (
+            {"auxiliary_heads": [{"name": "fcn"}, {"name": "fcn", "losses": [{"name": "dice", "gamma": 2.0}]}]},
+            "model.auxiliary_heads.1.losses.0.gamma (by dice)",
+        ),
+        ({"cascade_heads": [{"name": "uper", "strides": [4]}]}, "model.cascade_heads.0.strides (by uper)"),
+        ({"neck": {"name": "select", "out_channels": 8}}, "model.neck.out_channels (by select)"),
+        ({"neck": {"name": "none", "indices": [0]}}, "model.neck.indices (by none)"),
+        ({"smp": {"losses": [{"name": "focal", "beta": 0.1}]}}, "model.smp.losses.0.beta (by focal)"),
+        ({"backbone": {"name": "resnet18", "strides": [1, 1, 1, 1]}}, "model.backbone.strides (by resnet18)"),
+        ({"backbone": {"name": "resnet18_v1c", "strides": [1, 2, 2, 2]}}, ""),
+        ({"backbone": {"base_channels": 32}}, ""),
+        ({"backbone": {"multi_grid": [1, 2]}}, "model.backbone.multi_grid (by unet)"),
+    ],
+)
+def test_a_key_that_the_chosen_one_does_not_read_is_named(plain, caplog, changes, text):
+    found = logged(with_model(plain, **changes), caplog)
+    assert (f"params.yaml: not read: {text}\n" in found) if text else found == ""
+
+
+@pytest.mark.parametrize(
+    ("section", "changes", "text"),
+    [
+        ("optimizer", {"name": "sgd", "betas": [0.5, 0.9]}, "optimizer.betas (by sgd)"),
+        ("optimizer", {"name": "sgd", "momentum": 0.5}, ""),
+        ("schedule", {"gamma": 0.5}, "schedule.gamma (by poly)"),
+        ("schedule", {"milestones": [5]}, "schedule.milestones (by poly)"),
+    ],
+)
+def test_of_knobs_that_stand_side_by_side_too(plain, caplog, section, changes, text):
+    values = copy.deepcopy(plain)
+    values[section] |= changes
+    found = logged(values, caplog)
+    assert (f"params.yaml: not read: {text}\n" in found) if text else found == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"decode_head": {"name": "psp", "bin": [1]}}, "model.decode_head.bin: unknown key; did you mean bins?"),
+        ({"decode_head": {"channels": 8}}, "model.decode_head.name: missing; add the key name to its section"),
+        ({"neck": {"indices": [0]}}, "model.neck.name: missing; add the key name to its section"),
+        (
+            {"neck": {"name": "fpn", "outchannels": 8}},
+            "model.neck.outchannels: unknown key; did you mean out_channels?",
+        ),
+        (
+            {"neck": {"name": "fnp"}},
+            'model.neck.name: "fnp" is not one of none, fpn, select, resize_concat; did you mean fpn?',
+        ),
+        (
+            {"auxiliary_heads": [{"name": "fcn"}, {"name": "fcn", "losses": [{"name": "focal", "gama": 2.0}]}]},
+            "model.auxiliary_heads.1.losses.0.gama: unknown key; did you mean gamma?",
+        ),
+        (
+            {"auxiliary_heads": [{"name": "fcn", "losses": [{"weight": 2.0}]}]},
+            "model.auxiliary_heads.0.losses.0.name: missing; add the key name to its section",
+        ),
+        ({"cascade_heads": [{"name": "upr"}]}, 'model.cascade_heads.0.name: "upr" is not one of fcn,'),
+        ({"smp": {"losses": [{"name": "dise"}]}}, "did you mean dice?"),
+        (
+            {"backbone": {"name": "unet", "base_chanels": 8}},
+            "model.backbone.base_chanels: unknown key; did you mean base_channels?",
+        ),
+        (
+            {"decode_head": {"name": "own/a.py:A", "optins": {}}},
+            "model.decode_head.optins: unknown key; did you mean options?",
+        ),
+        (
+            {"decode_head": {"name": "own/a.py"}},
+            "model.decode_head.name: 'own/a.py' is not of the form path/to/file.py:Name",
+        ),
+        ({"decode_head": {"name": "/own/a.py:A"}}, "is outside of the project's folder"),
+        ({"backbone": {"name": "../a.py:A"}}, "model.backbone.name: '../a.py:A' is outside of the project's folder"),
+    ],
+)
+def test_a_key_that_none_knows_is_an_error(plain, changes, text):
+    with pytest.raises(ParamsError) as caught:
+        validate_params(with_model(plain, **changes), place="params.yaml")
+    assert text in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_schema_of_editors_takes_what_the_check_takes(plain):
+    jsonschema = pytest.importorskip("jsonschema")
+    check = jsonschema.Draft202012Validator(json_schema())
+    heads = [{**plain["model"]["decode_head"], "name": name} for name in [*HEADS, "own/mine.py:Head"]]
+    for head in heads:
+        check.validate(with_model(plain, decode_head=head, auxiliary_heads=[head]))
+    losses = [{"name": name} for name in names(LossParams)] + [{"name": "own/a.py:f", "options": {"a": 1}}]
+    check.validate(with_model(plain, decode_head={"name": "own/a.py:A", "options": {"b": [1]}, "losses": losses}))
+    for name in FAMILIES:
+        check.validate(with_model(plain, backbone={**plain["model"]["backbone"], "name": name, "options": {}}))
+    for name in names(NeckParams):
+        check.validate(with_model(plain, neck={"name": name, "indices": [0]}))
+    for head in ({"name": "psp", "bin": [1]}, {"name": "own/mine.py"}, {"name": "ps"}):
+        with pytest.raises(jsonschema.ValidationError):
+            check.validate(with_model(plain, decode_head=head))
+
+
+def test_a_union_is_told_apart_in_one_place():
+    for union in (HeadParams, LossParams, NeckParams):
+        assert any(isinstance(mark, ByName) for mark in union.__metadata__)
