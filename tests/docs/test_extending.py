@@ -1,12 +1,13 @@
 """The loss and the head that the how-to pages add, added: as a reader would, in a copy of the project."""
 
 import re
+import shlex
 import sys
 
 import pytest
 
 from maskline.params.base.reading import read_yaml
-from tools.trial import TINY, copy_of
+from tools.trial import TINY, copy_of, ran
 
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -25,18 +26,23 @@ def change(text, diff):
     return text.replace(before, after)
 
 
-def follow(root, page, project):
-    """Do what the page says; return the paths of the new files."""
-    made = []
-    for block in blocks(root, page, "python"):
-        head, _, code = block.partition("\n")
-        made.append(head.removeprefix("# "))
-        (project.folder / made[-1]).write_text(code, encoding="utf-8")
-    for block in blocks(root, page, "diff"):
-        head, _, body = block.partition("\n")
-        path = project.folder / head.removeprefix("--- ")
-        path.write_text(change(path.read_text(encoding="utf-8"), body), encoding="utf-8")
-    return made
+def code_of(root, page):
+    """The page's one file: its path in a project, and its text."""
+    (block,) = blocks(root, page, "python")
+    head, _, code = block.partition("\n")
+    return head.removeprefix("# "), code
+
+
+def write(project, path, code):
+    (project.folder / path).write_text(code, encoding="utf-8")
+    return path
+
+
+def override(root, page):
+    """What the page's first command gives -S."""
+    words = shlex.split(blocks(root, page, "bash")[0])
+    assert words[:-1] == ["dvc", "exp", "run", "-S"]
+    return words[-1]
 
 
 def example(root, page, tmp_path):
@@ -46,23 +52,58 @@ def example(root, page, tmp_path):
     return read_yaml(tmp_path / "example.yaml")["decode_head"]
 
 
+PAGES = ("own-head.md", "own-loss.md")
+
+
 @pytest.mark.pipeline
-def test_a_loss_and_a_head_of_ones_own_train(root, tmp_path):
+def test_in_a_project_it_is_one_file_and_one_line(root, tmp_path):
     project = copy_of(root, tmp_path, TINY)
     project.environment["PYTHONPATH"] = str(project.folder / "lib")
-    made = follow(root, "own-loss.md", project) + follow(root, "own-head.md", project)
-    head = example(root, "own-head.md", tmp_path) | example(root, "own-loss.md", tmp_path)
-    project.edit({"model.decode_head": head})
-    for command in ("tools.closure", "tools.reference"):
-        project.run(sys.executable, "-m", command)
+    before = project.run("git", "status", "--porcelain")
+    made = [write(project, *code_of(root, page)) for page in PAGES]
     for check in (["check"], ["format", "--check", "--diff"]):
         project.run(sys.executable, "-m", "ruff", *check, *made)
-    deps = read_yaml(project.folder / "dvc.yaml")["stages"]["train"]["deps"]
-    assert set(made) <= set(deps)
-    assert "`poly`" in (project.folder / "docs/reference/params.md").read_text(encoding="utf-8")
-    assert "context" in project.run("maskline", "name")
-    printed = project.run("dvc", "repro", "train")
+    given = [word for page in PAGES for word in ("-S", override(root, page))]
+    printed = project.run("dvc", "exp", "run", *given, "train")
     assert "train: best" in printed
+    changed = set(
+        re.findall(r"\S+$", project.run("git", "status", "--porcelain", "own", "lib", "dvc.yaml"), re.MULTILINE)
+    )
+    assert (before, changed) == ("", set(made)), "nothing but the two new files"
+    card = project.read("data/models/model.json").decode()
+    assert '"name": "own/context.py:ContextHead"' in card
+    assert '"name": "own/poly.py:poly"' in card
+    head = example(root, "own-head.md", tmp_path) | example(root, "own-loss.md", tmp_path)
+    project.edit({"model.decode_head": head})
+    assert ran(project.run("dvc", "repro", "train")) == ["train"]
+    assert "contexthead" in project.run("maskline", "name")
+    assert '"kernel_size": 5' in project.read("data/models/model.json").decode()
+
+
+@pytest.mark.pipeline
+def test_in_a_clone_it_is_two_files(root, tmp_path):
+    project = copy_of(root, tmp_path, TINY)
+    project.environment["PYTHONPATH"] = str(project.folder / "lib")
+    folders = {"own-head.md": "lib/maskline/models/heads", "own-loss.md": "lib/maskline/losses"}
+    for page, folder in folders.items():
+        path, code = code_of(root, page)
+        made = write(project, f"{folder}/{path.removeprefix('own/')}", code)
+        assert made in (root / "docs/how-to" / page).read_text(encoding="utf-8")
+        for block in blocks(root, page, "diff"):
+            head, _, body = block.partition("\n")
+            file = project.folder / head.removeprefix("--- ")
+            file.write_text(change(file.read_text(encoding="utf-8"), body), encoding="utf-8")
+    changed = project.run("git", "status", "--porcelain", "--untracked-files=all").splitlines()
+    assert len(changed) == 4, "two files each"
+    for command in ("tools.closure", "tools.reference"):
+        project.run(sys.executable, "-m", command)
+    project.run(sys.executable, "-m", "ruff", "check", *(line.split()[-1] for line in changed))
+    project.run(sys.executable, "-m", "ruff", "format", "--check", "--diff", *(line.split()[-1] for line in changed))
+    page = (project.folder / "docs/reference/params.md").read_text(encoding="utf-8")
+    assert "`poly`" in page
+    assert "`context`" in page
+    given = ["-S", "model.decode_head.name=context", "-S", "model.decode_head.losses=[{name: poly}]"]
+    assert "train: best" in project.run("dvc", "exp", "run", *given, "train")
     card = project.read("data/models/model.json").decode()
     assert '"name": "context"' in card
     assert '"name": "poly"' in card
