@@ -186,7 +186,14 @@ def _type_text(prop: dict[str, Any], schema: dict[str, Any]) -> str:
         return " or ".join(_type_text(_resolve(option, schema), schema) for option in prop["anyOf"])
     if prop["type"] == "array":
         return _array_text(prop, schema)
-    kinds = {"integer": "integer", "number": "number", "boolean": "`true`, `false`", "null": "`null`", "string": "text"}
+    kinds = {
+        "integer": "integer",
+        "number": "number",
+        "boolean": "`true`, `false`",
+        "null": "`null`",
+        "string": "text",
+        "object": "mapping",
+    }
     return kinds[prop["type"]] + _range_text(prop)
 
 
