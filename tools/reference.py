@@ -141,7 +141,7 @@ def _choice_link(name: str, prop: dict[str, Any], schema: dict[str, Any], choice
     variants = {}
     for option in prop["oneOf"]:
         variant = _resolve(option, schema)
-        variants[str(variant["properties"]["name"]["const"])] = variant
+        variants[str(variant["properties"]["name"].get("const", "path/to/file.py:Name"))] = variant
     choice = choices.setdefault(" ".join(variants), Choice(title=name, variants=variants))
     return f"[one of {len(variants)}](#choices-{choice.title})"
 
