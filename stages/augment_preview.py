@@ -14,7 +14,9 @@ from maskline.cli.entry import PATH, log, params_option, stage
 @params_option
 @click.option("--prepared", type=PATH, default="data/prepared", show_default=True, help="Prepared data set.")
 @click.option(
+    "--image",
     "--picture",
+    "image",
     type=PATH,
     default="reports/augment_preview/grid.png",
     show_default=True,
@@ -28,7 +30,7 @@ from maskline.cli.entry import PATH, log, params_option, stage
     help="What was drawn for each sample.",
 )
 @stage
-def main(params_path: Path, prepared: Path, picture: Path, draws: Path) -> None:
+def main(params_path: Path, prepared: Path, image: Path, draws: Path) -> None:
     """Draw a grid of augmented samples beside their originals."""
     from maskline.builders.augment import build_batches
     from maskline.data.dataset import PreparedSplit
@@ -40,8 +42,8 @@ def main(params_path: Path, prepared: Path, picture: Path, draws: Path) -> None:
     split = PreparedSplit.open(prepared, "train", cache="stream")
     batches = build_batches(split, augment=params.augment, look=params.model, train=params.train)
     samples = batches.first(params.preview.samples, accumulate=params.train.accumulate)
-    preview.write(samples, split.labels, picture=picture, draws=draws)
-    log.info("augment_preview: %d samples in %s", params.preview.samples, picture)
+    preview.write(samples, split.labels, image=image, draws=draws)
+    log.info("augment_preview: %d samples in %s", params.preview.samples, image)
 
 
 if __name__ == "__main__":

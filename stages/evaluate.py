@@ -24,7 +24,7 @@ from maskline.cli.entry import PATH, log, params_option, stage
 @click.option("--report", type=PATH, default="reports/evaluate/report.html", show_default=True, help="The page.")
 @stage
 def main(*, params_path: Path, prepared: Path, model: Path, curves: Path, **outputs: Path) -> None:
-    """Score a split at its images' own sizes; write tables, pictures and one page with everything."""
+    """Score a split at its images' own sizes; write tables, images and one page with everything."""
     from maskline.builders.evaluate import measures, tuned_inference
     from maskline.data.dataset import PreparedSplit
     from maskline.evaluation import evaluate

@@ -1,4 +1,4 @@
-"""Helpers of this folder's tests: tiny pictures, masks and archives."""
+"""Helpers of this folder's tests: tiny images, masks and archives."""
 
 import zipfile
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ TWO_CLASSES = (("background", (0, 0, 0)), ("vessel", (255, 0, 0)))
 
 
 def picture(seed, size=(12, 10), mode="RGB"):
-    """A noise picture of (width, height)."""
+    """A noise image of (width, height)."""
     shape = (size[1], size[0], 3) if mode == "RGB" else (size[1], size[0])
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8))
 

@@ -7,7 +7,7 @@
 - ``plain``: tools/plain_loop.py, fp32, eager, a DataLoader of PIL and numpy;
 - ``plain_compute``: its compute alone.
 
-``--accuracy SEEDS ITERATIONS`` trains both loops on the drawn set and prints the val mDice of each seed. Times mean
+``--accuracy SEEDS ITERATIONS`` trains both loops on the synthetic set and prints the val mDice of each seed. Times mean
 something on a quiet machine only.
 """
 
@@ -102,11 +102,11 @@ def _compute(job: Any) -> Iterator[float]:
 def _plain(job: Any, params: Params, files: Path, *, ready: bool) -> Iterator[float]:
     import torch
 
-    from tools.plain_loop import Pictures, endless, plain_step
+    from tools.plain_loop import Images, endless, plain_step
 
     torch.manual_seed(params.train.seed)
     ignored = job.loop.batches.augmentation.ignore_index
-    pictures = Pictures(files, params.augment, mean=params.model.mean, std=params.model.std, ignore_index=ignored)
+    pictures = Images(files, params.augment, mean=params.model.mean, std=params.model.std, ignore_index=ignored)
     batches = endless(pictures, batch_size=params.train.batch_size, workers=params.machine.workers)
     if ready:
         only = next(batches)
@@ -219,7 +219,7 @@ def report(case: str, found: Mapping[str, Mapping[str, float]]) -> str:
 @click.option("--threads", type=int, default=2, show_default=True, help="CPU threads.")
 @click.option("--workers", type=int, default=0, show_default=True, help="Loader processes, of both loops.")
 @click.option("--compile", "compiled", is_flag=True, help="The engine compiles the network.")
-@click.option("--size", type=int, default=384, show_default=True, help="Height and width of the drawn images, px.")
+@click.option("--size", type=int, default=384, show_default=True, help="Height and width of the synthetic images, px.")
 @click.option("--accuracy", type=int, nargs=2, default=None, help="SEEDS ITERATIONS: train both loops instead.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--serve", hidden=True, default="", help="A process that measures.")

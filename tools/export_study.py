@@ -1,8 +1,8 @@
 """``python -m tools.export_study``: what exporting a network gains, and what eight bits cost it, in one run.
 
-Each network is trained shortly on the drawn set, in a copy of the project, and exported by its export stage: times of
-torch eager, torch.compile, onnxruntime in float32 and in int8, taken in turn; and the share of test pixels whose class
-is the same in int8. Times are of the machine it runs on: leave that one alone meanwhile.
+Each network is trained shortly on the synthetic set, in a copy of the project, and exported by its export stage: times
+of torch eager, torch.compile, onnxruntime in float32 and in int8, taken in turn; and the share of test pixels whose
+class is the same in int8. Times are of the machine it runs on: leave that one alone meanwhile.
 """
 
 import json
@@ -29,7 +29,7 @@ AGREEMENT = 0.999
 
 @click.command()
 @click.option("--iterations", default=300, show_default=True, help="Of training each network.")
-@click.option("--size", default=512, show_default=True, help="Sides of the timed picture.")
+@click.option("--size", default=512, show_default=True, help="Sides of the timed image.")
 @click.option("--runs", default=20, show_default=True, help="Timed calls of each.")
 @click.option("--threads", default=2, show_default=True, help="CPU threads of all.")
 @click.option("--compiled/--no-compiled", default=True, show_default=True, help="Time torch.compile too.")

@@ -1,6 +1,6 @@
 """What the engine is measured against: a plain training loop in fp32, as it stands in many repositories.
 
-Pictures are decoded by PIL from one file each, resized, cropped, flipped and changed in colour by PIL and numpy, and
+Images are decoded by PIL from one file each, resized, cropped, flipped and changed in color by PIL and numpy, and
 handed on by a DataLoader. Network, losses, optimizer and learning rate are those of the engine.
 """
 
@@ -28,14 +28,14 @@ def write_files(split: PreparedSplit, folder: Path) -> None:
         Image.fromarray(sample.mask.astype(np.uint8)).save(folder / f"{number:05d}.mask.png")
 
 
-class Pictures(Dataset[tuple[Tensor, Tensor]]):
+class Images(Dataset[tuple[Tensor, Tensor]]):
     """Files of a folder, augmented.
 
     Args:
         folder: As ``write_files`` fills it.
-        augment: Ranges of scale and colours, probabilities, crop.
-        mean: Grey levels of 255, a channel.
-        std: Grey levels of 255, a channel.
+        augment: Ranges of scale and colors, probabilities, crop.
+        mean: Gray levels of 255, a channel.
+        std: Gray levels of 255, a channel.
         ignore_index: Of padding.
     """
 
@@ -71,7 +71,7 @@ class Pictures(Dataset[tuple[Tensor, Tensor]]):
             pixels, classes = pixels[:, ::-1], classes[:, ::-1]
         if rng.random() < self.augment.flip_vertical:
             pixels, classes = pixels[::-1], classes[::-1]
-        pixels = (self._coloured(rng, pixels) - self.mean) / self.std
+        pixels = (self._colored(rng, pixels) - self.mean) / self.std
         return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))), torch.from_numpy(classes.copy())
 
     def _cropped(
@@ -85,7 +85,7 @@ class Pictures(Dataset[tuple[Tensor, Tensor]]):
         left = rng.integers(classes.shape[1] - width + 1)
         return pixels[top : top + height, left : left + width], classes[top : top + height, left : left + width]
 
-    def _coloured(self, rng: np.random.Generator, pixels: np.ndarray) -> np.ndarray:
+    def _colored(self, rng: np.random.Generator, pixels: np.ndarray) -> np.ndarray:
         """Change brightness, contrast and saturation, each with its probability, cut to 0..255 each time."""
         photometric = self.augment.photometric
         if rng.random() < photometric.prob:
@@ -93,13 +93,13 @@ class Pictures(Dataset[tuple[Tensor, Tensor]]):
         if rng.random() < photometric.prob:
             pixels = np.clip(pixels * rng.uniform(*photometric.contrast), 0, 255)
         if rng.random() < photometric.prob:
-            grey = pixels @ np.asarray([0.299, 0.587, 0.114], dtype=np.float32)
+            gray = pixels @ np.asarray([0.299, 0.587, 0.114], dtype=np.float32)
             factor = rng.uniform(*photometric.saturation)
-            pixels = np.clip(grey[..., None] + factor * (pixels - grey[..., None]), 0, 255)
+            pixels = np.clip(gray[..., None] + factor * (pixels - gray[..., None]), 0, 255)
         return pixels.astype(np.float32)
 
 
-def endless(pictures: Pictures, *, batch_size: int, workers: int) -> Iterator[tuple[Tensor, Tensor]]:
+def endless(pictures: Images, *, batch_size: int, workers: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield shuffled batches for ever."""
     sampler = RandomSampler(pictures, replacement=False, num_samples=1_000_000 * batch_size)
     yield from DataLoader(pictures, batch_size=batch_size, sampler=sampler, num_workers=workers)

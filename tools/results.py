@@ -108,7 +108,7 @@ def _glance(names: Sequence[str], tables: dict[_Key, list[Result]]) -> list[str]
     if not shown:
         return []
     lines = [
-        "| recipe | data | score, median | seeds: smallest to largest | a second person | minutes, longest |",
+        "| recipe | data | score, median | seeds: smallest to largest | a second observer | minutes, longest |",
         "| --- | --- | ---: | :---: | ---: | ---: |",
     ]
     for name, runs in shown:
@@ -191,7 +191,7 @@ def _references(runs: Sequence[Result]) -> list[str]:
     if human := content["metrics"].get("second_annotator"):
         ends = content["metrics"].get("uncertainty_95", {}).get("second_annotator", {}).get("foreground", {})
         lines.append(
-            f"- A second person against the first, same images: Dice {human['foreground']['Dice']:.4f} "
+            f"- A second observer against the first, same images: Dice {human['foreground']['Dice']:.4f} "
             f"(95 % interval {_interval(ends.get('Dice'))})"
         )
     published = PUBLISHED.get(content["data"]["name"], ())

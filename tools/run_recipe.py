@@ -135,7 +135,7 @@ class Run:
             raise DataError(
                 " ".join(["python -m", module, *arguments[:3]]),
                 f"ended with exit code {done.returncode}",
-                "its output is above; mend it, commit, run this again",
+                "its output is above; fix it, commit, run this again",
             )
 
 

@@ -1,6 +1,6 @@
-"""Peak memory of ``maskline predict --stream`` on a large drawn picture and a tiny network.
+"""Peak memory of ``maskline predict --stream`` on a large drawn image and a tiny network.
 
-``python -m tools.stream_memory 20000`` draws a picture of that width and height as a TIFF, segments it in a process of
+``python -m tools.stream_memory 20000`` draws a image of that width and height as a TIFF, segments it in a process of
 its own and prints one line of JSON: size, peak resident memory in MiB, seconds.
 """
 
@@ -40,20 +40,20 @@ finally:
 
 
 def measure(folder: Path, *, height: int, width: int, window: int, stream_mib: int) -> dict[str, Any]:
-    """Segment a drawn picture by rows and return its size, the peak memory in MiB and the time in seconds.
+    """Segment a drawn image by rows and return its size, the peak memory in MiB and the time in seconds.
 
     Args:
-        folder: Empty; gets the picture, the network and the result.
-        height: Of the picture, px.
-        width: Of the picture, px.
+        folder: Empty; gets the image, the network and the result.
+        height: Of the image, px.
+        width: Of the image, px.
         window: Side of the sliding window, px; the windows do not overlap.
         stream_mib: As predict.stream_mib.
     """
     params_path = _settings(folder, window, stream_mib)
     _network(folder / "models", params_path)
-    picture = folder / "large.tif"
+    image = folder / "large.tif"
     tifffile.imwrite(
-        picture,
+        image,
         _tiles(height, width),
         shape=(height, width, 3),
         dtype=np.uint8,
@@ -61,7 +61,7 @@ def measure(folder: Path, *, height: int, width: int, window: int, stream_mib: i
         tile=(_TILE, _TILE),
         compression="zlib",
     )
-    arguments = ["predict", folder / "models", picture, "-o", folder / "out", "--params", params_path, "--stream"]
+    arguments = ["predict", folder / "models", image, "-o", folder / "out", "--params", params_path, "--stream"]
     started = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-c", _RUN, *map(str, arguments), "--save", "index", "--threads", "2"],
@@ -82,8 +82,8 @@ def _tiles(height: int, width: int) -> Iterator[NDArray[np.uint8]]:
     inside = np.arange(_TILE, dtype=np.uint32)
     for top in range(0, height, _TILE):
         for left in range(0, width, _TILE):
-            grey = (((top + inside[:, None]) // 16 + (left + inside) // 16) % 256).astype(np.uint8)
-            yield np.repeat(grey[..., None], 3, axis=2)
+            gray = (((top + inside[:, None]) // 16 + (left + inside) // 16) % 256).astype(np.uint8)
+            yield np.repeat(gray[..., None], 3, axis=2)
 
 
 def _settings(folder: Path, window: int, stream_mib: int) -> Path:

@@ -1,13 +1,13 @@
-"""A small augmentation of which each test switches parts on, and regions of pictures that only noise is on."""
+"""A small augmentation of which each test switches parts on, and regions of images that only noise is on."""
 
 import numpy as np
 import pytest
 import torch
 
-from maskline.augment.deform import Bending
+from maskline.augment.deform import Deform
 from maskline.augment.mixing import Mixing
 from maskline.augment.pipeline import Augmentation
-from maskline.augment.pixel_ops import Effects
+from maskline.augment.pixel_ops import PixelOps
 from maskline.augment.resize import Resize
 from maskline.augment.sample import collate
 
@@ -48,11 +48,11 @@ MIXING_OFF = {
 
 
 def bending(**changes):
-    return Bending(**{**BENDING_OFF, **changes})
+    return Deform(**{**BENDING_OFF, **changes})
 
 
 def effects(**changes):
-    return Effects(**{**EFFECTS_OFF, **changes})
+    return PixelOps(**{**EFFECTS_OFF, **changes})
 
 
 def mixing(**changes):
@@ -104,7 +104,7 @@ def picture(height, width, *, classes=(1, 2, 3), seed=0):
 
 
 def batch_of(made, pictures, *, iteration=0, seed=0, annotations=False, extra=None):
-    """Draw and cut out a batch; ``extra`` gives the valid and second masks of each picture."""
+    """Draw and cut out a batch; ``extra`` gives the valid and second masks of each image."""
     regions = []
     for position, (image, mask) in enumerate(pictures):
         valid, second = extra[position] if extra else (None, None)

@@ -1,4 +1,4 @@
-"""Colours step by step: MMSegmentation's numbers to the grey level, torchvision's formulas, what is drawn how often."""
+"""Colors step by step: MMSegmentation's numbers to the gray level, torchvision's formulas, what is drawn how often."""
 
 import colorsys
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from maskline.augment.color_jitter import ColourSteps, Step, Steps, apply
+from maskline.augment.color_jitter import ColorJitter, Step, Steps, apply
 from maskline.augment.hsv import hsv_to_rgb, rgb_to_hsv
 
 # Computed with OpenCV 4.10 by the steps of MMSegmentation's PhotoMetricDistortion, tiled to a width of 256 px.
@@ -38,13 +38,13 @@ def chw(pixels):
         ([("brightness", -9.7), ("saturation", 1.44), ("hue", 17), ("contrast", 0.74)], CONTRAST_LAST),
     ],
 )
-def test_mmseg_to_the_grey_level(steps, expected):
+def test_mmseg_to_the_gray_level(steps, expected):
     made = apply(chw(SOURCE), [Steps("mmseg", tuple(Step(*each) for each in steps))])
     np.testing.assert_array_equal(made.numpy(), chw(expected).numpy())
 
 
 def test_hsv_goes_there_and_back():
-    """Of whole hues, saturations and values little is lost: two grey levels, by the cut-off of each way."""
+    """Of whole hues, saturations and values little is lost: two gray levels, by the cut-off of each way."""
     image = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (1, 3, 64, 64)))
     hue, saturation, value = rgb_to_hsv(image)[0]
     assert hue.min() >= 0
@@ -68,7 +68,7 @@ def drawn(count=600, **changes):
         "saturation": (0.5, 1.5),
         "hue_degrees": 36.0,
     }
-    made = ColourSteps(**{**settings, **changes})
+    made = ColorJitter(**{**settings, **changes})
     return [made.draw(np.random.default_rng(seed)).steps for seed in range(count)]
 
 
@@ -99,15 +99,15 @@ def test_jitter_orders_are_drawn():
 
 def test_jitter_is_torchvisions():
     image = chw(SOURCE)
-    grey = (image * torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    gray = (image * torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
 
     def jittered(name, value):
         return apply(image, [Steps("jitter", (Step(name, value),))])
 
     torch.testing.assert_close(jittered("brightness", 1.2), (image * 1.2).clamp(0, 255), atol=0.01, rtol=0)
-    contrasted = (grey.mean() + 0.5 * (image - grey.mean())).clamp(0, 255)
+    contrasted = (gray.mean() + 0.5 * (image - gray.mean())).clamp(0, 255)
     torch.testing.assert_close(jittered("contrast", 0.5), contrasted, atol=0.1, rtol=0)
-    saturated = (grey + 1.4 * (image - grey)).clamp(0, 255)
+    saturated = (gray + 1.4 * (image - gray)).clamp(0, 255)
     torch.testing.assert_close(jittered("saturation", 1.4), saturated, atol=0.1, rtol=0)
     turned = jittered("hue", 90.0)[0, :, 1, 0] / 255
     hue, saturation, value = colorsys.rgb_to_hsv(213 / 255, 53 / 255, 37 / 255)
@@ -116,7 +116,7 @@ def test_jitter_is_torchvisions():
 
 
 @pytest.mark.parametrize("mode", ["mmseg", "jitter"])
-def test_channels_that_are_no_colours_keep_to_brightness_and_contrast(mode):
+def test_channels_that_are_no_colors_keep_to_brightness_and_contrast(mode):
     image = torch.full((1, 4, 2, 2), 100.0)
     steps = tuple(Step(name, value) for name, value in zip(NAMES, (2.0, 1.0, 0.5, 8.0), strict=True))
     made = apply(image, [Steps(mode, steps)])

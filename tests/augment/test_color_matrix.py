@@ -1,4 +1,4 @@
-"""Colour changes: each alone against its definition, all as one matrix, noise and blur by their own seeds."""
+"""Color changes: each alone against its definition, all as one matrix, noise and blur by their own seeds."""
 
 import colorsys
 
@@ -43,7 +43,7 @@ def test_brightness_and_contrast():
     torch.testing.assert_close(after, (before + 10) * 1.2, atol=1e-3, rtol=0)
 
 
-def test_no_saturation_is_grey_of_the_same_luma():
+def test_no_saturation_is_gray_of_the_same_luma():
     before = images()
     after = changed(before, [sample(saturation=0.0)])
     luma = before[:, 0] * 0.299 + before[:, 1] * 0.587 + before[:, 2] * 0.114

@@ -72,7 +72,7 @@ def test_elastic_fields_are_bounded_and_do_not_fold(crop, spacing, share, seed):
         x = torch.arange(crop[1]) + made[0].double()
         y = torch.arange(crop[0])[:, None] + made[1].double()
         area = (x[:-1].diff(dim=1) * y[:, :-1].diff(dim=0)) - (x[:, :-1].diff(dim=0) * y[:-1].diff(dim=1))
-        assert area.min() > 0, "a cell is turned over: the picture folds"
+        assert area.min() > 0, "a cell is turned over: the image folds"
 
 
 def test_elastic_moves_by_its_field():

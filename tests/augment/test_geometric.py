@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from maskline.augment import deform, geometric
-from maskline.augment.deform import Bending
+from maskline.augment.deform import Deform
 from maskline.augment.geometric import Geometry
 from maskline.augment.warp import Reading, warp
 from maskline.core.seeds import numpy_generator
@@ -172,7 +172,7 @@ def test_region_gives_what_the_whole_image_gives(height, width, seed, degrees, c
     if bends:
         options = {"rotate_prob": 0.5, "affine_prob": 0.7, "perspective_prob": 0.7, "elastic_prob": 0.7}
         amounts = {"shear_degrees": 20.0, "translate": 0.3, "tilt": 0.8, "magnitude_px": 4.0, "spacing_px": 10.0}
-        geometry = geometric.bent(geometry, Bending(**options, **amounts).draw(rng, crop))
+        geometry = geometric.bent(geometry, Deform(**options, **amounts).draw(rng, crop))
     whole_image, whole_mask = warp_one(image, mask, geometry, crop)
     image_of_region, mask_of_region = warp_one(image, mask, geometry, crop, whole=False)
     np.testing.assert_array_equal(mask_of_region, whole_mask)

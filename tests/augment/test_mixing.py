@@ -107,7 +107,7 @@ def _area(box):
     mixup=st.booleans(),
 )
 def test_labels_stay_labels_through_all_of_it(sizes, seed, mixup):
-    """A grey picture whose level is its class: after borrowing and erasing, level and label still agree."""
+    """A gray image whose level is its class: after borrowing and erasing, level and label still agree."""
     made = augmentation(
         mixing=mixing_settings(copy_paste_prob=0.7, cutmix_prob=0.7, mixup_prob=float(mixup)),
         effects=effects(erase_prob=0.5),

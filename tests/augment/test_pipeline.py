@@ -9,10 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from maskline.augment.color_jitter import ColourSteps
+from maskline.augment.color_jitter import ColorJitter
 from tests.augment.conftest import augmentation, batch_of, bending, effects, mixing, picture, resize
 
-STEPS = ColourSteps(
+STEPS = ColorJitter(
     mode="mmseg", prob=0.5, brightness=32.0, contrast=(0.5, 1.5), saturation=(0.5, 1.5), hue_degrees=36.0
 )
 BENDS = {"affine_prob": 0.7, "perspective_prob": 0.7, "elastic_prob": 0.7}
@@ -110,8 +110,8 @@ def test_all_masks_move_together_and_stay_labels(sizes, seed, keep):
 
 @settings(max_examples=40)
 @given(sizes=sizes_of_a_batch, seed=st.integers(0, 2**16))
-def test_outside_is_the_fill_colour_and_ignored(sizes, seed):
-    """White pictures on a fill of (10, 20, 30): what is not ignored is white, what is ignored is not all white."""
+def test_outside_is_the_fill_color_and_ignored(sizes, seed):
+    """White images on a fill of (10, 20, 30): what is not ignored is white, what is ignored is not all white."""
     made = augmentation(rotate_degrees=180.0, bending=bending(**BENDS), flip_horizontal=0.5)
     pictures = [(np.full((*size, 3), 255, dtype=np.uint8), picture(*size)[1]) for size in sizes]
     out = made.apply(batch_of(made, pictures, seed=seed), torch.device("cpu"))
@@ -159,7 +159,7 @@ def test_images_of_all_sizes_in_one_batch_do_not_disturb_each_other(cpu):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_gpu_agrees_within_one_grey_level(cpu):
+def test_a_gpu_agrees_within_one_gray_level(cpu):
     made = everything(steps=None, photometric_prob=0.5)
     batch = batch_of(made, [picture(90, 120, seed=i) for i in range(4)])
     here, there = made.apply(batch, cpu), made.apply(batch, torch.device("cuda"))

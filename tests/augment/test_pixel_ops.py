@@ -1,4 +1,4 @@
-"""CLAHE, gamma, grey, lost channels, erased boxes: what each does, how often, and to which masks."""
+"""CLAHE, gamma, gray, lost channels, erased boxes: what each does, how often, and to which masks."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def images(count=2, seed=0, channels=3):
 
 
 def changed(before, samples):
-    return effects().recolour(before, samples, fill=FILL)
+    return effects().recolor(before, samples, fill=FILL)
 
 
 @pytest.mark.parametrize(
@@ -44,9 +44,9 @@ def test_each_is_what_it_is_and_leaves_its_neighbour_alone(change, expected):
     assert torch.equal(before, kept)
 
 
-def test_channels_that_are_no_colours_do_not_go_grey():
+def test_channels_that_are_no_colors_do_not_go_gray():
     before = images(channels=4)
-    after = effects(channels=4).recolour(before, [sample(grayscale=True)] * 2, fill=torch.zeros(4))
+    after = effects(channels=4).recolor(before, [sample(grayscale=True)] * 2, fill=torch.zeros(4))
     assert torch.equal(after, before)
 
 

@@ -1,4 +1,4 @@
-"""A prepared set and settings for the benchmarks: those of params.yaml, on small drawn images."""
+"""A prepared set and settings for the benchmarks: those of params.yaml, on small synthetic images."""
 
 import pytest
 

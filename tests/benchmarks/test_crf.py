@@ -22,8 +22,8 @@ def scene():
     generator = np.random.default_rng(0)
     rows, columns = np.mgrid[:SIZE, :SIZE]
     truth = (rows // 64 + columns // 48) % 2
-    grey = 60 + 60 * truth + generator.normal(0, 6, (SIZE, SIZE))
-    image = np.stack([grey, grey + 20, grey + 40]).clip(0, 255).astype(np.uint8)
+    gray = 60 + 60 * truth + generator.normal(0, 6, (SIZE, SIZE))
+    image = np.stack([gray, gray + 20, gray + 40]).clip(0, 255).astype(np.uint8)
     logits = np.eye(2)[truth] * 1.5 + generator.normal(0, 1.2, (SIZE, SIZE, 2))
     probabilities = torch.from_numpy(logits).float().softmax(-1).permute(2, 0, 1).contiguous()
     return probabilities[None], torch.from_numpy(image)[None], torch.from_numpy(truth)

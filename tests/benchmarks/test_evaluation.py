@@ -21,7 +21,7 @@ from maskline.inference.folding import fold_norms
 from maskline.inference.pipeline import Inference
 from maskline.inference.predictor import Predictor
 from maskline.inference.slide import window_starts
-from maskline.inference.tta import Views
+from maskline.inference.tta import Tta
 from maskline.metrics.extra import Measures
 from maskline.metrics.scores import overall_scores
 
@@ -75,7 +75,7 @@ def plain_loop(predictor, split):
 def ours(predictor, split):
     inference = Inference(
         predictor=predictor,
-        views=Views(scales=(1.0,), flips=("none",)),
+        views=Tta(scales=(1.0,), flips=("none",)),
         crf=None,
         threshold=None,
         min_component_px=0,

@@ -70,7 +70,7 @@ def test_a_fill_of_ones_own(root):
     [
         ({"copy_paste.classes": ["vesel"]}, 4, "copy_paste.classes: 'vesel' is no class .* did you mean vessel"),
         ({"cutmix.prob": 0.5}, 1, "train.batch_size is 1; raise train.batch_size"),
-        ({"elastic.magnitude_px": 20}, 4, "the picture can fold: keep magnitude_px under 0.48 of spacing_px"),
+        ({"elastic.magnitude_px": 20}, 4, "the image can fold: keep magnitude_px under 0.48 of spacing_px"),
         ({"erase.area": [0.5, 0.1]}, 4, "first value 0.5 is larger than the second 0.1"),
         ({"photometric.mode": "mmsegm"}, 4, "photometric.mode"),
         ({"scale": [512]}, 4, "augment.scale"),

@@ -39,11 +39,11 @@ def test_a_stage_gets_its_params_path(tmp_path, root):
 
 def test_a_user_error_is_one_line_and_exit_code_2():
     def fail(params_path):
-        raise ParamsError(params_path, "wrong\nvalue", "mend it")
+        raise ParamsError(params_path, "wrong\nvalue", "fix it")
 
     result = run(fail)
     assert result.exit_code == 2
-    assert result.stderr == "error: params.yaml: wrong value; mend it\n"
+    assert result.stderr == "error: params.yaml: wrong value; fix it\n"
 
 
 def test_a_section_that_the_stage_does_not_read_is_checked_before_any_work(tmp_path):
@@ -60,12 +60,12 @@ def test_a_section_that_the_stage_does_not_read_is_checked_before_any_work(tmp_p
 
 def test_several_problems_are_one_line_each():
     def fail(params_path):
-        problems = [DataError(f"{params_path} {i}", "wrong", "mend it") for i in range(2)]
+        problems = [DataError(f"{params_path} {i}", "wrong", "fix it") for i in range(2)]
         raise DataProblemsError("set", problems)
 
     result = run(fail)
     assert result.exit_code == 2
-    assert result.stderr == "error: params.yaml 0: wrong; mend it\nerror: params.yaml 1: wrong; mend it\n"
+    assert result.stderr == "error: params.yaml 0: wrong; fix it\nerror: params.yaml 1: wrong; fix it\n"
 
 
 def test_a_defect_keeps_its_traceback():

@@ -1,4 +1,4 @@
-"""A tiny trained model, its export, and a folder of pictures."""
+"""A tiny trained model, its export, and a folder of images."""
 
 import numpy as np
 import pytest
@@ -49,7 +49,7 @@ def onnx_file(trained_folder, tmp_path_factory):
 
 @pytest.fixture
 def pictures(tmp_path):
-    """Four pictures in two folders: RGB, grey, turned by EXIF, with alpha; and a file that is none."""
+    """Four images in two folders: RGB, gray, turned by EXIF, with alpha; and a file that is none."""
     folder = tmp_path / "pictures"
     (folder / "left").mkdir(parents=True)
     pixels = np.random.default_rng(0).integers(0, 256, (30, 44, 4), dtype=np.uint8)
@@ -59,5 +59,5 @@ def pictures(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by 90 degrees
     Image.fromarray(pixels[..., :3]).save(folder / "turned.jpg", exif=exif)
-    (folder / "notes.txt").write_text("no picture")
+    (folder / "notes.txt").write_text("no image")
     return folder

@@ -1,4 +1,4 @@
-"""The optimizer explained: a row for each trained tensor, as a table, CSV and picture."""
+"""The optimizer explained: a row for each trained tensor, as a table, CSV and image."""
 
 import csv
 import json
@@ -37,7 +37,7 @@ def explain(tmp_path, root, monkeypatch):
     return run
 
 
-def test_table_csv_and_picture(explain, tmp_path):
+def test_table_csv_and_image(explain, tmp_path):
     table, picture = tmp_path / "groups.csv", tmp_path / "rates.png"
     custom = [{"key": "auxiliary_head", "lr_mult": 10.0, "decay_mult": 1.0}]
     result = explain("--csv", str(table), "--png", str(picture), custom_keys=custom, norm_decay_mult=0.0)

@@ -98,7 +98,7 @@ def test_training_starts_from_the_folder(checkpoint, network, tmp_path, root):
     assert torch.equal(own[key], network[key])
 
 
-def test_pictures_are_segmented(checkpoint, tmp_path, pictures):
+def test_images_are_segmented(checkpoint, tmp_path, pictures):
     assert invoke(checkpoint, "-o", tmp_path / "model").exit_code == 0
     arguments = ["predict", str(tmp_path / "model"), str(pictures / "eye.png"), "-o", str(tmp_path / "out")]
     result = CliRunner().invoke(main, arguments)

@@ -21,7 +21,7 @@ def test_list_of_commands_imports_none():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr.strip() == "0"
-    assert "Segment pictures" in done.stdout
+    assert "Segment images" in done.stdout
 
 
 def test_help_of_a_command_imports_no_torch():

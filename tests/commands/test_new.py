@@ -152,7 +152,7 @@ def test_recipe_and_overrides(tmp_path, root):
 
 
 def test_a_recipe_on_data_of_ones_own(tmp_path):
-    folder = picture_set(tmp_path / "set", [grey(0, 255)])
+    folder = image_set(tmp_path / "set", [gray(0, 255)])
     new(tmp_path / "demo", "--data", folder, "--recipe", "thin-structures-20min")
     loaded = load_params(tmp_path / "demo" / "params.yaml")
     assert (loaded.data.name, loaded.data.val_fraction, loaded.train.iterations) == ("folder", 0.15, 14000)
@@ -199,7 +199,7 @@ def test_without_vega_dvc_uses_its_own_page(tmp_path, monkeypatch):
     assert not (tmp_path / "demo" / ".dvc" / "plots_page.html").exists()
 
 
-def picture_set(folder, masks):
+def image_set(folder, masks):
     for kind in ("images", "masks"):
         (folder / kind).mkdir(parents=True)
     for number, mask in enumerate(masks):
@@ -208,7 +208,7 @@ def picture_set(folder, masks):
     return folder
 
 
-def grey(*values):
+def gray(*values):
     return Image.fromarray(np.array([values, values], np.uint8))
 
 
@@ -219,14 +219,14 @@ def colored():
 @pytest.mark.parametrize(
     ("masks", "encoding", "count"),
     [
-        ([grey(0, 255), grey(0, 0)], "binary", 2),
-        ([grey(0, 1), grey(0, 3), grey(255, 0)], "index", 4),
-        ([grey(0, 1).convert("P")], "palette", 2),
+        ([gray(0, 255), gray(0, 0)], "binary", 2),
+        ([gray(0, 1), gray(0, 3), gray(255, 0)], "index", 4),
+        ([gray(0, 1).convert("P")], "palette", 2),
         ([colored()], "color", 2),
     ],
 )
 def test_the_masks_tell_encoding_and_classes(tmp_path, masks, encoding, count):
-    folder = picture_set(tmp_path / "it's a set", masks)
+    folder = image_set(tmp_path / "it's a set", masks)
     new(tmp_path / "demo", "--data", folder)
     data = load_params(tmp_path / "demo" / "params.yaml").data
     assert (data.name, data.archive, data.mask_encoding) == ("folder", "../it's a set", encoding)
@@ -237,7 +237,7 @@ def test_the_masks_tell_encoding_and_classes(tmp_path, masks, encoding, count):
 
 
 def test_classes_by_name(tmp_path):
-    folder = picture_set(tmp_path / "set", [grey(0, 255)])
+    folder = image_set(tmp_path / "set", [gray(0, 255)])
     new(tmp_path / "demo", "--data", folder, "--class", "ground", "--class", "dune grass")
     data = load_params(tmp_path / "demo" / "params.yaml").data
     assert [each.name for each in data.classes] == ["ground", "dune grass"]
@@ -250,10 +250,10 @@ def test_classes_by_name(tmp_path):
     ("masks", "message"),
     [
         ([], "no masks"),
-        ([grey(0, 0)], "one value only"),
-        ([grey(0, 1), colored()], "more than one kind"),
+        ([gray(0, 0)], "one value only"),
+        ([gray(0, 1), colored()], "more than one kind"),
         ([Image.fromarray(np.arange(300 * 3, dtype=np.uint16).astype(np.uint8).reshape(1, 300, 3))], "colours"),
     ],
 )
 def test_masks_that_say_nothing(tmp_path, masks, message):
-    assert message in new(tmp_path / "demo", "--data", picture_set(tmp_path / "set", masks), code=2)
+    assert message in new(tmp_path / "demo", "--data", image_set(tmp_path / "set", masks), code=2)

@@ -33,17 +33,17 @@ def test_a_file_named_twice_counts_once(pictures, tmp_path):
 @pytest.mark.parametrize("text", ["nothing", "nothing/*.png", "*.bmp"])
 def test_nothing_found(pictures, tmp_path, monkeypatch, text):
     monkeypatch.chdir(pictures)
-    with pytest.raises(DataError, match="no such file, folder or picture of this pattern"):
+    with pytest.raises(DataError, match="no such file, folder or image of this pattern"):
         find_sources([text], out=tmp_path / "out")
 
 
-def test_folder_without_pictures(tmp_path):
+def test_folder_without_images(tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="no picture in this folder"):
+    with pytest.raises(DataError, match="no image in this folder"):
         find_sources([str(tmp_path / "empty")], out=tmp_path / "out")
 
 
-def test_two_pictures_of_one_name(pictures, tmp_path):
+def test_two_images_of_one_name(pictures, tmp_path):
     with pytest.raises(DataError, match=r"left/eye.png: would be written over the result of .*eye.png"):
         find_sources([str(pictures / "eye.png"), str(pictures / "left" / "eye.png")], out=tmp_path / "out")
 

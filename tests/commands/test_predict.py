@@ -47,7 +47,7 @@ def model(request):
     return request.getfixturevalue(request.param)
 
 
-def test_results_of_every_picture(model, pictures, tmp_path, all_kinds):
+def test_results_of_every_image(model, pictures, tmp_path, all_kinds):
     before = digests(pictures)
     out = tmp_path / "out"
     result = run(model, pictures, out=out, options=all_kinds)
@@ -95,7 +95,7 @@ def test_sliding_window(root, trained_folder, onnx_file, pictures, tmp_path, all
     assert not np.array_equal(whole, slide)  # windows have borders of their own
     result = run(onnx_file, pictures, out=tmp_path / "other", options=options)
     assert result.exit_code == 2
-    assert "an exported model sees whole pictures only" in result.stderr
+    assert "an exported model sees whole images only" in result.stderr
 
 
 def test_export_folder_is_a_model(onnx_file, pictures, tmp_path):
@@ -112,7 +112,7 @@ def test_without_torch(onnx_file, pictures, tmp_path):
     assert list(table(tmp_path / "out")) == NAMES
 
 
-def test_second_run_does_nothing_and_a_new_picture_is_added(onnx_file, pictures, tmp_path):
+def test_second_run_does_nothing_and_a_new_image_is_added(onnx_file, pictures, tmp_path):
     out = tmp_path / "out"
     run(onnx_file, pictures, out=out)
     times = {path: path.stat().st_mtime_ns for path in out.rglob("*.jpg")}
@@ -146,7 +146,7 @@ def test_half_done_folder_is_completed(onnx_file, pictures, tmp_path, monkeypatc
     assert digests(out) == digests(whole)
 
 
-def test_missing_result_and_changed_picture_are_done_again(onnx_file, pictures, tmp_path):
+def test_missing_result_and_changed_image_are_done_again(onnx_file, pictures, tmp_path):
     out = tmp_path / "out"
     run(onnx_file, pictures, out=out)
     (out / "palette" / "eye.png").unlink()
@@ -156,14 +156,14 @@ def test_missing_result_and_changed_picture_are_done_again(onnx_file, pictures, 
     assert table(out)["left/eye"]["height"] == "20"
 
 
-def test_unreadable_pictures_come_last_in_one_line_each(trained_folder, pictures, tmp_path):
+def test_unreadable_images_come_last_in_one_line_each(trained_folder, pictures, tmp_path):
     (pictures / "broken.png").write_bytes(b"no picture")
     Image.new("RGB", (8, 40)).save(pictures / "thin.png")
     result = run(trained_folder, pictures, out=tmp_path / "out")
     assert result.exit_code == 2
     lines = result.stderr.strip().splitlines()
     assert [line.split(":")[0] for line in lines[-2:]] == ["error", "error"]
-    assert "broken.png: not a picture" in lines[-2]
+    assert "broken.png: not a image" in lines[-2]
     assert "thin.png: 40x8 px is too small" in lines[-1]
     assert list(table(tmp_path / "out")) == NAMES
 

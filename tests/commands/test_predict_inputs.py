@@ -120,7 +120,7 @@ def test_mirrored_mean_by_hand(with_settings, pictures, tmp_path):
 def test_steps_need_a_trained_model_that_knows_its_settings(trained_folder, onnx_file, pictures, tmp_path):
     result = run(onnx_file, pictures, out=tmp_path / "out", options=("--tta",))
     assert result.exit_code == 2
-    assert "an exported model sees whole pictures only" in result.stderr
+    assert "an exported model sees whole images only" in result.stderr
 
 
 def test_steps_of_a_model_trained_here_are_those_of_params_yaml(
@@ -177,7 +177,7 @@ def test_the_place_on_earth_is_kept(trained_folder, tmp_path):
 
 @pytest.fixture
 def clip(tmp_path):
-    """Four frames of one colour each."""
+    """Four frames of one color each."""
     cv2 = pytest.importorskip("cv2", reason="the extra video is not installed")
     path = tmp_path / "clip.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 5.0, (48, 32))

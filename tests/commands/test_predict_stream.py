@@ -38,7 +38,7 @@ def test_by_rows_as_in_memory(root, trained_folder, large, tmp_path):
         np.testing.assert_array_equal(pixels(one, mode="RGB"), pixels(other, mode="RGB"))
     assert len(np.unique(pixels(tmp_path / "rows" / "index" / "large.png"))) == 2
     assert table(tmp_path / "whole") == table(tmp_path / "rows")
-    assert "0 of 1 pictures were new" in run_again(trained_folder, large, tmp_path, options)
+    assert "0 of 1 images were new" in run_again(trained_folder, large, tmp_path, options)
 
 
 def run_again(model, large, folder, options):
@@ -64,16 +64,16 @@ def test_a_tiff_by_rows_with_its_sums_on_the_disk(root, trained_folder, large, t
     np.testing.assert_array_equal(*(pixels(tmp_path / "out" / n / "index" / f"{n}.png") for n in "ab"))
 
 
-def test_what_needs_the_whole_picture_is_one_line(root, trained_folder, onnx_file, large, tmp_path):
+def test_what_needs_the_whole_image_is_one_line(root, trained_folder, onnx_file, large, tmp_path):
     options = (*settings(root, tmp_path), "--stream")
     jpeg = tmp_path / "a.jpg"
     Image.open(large).save(jpeg)
     (tmp_path / "crf").mkdir()
     crf = settings(root, tmp_path / "crf", min_component_px=9)
     for model, picture, used, message in (
-        (trained_folder, large, (*options, "--save", "overlay"), "needs the whole picture in memory"),
+        (trained_folder, large, (*options, "--save", "overlay"), "needs the whole image in memory"),
         (trained_folder, large, ("--stream",), "no window to slide"),
-        (trained_folder, large, (*crf, "--stream"), "need the whole picture"),
+        (trained_folder, large, (*crf, "--stream"), "need the whole image"),
         (onnx_file, large, options, "no trained model"),
         (trained_folder, jpeg, options, "no PNG"),
     ):
@@ -98,8 +98,8 @@ def test_a_threshold_cannot_be_tuned_here(root, trained_folder, large, tmp_path)
     assert "there is nothing to tune it on here" in result.output
 
 
-def test_peak_memory_of_a_large_picture(tmp_path):
-    # In memory alone its logits and their normalised pixels would take 180 MiB more.
+def test_peak_memory_of_a_large_image(tmp_path):
+    # In memory alone its logits and their normalized pixels would take 180 MiB more.
     found = measure(tmp_path, height=1500, width=6000, window=512, stream_mib=8)
     assert found["peak_mib"] < 640
     assert pixels(tmp_path / "out" / "index" / "large.png").shape == (1500, 6000)

@@ -70,9 +70,9 @@ def test_what_is_written_is_what_training_gets(project, tmp_path):
     assert torch.equal(tensors["target"], second.targets[1])
     assert ("other_target" in tensors) == (second.other_targets is not None)
     np.testing.assert_array_equal(np.array(Image.open(tmp_path / "out" / "mask.png")), second.targets[1].numpy())
-    grey = np.array(Image.open(tmp_path / "out" / "image.png")).astype(float)
+    gray = np.array(Image.open(tmp_path / "out" / "image.png")).astype(float)
     back = second.images[1].permute(1, 2, 0).numpy() * settings.model.std + settings.model.mean
-    assert np.abs(grey - back).max() <= 0.51
+    assert np.abs(gray - back).max() <= 0.51
 
 
 def test_the_drawn_parameters_are_printed_and_kept(project, tmp_path):

@@ -38,11 +38,11 @@ def test_groups_and_ids():
     assert problem.problem == "two images of one id"
 
 
-def test_equal_pictures_have_equal_hashes_whatever_their_shape_of_bytes():
+def test_equal_images_have_equal_hashes_whatever_their_shape_of_bytes():
     one = np.zeros((2, 6, 3), np.uint8)
-    assert checks.picture_hash(one) == checks.picture_hash(one.copy(order="F"))
-    assert checks.picture_hash(one) != checks.picture_hash(one.reshape(6, 2, 3))
-    assert checks.same_pictures({"c": "x", "a": "x", "b": "y", "d": "x"}) == [("a", "c"), ("a", "d")]
+    assert checks.image_hash(one) == checks.image_hash(one.copy(order="F"))
+    assert checks.image_hash(one) != checks.image_hash(one.reshape(6, 2, 3))
+    assert checks.same_images({"c": "x", "a": "x", "b": "y", "d": "x"}) == [("a", "c"), ("a", "d")]
 
 
 def test_leaks():
@@ -51,7 +51,7 @@ def test_leaks():
     (problem,) = checks.check_leaks(pairs, {"a": "train", "b": "train", "c": "test"}, sources)
     assert (problem.place, problem.problem) == (
         "c.png",
-        "the same picture as a.png, but in test and that one in train",
+        "the same image as a.png, but in test and that one in train",
     )
 
 

@@ -129,13 +129,13 @@ def test_warnings_are_returned_and_written(converted, make_set, tmp_path):
     assert warnings == [
         ("train/00", "empty mask, single class: background"),
         ("train/01", "every pixel is ignored"),
-        ("train/03", "the same picture as train/02"),
+        ("train/03", "the same image as train/02"),
     ]
     with (tmp_path / "prepared/warnings.csv").open() as stream:
         assert [tuple(row) for row in csv.reader(stream)] == [("id", "warning"), *warnings]
 
 
-def test_equal_pictures_never_part(converted, make_set, tmp_path):
+def test_equal_images_never_part(converted, make_set, tmp_path):
     for pair in range(5):
         source = make_set({"": 6}, name=f"set{pair}")
         save(picture(pair), source / "images/05.png")
@@ -193,7 +193,7 @@ def test_listed_problems(tmp_path):
     with pytest.raises(DataError), listed_problems(target):
         raise problems[0]
     assert len(target.read_text().splitlines()) == 2
-    assert target.with_suffix(".txt").read_text() == "0.png: bad, very; mend\n"
+    assert target.with_suffix(".txt").read_text() == "0.png: bad, very; fix\n"
     assert "<td>0.png</td>" in target.with_suffix(".html").read_text()
     with listed_problems(target):
         pass

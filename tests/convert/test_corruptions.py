@@ -98,7 +98,7 @@ def alpha_image(root, image, mask, rng):
     put(image, np.concatenate([values, np.full_like(values[..., :1], int(rng.integers(0, 256)))], -1))
 
 
-def grey_alpha_image(root, image, mask, rng):
+def gray_alpha_image(root, image, mask, rng):
     put(image, pixels(image)[..., :2].copy())
 
 
@@ -207,33 +207,33 @@ KINDS = [
     (jpeg_mask, "label value"),
     (resized_mask, "pixels, its image has"),
     (turned_mask, "pixels, its image has"),
-    (color_mask, "mode RGB, not grey"),
-    (alpha_mask, "mode LA, not grey"),
-    (palette_mask, "mode P (palette), not grey"),
+    (color_mask, "mode RGB, not gray"),
+    (alpha_mask, "mode LA, not gray"),
+    (palette_mask, "mode P (palette), not gray"),
     (white_mask, "0/255 mask"),
     (empty_mask, "empty mask"),
     (ignored_mask, "every pixel is ignored"),
     (no_mask, "image without a mask"),
     (no_image, "mask without an image"),
     (alpha_image, "alpha channel"),
-    (grey_alpha_image, "alpha channel"),
+    (gray_alpha_image, "alpha channel"),
     (deep_image, "more than 8 bits"),
     (deep_color_image, "16 bits"),
     (infrared_image, "4 channels"),
     (two_channel_image, "2 channels"),
     (eight_channel_image, "8 channels"),
-    (renumbered_palette, "mode P (palette), not grey"),
+    (renumbered_palette, "mode P (palette), not gray"),
     (four_inks, "mode CMYK"),
     (float_image, "mode F"),
     (turned_image, "EXIF orientation"),
-    (cut_file, "unreadable picture"),
-    (noise_file, "not a picture"),
-    (empty_file, "not a picture"),
+    (cut_file, "unreadable image"),
+    (noise_file, "not a image"),
+    (empty_file, "not a image"),
     (several_frames, "2 frames"),
     (two_files, "two image files"),
-    (wrong_suffix, "not a picture file by its name"),
-    (leak, "the same picture as"),
-    (near_leak, "nearly the same picture as"),
+    (wrong_suffix, "not a image file by its name"),
+    (leak, "the same image as"),
+    (near_leak, "nearly the same image as"),
     (outside_splits, "in no split folder"),
 ]
 CASES = [(number, *KINDS[number % len(KINDS)]) for number in range(40)]

@@ -9,7 +9,7 @@ from tests.sets import picture
 
 
 def scene(seed):
-    """A picture with structure at several sizes."""
+    """A image with structure at several sizes."""
     return picture(seed, (12, 9)).resize((120, 90), Image.Resampling.BICUBIC)
 
 
@@ -29,6 +29,6 @@ def test_copies_are_alike_and_others_are_not(change):
     assert near_pairs(prints) == [("3", "copy")]
 
 
-def test_a_flat_picture_has_no_fingerprint():
+def test_a_flat_image_has_no_fingerprint():
     assert fingerprint(np.full((20, 30, 3), 90, np.uint8)) is None
     assert near_pairs({}) == []

@@ -76,7 +76,7 @@ def test_the_stage_takes_lists_and_can_forget_a_sets_own_splits(workspace, make_
         assert any(found[name] == "train" for name in names if name.startswith("test/"))
 
 
-def test_pictures_in_two_splits_are_an_error_a_warning_or_nobody_looks(workspace, make_set):
+def test_images_in_two_splits_are_an_error_a_warning_or_nobody_looks(workspace, make_set):
     source = make_set({"train": 4, "test": 2})
     big = picture(7, (64, 48)).resize((128, 96), Image.Resampling.NEAREST)
     for split in ("train", "test"):
@@ -84,20 +84,20 @@ def test_pictures_in_two_splits_are_an_error_a_warning_or_nobody_looks(workspace
         save(index_mask(5, (128, 96)), source / split / "masks/near.png")
     darker = np.asarray(big).astype(np.uint16) * 9 // 10
     Image.fromarray(darker.astype(np.uint8)).save(source / "test/images/near.png")
-    assert "nearly the same picture as" in workspace.both(archive=str(source)).err
+    assert "nearly the same image as" in workspace.both(archive=str(source)).err
     found = []
     for how in ("warn", "off"):
         assert workspace.both(archive=str(source), near_duplicates=how).code == 0
         found.append("nearly the same" in (workspace.prepared / "warnings.csv").read_text())
     assert found == [True, False]
     save(big, source / "test/images/near.png")
-    assert "the same picture as" in workspace.both(archive=str(source)).err
+    assert "the same image as" in workspace.both(archive=str(source)).err
     assert workspace.both(archive=str(source), near_duplicates="off").code == 0
-    assert "train/near,the same picture as test/near" in (workspace.prepared / "warnings.csv").read_text()
+    assert "train/near,the same image as test/near" in (workspace.prepared / "warnings.csv").read_text()
 
 
 @pytest.mark.parametrize(("how", "together"), [("error", "abc"), ("off", "bc")])
-def test_equal_and_nearly_equal_pictures_go_into_one_split(workspace, make_set, how, together):
+def test_equal_and_nearly_equal_images_go_into_one_split(workspace, make_set, how, together):
     source = make_set({"": 5})
     big = picture(7, (64, 48)).resize((128, 96), Image.Resampling.NEAREST)
     darker = Image.fromarray((np.asarray(big).astype(np.uint16) * 9 // 10).astype(np.uint8))

@@ -148,25 +148,25 @@ def test_a_new_image_moves_at_most_one_group_in_and_one_out():
     assert len(before ^ after) <= 2
 
 
-def test_equal_pictures_move_together():
+def test_equal_images_move_together():
     records = [record(str(i)) for i in range(12)]
     pairs = [("1", "5"), ("5", "9"), ("2", "3")]
     for seed in range(30):
-        splits = made(records, seed=seed, same_picture=pairs)
+        splits = made(records, seed=seed, same_image=pairs)
         assert splits["1"] == splits["5"] == splits["9"]
         assert splits["2"] == splits["3"]
 
 
-CHAIN = [("1/0", "5/0"), ("5/1", "9/0"), ("9/1", "2/0")]  # no picture of group 1 is one of groups 9 and 2
+CHAIN = [("1/0", "5/0"), ("5/1", "9/0"), ("9/1", "2/0")]  # no image of group 1 is one of groups 9 and 2
 
 
 @pytest.mark.parametrize("turned", [*product((1, -1), repeat=3)])
-def test_groups_that_share_pictures_by_way_of_others_move_together(turned):
+def test_groups_that_share_images_by_way_of_others_move_together(turned):
     records = [record(f"{group}/{i}", str(group)) for group in range(12) for i in range(2)]
     for pairs in permutations(pair[::step] for pair, step in zip(CHAIN, turned, strict=True)):
         for seed in range(10):
             for options in ({}, {"num_folds": 4}):
-                splits = made(records, seed=seed, same_picture=pairs, **options)
+                splits = made(records, seed=seed, same_image=pairs, **options)
                 assert len({splits[id_] for pair in CHAIN for id_ in pair}) == 1
 
 

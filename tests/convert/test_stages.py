@@ -84,29 +84,29 @@ def alpha(source):
     return "train/images/00.png: alpha channel (mode RGBA)"
 
 
-def same_picture_in_two_splits(source):
+def same_image_in_two_splits(source):
     picture(0).convert("RGB").save(source / "test/images/01.png", compress_level=0)
-    return "train/images/00.png: the same picture as test/images/01.png"
+    return "train/images/00.png: the same image as test/images/01.png"
 
 
 def empty_mask_folder(source):
     for split in ("train", "test"):
         for path in (source / split / "masks").iterdir():
             path.unlink()
-    return "masks/: no pictures in it"
+    return "masks/: no images in it"
 
 
 def no_images(source):
     for split in ("train", "test"):
         for path in (source / split / "images").iterdir():
             path.unlink()
-    return "images/: no pictures in it"
+    return "images/: no images in it"
 
 
 def unreadable_png(source):
     path = source / "train/images/00.png"
     path.write_bytes(path.read_bytes()[:-40])
-    return "train/images/00.png: unreadable picture"
+    return "train/images/00.png: unreadable image"
 
 
 def truncated_jpeg(source):
@@ -114,17 +114,17 @@ def truncated_jpeg(source):
     path = source / "train/images/00.jpg"
     picture(0, (12, 10)).save(path)
     path.write_bytes(path.read_bytes()[:-60])
-    return "train/images/00.jpg: unreadable picture"
+    return "train/images/00.jpg: unreadable image"
 
 
 def unreadable_mask(source):
     (source / "train/masks/00.png").write_bytes(b"nothing")
-    return "train/masks/00.png: not a picture"
+    return "train/masks/00.png: not a image"
 
 
 def color_mask(source):
     picture(0).save(source / "train/masks/00.png")
-    return "train/masks/00.png: mode RGB, not grey"
+    return "train/masks/00.png: mode RGB, not gray"
 
 
 def sixteen_bit_image(source):
@@ -142,7 +142,7 @@ def sixteen_bit_image(source):
         label_300,
         rotated_photo,
         alpha,
-        same_picture_in_two_splits,
+        same_image_in_two_splits,
         empty_mask_folder,
         no_images,
         unreadable_png,

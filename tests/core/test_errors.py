@@ -14,7 +14,7 @@ def test_callers_can_catch_the_builtin_family(kind, builtin):
     with pytest.raises(builtin) as caught:
         raise kind("here", "wrong", "mend")
     assert isinstance(caught.value, MasklineError)
-    assert str(caught.value) == "here: wrong; mend"
+    assert str(caught.value) == "here: wrong; fix"
 
 
 def test_every_user_error_ends_with_exit_code_2():
@@ -28,7 +28,7 @@ def test_several_problems_are_all_kept_in_order():
     problems = [DataError(f"image {i}", "too small", "give a larger one") for i in range(3)]
     error = DataProblemsError("set", problems)
     assert list(error.problems) == problems
-    assert str(error) == "set: 3 problems, the first: image 0: too small; give a larger one; mend all that are listed"
+    assert str(error) == "set: 3 problems, the first: image 0: too small; give a larger one; fix all that are listed"
 
 
 def test_a_single_problem_reads_as_itself():

@@ -39,7 +39,7 @@ def test_keys_are_plain_and_each_different():
     [
         ({"class_names": ("one",), "palette": ((0, 0, 0),)}, "at least two classes"),
         ({"class_names": ("a", "a")}, "stands twice"),
-        ({"palette": ((0, 0, 0),)}, "one colour a class"),
+        ({"palette": ((0, 0, 0),)}, "one color a class"),
         ({"ignore_index": 1}, "ignore_index 1"),
         ({"ignore_index": 65536}, "ignore_index 65536"),
     ],

@@ -89,11 +89,11 @@ COMMANDS = {
     "maskline explain optimizer --json": "tests/commands/test_explain.py::test_table_csv_and_picture",
     "maskline doctor --network": "tests/commands/test_doctor.py::test_an_address_that_does_not_answer",
     "maskline doctor --fix": "tests/commands/test_doctor.py::test_fix_mends_what_is_torn_and_nothing_else",
-    "maskline predict data/models pictures -o out": "tests/commands/test_predict.py::test_results_of_every_picture",
-    "maskline predict params.yaml pictures -o out --weights data/models/model.safetensors": (
+    "maskline predict data/models images -o out": "tests/commands/test_predict.py::test_results_of_every_picture",
+    "maskline predict params.yaml images -o out --weights data/models/model.safetensors": (
         "tests/commands/test_predict_inputs.py::test_recipe_with_weights_equals_the_trained_folder"
     ),
-    "maskline predict data/models pictures -o out --slide --tta --crf": (
+    "maskline predict data/models images -o out --slide --tta --crf": (
         "tests/commands/test_predict_inputs.py::test_each_step_by_an_option"
     ),
     "dvc exp run -S '++export.outputs=[argmax]'": (
@@ -239,7 +239,7 @@ def test_links_lead_somewhere(name):
 
 
 def test_links_to_reports_lead_into_the_committed_run(committed):
-    """Which picture has the median score is another one after a run with other numbers."""
+    """Which image has the median score is another one after a run with other numbers."""
     paths = [path for name in PAGES_TEXT for path in linked(name) if path.startswith("reports/")]
     assert paths
     for path in paths:

@@ -88,7 +88,7 @@ def test_a_table_of_three_seeds(tmp_path):
     text = results.page(tmp_path)
     assert "| 0 | 0.8100 | 0.8000 to 0.8200 | 906 | 6 | 900 | 1700 | `0123456789` |" in text
     assert "- 3 seeds: median 0.8000, smallest 0.7900, largest 0.8100" in text
-    assert "A second person against the first, same images: Dice 0.7970 (95 % interval 0.7800 to 0.8100)" in text
+    assert "A second observer against the first, same images: Dice 0.7970 (95 % interval 0.7800 to 0.8100)" in text
     assert "vessel Dice 0.8024 to 0.8047" in text
     assert "2 test, 20 train; scored are the 2 of `test`" in text
     assert "`python -m tools.run_recipe thin --seed 0 --data eyes.zip`" in text

@@ -1,4 +1,4 @@
-"""Pictures of predictions: image, truth, prediction in a row; the same bytes for the same weights."""
+"""Images of predictions: image, truth, prediction in a row; the same bytes for the same weights."""
 
 import numpy as np
 import torch
@@ -35,8 +35,8 @@ def test_a_row_has_image_truth_and_prediction(tmp_path):
         image, truth, predicted = (shown[:, k * (width + 4) : k * (width + 4) + width] for k in range(3))
         np.testing.assert_array_equal(image, sample.image)
         known = sample.mask != LABELS.ignore_index
-        colour = np.asarray(LABELS.palette)[np.where(known, sample.mask, 0)]
-        np.testing.assert_array_equal(truth[known], ((sample.image + colour.astype(int)) // 2)[known])
+        color = np.asarray(LABELS.palette)[np.where(known, sample.mask, 0)]
+        np.testing.assert_array_equal(truth[known], ((sample.image + color.astype(int)) // 2)[known])
         np.testing.assert_array_equal(truth[~known], sample.image[~known])
         np.testing.assert_array_equal(predicted[known], truth[known])
     assert (picture[32:36] == 255).all()

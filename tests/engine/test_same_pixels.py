@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from maskline.augment.color_jitter import ColourSteps
-from maskline.augment.deform import Bending
+from maskline.augment.color_jitter import ColorJitter
+from maskline.augment.deform import Deform
 from maskline.augment.loader import TrainBatches, iterate
 from maskline.augment.mixing import Mixing
-from maskline.augment.pixel_ops import Effects
+from maskline.augment.pixel_ops import PixelOps
 from maskline.augment.sample import Augmented, RegionBatch
 from maskline.data.dataset import Sample
 from maskline.engine import mixup_loss
@@ -41,7 +41,7 @@ class Annotated(MemorySplit):
 def everything(**changes):
     """All operations, each of them now and then."""
     families = {
-        "bending": Bending(
+        "bending": Deform(
             rotate_prob=0.5,
             affine_prob=0.5,
             shear_degrees=20.0,
@@ -52,10 +52,10 @@ def everything(**changes):
             magnitude_px=3.0,
             spacing_px=9.0,
         ),
-        "steps": ColourSteps(
+        "steps": ColorJitter(
             mode="mmseg", prob=0.5, brightness=32.0, contrast=(0.5, 1.5), saturation=(0.5, 1.5), hue_degrees=36.0
         ),
-        "effects": Effects(
+        "effects": PixelOps(
             channels=3,
             clahe_prob=0.2,
             clahe_clip=(1.0, 4.0),

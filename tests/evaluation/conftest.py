@@ -12,7 +12,7 @@ from maskline.data.labels import LabelSet
 from maskline.evaluation.evaluate import Evaluation, evaluate
 from maskline.inference.pipeline import Inference
 from maskline.inference.predictor import Predictor
-from maskline.inference.tta import Views
+from maskline.inference.tta import Tta
 from maskline.metrics.extra import Measures
 
 
@@ -90,7 +90,7 @@ def inference(labels: LabelSet) -> Inference:
     )
     return Inference(
         predictor=predictor,
-        views=Views(scales=(1.0,), flips=("none",)),
+        views=Tta(scales=(1.0,), flips=("none",)),
         crf=None,
         threshold=None,
         min_component_px=0,
@@ -114,7 +114,7 @@ def scored(split: Pictures, **changes: Any) -> Evaluation:
 
 @pytest.fixture(scope="session")
 def two_classes() -> tuple[Pictures, Evaluation]:
-    """Eight images of two classes in four groups, with a second annotator."""
+    """Eight images of two classes in four groups, with a second observer."""
     split = draw(TWO, number=8, second=True)
     return split, scored(split)
 

@@ -65,7 +65,7 @@ def test_files_agree_with_each_other(two_classes, card, tmp_path):
     assert sum(int(row["scored_px"]) for row in images) == sum(cells.values())
 
 
-def test_gallery_pictures_are_small(two_classes, card, tmp_path):
+def test_gallery_images_are_small(two_classes, card, tmp_path):
     for name, content in written(tmp_path, two_classes, card).items():
         if name.startswith("gallery/"):
             assert max(Image.open(io.BytesIO(content)).size) <= 640

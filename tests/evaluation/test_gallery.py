@@ -44,7 +44,7 @@ def test_images_without_any_score_are_not_chosen():
     assert gallery.choose(unscored[:1], each=3) == []
 
 
-def test_exhibits_and_their_pictures(two_classes):
+def test_exhibits_and_their_images(two_classes):
     split, evaluation = two_classes
     image_rows = tables.per_image_rows(evaluation.scores, TWO)
     picks = gallery.choose(image_rows, each=1)
@@ -55,8 +55,8 @@ def test_exhibits_and_their_pictures(two_classes):
     worst = exhibits[0]
     assert worst.caption.startswith(f"worst 1 · {image_rows[worst.pick.index]['id']} · Dice 0.")
     assert (worst.target[:2] == 255).all()
-    picture = gallery.page_picture(worst, TWO)
+    picture = gallery.page_image(worst, TWO)
     assert list(picture.layers) == ["image", "truth", "prediction", "error"]
     assert all(address.startswith("data:image/") for address in picture.layers.values())
     assert picture.size == (worst.target.shape[1], worst.target.shape[0])
-    assert len(gallery.file_picture(worst, TWO)) < 120_000
+    assert len(gallery.file_image(worst, TWO)) < 120_000

@@ -1,4 +1,4 @@
-"""Pictures of an image's labels, prediction and errors."""
+"""Images of an image's labels, prediction and errors."""
 
 import io
 
@@ -48,8 +48,8 @@ COLOR_VISION = {
 
 @pytest.mark.parametrize("vision", COLOR_VISION)
 def test_error_colors_differ_whoever_looks(vision):
-    for grey in (5, 50, 107):  # what the darkened image can be
-        under = np.full(3, grey)
+    for gray in (5, 50, 107):  # what the darkened image can be
+        under = np.full(3, gray)
         shown = [e.opacity * np.array(e.color) + (1 - e.opacity) * under for e in layers.error_legend(TWO)]
         linear = (np.array([*shown, under]) / 255) ** 2.2
         seen = np.clip(linear @ np.array(COLOR_VISION[vision]).T, 0, 1) ** (1 / 2.2)
@@ -97,22 +97,22 @@ def test_layers_of_one_image_have_one_size(size, longest, expected):
     assert [opened(picture).size for picture in pictures] == [expected] * 3
 
 
-def test_overlay_picture_is_small_even_for_noise():
+def test_overlay_image_is_small_even_for_noise():
     generator = np.random.default_rng(0)
     image = generator.integers(0, 256, (1500, 1000, 3)).astype(np.uint8)
     ids = generator.integers(0, 2, (1500, 1000)).astype(np.uint8)
-    content = layers.overlay_picture(image, ids, 1 - ids, TWO, caption="worst 1", longest_px=640, max_bytes=250_000)
+    content = layers.overlay_image(image, ids, 1 - ids, TWO, caption="worst 1", longest_px=640, max_bytes=250_000)
     assert max(opened(content).size) <= 640
     assert len(content) <= 250_000
 
 
-def test_overlay_picture_shows_the_errors_colors():
+def test_overlay_image_shows_the_errors_colors():
     target = np.zeros((100, 400), np.uint8)
     prediction = target.copy()
     target[:, 200:], prediction[:, 300:] = 1, 1
     prediction[:, 100:200] = 1
     image = np.full((100, 400, 3), 100, np.uint8)
-    content = layers.overlay_picture(image, prediction, target, TWO, caption="x", longest_px=640, max_bytes=10**6)
+    content = layers.overlay_image(image, prediction, target, TWO, caption="x", longest_px=640, max_bytes=10**6)
     pixels = np.asarray(opened(content)).astype(int)[50, [50, 150, 250, 350]]
     hit = round(0.85 * 245 + 0.15 * 42)
     for found, expected in zip(pixels, [(42,) * 3, layers.FALSE_ALARM, layers.MISS, (hit,) * 3], strict=True):
@@ -123,7 +123,7 @@ def test_bytes_are_the_same_twice():
     image = np.random.default_rng(0).integers(0, 256, (50, 60, 3)).astype(np.uint8)
     ids = (image[..., 0] > 100).astype(np.uint8)
     make = [
-        lambda: layers.overlay_picture(image, ids, 1 - ids, TWO, caption="x", longest_px=640, max_bytes=10**6),
+        lambda: layers.overlay_image(image, ids, 1 - ids, TWO, caption="x", longest_px=640, max_bytes=10**6),
         lambda: layers.class_layer(ids, TWO, longest_px=640),
         lambda: layers.photo(image, longest_px=640, quality=80),
     ]

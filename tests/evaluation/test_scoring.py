@@ -10,7 +10,7 @@ from maskline.core.errors import DataError
 from maskline.evaluation.scoring import Counting, same_size_batches, score_split
 from maskline.inference.pipeline import Inference
 from maskline.inference.predictor import Predictor
-from maskline.inference.tta import Views
+from maskline.inference.tta import Tta
 from maskline.metrics.extra import Measures
 
 
@@ -34,7 +34,7 @@ class Pictures:
 
 
 def picture(name: str, seed: int, size=(20, 24), **parts: Any) -> Picture:
-    """A picture whose class is the brighter of its first two channels, four pixels wrong."""
+    """A image whose class is the brighter of its first two channels, four pixels wrong."""
     generator = np.random.default_rng(seed)
     mask = generator.integers(0, 2, size).astype(np.uint8)
     image = np.zeros((*size, 3), np.uint8)
@@ -52,7 +52,7 @@ def inference(*, steps=None, **changes) -> Inference:
     parts = {"mode": "whole", "window": (16, 16), "stride": (8, 8), "batch_size": 2}
     parts |= {"weighting": "uniform", "average": "logits", "precision": "fp32"}
     predictor = Predictor(model=BrighterChannel(), mean=(0.0,) * 3, std=(1.0,) * 3, **(parts | changes))
-    after = {"views": Views(scales=(1.0,), flips=("none",)), "crf": None, "threshold": None}
+    after = {"views": Tta(scales=(1.0,), flips=("none",)), "crf": None, "threshold": None}
     after |= {"min_component_px": 0, "max_hole_px": 0} | (steps or {})
     return Inference(predictor=predictor, **after)
 

@@ -1,4 +1,4 @@
-"""The stage as DVC runs it, on an untrained network and drawn pictures."""
+"""The stage as DVC runs it, on an untrained network and synthetic images."""
 
 import io
 import json

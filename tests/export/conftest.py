@@ -49,7 +49,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Pictures:
-    """Smooth noise and masks from its red channel, each picture of another size."""
+    """Smooth noise and masks from its red channel, each image of another size."""
 
     labels: LabelSet = LABELS
     sizes: tuple[tuple[int, int], ...] = ((40, 56), (71, 33), (64, 64))

@@ -61,7 +61,7 @@ def test_the_example_says_how_it_is_called(tmp_path):
     words = [sys.executable, str(tmp_path / "example.py"), "model.onnx"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "Usage: python example.py model.onnx picture.jpg labels.png" in done.stderr
+    assert "Usage: python example.py model.onnx image.jpg labels.png" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -79,7 +79,7 @@ def test_the_example_is_short():
 
 @pytest.mark.parametrize(
     ("score", "data_set", "said"),
-    [(0.875, "chase_db1", "chase_db1"), (None, "folder", "a folder of pictures and masks")],
+    [(0.875, "chase_db1", "chase_db1"), (None, "folder", "a folder of images and masks")],
 )
 def test_card(trained, score, data_set, said):
     found = {"test": {"mIoU_exported": score, "disagreement": 0.00125}, "bytes": 1234}

@@ -78,7 +78,7 @@ def test_values_are_what_the_name_says(exported, pictures):
 def test_another_policy_is_refused_by_the_gate(exported, trained, pictures):
     one, path = exported
     if one.interface.resize is None and one.interface.activation != "sigmoid":
-        pytest.skip("the same classes and probabilities as whole pictures, or nearly")
+        pytest.skip("the same classes and probabilities as whole images, or nearly")
     with pytest.raises(ExportError, match="on the 3 test images"):
         package.check_parity(
             trained.runtime(threads=1), OnnxModel(path, threads=1), pictures, place=path, limits=LIMITS

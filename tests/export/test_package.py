@@ -116,7 +116,7 @@ def test_difference_at_odd_sizes_alone_fails(trained, pictures, model_file, tmp_
 
 
 @pytest.mark.usefixtures("fast")
-def test_split_of_other_classes_or_without_pictures(trained, pictures, tmp_path):
+def test_split_of_other_classes_or_without_images(trained, pictures, tmp_path):
     other = dataclasses.replace(trained.labels, class_names=("a", "b", "c"))
     with pytest.raises(DataError, match="other classes than the model's"):
         export(trained, dataclasses.replace(pictures, labels=other), tmp_path / "export")

@@ -84,7 +84,7 @@ def test_all_pixels_ignored_gives_no_metric():
     assert found.metric_change == 0
 
 
-def test_odd_cases_are_odd_and_come_from_the_pictures(pictures):
+def test_odd_cases_are_odd_and_come_from_the_images(pictures):
     cases = list(parity.odd_cases(pictures.sample(i) for i in range(len(pictures))))
     assert [case.images.shape[1:3] for case in cases] == list(parity.ODD_SIZES)
     assert all(side % 2 for size in parity.ODD_SIZES for side in size)
@@ -98,7 +98,7 @@ def test_odd_cases_are_odd_and_come_from_the_pictures(pictures):
     assert all(np.array_equal(a.images, b.images) for a, b in zip(cases, again, strict=True))
 
 
-def test_one_picture_is_enough_for_odd_sizes(pictures):
+def test_one_image_is_enough_for_odd_sizes(pictures):
     assert len(list(parity.odd_cases([pictures.sample(0)]))) == len(parity.ODD_SIZES)
 
 

@@ -85,7 +85,7 @@ def test_int8(model_file, content, images, tmp_path, caplog):
     assert (picture.op_type, weight.op_type) == ("DequantizeLinear", "DequantizeLinear")
     assert list(values[weight.input[1]].dims) == [8]  # a scale for each of the eight output channels
     assert values[weight.input[0]].data_type == onnx.TensorProto.INT8
-    assert makers[picture.input[0]].op_type == "Concat"  # the picture's bytes, not rounded a second time
+    assert makers[picture.input[0]].op_type == "Concat"  # the image's bytes, not rounded a second time
     assert numpy_helper.to_array(values[picture.input[1]]) == 1
     differs, distance = disagreement(model_file, small, images, tmp_path)
     assert differs < 0.1  # random weights; how near a trained network comes is for the gate
@@ -116,7 +116,7 @@ def test_weights_are_those_that_keep_sums(content, images):
     for name in eight_bits(small):
         weight = values[convs[0][name].input[1]]
         stored, scale, _ = (values[each] for each in makers[convs[1][name].input[1]].input)
-        if weight.shape[1] > 3:  # the first one's have the normalisation in them
+        if weight.shape[1] > 3:  # the first one's have the normalization in them
             np.testing.assert_allclose(stored * scale.reshape(-1, 1, 1, 1), to_steps(weight), rtol=1e-5, atol=1e-7)
             compared += 1
     assert compared == 2
@@ -180,12 +180,12 @@ def test_no_operation_to_leave():
     assert precision.fewest(0, lambda count: 1 / count, least=1) == 0
 
 
-def test_ranges_come_from_the_pictures(content, images):
+def test_ranges_come_from_the_images(content, images):
     dark = [image // 8 for image in images]
     assert int8(content, dark) != int8(content, images)
 
 
-def test_large_pictures_are_cropped():
+def test_large_images_are_cropped():
     image = np.arange(600 * 20 * 3, dtype=np.uint32).reshape(600, 20, 3)
     assert precision._middle(image).shape == (512, 20, 3)
     np.testing.assert_array_equal(precision._middle(image), image[44:556])

@@ -1,4 +1,4 @@
-"""The stage as DVC runs it, on a tiny network and two pictures."""
+"""The stage as DVC runs it, on a tiny network and two images."""
 
 import io
 import json

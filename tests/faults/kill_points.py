@@ -3,7 +3,7 @@
 ``python -m tests.faults.kill_points --points 20`` works in copies of the project under a temporary folder, with tiny
 settings. At each point a fresh copy starts ``dvc repro``; after a random time DVC with all its processes is killed, or
 only the stage that runs, or all at the next moment at which DVC writes dvc.lock, which tears it. Then, as the guide
-says, ``maskline doctor --fix`` mends what was torn and ``dvc repro`` runs to its end: no stage that had ended may run
+says, ``maskline doctor --fix`` fixes what was torn and ``dvc repro`` runs to its end: no stage that had ended may run
 again, and dvc.lock and weights are compared with those of a run that was left alone. Linux only: it reads /proc.
 """
 
@@ -59,7 +59,7 @@ class Outcome:
         point: The kill.
         killed: Whether it came before the run had ended.
         during: The stages that DVC had begun when it came, the last of them in work.
-        mended: What ``maskline doctor --fix`` said it did.
+        fixed: What ``maskline doctor --fix`` said it did.
         again: The stages that the second ``dvc repro`` ran.
         wrong: Files that differ from those of the run that was left alone.
     """
@@ -88,7 +88,7 @@ def points(number: int, *, seconds: float, seed: int) -> list[Point]:
 
 
 def kill_and_repro(fresh: Project, base: Path, point: Point, expected: dict[str, bytes]) -> Outcome:
-    """Kill a run in a copy of ``fresh``, mend what was torn, and run it again.
+    """Kill a run in a copy of ``fresh``, fix what was torn, and run it again.
 
     Raises:
         AssertionError: Mending or the second run fails.
@@ -183,7 +183,7 @@ def main(*, number: int, seed: int) -> None:
             what = f"killed {point.victim}" if outcome.killed else "had ended"
             click.echo(
                 f"{place}/{number}  {what} after {point.after:.1f} s in {during}; "
-                f"mended: {'; '.join(outcome.mended) or 'nothing'}; "
+                f"fixed: {'; '.join(outcome.mended) or 'nothing'}; "
                 f"again: {', '.join(outcome.again) or 'nothing'}; {result}"
             )
     click.echo(f"{number - bad} of {number} ended as the run that was left alone")

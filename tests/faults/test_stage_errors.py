@@ -38,7 +38,7 @@ def content(folder):
 
 @pytest.fixture(scope="module")
 def finished(root, tmp_path_factory):
-    """A folder in which the stages up to evaluate have run on a tiny drawn set."""
+    """A folder in which the stages up to evaluate have run on a tiny synthetic set."""
     folder = tmp_path_factory.mktemp("faults") / "project"
     folder.mkdir()
     shutil.copy(root / "params.yaml", folder)

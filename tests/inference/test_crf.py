@@ -16,12 +16,12 @@ def field(**changes):
 
 
 def scene(size, *, num_classes, seed):
-    """A noisy picture of regions and noisy probabilities of what they are."""
+    """A noisy image of regions and noisy probabilities of what they are."""
     generator = np.random.default_rng(seed)
     rows, columns = np.mgrid[: size[0], : size[1]]
     truth = ((rows > size[0] // 2) + (columns > size[1] // 3)) % num_classes
-    grey = 60 + 60 * truth + generator.normal(0, 6, size)
-    image = torch.from_numpy(np.stack([grey, grey, grey])).float()
+    gray = 60 + 60 * truth + generator.normal(0, 6, size)
+    image = torch.from_numpy(np.stack([gray, gray, gray])).float()
     logits = torch.from_numpy(np.eye(num_classes)[truth] * 1.5 + generator.normal(0, 1.2, (*size, num_classes)))
     return image, logits.float().softmax(-1).permute(2, 0, 1), torch.from_numpy(truth)
 
@@ -29,11 +29,11 @@ def scene(size, *, num_classes, seed):
 def fully_connected(probabilities, image, crf):
     """Mean field with every pair of pixels, as matrices in float64."""
     p = probabilities.reshape(len(probabilities), -1).double().numpy()
-    colours = image.reshape(len(image), -1).double().numpy().T
+    colors = image.reshape(len(image), -1).double().numpy().T
     height, width = image.shape[1:]
     places = np.stack(np.meshgrid(np.arange(height), np.arange(width), indexing="ij"), -1).reshape(-1, 2)
     apart = ((places[:, None] - places[None]) ** 2).sum(-1)
-    unlike = ((colours[:, None] - colours[None]) ** 2).sum(-1)
+    unlike = ((colors[:, None] - colors[None]) ** 2).sum(-1)
     total = 0
     for weight, kernel in (
         (crf.bilateral_weight, np.exp(-apart / (2 * crf.bilateral_px**2) - unlike / (2 * crf.bilateral_grey**2))),
@@ -87,7 +87,7 @@ def test_bands_change_nothing(monkeypatch):
     torch.testing.assert_close(short(probabilities[None], image[None]), whole, rtol=0, atol=1e-6)
 
 
-def test_each_picture_by_itself_and_sums_of_one():
+def test_each_image_by_itself_and_sums_of_one():
     scenes = [scene((20, 24), num_classes=3, seed=seed) for seed in (4, 5)]
     found = field()(torch.stack([s[1] for s in scenes]), torch.stack([s[0] for s in scenes]).to(torch.uint8))
     alone = field()(scenes[1][1][None], scenes[1][0][None].to(torch.uint8))

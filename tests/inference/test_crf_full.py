@@ -29,7 +29,7 @@ def test_near_the_fully_connected_field(num_classes):
     np.testing.assert_allclose(found.sum(0), 1, atol=1e-5)
 
 
-def test_each_picture_by_itself_and_the_same_twice():
+def test_each_image_by_itself_and_the_same_twice():
     pytest.importorskip("pydensecrf")
     scenes = [scene((20, 24), num_classes=2, seed=seed) for seed in (4, 5)]
     probabilities, images = (

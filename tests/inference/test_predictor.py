@@ -73,7 +73,7 @@ def test_more_classes_than_a_byte_holds():
     assert (classes == 300).all()
 
 
-def test_pictures_are_normalised_in_grey_levels():
+def test_images_are_normalized_in_gray_levels():
     picture = torch.full((1, 16, 16, 3), 50, dtype=torch.uint8)
     found = predictor(nn.Identity()).logits(picture)
     assert found[0, :, 0, 0].tolist() == [20.0, 7.5, 4.0]
@@ -92,7 +92,7 @@ def test_nan_is_an_error(mode):
         predictor(network, mode=mode).classes(torch.zeros(1, 16, 16, 3, dtype=torch.uint8))
 
 
-def test_classes_of_a_picture():
+def test_classes_of_a_image():
     # The brightest channel is the class.
     picture = np.zeros((1, 16, 16, 3), np.uint8)
     picture[0, :8, :, 2] = 255

@@ -20,10 +20,10 @@ from maskline.evaluation.tuning import (
 )
 from maskline.inference.crf import DenseCrf
 from maskline.inference.postprocess import fill_holes, remove_small_components
-from maskline.inference.tta import Views, averaged_probabilities
+from maskline.inference.tta import Tta, averaged_probabilities
 from tests.evaluation.test_scoring import Pictures, inference, picture
 
-PLAIN = Views(scales=(1.0,), flips=("none",))
+PLAIN = Tta(scales=(1.0,), flips=("none",))
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_views_are_the_mean_of_single_predictions(network):
     for flip in ((), (3,)):
         logits = network(half.flip(flip)).flip(flip)
         expected = expected + F.interpolate(logits, size=(20, 27), mode="bilinear").softmax(1)
-    views = Views(scales=(1.0, 0.75), flips=("none", "horizontal"))
+    views = Tta(scales=(1.0, 0.75), flips=("none", "horizontal"))
     torch.testing.assert_close(averaged(network, images, views), expected / 4)
 
 
@@ -50,14 +50,14 @@ def test_flips_of_a_scale_are_one_batch(network):
         seen.append(tuple(images.shape))
         return network(images)
 
-    views = Views(scales=(0.5, 1.0), flips=("none", "horizontal", "vertical", "both"))
+    views = Tta(scales=(0.5, 1.0), flips=("none", "horizontal", "vertical", "both"))
     averaged_probabilities(forward, torch.zeros(1, 3, 20, 27), views, plain=torch.zeros(1, 4, 20, 27))
     assert seen == [(4, 3, 10, 14), (3, 3, 20, 27)]  # 13.5 is rounded up; the image as it is is known
 
 
 def test_result_of_all_flips_is_mirrored_with_the_image(network):
     images = torch.randn(1, 3, 12, 18)
-    views = Views(scales=(1.0,), flips=("none", "horizontal", "vertical", "both"))
+    views = Tta(scales=(1.0,), flips=("none", "horizontal", "vertical", "both"))
     found = averaged(network, images, views)
     torch.testing.assert_close(averaged(network, images.flip(2), views).flip(2), found)
 
@@ -65,7 +65,7 @@ def test_result_of_all_flips_is_mirrored_with_the_image(network):
 def test_views_without_the_image_itself(network):
     images = torch.randn(1, 3, 12, 18)
     mirrored = network(images.flip(3)).flip(3).softmax(1)
-    found = averaged(network, images, Views(scales=(1.0,), flips=("horizontal",)))
+    found = averaged(network, images, Tta(scales=(1.0,), flips=("horizontal",)))
     torch.testing.assert_close(found, mirrored)
 
 
@@ -75,8 +75,8 @@ def averaged(network, images, views):
 
 def test_only_the_image_itself_is_plain():
     assert PLAIN.is_plain
-    assert not Views(scales=(1.0,), flips=("horizontal",)).is_plain
-    assert not Views(scales=(1.0, 2.0), flips=("none",)).is_plain
+    assert not Tta(scales=(1.0,), flips=("horizontal",)).is_plain
+    assert not Tta(scales=(1.0, 2.0), flips=("none",)).is_plain
 
 
 MAP = """
@@ -224,7 +224,7 @@ def test_no_label_to_tune_a_crf_on_is_an_error():
 
 
 def test_probabilities_are_those_that_the_labels_come_from():
-    made = inference(steps={"views": Views(scales=(1.0,), flips=("none", "vertical")), "threshold": 0.5})
+    made = inference(steps={"views": Tta(scales=(1.0,), flips=("none", "vertical")), "threshold": 0.5})
     found = made.segment(torch.from_numpy(picture("a", 0).image)[None], probabilities=True)
     assert list(found.steps) == ["network", "views", "threshold"]
     assert torch.equal(found.probabilities.argmax(1).to(torch.uint8), found.labels)

@@ -73,7 +73,7 @@ def test_else_in_the_order_of_the_modules(install):
         torch.testing.assert_close(value, expected, rtol=0, atol=0)
 
 
-def test_a_grey_image_gets_the_sum_of_the_stems_channels(install):
+def test_a_gray_image_gets_the_sum_of_the_stems_channels(install):
     theirs = network(1).state_dict()
     install(theirs)
     own = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4))

@@ -1,4 +1,4 @@
-"""Two processes with synchronised batch norm compute what one process computes on both halves."""
+"""Two processes with synchronized batch norm compute what one process computes on both halves."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ import sys
 import torch
 from torch import nn
 
-from maskline.models.sync_norm import SyncBatchNorm, share_statistics, synchronise
+from maskline.models.sync_norm import SyncBatchNorm, share_statistics, synchronize
 
 CODE = """
 import sys
@@ -75,11 +75,11 @@ def test_plain_batch_norms_are_exchanged_and_keep_their_tensors():
     model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4, eps=1e-3, momentum=0.3), nn.Sequential(Fused(4)))
     model[1].eval().weight.requires_grad_(False)
     before = dict(model.state_dict(keep_vars=True))
-    assert synchronise(model) == 1
+    assert synchronize(model) == 1
     assert type(model[1]) is SyncBatchNorm
     assert (model[1].eps, model[1].momentum, model[1].training) == (1e-3, 0.3, False)
     assert all(tensor is before[name] for name, tensor in model.state_dict(keep_vars=True).items())
-    assert synchronise(model) == 1
+    assert synchronize(model) == 1
 
 
 def test_statistics_of_one_process_stay():

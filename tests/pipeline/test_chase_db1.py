@@ -1,4 +1,4 @@
-"""The line on real pictures: CHASE_DB1, 28 eyes of 14 children, each labelled by two people."""
+"""The line on real images: CHASE_DB1, 28 eyes of 14 children, each labelled by two people."""
 
 import json
 

@@ -203,7 +203,7 @@ def test_every_reader_of_params_goes_through_one_function(root):
 
 @pytest.fixture(scope="module")
 def records(tiny_project, tmp_path_factory):
-    """Stage name -> what it touched, for the drawn set."""
+    """Stage name -> what it touched, for the synthetic set."""
     return {name: record(tiny_project, name, tmp_path_factory.mktemp("record")) for name in NAMES}
 
 

@@ -258,7 +258,7 @@ def edited_library(project):
     stages = read_yaml(project.folder / "dvc.yaml")["stages"]
     assert [name for name in NAMES if LIBRARY in stages[name]["deps"]] == ["augment-preview"]
     path.write_text(
-        source.replace("    save_png(picture", "    entries = [{'edited': 1}]\n    save_png(picture"), encoding="utf-8"
+        source.replace("    save_png(image", "    entries = [{'edited': 1}]\n    save_png(image"), encoding="utf-8"
     )
     assert path.read_text(encoding="utf-8") != source
     yield

@@ -20,7 +20,7 @@ def picture(mode, size=(53, 41)):
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P"])
 @pytest.mark.parametrize("band", [1, 7, 53])
-def test_bands_are_the_picture(tmp_path, mode, band):
+def test_bands_are_the_image(tmp_path, mode, band):
     path = tmp_path / "a.png"
     picture(mode).save(path, optimize=True)
     with PngRows(path) as rows:

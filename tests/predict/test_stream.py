@@ -70,4 +70,4 @@ small = peak(256)
 print(peak(16384) - small)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert int(done.stdout) < 40_000  # KiB; the picture's bytes alone are 98,000
+    assert int(done.stdout) < 40_000  # KiB; the image's bytes alone are 98,000

@@ -29,7 +29,7 @@ def test_rows_are_those_of_the_whole(tmp_path, layout, step):
     np.testing.assert_array_equal(read_all(tmp_path / "a.tif", step=step), image)
 
 
-def test_grey_and_alpha(tmp_path):
+def test_gray_and_alpha(tmp_path):
     tifffile.imwrite(tmp_path / "grey.tif", drawn(channels=1), photometric="minisblack")
     np.testing.assert_array_equal(
         read_all(tmp_path / "grey.tif", step=20), np.repeat(drawn(channels=1)[..., None], 3, 2)

@@ -1,4 +1,4 @@
-"""Deep and many-channelled pictures: channels by name, values by a rule, never cut or wrapped."""
+"""Deep and many-channelled images: channels by name, values by a rule, never cut or wrapped."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def test_channels_of_a_tiff_by_number(tmp_path, count, planar):
     with pytest.raises(DataError, match=rf"{count} channels, but data.channels names channel {count}"):
         read(path, channels=(0, count))
     if count != 3:
-        with pytest.raises(DataError, match=rf"{count} channels, not grey or RGB; name those to take in data.channels"):
+        with pytest.raises(DataError, match=rf"{count} channels, not gray or RGB; name those to take in data.channels"):
             read(path)
 
 
@@ -66,7 +66,7 @@ def test_sixteen_bits_are_scaled_as_told_and_never_cut(tmp_path, name):
         tifffile.imwrite(path, pixels, photometric="rgb")
     else:
         Image.fromarray(pixels[:, :, 0]).save(path)
-    with pytest.raises(DataError, match=r"not 8-bit RGB or grey.*data\.image_scale"):
+    with pytest.raises(DataError, match=r"not 8-bit RGB or gray.*data\.image_scale"):
         read(path)
     found = read(path, scale="full_range")[0].reshape(12, 10, -1)
     assert np.array_equal(found, np.rint(pixels / 257).astype(np.uint8))
@@ -113,5 +113,5 @@ def test_damaged_deep_files_are_named(tmp_path):
     for name in ("a.png", "b.tif"):
         whole = (tmp_path / name).read_bytes()
         (tmp_path / name).write_bytes(whole[: len(whole) // 2])
-        with pytest.raises(DataError, match=rf"{name}: (unreadable|not a picture)"):
+        with pytest.raises(DataError, match=rf"{name}: (unreadable|not a image)"):
             read(tmp_path / name, channels=(0,), scale="full_range")

@@ -30,7 +30,7 @@ def test_index_of_few_bits_is_not_spread(tmp_path, bits, top):
         picture.save(path)
         expected = ids == 1
     else:
-        # Pillow writes no grey PNG of 2 or 4 bits: write one by hand
+        # Pillow writes no gray PNG of 2 or 4 bits: write one by hand
         import struct
         import zlib
 
@@ -60,7 +60,7 @@ def test_index_refuses_palette_and_color(tmp_path):
         masks.read_index(tmp_path / "p.png", exif="error")
     for mode in ("RGB", "RGBA", "LA"):
         Image.fromarray(IDS).convert(mode).save(tmp_path / "c.png")
-        with pytest.raises(DataError, match=f"mode {mode}, not grey"):
+        with pytest.raises(DataError, match=f"mode {mode}, not gray"):
             masks.read_index(tmp_path / "c.png", exif="error")
 
 
@@ -116,7 +116,7 @@ def test_color(tmp_path):
 def test_an_unknown_color_is_named(tmp_path):
     pixels = np.array(COLORS, dtype=np.uint8)[[[0, 1, 2], [2, 1, 0]]]
     pixels[1, 2] = (7, 8, 9)
-    with pytest.raises(DataError, match=r"colour \(7, 8, 9\) at row 1, column 2 is of no class \(1 such pixels\)"):
+    with pytest.raises(DataError, match=r"color \(7, 8, 9\) at row 1, column 2 is of no class \(1 such pixels\)"):
         masks.read_color(saved(tmp_path, pixels), colors=COLORS, exif="error")
     with pytest.raises(DataError, match="mode L, not RGB"):
         masks.read_color(saved(tmp_path, IDS), colors=COLORS, exif="error")

@@ -15,7 +15,7 @@ LABELS = LabelSet(class_names=("background", "Road Sign"), palette=((0, 0, 0), (
 
 @pytest.fixture
 def prepared(tmp_path):
-    """A prepared folder of five images whose shard holds one picture and one mask."""
+    """A prepared folder of five images whose shard holds one image and one mask."""
     Image.fromarray(np.full((20, 30, 3), 90, np.uint8)).save(tmp_path / "image.png")
     mask = np.zeros((20, 30), np.uint8)
     mask[:10] = 1
@@ -51,7 +51,7 @@ def written(prepared, folder, warnings=()):
 
 
 def test_summary(prepared, tmp_path):
-    warnings = [("0", "single class: Road Sign"), ("1", "single class: Road Sign"), ("2", "the same picture as 1")]
+    warnings = [("0", "single class: Road Sign"), ("1", "single class: Road Sign"), ("2", "the same image as 1")]
     assert written(prepared, tmp_path, warnings) == {
         "images": {"train": 3, "val": 1, "test": 1},
         "groups": {"train": 2, "val": 1, "test": 1},
@@ -80,9 +80,9 @@ def test_the_grid_shows_image_and_mask(prepared, tmp_path):
     with Image.open(tmp_path / "grid.png") as picture:
         pixels = np.array(picture.convert("RGB")).astype(int)
     reddish = (pixels[..., 0] - pixels[..., 1] > 60) & (pixels[..., 1] < 60)
-    grey = (np.abs(pixels - 90) < 4).all(-1)
+    gray = (np.abs(pixels - 90) < 4).all(-1)
     assert reddish.sum() >= 4 * 300 * 0.9, "half of the masked tile of each sample shown"
-    assert grey.sum() >= 4 * 600, "the images themselves"
+    assert gray.sum() >= 4 * 600, "the images themselves"
 
 
 def test_the_same_bytes_each_time(prepared, tmp_path):

@@ -17,10 +17,10 @@ def test_the_same_number_changes_nothing(weight):
 
 
 @pytest.mark.parametrize("channels", [1, 6, 9])
-def test_copies_of_a_grey_image_give_what_they_gave(weight, channels):
-    grey = torch.randn(1, 1, 8, 8)
-    expected = conv2d(grey.expand(-1, 3, -1, -1), weight)
-    found = conv2d(grey.expand(-1, channels, -1, -1), adapt_input_channels(weight, channels))
+def test_copies_of_a_gray_image_give_what_they_gave(weight, channels):
+    gray = torch.randn(1, 1, 8, 8)
+    expected = conv2d(gray.expand(-1, 3, -1, -1), weight)
+    found = conv2d(gray.expand(-1, channels, -1, -1), adapt_input_channels(weight, channels))
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 

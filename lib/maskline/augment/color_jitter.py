@@ -1,8 +1,8 @@
-"""Brightness, contrast, saturation and hue one after another: what a colour matrix cannot do.
+"""Brightness, contrast, saturation and hue one after another: what a color matrix cannot do.
 
-``mmseg`` is MMSegmentation's PhotoMetricDistortion to the grey level: whole numbers after each step, cut off to 0..255,
+``mmseg`` is MMSegmentation's PhotoMetricDistortion to the gray level: whole numbers after each step, cut off to 0..255,
 saturation and hue in OpenCV's 8-bit HSV, the contrast before or after those two. ``jitter`` is torchvision's
-ColorJitter: a brightness factor, contrast about the image's mean grey, saturation against its own grey, hue in HSV,
+ColorJitter: a brightness factor, contrast about the image's mean gray, saturation against its own gray, hue in HSV,
 in an order that is drawn too.
 
 Source: MMSegmentation 1.2.2 (Apache-2.0), PhotoMetricDistortion; torchvision (BSD-3-Clause), ColorJitter, computed by
@@ -31,7 +31,7 @@ class Step:
 
     Args:
         name: Which.
-        value: mmseg: grey levels to add, a factor, a factor, a turn in units of two degrees. jitter: three factors,
+        value: mmseg: gray levels to add, a factor, a factor, a turn in units of two degrees. jitter: three factors,
             and a turn in degrees.
     """
 
@@ -48,7 +48,7 @@ class Steps:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ColourSteps:
+class ColorJitter:
     """Settings; see ``augment.photometric`` of params.yaml."""
 
     mode: Mode
@@ -82,14 +82,14 @@ class ColourSteps:
 
 
 def apply(images: Tensor, samples: list[Steps]) -> Tensor:
-    """Change the colours of a batch.
+    """Change the colors of a batch.
 
     Args:
-        images: NCHW float32 grey levels, 0..255; saturation and hue change where C is 3.
+        images: NCHW float32 gray levels, 0..255; saturation and hue change where C is 3.
         samples: One entry an image.
 
     Returns:
-        NCHW float32 grey levels, 0..255; whole numbers for ``mmseg``.
+        NCHW float32 gray levels, 0..255; whole numbers for ``mmseg``.
     """
     changed = [_apply_one(image[None], sample) for image, sample in zip(images, samples, strict=True)]
     return torch.cat(changed)
@@ -125,11 +125,11 @@ def _whole(image: Tensor, step: Step) -> Tensor:
     return hsv_to_rgb(hsv)
 
 
-def _grey(image: Tensor) -> Tensor:
+def _gray(image: Tensor) -> Tensor:
     if image.shape[1] != 3:
         return image.mean(1, keepdim=True)
-    grey: Tensor = kornia.color.rgb_to_grayscale(image)
-    return grey
+    gray: Tensor = kornia.color.rgb_to_grayscale(image)
+    return gray
 
 
 def _jittered(image: Tensor, step: Step) -> Tensor:
@@ -138,11 +138,11 @@ def _jittered(image: Tensor, step: Step) -> Tensor:
         case "brightness":
             changed = image * step.value
         case "contrast":
-            mean = _grey(image).mean()
+            mean = _gray(image).mean()
             changed = mean + (image - mean) * step.value
         case "saturation":
-            grey = _grey(image)
-            changed = grey + (image - grey) * step.value
+            gray = _gray(image)
+            changed = gray + (image - gray) * step.value
         case "hue":
             changed = kornia.enhance.adjust_hue(image, float(np.radians(step.value)))
         case _:

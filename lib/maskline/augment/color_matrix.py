@@ -1,6 +1,6 @@
-"""Brightness, contrast, saturation, hue as one colour matrix a sample; blur by kornia; noise.
+"""Brightness, contrast, saturation, hue as one color matrix a sample; blur by kornia; noise.
 
-Source: MMSegmentation 1.2.2 PhotoMetricDistortion (Apache-2.0) for ranges and probabilities. It clips to whole grey
+Source: MMSegmentation 1.2.2 PhotoMetricDistortion (Apache-2.0) for ranges and probabilities. It clips to whole gray
 levels after each step and turns the hue in HSV; here the steps are composed in linear YIQ space (Foley and van Dam,
 Computer Graphics, hue as a rotation of the IQ plane) and applied and clipped once.
 """
@@ -21,15 +21,15 @@ _YIQ_TO_RGB = np.linalg.inv(_RGB_TO_YIQ)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Photometric:
-    """What happens to one sample's colours. Plain numbers, so that it can be written as JSON and replayed.
+    """What happens to one sample's colors. Plain numbers, so that it can be written as JSON and replayed.
 
     Args:
-        brightness: Shift, grey levels of 255.
+        brightness: Shift, gray levels of 255.
         contrast: Factor.
         saturation: Factor.
         hue_degrees: Turn of the hue.
         blur_sigma: Standard deviation of the blur, px; 0 is none.
-        noise_std: Standard deviation of the noise, grey levels of 255; 0 is none.
+        noise_std: Standard deviation of the noise, gray levels of 255; 0 is none.
         noise_seed: Seed of the noise map.
     """
 
@@ -55,7 +55,7 @@ def draw(
     noise_prob: float,
     noise_std: float,
 ) -> Photometric:
-    """Draw the colour changes of one sample; every number is drawn whether it is used or not."""
+    """Draw the color changes of one sample; every number is drawn whether it is used or not."""
     happens = rng.random(6)
     values = [
         rng.uniform(-brightness, brightness),
@@ -78,8 +78,8 @@ def draw(
     )
 
 
-def colour_matrix(sample: Photometric) -> np.ndarray:
-    """Return the 3x4 float64 matrix (factors, then shift) that maps RGB grey levels to RGB grey levels."""
+def color_matrix(sample: Photometric) -> np.ndarray:
+    """Return the 3x4 float64 matrix (factors, then shift) that maps RGB gray levels to RGB gray levels."""
     # In the IQ plane red turns to yellow clockwise; in HSV that is a positive hue.
     angle = -math.radians(sample.hue_degrees)
     turn = sample.saturation * np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
@@ -90,27 +90,27 @@ def colour_matrix(sample: Photometric) -> np.ndarray:
     return np.concatenate([factors, shift], axis=1)
 
 
-def _grey_matrix(sample: Photometric, channels: int) -> np.ndarray:
-    """Return what ``colour_matrix`` does for channels that are no colours: contrast and brightness alone."""
+def _gray_matrix(sample: Photometric, channels: int) -> np.ndarray:
+    """Return what ``color_matrix`` does for channels that are no colors: contrast and brightness alone."""
     shift = np.full((channels, 1), sample.contrast * sample.brightness)
     return np.concatenate([sample.contrast * np.eye(channels), shift], axis=1)
 
 
 def apply(images: Tensor, samples: list[Photometric], *, matrix: bool) -> Tensor:
-    """Change the colours of a batch.
+    """Change the colors of a batch.
 
     Args:
-        images: NCHW float32 grey levels, 0..255; hue and saturation change where C is 3.
+        images: NCHW float32 gray levels, 0..255; hue and saturation change where C is 3.
         samples: One entry an image.
-        matrix: Whether colours change; blur and noise do in any case.
+        matrix: Whether colors change; blur and noise do in any case.
 
     Returns:
-        NCHW float32 grey levels, clipped to 0..255. The same numbers on every device within float tolerance:
+        NCHW float32 gray levels, clipped to 0..255. The same numbers on every device within float tolerance:
         random maps are drawn on the CPU.
     """
     if matrix:
         channels = images.shape[1]
-        made = [colour_matrix(sample) if channels == 3 else _grey_matrix(sample, channels) for sample in samples]
+        made = [color_matrix(sample) if channels == 3 else _gray_matrix(sample, channels) for sample in samples]
         matrices = torch.from_numpy(np.stack(made)).to(images)
         flat = torch.baddbmm(matrices[:, :, channels:], matrices[:, :, :channels], images.flatten(2))
         images = flat.view_as(images).clamp_(0, 255)

@@ -68,7 +68,7 @@ class Bend:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bending:
+class Deform:
     """Settings; see ``augment.affine``, ``perspective``, ``elastic`` and ``rotate_prob`` of params.yaml."""
 
     rotate_prob: float

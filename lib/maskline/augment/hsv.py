@@ -1,7 +1,7 @@
 """RGB to HSV and back in OpenCV's 8-bit numbers: hue 0..179 (two degrees each), saturation and value 0..255.
 
 Source: OpenCV (Apache-2.0), the arithmetic of cvtColor for COLOR_RGB2HSV and COLOR_HSV2RGB on 8 bits, bit by bit.
-Back from HSV its vector code cuts off, as here; its scalar code, for pictures of a few pixels, rounds.
+Back from HSV its vector code cuts off, as here; its scalar code, for images of a few pixels, rounds.
 """
 
 import torch
@@ -12,7 +12,7 @@ _HUES = 180
 
 
 def rgb_to_hsv(images: Tensor) -> Tensor:
-    """Map N3HW whole grey levels 0..255, of any type, to N3HW int64 hue, saturation, value."""
+    """Map N3HW whole gray levels 0..255, of any type, to N3HW int64 hue, saturation, value."""
     red, green, blue = images.long().unbind(1)
     value = torch.maximum(torch.maximum(red, green), blue)
     spread = value - torch.minimum(torch.minimum(red, green), blue)
@@ -27,7 +27,7 @@ def rgb_to_hsv(images: Tensor) -> Tensor:
 
 
 def hsv_to_rgb(hsv: Tensor) -> Tensor:
-    """Undo ``rgb_to_hsv``: N3HW float32 whole grey levels."""
+    """Undo ``rgb_to_hsv``: N3HW float32 whole gray levels."""
     hue, saturation, value = hsv.float().unbind(1)
     sixth = hue * (6 / _HUES)
     sector = sixth.floor()

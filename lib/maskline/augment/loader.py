@@ -162,7 +162,7 @@ class TrainBatches(Dataset[Batch | MasklineError]):
             yield from self.augmented(iteration, positions, accumulate=accumulate)
 
     def _shown(self, source: Sample, made: Augmented, row: int) -> dict[str, Any]:
-        """Return the pictures of an ``AugmentedSample``."""
+        """Return the images of an ``AugmentedSample``."""
         assert made.valid is not None
         assert made.second is not None
         return {

@@ -1,8 +1,8 @@
 """Copy-paste, CutMix and mixup: samples of one batch lend each other pixels, with their labels.
 
 Copy-paste lays all pixels of one class of another sample over this one. CutMix lays a box over it. Both take the
-labels along, so every pixel has one class. Mixup blends whole pictures, and a pixel then has two classes: the loss is
-that of either target, weighed as the pictures were blended. As a loss is over a batch, so is mixup: one share for all
+labels along, so every pixel has one class. Mixup blends whole images, and a pixel then has two classes: the loss is
+that of either target, weighed as the images were blended. As a loss is over a batch, so is mixup: one share for all
 samples of it, each blended with another.
 
 Pixels are lent before any sample has borrowed, so that the result does not depend on an order.

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from maskline.augment import color_jitter, color_matrix, deform, geometric, mixing
-from maskline.augment.color_jitter import ColourSteps
-from maskline.augment.deform import Bending
+from maskline.augment.color_jitter import ColorJitter
+from maskline.augment.deform import Deform
 from maskline.augment.mixing import Mixing
-from maskline.augment.pixel_ops import Effects
+from maskline.augment.pixel_ops import PixelOps
 from maskline.augment.resize import Resize
 from maskline.augment.sample import Augmented, Draw, Region, RegionBatch
 from maskline.augment.warp import Reading, warp
@@ -31,7 +31,7 @@ class Augmentation:
     Args:
         resize: Scaled size before the crop.
         bending, steps, effects, mixing: Families of operations; None: nothing of the kind is switched on.
-        fill: Grey levels outside the source, one a channel.
+        fill: Gray levels outside the source, one a channel.
         within_valid: Pixels outside an image's valid area are ignored.
         class_crop: Probability that a crop is laid over a pixel of a drawn class.
     """
@@ -43,18 +43,18 @@ class Augmentation:
     rotate_degrees: float
     flip_horizontal: float
     flip_vertical: float
-    bending: Bending | None
+    bending: Deform | None
     photometric_prob: float
     brightness: float
     contrast: tuple[float, float]
     saturation: tuple[float, float]
     hue_degrees: float
-    steps: ColourSteps | None
+    steps: ColorJitter | None
     blur_prob: float
     blur_sigma: tuple[float, float]
     noise_prob: float
     noise_std: float
-    effects: Effects | None
+    effects: PixelOps | None
     mixing: Mixing | None
     fill: tuple[float, ...]
     within_valid: bool
@@ -89,7 +89,7 @@ class Augmentation:
             aim = family("class crop")
             if aim.random() < self.class_crop:
                 geometry = geometric.aimed(geometry, aim, mask, index, crop_size=self.crop_size)
-        colours = color_matrix.draw(
+        colors = color_matrix.draw(
             rng,
             prob=self.photometric_prob if self.steps is None else 0.0,
             brightness=self.brightness,
@@ -105,7 +105,7 @@ class Augmentation:
             geometry = geometric.bent(geometry, self.bending.draw(family("bend"), self.crop_size))
         return Draw(
             geometry=geometry,
-            photometric=colours,
+            photometric=colors,
             steps=None if self.steps is None else self.steps.draw(family("steps")),
             effect=None if self.effects is None else self.effects.draw(family("effect"), self.crop_size),
             mix=None if self.mixing is None else self.mixing.draw(seed, iteration, position, crop_size=self.crop_size),
@@ -155,7 +155,7 @@ class Augmentation:
             mask: HW integer class ids.
             draw: From ``draw``.
             valid: HW bool, or None.
-            second: HW class ids of a second annotator, or None.
+            second: HW class ids of a second observer, or None.
         """
         size = (int(mask.shape[0]), int(mask.shape[1]))
         bend = draw.geometry.bend
@@ -181,7 +181,7 @@ class Augmentation:
         annotations = ((batch.masks, self.ignore_index), (batch.valid, 0), (batch.second, self.ignore_index))
         given = [(masks.to(device), value) for masks, value in annotations if masks is not None]
         images, labels, beyond = warp(batch.images.to(device), given, self._reading(batch, device), fill=fill)
-        images = self._recoloured(images, batch, outside=beyond, fill=fill)
+        images = self._recolored(images, batch, outside=beyond, fill=fill)
         rows = {position: row for row, position in enumerate(batch.positions)}
         mixes = [draw.mix for draw in batch.draws if draw.mix is not None]
         if self.mixing is not None:
@@ -220,7 +220,7 @@ class Augmentation:
             projective=any(bend is not None and bend.tilt is not None for _, bend in bends),
         )
 
-    def _recoloured(self, images: Tensor, batch: RegionBatch, *, outside: Tensor, fill: Tensor) -> Tensor:
+    def _recolored(self, images: Tensor, batch: RegionBatch, *, outside: Tensor, fill: Tensor) -> Tensor:
         if self.steps is not None:
             images = color_jitter.apply(images, [draw.steps for draw in batch.draws if draw.steps is not None])
             if self.steps.mode == "mmseg":  # it pads last
@@ -228,5 +228,5 @@ class Augmentation:
         images = color_matrix.apply(images, [draw.photometric for draw in batch.draws], matrix=self.steps is None)
         if self.effects is not None:
             effects = [draw.effect for draw in batch.draws if draw.effect is not None]
-            images = self.effects.recolour(images, effects, fill=fill)
+            images = self.effects.recolor(images, effects, fill=fill)
         return images

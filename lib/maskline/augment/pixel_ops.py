@@ -1,4 +1,4 @@
-"""CLAHE, gamma, grey pictures, a lost channel, erased boxes: each with its own probability, after the colours.
+"""CLAHE, gamma, gray images, a lost channel, erased boxes: each with its own probability, after the colors.
 
 Source: CLAHE and gamma by kornia (Apache-2.0), each channel for itself; erasing after Zhong et al. 2020, Random Erasing
 Data Augmentation.
@@ -23,7 +23,7 @@ class Effect:
     Args:
         clahe_clip: Contrast limit, or None.
         gamma: Exponent, or None.
-        grayscale: Whether the colours go.
+        grayscale: Whether the colors go.
         lost_channel: Channel that gets the fill value, or None.
         erased: Boxes as top, left, bottom, right, px.
     """
@@ -36,7 +36,7 @@ class Effect:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Effects:
+class PixelOps:
     """Settings; see ``augment.clahe``, ``gamma``, ``grayscale``, ``channel_dropout``, ``erase`` of params.yaml."""
 
     channels: int
@@ -67,11 +67,11 @@ class Effects:
             erased=boxes if happens[4] < self.erase_prob else (),
         )
 
-    def recolour(self, images: Tensor, samples: list[Effect], *, fill: Tensor) -> Tensor:
+    def recolor(self, images: Tensor, samples: list[Effect], *, fill: Tensor) -> Tensor:
         """Apply all but the erasing.
 
         Args:
-            images: NCHW float32 grey levels, 0..255; only three channels are colours that can go grey.
+            images: NCHW float32 gray levels, 0..255; only three channels are colors that can go gray.
             samples: One entry an image.
             fill: C float, value of a lost channel.
         """

@@ -49,7 +49,7 @@ class Region:
         image: HWC uint8; a tensor where the images are kept on a device.
         mask: HW integer class ids.
         valid: HW bool, or None: all is valid, or nobody asked.
-        second: HW class ids by a second annotator, or None.
+        second: HW class ids by a second observer, or None.
         transform: 3x3, output pixel to source pixel.
         box: Top, left, bottom, right of the region in the source.
         size: Height and width of the source.
@@ -100,7 +100,7 @@ class Augmented:
     """The batch that the network sees.
 
     Args:
-        images: NCHW float32, normalised.
+        images: NCHW float32, normalized.
         targets: NHW int64, the ignore index outside the source.
         valid: NHW bool, False outside the source; None where the batch has none.
         second: NHW int64 as ``targets``; None where the batch has none.
@@ -129,8 +129,8 @@ class AugmentedSample:
         image: HW3 uint8, augmented.
         mask: HW int64 class ids or the ignore index, augmented.
         valid: HW bool, augmented; None where the image has no valid-area mask.
-        second: HW int64, augmented; None where there is no second annotator.
-        other_mask: With mixup, the mask of the other picture.
+        second: HW int64, augmented; None where there is no second observer.
+        other_mask: With mixup, the mask of the other image.
         pixels: 3HW float32: what the network gets.
         draw: What was drawn.
     """

@@ -2,12 +2,12 @@
 
 import difflib
 
-from maskline.augment.color_jitter import ColourSteps
-from maskline.augment.deform import Bending
+from maskline.augment.color_jitter import ColorJitter
+from maskline.augment.deform import Deform
 from maskline.augment.loader import TrainBatches, check_crop
 from maskline.augment.mixing import Mixing
 from maskline.augment.pipeline import Augmentation
-from maskline.augment.pixel_ops import Effects
+from maskline.augment.pixel_ops import PixelOps
 from maskline.augment.resize import Resize
 from maskline.core.errors import ParamsError
 from maskline.data.dataset import PreparedSplit
@@ -46,11 +46,11 @@ def augmentation(
         params: The section.
         labels: The classes.
         batch_size: Samples that can lend each other pixels.
-        mean: Grey levels of 255, one a channel.
+        mean: Gray levels of 255, one a channel.
         std: Likewise.
 
     Raises:
-        ParamsError: A class that is none; samples that lend, in batches of one; colours where there are none.
+        ParamsError: A class that is none; samples that lend, in batches of one; colors where there are none.
     """
     _check_channels(params, channels=len(mean))
     return Augmentation(
@@ -84,14 +84,14 @@ def augmentation(
 
 def _check_channels(params: AugmentParams, *, channels: int) -> None:
     """Refuse what works on red, green and blue where images have other channels."""
-    colourful = {
+    colorful = {
         "photometric.mode": params.photometric.mode != "matrix",
         "clahe": params.clahe.prob > 0,
         "grayscale": params.grayscale.prob > 0,
         "channel_dropout": params.channel_dropout.prob > 0,
         "fill": params.fill is not None,
     }
-    used = [key for key, is_on in colourful.items() if is_on]
+    used = [key for key, is_on in colorful.items() if is_on]
     if channels != 3 and used:
         raise ParamsError(
             f"params.yaml: augment.{used[0]}",
@@ -100,11 +100,11 @@ def _check_channels(params: AugmentParams, *, channels: int) -> None:
         )
 
 
-def _bending(params: AugmentParams) -> Bending | None:
+def _bending(params: AugmentParams) -> Deform | None:
     probs = (params.affine.prob, params.perspective.prob, params.elastic.prob)
     if not any(probs) and params.rotate_prob == 1:
         return None
-    return Bending(
+    return Deform(
         rotate_prob=params.rotate_prob,
         affine_prob=params.affine.prob,
         shear_degrees=params.affine.shear_degrees,
@@ -117,11 +117,11 @@ def _bending(params: AugmentParams) -> Bending | None:
     )
 
 
-def _steps(params: AugmentParams) -> ColourSteps | None:
+def _steps(params: AugmentParams) -> ColorJitter | None:
     photometric = params.photometric
     if photometric.mode == "matrix":
         return None
-    return ColourSteps(
+    return ColorJitter(
         mode=photometric.mode,
         prob=photometric.prob,
         brightness=photometric.brightness,
@@ -131,11 +131,11 @@ def _steps(params: AugmentParams) -> ColourSteps | None:
     )
 
 
-def _effects(params: AugmentParams, *, channels: int) -> Effects | None:
+def _effects(params: AugmentParams, *, channels: int) -> PixelOps | None:
     parts = (params.clahe, params.gamma, params.grayscale, params.channel_dropout, params.erase)
     if not any(part.prob for part in parts):
         return None
-    return Effects(
+    return PixelOps(
         channels=channels,
         clahe_prob=params.clahe.prob,
         clahe_clip=params.clahe.clip,

@@ -12,7 +12,7 @@ from maskline.inference.crf_full import FullCrf
 from maskline.inference.folding import fold_norms
 from maskline.inference.pipeline import Crf, Inference
 from maskline.inference.predictor import Predictor
-from maskline.inference.tta import Views
+from maskline.inference.tta import Tta
 from maskline.models.segmentor import SegmentorBase
 from maskline.params.evaluate import CrfParams, EvaluateParams
 from maskline.params.model import ModelParams, validate_model
@@ -20,7 +20,7 @@ from maskline.runtime import checkpoint, device
 
 
 def load_segmentor(folder: Path) -> SegmentorBase:
-    """Load a trained model folder in eval mode, float32, on the CPU; takes normalised NCHW images.
+    """Load a trained model folder in eval mode, float32, on the CPU; takes normalized NCHW images.
 
     Raises:
         CheckpointError: The folder is not whole, or its weights do not fit its params.
@@ -58,7 +58,7 @@ def _check_own_code(place: Path, params: ModelParams, trained_with: Mapping[str,
 
 
 def build_predictor(params: EvaluateParams, folder: Path) -> Predictor:
-    """Build the use of a trained model folder on pictures.
+    """Build the use of a trained model folder on images.
 
     Raises:
         CheckpointError: As ``load_segmentor``.
@@ -89,7 +89,7 @@ def build_inference(params: EvaluateParams, folder: Path) -> Inference:
     """
     return Inference(
         predictor=build_predictor(params, folder),
-        views=Views(scales=params.tta.scales, flips=params.tta.flips),
+        views=Tta(scales=params.tta.scales, flips=params.tta.flips),
         crf=_crf(params.crf) if params.crf.enabled else None,
         threshold=params.threshold if isinstance(params.threshold, float) else None,
         min_component_px=params.min_component_px,

@@ -18,7 +18,7 @@ from maskline.engine.receipt import receipt
 from maskline.engine.run import Job
 from maskline.engine.train import Loop
 from maskline.models.segmentor import SegmentorBase
-from maskline.models.sync_norm import synchronise
+from maskline.models.sync_norm import synchronize
 from maskline.optim.schedules import Schedule
 from maskline.params.model import ModelParams
 from maskline.params.stages.train import TrainStage
@@ -73,7 +73,7 @@ def build_training(params: TrainStage, prepared: Path) -> Job:
 def _network(params: ModelParams, num_classes: int, *, fast_layers: bool) -> SegmentorBase:
     """Build the network; syncbn over several processes holds for the batch norms of a library's encoder too."""
     model = segmentor(params, num_classes=num_classes)
-    kept = synchronise(model) if params.norm.name == "syncbn" and distributed.size() > 1 else 0
+    kept = synchronize(model) if params.norm.name == "syncbn" and distributed.size() > 1 else 0
     if fast_layers:
         batch_norm.quicken(model)
         depthwise.quicken(model)

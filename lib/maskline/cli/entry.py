@@ -1,6 +1,6 @@
 """What every stage and command shares: the params option, logging, and errors as one line with exit code 2.
 
-Exit codes: 0 well; 1 a defect in maskline (traceback); 2 something the user can mend, in one line; 130 and 143
+Exit codes: 0 well; 1 a defect in maskline (traceback); 2 something the user can fix, in one line; 130 and 143
 stopped by SIGINT and SIGTERM.
 """
 

@@ -20,8 +20,8 @@ _STYLES = {"ok": "green", "warning": "yellow", "fault": "bold red"}
 @click.command()
 @params_option
 @click.option("--network", is_flag=True, help="Also ask the data set's download address, 5 seconds at most.")
-@click.option("--fix", is_flag=True, help="First mend what a kill of dvc has torn, where that is certain.")
-@click.option("--quiet", is_flag=True, help="With --fix: mend only, check nothing.")
+@click.option("--fix", is_flag=True, help="First fix what a kill of dvc has torn, where that is certain.")
+@click.option("--quiet", is_flag=True, help="With --fix: fix only, check nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @errors_to_exit_code
 def main(*, params_path: Path, network: bool, fix: bool, quiet: bool, as_json: bool) -> None:
@@ -30,7 +30,7 @@ def main(*, params_path: Path, network: bool, fix: bool, quiet: bool, as_json: b
     Run it in the project's folder. Without --fix nothing is changed, and no network is used without --network. A
     warning leaves the main job running, a fault does not: with a fault the exit code is 1.
 
-    --fix mends what a kill of dvc leaves: a torn dvc.lock, a torn list of who reads and writes (.dvc/tmp/rwlock), and
+    --fix fixes what a kill of dvc leaves: a torn dvc.lock, a torn list of who reads and writes (.dvc/tmp/rwlock), and
     HEAD that a killed dvc exp run has taken off its branch. It says what it did, a line each, keeps what was torn in
     .maskline, and leaves everything alone while a dvc command is at work here.
     """
@@ -80,7 +80,7 @@ def examine(params_path: Path, *, network: bool) -> "Iterator[Finding]":
 
 
 def _mend(params_path: Path, *, aloud: bool) -> list[str]:
-    """Mend the project's folder, the settings file's, and say at once what was done; return it."""
+    """Fix the project's folder, the settings file's, and say at once what was done; return it."""
     from maskline.doctor.fixing import mend
 
     done = []

@@ -18,7 +18,7 @@ _SHOWN = 8
 @click.option("-o", "--output", type=PATH, required=True, help="Folder for model.safetensors and model.json.")
 @click.option("--recipe", help="Name of a recipe, or a params file, whose model section is the network.")
 @click.option("--mmseg-config", type=PATH, help="Resolved MMSegmentation configuration, .json or .py.")
-@click.option("--labels", "labels_path", type=PATH, help="labels.json whose class names and colours to write.")
+@click.option("--labels", "labels_path", type=PATH, help="labels.json whose class names and colors to write.")
 @click.option("--allow-partial", is_flag=True, help="Take what fits where not everything does.")
 @click.option("--verbose", is_flag=True, help="List every tensor.")
 @errors_to_exit_code

@@ -1,4 +1,4 @@
-"""``maskline predict MODEL INPUT... -o OUT``: a trained or exported model on one's own pictures."""
+"""``maskline predict MODEL INPUT... -o OUT``: a trained or exported model on one's own images."""
 
 import functools
 from collections.abc import Iterable
@@ -31,8 +31,8 @@ KINDS = ("index", "palette", "overlay", "probabilities", "index-tif", "probabili
     type=click.Choice(KINDS),
     multiple=True,
     default=None,
-    help="What to write for each picture; give it once for each kind.  [default: index, palette, overlay; with "
-    "--stream: index, palette; GeoTIFF pictures: index-tif too]",
+    help="What to write for each image; give it once for each kind.  [default: index, palette, overlay; with "
+    "--stream: index, palette; GeoTIFF images: index-tif too]",
 )
 @click.option(
     "--weights",
@@ -45,7 +45,7 @@ KINDS = ("index", "palette", "overlay", "probabilities", "index-tif", "probabili
     "params_path",
     type=PATH,
     default=None,
-    help="Use a trained model as the evaluate section of this file says, such as by sliding window; whole pictures "
+    help="Use a trained model as the evaluate section of this file says, such as by sliding window; whole images "
     "without it.",
 )
 @click.option(
@@ -58,7 +58,7 @@ KINDS = ("index", "palette", "overlay", "probabilities", "index-tif", "probabili
 @click.option(
     "--stream",
     is_flag=True,
-    help="Read PNG or TIFF and write PNG by rows, by the sliding window of --params: for pictures that do not fit into "
+    help="Read PNG or TIFF and write PNG by rows, by the sliding window of --params: for images that do not fit into "
     "memory.",
 )
 @click.option("--threads", type=click.IntRange(1, 256), default=None, help="CPU threads.  [default: all cores]")
@@ -77,19 +77,19 @@ def main(
     stream: bool,
     threads: int | None,
 ) -> None:
-    """Segment pictures.
+    """Segment images.
 
-    MODEL is a folder that training or export wrote, an .onnx file, or a recipe with --weights. INPUT is a picture, a
-    folder of pictures, a pattern in quotes, or a video (its frames; needs OpenCV). Pictures are turned as their EXIF
+    MODEL is a folder that training or export wrote, an .onnx file, or a recipe with --weights. INPUT is a image, a
+    folder of images, a pattern in quotes, or a video (its frames; needs OpenCV). Images are turned as their EXIF
     says. Inputs are never written to, and a half-done OUT is completed.
 
     \b
     OUT/index/NAME.png          class ids
-    OUT/palette/NAME.png        the same in the classes' colours
-    OUT/overlay/NAME.jpg        the picture under these colours
+    OUT/palette/NAME.png        the same in the classes' colors
+    OUT/overlay/NAME.jpg        the image under these colors
     OUT/probabilities/NAME.npy  float32, classes x height x width
-    OUT/index-tif/NAME.tif      class ids with the GeoTIFF tags of the picture; probabilities-tif likewise
-    OUT/shares.csv              share of each class in each picture
+    OUT/index-tif/NAME.tif      class ids with the GeoTIFF tags of the image; probabilities-tif likewise
+    OUT/shares.csv              share of each class in each image
     """  # noqa: D301  (click wants the control character itself)
     import os
 
@@ -103,14 +103,12 @@ def main(
         from maskline.predict.predict_stream import predict_stream
 
         if tta or crf:
-            raise DataError(
-                "--stream", "--tta and --crf need the whole picture in memory", "leave them or --stream out"
-            )
+            raise DataError("--stream", "--tta and --crf need the whole image in memory", "leave them or --stream out")
         with as_folder(model, weights) as found:
             done = predict_stream(
                 found, sources, out, kinds=kinds, params_path=params_path, threads=threads or os.cpu_count() or 1
             )
-        log.info("predict: %d of %d pictures were new; results in %s", done, len(sources), out)
+        log.info("predict: %d of %d images were new; results in %s", done, len(sources), out)
         return
     with as_folder(model, weights) as found:
         runtime, labels, made_by = open_model(
@@ -119,14 +117,14 @@ def main(
     _check_kinds(runtime, kinds)
     folder = PredictionFolder(out, labels, kinds=kinds or _usual_kinds(sources), made_by=made_by)
     done = predict(runtime, sources, folder)
-    log.info("predict: %d of %d pictures were new; results in %s", done, len(sources), out)
+    log.info("predict: %d of %d images were new; results in %s", done, len(sources), out)
 
 
 def predict(model: "Model", sources: "list[Source]", folder: "PredictionFolder") -> int:
-    """Predict what is not done yet, and return how many pictures that were.
+    """Predict what is not done yet, and return how many images that were.
 
     Raises:
-        DataProblemsError: Pictures that cannot be read or are too small, after all others are done.
+        DataProblemsError: Images that cannot be read or are too small, after all others are done.
     """
     from maskline.core.errors import DataError, DataProblemsError, ExportError, ShapeError
     from maskline.core.files import sha256_file
@@ -151,7 +149,7 @@ def predict(model: "Model", sources: "list[Source]", folder: "PredictionFolder")
 
 
 class _Reader:
-    """Reads pictures, and frames of the video that it has open."""
+    """Reads images, and frames of the video that it has open."""
 
     def __init__(self) -> None:
         self._video: Video | None = None

@@ -19,7 +19,7 @@ def main(*, iteration: int, position: int, params_path: Path, prepared: Path, ou
     """Show one training sample: before, after, and what was drawn.
 
     ITERATION counts from 0, POSITION from 0 among the samples of the iteration, as in
-    reports/augment_preview/params.json. The drawn parameters are printed as JSON; the folder gets the pictures, the
+    reports/augment_preview/params.json. The drawn parameters are printed as JSON; the folder gets the images, the
     masks and the network's input, bit by bit what training used.
     """
     from maskline.builders.augment import build_batches

@@ -65,14 +65,14 @@ def sweep(seeds: Sequence[int], *, name: str, metrics: Path, run: Runner) -> dic
         if experiment_ref(label) != ref:
             log.info("sweep-seeds: %s", label)
             if run(["exp", "run", "--temp", "--name", label, "--set-param", f"train.seed={seed}"]) != 0:
-                raise DataError(label, "the experiment failed; its output is above", "mend it and run this again")
+                raise DataError(label, "the experiment failed; its output is above", "fix it and run this again")
         runs.append(_leaves(flatten(json.loads(read_at(ref, metrics)))))
     names = [key for key in runs[0] if all(key in other for other in runs)]
     return {key: _plain(spread([values[key] for values in runs])) for key in names}
 
 
 def _leaves(flat: dict[str, Any]) -> dict[str, float]:
-    """Return the scores; the intervals and the second annotator are no matter of the seed."""
+    """Return the scores; the intervals and the second observer are no matter of the seed."""
     parts = ("uncertainty_95.", "second_annotator.")
     return {key: float(value) for key, value in flat.items() if not key.startswith(parts)}
 

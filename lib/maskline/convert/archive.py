@@ -44,7 +44,7 @@ class SplitSettings:
         stratify: Whether each split gets its share of every class.
         own: Whether the set's own splits count.
         lists: Split -> text file of images, instead of the set's own splits; empty: none.
-        near_duplicates: ``error``: pictures in two splits are a problem if equal, and if nearly equal, but the latter
+        near_duplicates: ``error``: images in two splits are a problem if equal, and if nearly equal, but the latter
             in published splits a remark; ``warn``: a remark; ``off``: only equal ones are looked for, for a remark.
     """
 
@@ -154,8 +154,8 @@ class _Set:
         one = partial(convert_record, source=self._source, source_folder=self._source_folder, settings=settings)
         for done in work.progress(converted(records, one, finished, workers=work.workers), len(records)):
             self._problems += done.problems
-            if done.picture_hash:
-                self._hashes[done.id] = done.picture_hash
+            if done.image_hash:
+                self._hashes[done.id] = done.image_hash
             if done.fingerprint is not None:
                 self._prints[done.id] = done.fingerprint
             self._remarks += [(done.id, warning) for warning in done.warnings]
@@ -164,7 +164,7 @@ class _Set:
 
     def finish(self, split: SplitSettings) -> list[tuple[str, str]]:
         """Check the set as a whole, make its splits, write its manifest and return all remarks."""
-        pairs, near = checks.same_pictures(self._hashes), Pairs()
+        pairs, near = checks.same_images(self._hashes), Pairs()
         if split.near_duplicates != "off":
             near = [pair for pair in near_pairs(self._prints) if self._hashes[pair[0]] != self._hashes[pair[1]]]
         fatal = split.near_duplicates == "error" and not self._source.published_splits
@@ -177,12 +177,12 @@ class _Set:
         chosen = self._assign(split, [*pairs, *near])
         rows = [{**row, "split": chosen[row["id"]]} for row in self._rows]
         manifest.write(self._target, rows, self._source.labels)
-        remarks = self._remarks + [(other, f"the same picture as {one}") for one, other in pairs]
+        remarks = self._remarks + [(other, f"the same image as {one}") for one, other in pairs]
         remarks = sorted(remarks + near_remarks + checks.missing_classes(rows, self._source.labels))
         write_csv(self._target / WARNINGS_NAME, ("id", "warning"), remarks)
         return remarks
 
-    def _assign(self, split: SplitSettings, same_picture: Pairs) -> dict[str, Split]:
+    def _assign(self, split: SplitSettings, same_image: Pairs) -> dict[str, Split]:
         published = self._source.published_splits
         classes = range(self._source.labels.num_classes)
         present = {row["id"]: {i for i in classes if row[f"pixels_{i}"]} for row in self._rows}
@@ -193,7 +193,7 @@ class _Set:
             seed=split.seed,
             fold=split.fold,
             num_folds=split.num_folds,
-            same_picture=same_picture,
+            same_image=same_image,
             present=present if split.stratify else None,
         )
 
@@ -201,14 +201,14 @@ class _Set:
 def _leaks(
     records: Sequence[Record], source_folder: Path, *, pairs: Pairs, near: Pairs, fatal: bool
 ) -> tuple[list[DataError], list[tuple[str, str]]]:
-    """Return problems and remarks of equal and nearly equal pictures in two splits of the set's own.
+    """Return problems and remarks of equal and nearly equal images in two splits of the set's own.
 
-    Nearly equal ones are remarks where ``fatal`` is false: nobody can mend the splits that a benchmark publishes.
+    Nearly equal ones are remarks where ``fatal`` is false: nobody can fix the splits that a benchmark publishes.
     """
     places = {record.id: record.image.relative_to(source_folder).as_posix() for record in records}
     own = {record.id: record.split or "train" for record in records}
     problems = checks.check_leaks(pairs, own, places)
-    close = checks.check_leaks(near, own, places, how="nearly the same picture as")
+    close = checks.check_leaks(near, own, places, how="nearly the same image as")
     if fatal:
         return problems + close, []
-    return problems, [(other, f"nearly the same picture as {one}") for one, other in near if own[one] != own[other]]
+    return problems, [(other, f"nearly the same image as {one}") for one, other in near if own[one] != own[other]]

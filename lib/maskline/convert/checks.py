@@ -1,4 +1,4 @@
-"""Checks of pixel values, sizes, groups and equal pictures; each returns what is wrong instead of stopping."""
+"""Checks of pixel values, sizes, groups and equal images; each returns what is wrong instead of stopping."""
 
 import hashlib
 from collections import defaultdict
@@ -25,7 +25,7 @@ def check_values(mask: NDArray[np.int32], labels: LabelSet, *, place: str) -> li
             place,
             f"label {describe_values(mask, bad)}, classes are 0..{labels.num_classes - 1}, "
             f"ignore index {labels.ignore_index}",
-            "mend the mask, or change data.classes, data.ignore_index or data.mask_encoding",
+            "fix the mask, or change data.classes, data.ignore_index or data.mask_encoding",
         )
     ]
 
@@ -59,13 +59,13 @@ def check_groups(records: Sequence[Record]) -> list[DataError]:
     return problems
 
 
-def picture_hash(pixels: NDArray[np.uint8]) -> str:
-    """Return a hash of decoded pixels (h, w, 3): equal for equal pictures, whatever files they come from."""
+def image_hash(pixels: NDArray[np.uint8]) -> str:
+    """Return a hash of decoded pixels (h, w, 3): equal for equal images, whatever files they come from."""
     return hashlib.sha256(repr(pixels.shape).encode() + np.ascontiguousarray(pixels).tobytes()).hexdigest()
 
 
-def same_pictures(hashes: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return pairs of ids with equal pictures: the first of each picture with each other one.
+def same_images(hashes: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return pairs of ids with equal images: the first of each image with each other one.
 
     Args:
         hashes: id -> ``picture_hash``.
@@ -81,12 +81,12 @@ def check_leaks(
     splits: Mapping[str, Split],
     sources: Mapping[str, str],
     *,
-    how: str = "the same picture as",
+    how: str = "the same image as",
 ) -> list[DataError]:
-    """Return a problem for each picture that is in two splits.
+    """Return a problem for each image that is in two splits.
 
     Args:
-        pairs: As ``same_pictures`` returns them.
+        pairs: As ``same_images`` returns them.
         splits: id -> split.
         sources: id -> file of the image.
         how: What joins the two.

@@ -36,7 +36,7 @@ class Converted:
     id: str
     cells: dict[str, Any] = field(default_factory=dict)
     parts: dict[str, bytes] = field(default_factory=dict)
-    picture_hash: str = ""
+    image_hash: str = ""
     fingerprint: Fingerprint | None = None
     problems: list[DataError] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -54,8 +54,8 @@ def convert_record(record: Record, source: SourceSet, source_folder: Path, *, se
             scale=settings.scale,
         )
         pixels = np.repeat(stored[:, :, None], 3, axis=2) if stored.ndim == 2 else stored
-        done.picture_hash, done.fingerprint = checks.picture_hash(pixels), fingerprint(pixels)
-        if settings.channels is not None:  # one below the other in a grey PNG: a format for any number of them
+        done.image_hash, done.fingerprint = checks.image_hash(pixels), fingerprint(pixels)
+        if settings.channels is not None:  # one below the other in a gray PNG: a format for any number of them
             stored = pixels.transpose(2, 0, 1).reshape(-1, pixels.shape[1])
         done.parts["image"] = record.image.read_bytes() if kept else _png(stored)
         done.cells |= {
@@ -65,7 +65,7 @@ def convert_record(record: Record, source: SourceSet, source_folder: Path, *, se
             "height": pixels.shape[0],
             "width": pixels.shape[1],
         }
-    shape = (done.cells["height"], done.cells["width"]) if done.picture_hash else None
+    shape = (done.cells["height"], done.cells["width"]) if done.image_hash else None
     for part, path in (("mask", record.mask), ("second", record.second)):
         if path is None:
             continue

@@ -28,12 +28,12 @@ class LayoutSettings:
     """What the user says about the source.
 
     Args:
-        classes: Name and colour of each class, in the order of ids; empty for sets that know their own.
+        classes: Name and color of each class, in the order of ids; empty for sets that know their own.
         ignore_index: Mask value that never counts.
         mask_encoding: How masks store classes.
         exif: What to do with an EXIF rotation, of images and masks alike.
         alpha: What to do with an image's alpha channel.
-        channels: Of the image files, those to take, the first is 0; None: RGB, or grey as RGB.
+        channels: Of the image files, those to take, the first is 0; None: RGB, or gray as RGB.
         scale: How values of more than 8 bits become 0..255: ``error`` (not at all), ``full_range`` or (low, high).
     """
 
@@ -54,10 +54,10 @@ class Record:
         id: Unique in the set.
         group: Patient, scene or what else must not be in two splits.
         split: The set's own split; None: train, or whatever convert makes of it.
-        image: Path of the picture.
+        image: Path of the image.
         mask: What ``SourceSet.read_mask`` reads.
         valid: What ``SourceSet.read_area`` reads: pixels that can be scored; None: all.
-        second: A second annotator's mask.
+        second: A second observer's mask.
     """
 
     id: str

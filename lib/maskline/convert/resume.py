@@ -79,7 +79,7 @@ class Finished:
 def kept(root: Path, key: Mapping[str, Any]) -> Iterator[Finished]:
     """Yield the finished parts of the conversion with this key; they go when the block ends, but for a kill.
 
-    Those of other conversions that nobody works on are removed. Problems of the data remove them too: what mends them
+    Those of other conversions that nobody works on are removed. Problems of the data remove them too: what fixes them
     changes the key.
 
     Args:
@@ -128,7 +128,7 @@ def _pieces(record: Converted) -> Iterator[bytes]:
         {
             "id": record.id,
             "cells": record.cells,
-            "picture_hash": record.picture_hash,
+            "picture_hash": record.image_hash,
             "fingerprint": None if print_ is None else base64.b64encode(print_.tobytes()).decode(),
             "problems": [(problem.place, problem.problem, problem.remedy) for problem in record.problems],
             "warnings": record.warnings,
@@ -147,7 +147,7 @@ def _record(stream: BinaryIO) -> Converted:
         id=text["id"],
         cells=text["cells"],
         parts={name: stream.read(length) for name, length in text["parts"].items()},
-        picture_hash=text["picture_hash"],
+        image_hash=text["picture_hash"],
         fingerprint=None if print_ is None else np.frombuffer(base64.b64decode(print_), dtype=np.float32),
         problems=[DataError(*problem) for problem in text["problems"]],
         warnings=text["warnings"],

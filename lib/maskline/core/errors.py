@@ -1,4 +1,4 @@
-"""Errors that a user can mend: one line that names the place, the value and the remedy.
+"""Errors that a user can fix: one line that names the place, the value and the remedy.
 
 Every class here ends a stage with exit code 2 and its text on one line (see ``maskline.cli.entry``). Programmer
 errors stay what they are in Python (``AssertionError``, ``TypeError``) and keep their traceback.
@@ -6,7 +6,7 @@ errors stay what they are in Python (``AssertionError``, ``TypeError``) and keep
 
 
 class MasklineError(Exception):
-    """Base of all errors a user can mend.
+    """Base of all errors a user can fix.
 
     Args:
         place: Where it is wrong: a file, a file and key, a manifest row.
@@ -62,7 +62,7 @@ class InputsChangedError(MasklineError, RuntimeError):
 
 
 class ProjectBusyError(MasklineError, RuntimeError):
-    """A dvc command is at work in the project, so that nothing can be mended there."""
+    """A dvc command is at work in the project, so that nothing can be fixed there."""
 
 
 class DataProblemsError(DataError):
@@ -79,7 +79,7 @@ class DataProblemsError(DataError):
         if len(problems) == 1:
             super().__init__(first.place, first.problem, first.remedy)
         else:
-            super().__init__(place, f"{len(problems)} problems, the first: {first}", "mend all that are listed")
+            super().__init__(place, f"{len(problems)} problems, the first: {first}", "fix all that are listed")
         self.problems = tuple(problems)
 
     def __reduce__(self) -> tuple[type, tuple[object, ...]]:

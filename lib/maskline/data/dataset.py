@@ -28,10 +28,10 @@ class Sample:
     Args:
         id: Of the manifest.
         group: Of the manifest.
-        image: (h, w, channels) uint8: RGB, where grey images have three equal channels, or those of data.channels.
+        image: (h, w, channels) uint8: RGB, where gray images have three equal channels, or those of data.channels.
         mask: (h, w) uint8 or uint16: class ids and the ignore index.
         valid: (h, w) bool: pixels that can be scored; None: all.
-        second: (h, w) as ``mask``, by a second annotator; None: there is none.
+        second: (h, w) as ``mask``, by a second observer; None: there is none.
     """
 
     id: str

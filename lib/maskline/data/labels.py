@@ -20,7 +20,7 @@ class LabelSet:
 
     Args:
         class_names: At least two names, each different.
-        palette: One colour a class, 0..255 each.
+        palette: One color a class, 0..255 each.
         ignore_index: Mask value that never counts, 0..65535, not a class id.
         reduce_zero_label: The source's value 0 means "other": it becomes ``ignore_index`` and every other
             value moves down by one (MMSegmentation's rule; applied by convert, never again later).
@@ -40,8 +40,8 @@ class LabelSet:
         if len(self.palette) != len(self.class_names):
             raise DataError(
                 "labels",
-                f"{len(self.palette)} colours for {len(self.class_names)} classes",
-                "give one colour a class",
+                f"{len(self.palette)} colors for {len(self.class_names)} classes",
+                "give one color a class",
             )
         if not self.num_classes <= self.ignore_index <= 65535:
             raise DataError(

@@ -23,7 +23,7 @@ MANIFEST_NAME = "manifest.csv"
 LABELS_NAME = "labels.json"
 CHANNELS_NAME = "channels.json"
 RGB = 3
-"""Channels of images where nothing else is asked for; grey ones have three equal channels."""
+"""Channels of images where nothing else is asked for; gray ones have three equal channels."""
 
 PARTS = ("image", "mask", "valid", "second")
 """Encoded files of a row; ``valid`` and ``second`` may be absent (0 bytes)."""

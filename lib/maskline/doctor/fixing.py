@@ -1,4 +1,4 @@
-"""What ``maskline doctor --fix`` mends: what a kill of DVC leaves behind, where it is certain what belongs there.
+"""What ``maskline doctor --fix`` fixes: what a kill of DVC leaves behind, where it is certain what belongs there.
 
 That is dvc.lock, DVC's lists of who reads and writes what, and the branch that a killed ``dvc exp run`` has left.
 Nothing is thrown away: what was torn goes to .maskline.
@@ -17,7 +17,7 @@ from maskline.doctor import project
 
 
 def mend(root: Path) -> Iterator[str]:
-    """Mend the project's folder; yield what was done, a line each.
+    """Fix the project's folder; yield what was done, a line each.
 
     Args:
         root: The project's folder.
@@ -78,7 +78,7 @@ def _mend_users(root: Path, users: Path) -> Iterator[str]:
 
 @contextmanager
 def _alone(folder: Path, lock: Path) -> Iterator[None]:
-    """Hold a lock of DVC's while something is mended; ``folder`` is .dvc.
+    """Hold a lock of DVC's while something is fixed; ``folder`` is .dvc.
 
     Raises:
         ProjectBusyError: A dvc command has held it for some seconds.

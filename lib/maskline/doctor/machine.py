@@ -69,13 +69,13 @@ def packages(lock: Path, *, version: Version = importlib.metadata.version) -> It
 
 
 def read_lock(text: str) -> dict[str, str]:
-    """Return normalised name -> version of the lines NAME==VERSION."""
+    """Return normalized name -> version of the lines NAME==VERSION."""
     pairs = re.findall(r"^([A-Za-z0-9._-]+)==([^\s;#]+)", text, flags=re.MULTILINE)
     return {_normal(name): version for name, version in pairs}
 
 
 def required_packages() -> set[str]:
-    """Return the normalised names of what maskline itself needs to be installed."""
+    """Return the normalized names of what maskline itself needs to be installed."""
     try:
         lines = importlib.metadata.requires("maskline") or []
     except importlib.metadata.PackageNotFoundError:  # run from its sources

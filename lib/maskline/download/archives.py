@@ -20,7 +20,7 @@ from maskline.core.errors import DataError
 from maskline.core.files import copy_stream, storage_errors
 
 MAX_MEMBERS = 1_000_000
-"""An archive of more files is refused: no set of pictures that this project reads has as many."""
+"""An archive of more files is refused: no set of images that this project reads has as many."""
 
 _CHUNK_BYTES = 1 << 20
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)

@@ -34,7 +34,7 @@ class Order:
         url: The user's download address.
         sha256: 64 hex digits, maybe behind ``sha256:``, that the archive must have.
         published: Where the set is published.
-        draw: Writes a drawn set's archive to a path.
+        draw: Writes a synthetic set's archive to a path.
     """
 
     name: str
@@ -177,7 +177,7 @@ def _own(order: Order, path: Path, incoming: Path) -> _Found:
             expected_sha256=order.own_sha256,
         )
     if not path.is_file():
-        raise DataError("data.archive", f"no such file or folder: {path}", "mend the path, or set it to null")
+        raise DataError("data.archive", f"no such file or folder: {path}", "fix the path, or set it to null")
     if not os.access(path, os.R_OK):
         raise DataError(path, "not readable for this user", "chmod u+r")
     return _Found(path=path, place=path, file=path.name, origin="archive", expected_sha256=order.own_sha256)

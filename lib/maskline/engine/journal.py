@@ -44,7 +44,7 @@ class Journal:
 
     @property
     def pictures(self) -> Path:
-        """Folder of this run's pictures of predictions; it stays when the journal is removed."""
+        """Folder of this run's images of predictions; it stays when the journal is removed."""
         return self.folder.parent.with_name("predictions") / self.folder.name[:12]
 
     @contextmanager

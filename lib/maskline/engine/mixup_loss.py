@@ -1,4 +1,4 @@
-"""The loss of a batch whose samples are blended in pairs: that of either target, weighed as the pictures were.
+"""The loss of a batch whose samples are blended in pairs: that of either target, weighed as the images were.
 
 A head may compare any pixels of the target that it is given (point heads draw some), so both targets go through it as
 one: two class ids in one integer.

@@ -1,4 +1,4 @@
-"""Pictures of what the network predicts while it trains: image, truth and prediction side by side."""
+"""Images of what the network predicts while it trains: image, truth and prediction side by side."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,8 +37,8 @@ def draw(
         split: Images of any sizes.
         samples: Rows, at most.
         compute: Device, precision, memory format.
-        mean: Grey levels of 255, a channel.
-        std: Grey levels of 255, a channel.
+        mean: Gray levels of 255, a channel.
+        std: Gray levels of 255, a channel.
     """
     model.eval()
     rows = []
@@ -48,24 +48,24 @@ def draw(
         normal = normalize(image, mean, std).contiguous(memory_format=compute.memory_format)
         with compute.autocast():
             predicted = model(normal).float().argmax(1)[0].cpu().numpy()
-        shown = _grey_levels(sample.image)
-        rows.append([shown, *(_coloured(shown, classes, split.labels) for classes in (sample.mask, predicted))])
+        shown = _gray_levels(sample.image)
+        rows.append([shown, *(_colored(shown, classes, split.labels) for classes in (sample.mask, predicted))])
     picture = _stacked(rows)
     with replace_file(path) as part:
         Image.fromarray(picture).save(part, format="PNG")
 
 
-def _grey_levels(image: np.ndarray) -> np.ndarray:
+def _gray_levels(image: np.ndarray) -> np.ndarray:
     """Return the first three channels, or one channel thrice, as uint8."""
     channels = image[..., :3] if image.shape[2] >= 3 else np.repeat(image[..., :1], 3, axis=2)
     return np.asarray(channels, dtype=np.float64).clip(0, 255).astype(np.uint8)
 
 
-def _coloured(image: np.ndarray, classes: np.ndarray, labels: LabelSet) -> np.ndarray:
-    """Return the image half mixed with the colours of its classes; ignored pixels stay as they are."""
+def _colored(image: np.ndarray, classes: np.ndarray, labels: LabelSet) -> np.ndarray:
+    """Return the image half mixed with the colors of its classes; ignored pixels stay as they are."""
     known = classes < labels.num_classes
-    colours = np.asarray(labels.palette, dtype=np.uint16)[np.where(known, classes, 0)]
-    return np.where(known[..., None], (image.astype(np.uint16) + colours) // 2, image).astype(np.uint8)
+    colors = np.asarray(labels.palette, dtype=np.uint16)[np.where(known, classes, 0)]
+    return np.where(known[..., None], (image.astype(np.uint16) + colors) // 2, image).astype(np.uint8)
 
 
 def _stacked(rows: Sequence[Sequence[np.ndarray]]) -> np.ndarray:

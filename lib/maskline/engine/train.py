@@ -59,7 +59,7 @@ class Loop:
         compute: Device, precision, memory format.
         iterations: Length of the run.
         val_every: Iterations between validations.
-        preview_every: Iterations between two pictures of predictions; 0: none.
+        preview_every: Iterations between two images of predictions; 0: none.
         preview_samples: Images of the val split in each.
         log_every: Iterations between two points of the loss curve.
         journal_every: Iterations between two journal entries; 0 is none.

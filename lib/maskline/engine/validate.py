@@ -35,8 +35,8 @@ def validate(
         split: Images of any sizes, one at a time.
         criterion: Loss of the final logits.
         compute: Device, precision, memory format.
-        mean: Grey levels of 255, a channel.
-        std: Grey levels of 255, a channel.
+        mean: Gray levels of 255, a channel.
+        std: Gray levels of 255, a channel.
 
     Returns:
         ``val_loss``, ``aAcc``, ``mIoU``, ``mAcc``, ``mDice``, then ``IoU_<class>`` of each class; absent ones left out.

@@ -1,4 +1,4 @@
-"""The evaluation of a trained model: score a split, then write numbers, pictures and the page."""
+"""The evaluation of a trained model: score a split, then write numbers, images and the page."""
 
 import sys
 from collections.abc import Mapping, Sequence

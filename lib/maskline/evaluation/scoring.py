@@ -39,7 +39,7 @@ class Sample(Protocol):
 
     @property
     def second(self) -> npt.NDArray[Any] | None:
-        """The second annotator's class ids, HW."""
+        """The second observer's class ids, HW."""
 
 
 class Split(Protocol):
@@ -55,7 +55,7 @@ class Split(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """One reading of an image, the network's or the second annotator's, held against the labels.
+    """One reading of an image, the network's or the second observer's, held against the labels.
 
     Args:
         confusion: C x C counts, int64, rows actual.
@@ -78,7 +78,7 @@ class ImageScore:
         group: Patient, scene.
         size: Height and width, px.
         own: What the inference made of it.
-        second: The second annotator, who gives no probabilities; None without one.
+        second: The second observer, who gives no probabilities; None without one.
         packed: The class map, compressed; see ``prediction``.
         steps: Step of the inference -> C x C counts after it, the network first; empty where nothing follows it.
     """

@@ -99,7 +99,7 @@ def best_threshold(counts: npt.NDArray[np.int64]) -> float:
 
 
 def with_crf(inference: Inference, split: Split, *, ignore_index: int, within_valid: bool) -> Inference:
-    """Return the inference with the best of 27 fields around its own: weights and grey levels halved, kept, doubled.
+    """Return the inference with the best of 27 fields around its own: weights and gray levels halved, kept, doubled.
 
     Best is the highest Dice of class 1 of two classes, else the highest mIoU, over all pixels of a split.
 
@@ -136,7 +136,7 @@ def with_crf(inference: Inference, split: Split, *, ignore_index: int, within_va
 
 
 def fields_around(crf: Crf) -> Iterator[Crf]:
-    """Yield the field itself, then those with weights and grey levels at half and twice their value."""
+    """Yield the field itself, then those with weights and gray levels at half and twice their value."""
     for factors in product(_FACTORS, repeat=len(_TUNED)):
         values = {name: getattr(crf, name) * factor for name, factor in zip(_TUNED, factors, strict=True)}
         yield replace(crf, **values)
@@ -154,7 +154,7 @@ def tuned_values(inference: Inference) -> dict[str, float]:
 
 
 def _seen(inference: Inference, image: npt.NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
-    """Return the picture as NHWC of one on the network's device, and its probabilities NCHW."""
+    """Return the image as NHWC of one on the network's device, and its probabilities NCHW."""
     images = torch.from_numpy(np.ascontiguousarray(image))[None].to(inference.predictor.device)
     field = inference.segment(images, probabilities=True).probabilities
     assert field is not None, "they were asked for"

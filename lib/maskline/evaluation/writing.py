@@ -15,7 +15,7 @@ from maskline.evaluation.page.page import PageData, render
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outputs:
-    """Where everything goes: four tables, the folder of pictures, the page."""
+    """Where everything goes: four tables, the folder of images, the page."""
 
     metrics: Path
     per_image: Path
@@ -39,18 +39,18 @@ def write_evaluation(
 
     Args:
         evaluation: What to report.
-        split: The images again, for the pictures.
+        split: The images again, for the images.
         card: Content of model.json.
         params: The section evaluate, every key.
         curves: CSV of the training's curves; None or absent: the page goes without.
-        gallery_each: Pictures of each of worst, median and best.
+        gallery_each: Images of each of worst, median and best.
         outputs: Where to.
     """
     labels, scores = split.labels, evaluation.scores
     rows = tables.per_image_rows(scores, labels)
     class_rows = tables.per_class_rows(scores, labels, evaluation.metrics)
     confusion = tree.total_confusion(scores)
-    files, pictures = _pictures(evaluation, split, rows, gallery_each)
+    files, pictures = _images(evaluation, split, rows, gallery_each)
     text = render(
         PageData(
             title=f"{_network(card)} on {evaluation.data_name}",
@@ -77,10 +77,10 @@ def write_evaluation(
     write_text(outputs.report, text)
 
 
-def _pictures(
+def _images(
     evaluation: Evaluation, split: LabelledSplit, rows: Sequence[tables.Row], each: int
-) -> tuple[dict[str, bytes], list[gallery.PagePicture]]:
-    """Return the gallery's files by name, and the page's pictures."""
+) -> tuple[dict[str, bytes], list[gallery.PageImage]]:
+    """Return the gallery's files by name, and the page's images."""
     files, pictures = {}, []
     exhibits = gallery.open_exhibits(
         gallery.choose(rows, each=each),
@@ -91,8 +91,8 @@ def _pictures(
         within_valid=evaluation.within_valid,
     )
     for exhibit in exhibits:
-        files[f"{exhibit.pick.name}.jpg"] = gallery.file_picture(exhibit, split.labels)
-        pictures.append(gallery.page_picture(exhibit, split.labels))
+        files[f"{exhibit.pick.name}.jpg"] = gallery.file_image(exhibit, split.labels)
+        pictures.append(gallery.page_image(exhibit, split.labels))
     return files, pictures
 
 

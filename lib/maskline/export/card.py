@@ -44,8 +44,8 @@ _LICENCES = {
     "chase_db1": "CC BY 4.0, Fraz et al. 2012",
 }
 
-# Layouts that say nothing of whose pictures they are.
-_OWN = {"folder": "a folder of pictures and masks"}
+# Layouts that say nothing of whose images they are.
+_OWN = {"folder": "a folder of images and masks"}
 
 _SCORES = ("mIoU", "mDice", "mAcc", "aAcc")
 
@@ -92,14 +92,14 @@ def card_text(
 _INTRODUCTION = [
     "# Model card",
     "",
-    "Semantic segmentation: the class of each pixel of a picture. Made by maskline's export stage; the exact",
+    "Semantic segmentation: the class of each pixel of a image. Made by maskline's export stage; the exact",
     "settings stand in the metadata of each file, under the key `maskline`.",
 ]
 
 _LIMITS = [
     "## Limits",
     "",
-    "- The scores hold for pictures like the test split's: same kind of camera, scale and subject. Measure anew",
+    "- The scores hold for images like the test split's: same kind of camera, scale and subject. Measure anew",
     "  before using the model on others.",
     "- The network was seen to agree with torch on the test split and at five further sizes; all of them on a CPU.",
     "- It has no class for what it does not know: each pixel gets one of the classes above.",
@@ -123,7 +123,7 @@ def _use_lines(trained: Trained) -> list[str]:
     return [
         "## Use",
         "",
-        f"    python {EXAMPLE_FILE} {MODEL_FILE} picture.jpg labels.png",
+        f"    python {EXAMPLE_FILE} {MODEL_FILE} image.jpg labels.png",
         "",
         f"needs onnxruntime, numpy and Pillow. Input `{INPUT}`: (batch, height, width, {channels}, any size;",
         f"{_policy(trained)}.",
@@ -138,7 +138,7 @@ def _data_lines(labels: LabelSet, *, name: str, images: int) -> list[str]:
         f"Data set: {_OWN.get(name, name)}; scores are of {images} test images, which training has",
         "not seen. Pixels of the ignore index do not count.",
         "",
-        "| id | class | colour |",
+        "| id | class | color |",
         "| --- | --- | --- |",
         *(f"| {i} | {each} | {list(labels.palette[i])} |" for i, each in enumerate(labels.class_names)),
     ]
@@ -160,29 +160,29 @@ def _score(found: Mapping[str, Any]) -> str:
 
 
 def _policy(trained: Trained) -> str:
-    """Say what happens to a picture before the network sees it."""
+    """Say what happens to a image before the network sees it."""
     if trained.interface.resize is not None:
         height, width = trained.interface.resize
-        return f"it is resized to {height} x {width} px (bilinear) and normalised inside, the result resized back"
+        return f"it is resized to {height} x {width} px (bilinear) and normalized inside, the result resized back"
     multiple = trained.interface.pad_multiple or trained.network.stride
-    return f"it is normalised, and padded to multiples of {multiple} px with the mean colour, inside"
+    return f"it is normalized, and padded to multiples of {multiple} px with the mean color, inside"
 
 
 def _score_lines(scores: Mapping[str, Any]) -> list[str]:
-    """Return a table of overall scores and each class's IoU, beside them those of the second annotator."""
+    """Return a table of overall scores and each class's IoU, beside them those of the second observer."""
     sure, human = scores.get("uncertainty_95", {}), scores.get("second_annotator")
     rows = [(name, scores.get(name), sure.get(name), (human or {}).get(name)) for name in _SCORES]
     for name, found in scores.get("per_class", {}).items():
         width = sure.get("per_class", {}).get(name, {}).get("IoU")
         reference = (human or {}).get("per_class", {}).get(name, {}).get("IoU")
         rows.append((f"IoU of {name}", found["IoU"], width, reference))
-    lines = ["| score | value | 95 % interval | second annotator |", "| --- | --- | --- | --- |"]
+    lines = ["| score | value | 95 % interval | second observer |", "| --- | --- | --- | --- |"]
     for name, value, interval, reference in rows:
         known = interval and interval["low"] is not None
         between = f"{interval['low']:.4f} to {interval['high']:.4f}" if known else "not known"
         lines.append(f"| {name} | {_number(value)} | {between} | {_number(reference) if human else 'none'} |")
     if human:
-        lines += ["", "Second annotator: the same scores of another person's masks, the human reference."]
+        lines += ["", "Second observer: the same scores of another person's masks, the human reference."]
     return lines
 
 

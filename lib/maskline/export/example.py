@@ -1,6 +1,6 @@
-"""Segment one picture.
+"""Segment one image.
 
-Usage: python example.py model.onnx picture.jpg labels.png
+Usage: python example.py model.onnx image.jpg labels.png
 Needs onnxruntime, numpy and Pillow; written beside the model by the export stage.
 """
 
@@ -13,12 +13,12 @@ from PIL import Image, ImageOps
 
 
 def main(model: str, picture: str, out: str) -> None:
-    """Write the class of each pixel as a PNG in the model's colours, and print each class's share."""
+    """Write the class of each pixel as a PNG in the model's colors, and print each class's share."""
     options = onnxruntime.SessionOptions()
     options.add_session_config_entry("session.x64quantprecision", "1")  # model-int8.onnx on processors without VNNI
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     about = json.loads(session.get_modelmeta().custom_metadata_map["maskline"])
-    with Image.open(picture) as opened:  # turned as its EXIF says; colours 0..255: the model normalises by itself
+    with Image.open(picture) as opened:  # turned as its EXIF says; colors 0..255: the model normalizes by itself
         image = np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
     names = [output.name for output in session.get_outputs()]
     found = dict(zip(names, session.run(names, {"images": image[None]}), strict=True))

@@ -18,13 +18,13 @@ NAMES: Mapping[Output, str] = {"argmax": LABELS, "softmax": PROBABILITIES, "sigm
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interface:
-    """What a file gives for a picture of any size, and what it does to it first.
+    """What a file gives for a image of any size, and what it does to it first.
 
     Args:
         outputs: Keys of ``NAMES``, each once, at least one.
-        resize: Height and width that the network sees; the result is resized back to the picture. None: the picture
+        resize: Height and width that the network sees; the result is resized back to the image. None: the image
             as it is.
-        pad_multiple: Sides are padded with the mean colour to a multiple of this, a multiple of the network's stride.
+        pad_multiple: Sides are padded with the mean color to a multiple of this, a multiple of the network's stride.
             None: that stride.
     """
 
@@ -52,7 +52,7 @@ class Interface:
 
 
 WHOLE = Interface(outputs=("argmax", "softmax"), resize=None, pad_multiple=None)
-"""As evaluation sees whole pictures."""
+"""As evaluation sees whole images."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,17 +31,17 @@ METADATA_FORMAT = 1
 
 
 class Split(Protocol):
-    """The pictures to compare on; ``maskline.data.dataset.PreparedSplit`` is one."""
+    """The images to compare on; ``maskline.data.dataset.PreparedSplit`` is one."""
 
     @property
     def labels(self) -> LabelSet:
         """Classes of the masks."""
 
     def __len__(self) -> int:
-        """Number of pictures."""
+        """Number of images."""
 
-    def sample(self, i: int) -> parity.Picture:
-        """Return one picture."""
+    def sample(self, i: int) -> parity.Image:
+        """Return one image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +51,8 @@ class Trained:
     Args:
         network: In eval mode, float32, on the CPU.
         labels: Its classes.
-        mean: Subtracted from each channel, grey levels of 255.
-        std: Divides each channel, grey levels of 255.
+        mean: Subtracted from each channel, gray levels of 255.
+        std: Divides each channel, gray levels of 255.
         params: The settings it was trained with, as plain types.
         weights_sha256: SHA-256 of its weights file.
         interface: How it is to be exported.
@@ -103,7 +103,7 @@ class Trained:
         ).eval()
 
     def runtime(self, *, threads: int) -> TorchModel:
-        """Return the network as the reference of the parity gate: whole pictures, as the interface says."""
+        """Return the network as the reference of the parity gate: whole images, as the interface says."""
         interface = self.interface
         resized = partial(resize, align_corners=False)
 
@@ -146,7 +146,7 @@ def export_model(
 
     Raises:
         ExportError: The network cannot be traced, or an exported model differs from it.
-        DataError: The split has no picture, or other classes than the model.
+        DataError: The split has no image, or other classes than the model.
     """
     _check_split(trained, split)
     program = trace(trained.deployable(simplified=True), example_size=example_size)
@@ -169,7 +169,7 @@ def export_model(
 def check_parity(
     reference: parity.Model, exported: parity.Model, split: Split, *, place: Path, limits: Limits
 ) -> dict[str, Any]:
-    """Compare on the split's pictures and on odd sizes.
+    """Compare on the split's images and on odd sizes.
 
     Returns:
         ``{"test": {...}, "odd_sizes": {...}}``, see ``maskline.export.parity.Parity.to_dict``.
@@ -180,8 +180,8 @@ def check_parity(
     labels = split.labels
     report: dict[str, Any] = {}
     for name, where, cases in (
-        ("test", f"the {len(split)} test images", parity.original_cases(_pictures(split))),
-        ("odd_sizes", "odd sizes", parity.odd_cases(_pictures(split))),
+        ("test", f"the {len(split)} test images", parity.original_cases(_images(split))),
+        ("odd_sizes", "odd sizes", parity.odd_cases(_images(split))),
     ):
         found = parity.compare(
             reference, exported, cases, class_names=labels.class_names, ignore_index=labels.ignore_index
@@ -209,7 +209,7 @@ def describe(trained: Trained, *, example_size: tuple[int, int]) -> dict[str, An
         "reduce_zero_label": trained.labels.reduce_zero_label,
         "mean": list(trained.mean),
         "std": list(trained.std),
-        "input": f"images (batch, height, width, {len(trained.mean)}), uint8{rgb}; normalised inside",
+        "input": f"images (batch, height, width, {len(trained.mean)}), uint8{rgb}; normalized inside",
         "outputs": trained.interface.describe(),
         "sizes": {
             "stride": trained.network.stride,
@@ -230,7 +230,7 @@ def _check_split(trained: Trained, split: Split) -> None:
         raise DataError("test split", "other classes than the model's", "train on this data first (dvc repro train)")
 
 
-def _pictures(split: Split) -> Iterator[parity.Picture]:
+def _images(split: Split) -> Iterator[parity.Image]:
     return (split.sample(i) for i in range(len(split)))
 
 

@@ -27,12 +27,12 @@ class Model(Protocol):
         """See ``OnnxModel.predict``."""
 
 
-class Picture(Protocol):
+class Image(Protocol):
     """A sample of a prepared split: image (H, W, 3) uint8, mask (H, W) of class ids."""
 
     @property
     def id(self) -> str:
-        """Name of the picture."""
+        """Name of the image."""
 
     @property
     def image(self) -> NDArray[np.uint8]:
@@ -116,19 +116,19 @@ class Parity:
         }
 
 
-def original_cases(pictures: Iterable[Picture]) -> Iterator[Case]:
-    """Yield each picture as it is."""
-    for picture in pictures:
+def original_cases(images: Iterable[Image]) -> Iterator[Case]:
+    """Yield each image as it is."""
+    for picture in images:
         yield Case(name=f"image {picture.id}", images=picture.image[None], masks=picture.mask[None])
 
 
-def odd_cases(pictures: Iterable[Picture]) -> Iterator[Case]:
-    """Yield a batch of two crops of the pictures, mirrored outward where too small, at each of ``ODD_SIZES``.
+def odd_cases(images: Iterable[Image]) -> Iterator[Case]:
+    """Yield a batch of two crops of the images, mirrored outward where too small, at each of ``ODD_SIZES``.
 
     Args:
-        pictures: At least one; only the first ten are used.
+        images: At least one; only the first ten are used.
     """
-    chosen = [picture for picture, _ in zip(pictures, range(_ODD_BATCH * len(ODD_SIZES)), strict=False)]
+    chosen = [picture for picture, _ in zip(images, range(_ODD_BATCH * len(ODD_SIZES)), strict=False)]
     for index, size in enumerate(ODD_SIZES):
         pair = [chosen[(_ODD_BATCH * index + i) % len(chosen)] for i in range(_ODD_BATCH)]
         crops = [_crop(picture, size, seed=_ODD_BATCH * index + i) for i, picture in enumerate(pair)]
@@ -239,7 +239,7 @@ def _worst_pixel(expected: Prediction, found: Prediction, class_names: Sequence[
     return f"row {row}, column {column}{of} ({there} in torch, {here} in the file)"
 
 
-def _crop(picture: Picture, size: tuple[int, int], *, seed: int) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+def _crop(picture: Image, size: tuple[int, int], *, seed: int) -> tuple[NDArray[np.uint8], NDArray[Any]]:
     generator = numpy_generator(0, "odd size", seed)
     missing = [max(0, want - have) for want, have in zip(size, picture.mask.shape, strict=True)]
     image = np.pad(picture.image, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="symmetric")

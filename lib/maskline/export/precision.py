@@ -1,4 +1,4 @@
-"""An exported ONNX file in smaller numbers: half precision, or eight bits calibrated on training pictures.
+"""An exported ONNX file in smaller numbers: half precision, or eight bits calibrated on training images.
 
 Both take and give the content of a file, with the same inputs, outputs and metadata; the same content gives the same
 bytes. Whether the result is good enough is for the parity gate to say.
@@ -24,21 +24,21 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 from maskline.core.errors import ExportError
 from maskline.export.interface import INPUT, read
 from maskline.export.onnx_graph import METADATA_KEY
-from maskline.export.onnx_passes.gray_levels import LEVELS, with_grey_levels, without_conversion
+from maskline.export.onnx_passes.gray_levels import LEVELS, with_gray_levels, without_conversion
 from maskline.export.onnx_passes.phases import in_blocks
 from maskline.export.onnx_passes.resizing import as_gather
 from maskline.export.onnx_passes.rounding import input_means, round_weights
 from maskline.export.runtime_onnx import open_session
 from maskline.export.trace import third_party_warnings_ignored
 
-# Calibration keeps every intermediate result of a picture: larger ones are cropped to this many px a side.
+# Calibration keeps every intermediate result of a image: larger ones are cropped to this many px a side.
 _LARGEST_SIDE = 512
 
 # Where eight bits save time, and what may be left in float32 for the sake of agreement.
 _HEAVY = ("Conv", "ConvTranspose", "MatMul", "Gemm")
 
-# What each operation alone does to the classes is measured on this many of the calibration pictures.
-_SENSITIVITY_PICTURES = 4
+# What each operation alone does to the classes is measured on this many of the calibration images.
+_SENSITIVITY_IMAGES = 4
 
 _AS_THEY_ARE = {LEVELS: [{"scale": np.array(1, np.float32), "zero_point": np.array(0, np.uint8)}]}
 
@@ -59,7 +59,7 @@ def to_fp16(content: bytes) -> bytes:
 def to_int8(content: bytes, *, images: Iterable[NDArray[np.uint8]], min_agreement: float, threads: int) -> bytes:
     """Return the file with int8 weights, one scale a channel, and uint8 results between the operations (QDQ).
 
-    Each result's range is the smallest and largest value seen on the calibration pictures; the picture itself goes in
+    Each result's range is the smallest and largest value seen on the calibration images; the image itself goes in
     as it is; weights are rounded so that means are kept. Operations that bear eight bits badly stay in float32, each
     with what follows it up to the next: as few as it is found to take, in the order of what each gains alone, until
     enough calibration pixels have the class that the float32 file gives them. Where even float32 throughout is not
@@ -67,7 +67,7 @@ def to_int8(content: bytes, *, images: Iterable[NDArray[np.uint8]], min_agreemen
 
     Args:
         content: The ONNX file; it has the output ``labels``.
-        images: Calibration pictures (H, W, 3), uint8, RGB, at least one.
+        images: Calibration images (H, W, 3), uint8, RGB, at least one.
         min_agreement: Share of calibration pixels with the same class, 0..1; 0: no operation stays in float32.
         threads: CPU threads.
 
@@ -85,15 +85,15 @@ class _Quantizer:
 
     Args:
         content: The ONNX file.
-        pictures: Calibration inputs (1, H, W, 3).
+        images: Calibration inputs (1, H, W, 3).
         folder: For files in between.
         threads: CPU threads.
     """
 
     def __init__(self, content: bytes, pictures: Sequence[NDArray[np.uint8]], folder: Path, *, threads: int) -> None:
-        self._content, self._pictures, self._folder, self._threads = content, pictures, folder, threads
+        self._content, self._images, self._folder, self._threads = content, pictures, folder, threads
         model = as_gather(in_blocks(onnx.load_from_string(content)))
-        self._grey = with_grey_levels(model)
+        self._gray = with_gray_levels(model)
         self._means = input_means(model, pictures, threads=threads)
         self._model = model.SerializeToString()
         nodes = model.graph.node
@@ -119,7 +119,7 @@ class _Quantizer:
         quantize_static(
             model,
             path,
-            _Calibration(self._pictures),
+            _Calibration(self._images),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             activation_type=QuantType.QUInt8,
@@ -127,10 +127,10 @@ class _Quantizer:
             op_types_to_quantize=self._kinds,
             nodes_to_exclude=kept,
             calibration_cache_path=self._folder / "ranges.json",
-            extra_options={"TensorQuantOverrides": _AS_THEY_ARE} if self._grey else {},
+            extra_options={"TensorQuantOverrides": _AS_THEY_ARE} if self._gray else {},
         )
         written = onnx.load(path)
-        if self._grey:
+        if self._gray:
             without_conversion(written)
         return bytes(written.SerializeToString(deterministic=True))
 
@@ -138,8 +138,8 @@ class _Quantizer:
         """Return the nodes to leave in float32; as few operations as are found to be enough."""
         if not min_agreement:
             return []
-        expected = self._classes(self._content, self._pictures)
-        few = slice(None, None, -(-len(self._pictures) // _SENSITIVITY_PICTURES))
+        expected = self._classes(self._content, self._images)
+        few = slice(None, None, -(-len(self._images) // _SENSITIVITY_IMAGES))
         gains: list[float] = []
 
         def first(count: int) -> list[str]:
@@ -147,11 +147,11 @@ class _Quantizer:
             return [name for i in order[:count] for name in self._candidates[i]]
 
         def agreement(count: int) -> float:
-            return self._agreement(expected, self._pictures, first(count))
+            return self._agreement(expected, self._images, first(count))
 
         if agreement(0) >= min_agreement:
             return []
-        gains += [self._agreement(expected[few], self._pictures[few], names) for names in self._candidates]
+        gains += [self._agreement(expected[few], self._images[few], names) for names in self._candidates]
         return first(fewest(len(gains), agreement, least=min_agreement))
 
     def _agreement(
@@ -171,7 +171,7 @@ class _Quantizer:
 def _is_of_products(nodes: Iterable[NodeProto]) -> bool:
     """Return whether a graph has more matrix products than convolutions.
 
-    What lies between matrix products (sums, normalisation, attention) is best left in float32: for a SegFormer, that
+    What lies between matrix products (sums, normalization, attention) is best left in float32: for a SegFormer, that
     halved the pixels of another class and took a twentieth more time. Between convolutions it is eight bits that save
     the copying.
     """
@@ -209,14 +209,14 @@ def fewest(most: int, agreement: Callable[[int], float], *, least: float) -> int
 
 
 class _Calibration(CalibrationDataReader):  # type: ignore[misc]
-    """Hands the quantizer one picture at a time."""
+    """Hands the quantizer one image at a time."""
 
     def __init__(self, pictures: Iterable[NDArray[np.uint8]]) -> None:
-        self._pictures = iter(pictures)
+        self._images = iter(pictures)
 
     def get_next(self) -> dict[str, NDArray[Any]] | None:
         """Return the graph's input, or None at the end."""
-        picture = next(self._pictures, None)
+        picture = next(self._images, None)
         return None if picture is None else {INPUT: picture}
 
 

@@ -15,10 +15,10 @@ class TorchModel:
     """A network as evaluation uses it; it shares no code with the module that is exported.
 
     Args:
-        logits: Pictures NHWC uint8 -> logits NCHW float32 at their size, on the CPU.
+        logits: Images NHWC uint8 -> logits NCHW float32 at their size, on the CPU.
         threads: CPU threads; set for the whole process, as torch has it.
         activation: What to give as probabilities: softmax, sigmoid, or argmax for 1 at the label.
-        channels: Of the pictures.
+        channels: Of the images.
     """
 
     def __init__(

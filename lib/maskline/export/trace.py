@@ -26,20 +26,20 @@ _DEEPEST_STRIDE = 32
 
 
 class Deployable(nn.Module):
-    """A network with its pre-processing, padding and activation: uint8 pictures in, classes out.
+    """A network with its pre-processing, padding and activation: uint8 images in, classes out.
 
-    The picture is padded with zeros (the mean colour) at its right and lower edge to a multiple of ``stride``, and
+    The image is padded with zeros (the mean color) at its right and lower edge to a multiple of ``stride``, and
     the result is cropped back. A network that pads by itself in the same way gives the same result without it; it is
-    done here because a tracer can follow this form for every size. With ``interface.resize``, the picture is resized
+    done here because a tracer can follow this form for every size. With ``interface.resize``, the image is resized
     (bilinear, pixel centres) instead, and so is the result.
 
     Args:
-        network: Normalised float images NCHW -> logits NCHW at input size.
+        network: Normalized float images NCHW -> logits NCHW at input size.
         num_classes: C; labels are uint8 up to 256 classes, else uint16.
         stride: The network's input sides are padded to multiples of this.
-        interface: What is given, and whether the picture is resized.
-        mean: Subtracted from each channel, grey levels of 255.
-        std: Divides each channel, grey levels of 255.
+        interface: What is given, and whether the image is resized.
+        mean: Subtracted from each channel, gray levels of 255.
+        std: Divides each channel, gray levels of 255.
     """
 
     mean: Tensor
@@ -81,7 +81,7 @@ class Deployable(nn.Module):
 
     def _logits(self, images: Tensor) -> Tensor:
         height, width = images.shape[1], images.shape[2]
-        # Subtracted, not folded into the first convolution: that one pads with zeros, which must mean "mean colour".
+        # Subtracted, not folded into the first convolution: that one pads with zeros, which must mean "mean color".
         pixels = (images.permute(0, 3, 1, 2).float() - self.mean) / self.std
         if self.interface.resize is not None:
             logits = self.network(F.interpolate(pixels, self.interface.resize, mode="bilinear")).float()
@@ -106,7 +106,7 @@ def trace(model: Deployable, *, example_size: tuple[int, int]) -> ExportedProgra
     """Trace ``model`` for any batch, height and width.
 
     The trace assumes sides above 32 px and above the stride, because a feature map of one pixel takes other paths in
-    torch; whether smaller pictures work all the same is for the parity gate to say.
+    torch; whether smaller images work all the same is for the parity gate to say.
 
     Args:
         model: In eval mode, on the CPU.

@@ -1,10 +1,10 @@
 """Dense conditional random field: mean field over all pairs of pixels within a window.
 
 Energy of a labelling: sum of -log p of each pixel's class, minus sum of K(i, j) over pairs of pixels of one class.
-K = bilateral_weight x (nearness in place and colour) + smooth_weight x (nearness in place), each normalised by
+K = bilateral_weight x (nearness in place and color) + smooth_weight x (nearness in place), each normalized by
 sqrt(n_i n_j), n_i being the pixel's own sum; so a weight means the same at any window.
 
-Each offset within the window is one product of two shifted pictures, and a pair's kernel serves both of its pixels.
+Each offset within the window is one product of two shifted images, and a pair's kernel serves both of its pixels.
 
 Source: Kraehenbuehl and Koltun, "Efficient Inference in Fully Connected CRFs with Gaussian Edge Potentials" (2011);
     the window of Teichmann and Cipolla, "Convolutional CRFs for Semantic Segmentation" (2018); both written anew.
@@ -36,9 +36,9 @@ class DenseCrf:
     Args:
         iterations: Updates of all pixels.
         radius: Pairs are within this many pixels along each axis; the window is 2 radius + 1 wide.
-        bilateral_weight: Of the kernel over place and colour.
+        bilateral_weight: Of the kernel over place and color.
         bilateral_px: Its standard deviation in place, px.
-        bilateral_grey: Its standard deviation in colour, grey levels of 255.
+        bilateral_grey: Its standard deviation in color, gray levels of 255.
         smooth_weight: Of the kernel over place alone.
         smooth_px: Its standard deviation, px.
     """
@@ -52,23 +52,23 @@ class DenseCrf:
     smooth_px: float
 
     def __call__(self, probabilities: Tensor, images: Tensor) -> Tensor:
-        """Return the mean field of each picture.
+        """Return the mean field of each image.
 
         Args:
             probabilities: NCHW float32, sum 1 over C.
-            images: N x channels x H x W, any dtype, grey levels of 255, on the same device.
+            images: N x channels x H x W, any dtype, gray levels of 255, on the same device.
 
         Returns:
             NCHW float32, sum 1 over C.
         """
         with torch.inference_mode():
-            return torch.stack([self._picture(p, i.float()) for p, i in zip(probabilities, images, strict=True)])
+            return torch.stack([self._image(p, i.float()) for p, i in zip(probabilities, images, strict=True)])
 
     def kernels(self, image: Tensor) -> list[tuple[Offset, Tensor]]:
         """Return K(i, i + offset) for half of the window's offsets; the other half is its mirror image.
 
         Args:
-            image: Channels x H x W, grey levels.
+            image: Channels x H x W, gray levels.
 
         Returns:
             (dy, dx) and (H - dy) x (W - abs(dx)) float32: one value for each pixel that has such a neighbour.
@@ -99,7 +99,7 @@ class DenseCrf:
             kernel.addcmul_(scale[1][here], scale[1][there], value=smooth * self.smooth_weight)
         return [(offset, kernel) for offset, kernel, _ in near]
 
-    def _picture(self, probabilities: Tensor, image: Tensor) -> Tensor:
+    def _image(self, probabilities: Tensor, image: Tensor) -> Tensor:
         """Iterate in bands of rows; the halo is as far as anything can reach, so bands change nothing."""
         height = image.shape[1]
         halo = (self.iterations + 1) * self.radius
@@ -158,7 +158,7 @@ def free_energy(field: Tensor, *, probabilities: Tensor, kernels: list[tuple[Off
 
 
 def _offsets(radius: int, size: tuple[int, int]) -> Iterator[Offset]:
-    """Yield one of each two opposite offsets that stay inside the picture."""
+    """Yield one of each two opposite offsets that stay inside the image."""
     rows, columns = min(radius, size[0] - 1), min(radius, size[1] - 1)
     for dy in range(rows + 1):
         for dx in range(-columns, columns + 1):

@@ -1,4 +1,4 @@
-"""Dense conditional random field over all pairs of pixels of a picture, by the package pydensecrf2.
+"""Dense conditional random field over all pairs of pixels of a image, by the package pydensecrf2.
 
 The energy is that of ``maskline.inference.crf``, but for two things: pairs have no window, and the kernels are
 approximated on a permutohedral lattice, which counts a pixel as a neighbour of its own too.
@@ -25,9 +25,9 @@ class FullCrf:
 
     Args:
         iterations: Updates of all pixels.
-        bilateral_weight: Of the kernel over place and colour.
+        bilateral_weight: Of the kernel over place and color.
         bilateral_px: Its standard deviation in place, px.
-        bilateral_grey: Its standard deviation in colour, grey levels of 255.
+        bilateral_grey: Its standard deviation in color, gray levels of 255.
         smooth_weight: Of the kernel over place alone.
         smooth_px: Its standard deviation, px.
 
@@ -46,7 +46,7 @@ class FullCrf:
         _package()
 
     def __call__(self, probabilities: Tensor, images: Tensor) -> Tensor:
-        """Return the mean field of each picture.
+        """Return the mean field of each image.
 
         Args:
             probabilities: NCHW float32, sum 1 over C.
@@ -55,10 +55,10 @@ class FullCrf:
         Returns:
             NCHW float32, sum 1 over C, on the device of ``probabilities``.
         """
-        fields = [self._picture(p, i) for p, i in zip(probabilities.cpu(), images.cpu(), strict=True)]
+        fields = [self._image(p, i) for p, i in zip(probabilities.cpu(), images.cpu(), strict=True)]
         return torch.stack(fields).to(probabilities.device)
 
-    def _picture(self, probabilities: Tensor, image: Tensor) -> Tensor:
+    def _image(self, probabilities: Tensor, image: Tensor) -> Tensor:
         num_classes, height, width = probabilities.shape
         field = _package().DenseCRF2D(width, height, num_classes)
         unary = -probabilities.clamp_min(_LEAST).log().reshape(num_classes, -1)

@@ -1,4 +1,4 @@
-"""From pictures to class maps: the network, then each step that is switched on, in a fixed order.
+"""From images to class maps: the network, then each step that is switched on, in a fixed order.
 
 network, views (test-time augmentation), crf, threshold, cleanup.
 """
@@ -16,7 +16,7 @@ from maskline.inference.crf import DenseCrf
 from maskline.inference.crf_full import FullCrf
 from maskline.inference.postprocess import fill_holes, remove_small_components
 from maskline.inference.predictor import Predictor, most_likely
-from maskline.inference.tta import Views, averaged_probabilities
+from maskline.inference.tta import Tta, averaged_probabilities
 
 Crf = DenseCrf | FullCrf
 
@@ -50,7 +50,7 @@ class Inference:
     """
 
     predictor: Predictor
-    views: Views
+    views: Tta
     crf: Crf | None
     threshold: float | None
     min_component_px: int
@@ -62,12 +62,12 @@ class Inference:
         return not self.views.is_plain or self.crf is not None or self.threshold is not None or self._cleans
 
     def segment(self, images: Tensor, *, probabilities: bool) -> Segmentation:
-        """Segment pictures NHWC uint8 of one size.
+        """Segment images NHWC uint8 of one size.
 
         Args:
-            images: The pictures, on the network's device.
+            images: The images, on the network's device.
             probabilities: Whether the probabilities are wanted; without them and without steps, windows of large
-                pictures need little memory.
+                images need little memory.
 
         Raises:
             CheckpointError: The network gives nan.
@@ -83,8 +83,8 @@ class Inference:
         steps = {"network": labels}
         field = logits.softmax(1)
         if not self.views.is_plain:
-            normalised = self.predictor.normalised(images.permute(0, 3, 1, 2))
-            field = averaged_probabilities(self.predictor.logits_of, normalised, self.views, plain=field)
+            normalized = self.predictor.normalized(images.permute(0, 3, 1, 2))
+            field = averaged_probabilities(self.predictor.logits_of, normalized, self.views, plain=field)
             labels = steps["views"] = most_likely(field)
         if self.crf is not None:
             field = self.crf(field, images.permute(0, 3, 1, 2))

@@ -1,4 +1,4 @@
-"""From pictures to logits and class maps, whole or by sliding window."""
+"""From images to logits and class maps, whole or by sliding window."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,9 +24,9 @@ class Predictor:
     """A trained network with all that its use needs.
 
     Args:
-        model: Maps normalised NCHW float to logits NCHW at input size; in eval mode.
-        mean: Subtracted from each channel, grey levels of 255.
-        std: Divides each channel, grey levels of 255.
+        model: Maps normalized NCHW float to logits NCHW at input size; in eval mode.
+        mean: Subtracted from each channel, gray levels of 255.
+        std: Divides each channel, gray levels of 255.
         mode: Whole images, or a sliding window.
         window: Height and width of the window, px (slide).
         stride: Vertical and horizontal step, px (slide).
@@ -49,64 +49,64 @@ class Predictor:
 
     @property
     def device(self) -> torch.device:
-        """Where the network is, and pictures must be."""
+        """Where the network is, and images must be."""
         return next((parameter.device for parameter in self.model.parameters()), torch.device("cpu"))
 
     @property
     def windows(self) -> Windows:
-        """How pictures are taken apart (slide)."""
+        """How images are taken apart (slide)."""
         return Windows(window=self.window, stride=self.stride, batch_size=self.batch_size, weighting=self.weighting)
 
     def logits(self, images: Tensor) -> Tensor:
-        """Return the logits NCHW float32 of pictures NHWC uint8, at their size."""
-        return self.logits_of(self.normalised(images.permute(0, 3, 1, 2)))
+        """Return the logits NCHW float32 of images NHWC uint8, at their size."""
+        return self.logits_of(self.normalized(images.permute(0, 3, 1, 2)))
 
-    def logits_of(self, normalised: Tensor) -> Tensor:
-        """Return the logits NCHW float32 of normalised images NCHW, at their size.
+    def logits_of(self, normalized: Tensor) -> Tensor:
+        """Return the logits NCHW float32 of normalized images NCHW, at their size.
 
         Where probabilities are averaged, it is the logarithm of the mean.
         """
         with torch.inference_mode():
-            averaged = torch.cat([torch.cat(list(bands), dim=2) for bands in self._bands(normalised)])
+            averaged = torch.cat([torch.cat(list(bands), dim=2) for bands in self._bands(normalized)])
             of_probabilities = self.mode == "slide" and self.average == "probabilities"
             return averaged.clamp_min(_LEAST).log() if of_probabilities else averaged
 
     def classes(self, images: Tensor) -> Tensor:
-        """Return the class ids NHW (uint8 up to 256 classes, else int32) of pictures NHWC uint8, at their size.
+        """Return the class ids NHW (uint8 up to 256 classes, else int32) of images NHWC uint8, at their size.
 
         With ``slide``, the logits of one window's height are in memory at a time, never those of a whole image.
 
         Raises:
             CheckpointError: The network gives nan.
         """
-        normalised = self.normalised(images.permute(0, 3, 1, 2))
+        normalized = self.normalized(images.permute(0, 3, 1, 2))
         with torch.inference_mode():
-            parts = [torch.cat([most_likely(band) for band in bands], dim=1) for bands in self._bands(normalised)]
+            parts = [torch.cat([most_likely(band) for band in bands], dim=1) for bands in self._bands(normalized)]
             return torch.cat(parts)
 
-    def normalised(self, images: Tensor) -> Tensor:
-        """Return pictures NCHW uint8 as the network wants them, NCHW float32."""
+    def normalized(self, images: Tensor) -> Tensor:
+        """Return images NCHW uint8 as the network wants them, NCHW float32."""
         return normalize(images, self.mean, self.std)
 
-    def window_scores(self, normalised: Tensor) -> Tensor:
+    def window_scores(self, normalized: Tensor) -> Tensor:
         """Return what is averaged of a batch of windows NCHW: logits, or probabilities; NCHW float32."""
-        logits = self._forward(normalised)
+        logits = self._forward(normalized)
         return logits.softmax(dim=1) if self.average == "probabilities" else logits
 
-    def _bands(self, normalised: Tensor) -> Iterator[Iterator[Tensor]]:
+    def _bands(self, normalized: Tensor) -> Iterator[Iterator[Tensor]]:
         """Yield for each part of the batch an iterator over its bands of averages, n x C x rows x W."""
         if self.mode == "slide":
-            for i in range(len(normalised)):  # the windows of one image fill the batches; more would only cost memory
-                yield slide_bands(self.window_scores, normalised[i : i + 1], windows=self.windows)
+            for i in range(len(normalized)):  # the windows of one image fill the batches; more would only cost memory
+                yield slide_bands(self.window_scores, normalized[i : i + 1], windows=self.windows)
         else:
-            for start in range(0, len(normalised), self.batch_size):
-                yield iter([self._forward(normalised[start : start + self.batch_size])])
+            for start in range(0, len(normalized), self.batch_size):
+                yield iter([self._forward(normalized[start : start + self.batch_size])])
 
-    def _forward(self, normalised: Tensor) -> Tensor:
+    def _forward(self, normalized: Tensor) -> Tensor:
         if self.precision == "fp32":
-            return self.model(normalised).float()  # type: ignore[no-any-return]
-        with torch.autocast(normalised.device.type, dtype=torch.bfloat16):
-            return self.model(normalised.contiguous(memory_format=torch.channels_last)).float()  # type: ignore[no-any-return]
+            return self.model(normalized).float()  # type: ignore[no-any-return]
+        with torch.autocast(normalized.device.type, dtype=torch.bfloat16):
+            return self.model(normalized.contiguous(memory_format=torch.channels_last)).float()  # type: ignore[no-any-return]
 
 
 def most_likely(logits: Tensor) -> Tensor:

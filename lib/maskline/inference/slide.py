@@ -45,7 +45,7 @@ def window_starts(length: int, *, window: int, stride: int) -> list[int]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Windows:
-    """How a picture is taken apart.
+    """How a image is taken apart.
 
     Args:
         window: Height and width, px.
@@ -86,7 +86,7 @@ def slide_bands(forward: Callable[[Tensor], Tensor], images: Tensor, *, windows:
 
     Args:
         forward: Maps B x channels x h x w to logits B x C x h x w.
-        images: Normalised, NCHW float.
+        images: Normalized, NCHW float.
         windows: How they are taken apart.
 
     Yields:

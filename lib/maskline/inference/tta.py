@@ -1,4 +1,4 @@
-"""Test-time augmentation: a picture is seen at several scales and mirrored, and the probabilities are averaged.
+"""Test-time augmentation: a image is seen at several scales and mirrored, and the probabilities are averaged.
 
 Source: ``SegTTAModel`` of MMSegmentation 1.2.2 (Apache-2.0), written anew.
 """
@@ -18,8 +18,8 @@ _PLAIN = (1.0, "none")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Views:
-    """What a picture is turned into: every scale with every flip.
+class Tta:
+    """What a image is turned into: every scale with every flip.
 
     Args:
         scales: Factors of both sides; the sides are rounded to whole pixels.
@@ -31,12 +31,12 @@ class Views:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the picture itself is the only view."""
+        """Whether the image itself is the only view."""
         return self.scales == (1.0,) and self.flips == ("none",)
 
 
 def averaged_probabilities(
-    logits_of: Callable[[Tensor], Tensor], images: Tensor, views: Views, *, plain: Tensor
+    logits_of: Callable[[Tensor], Tensor], images: Tensor, views: Tta, *, plain: Tensor
 ) -> Tensor:
     """Return the mean over views of the softmax, each at the size of the images.
 

@@ -18,7 +18,7 @@ def boundary(logits: Tensor, target: Tensor, ignore_index: int, *, class_weights
     """Return one minus the mean boundary F1 score of the classes that have an outline in the target.
 
     An outline is one pixel wide, inside the region; it is found when the other one is within ``radius``. Outlines next
-    to ignored pixels and at the picture's border do not count.
+    to ignored pixels and at the image's border do not count.
 
     Args:
         logits: NCHW, any float type; computed in float32.

@@ -18,7 +18,7 @@ NormKind = Literal["bn", "syncbn", "gn", "in"]
 
 @dataclass(frozen=True, kw_only=True)
 class Norm:
-    """Which normalisation follows a convolution.
+    """Which normalization follows a convolution.
 
     Args:
         kind: ``bn``; ``syncbn`` (statistics over all processes when there are several, else ``bn``); ``gn``; ``in``.
@@ -111,7 +111,7 @@ class ConvNormAct(nn.Module):
         return self.finish(self.conv(x))
 
     def finish(self, x: Tensor) -> Tensor:
-        """Normalise and activate what ``conv`` gave; ``x`` may be overwritten."""
+        """Normalize and activate what ``conv`` gave; ``x`` may be overwritten."""
         if self._norm_key is not None:
             x = self.get_submodule(self._norm_key)(x)
         return F.relu(x, inplace=True) if self.activation else x  # nobody else holds it

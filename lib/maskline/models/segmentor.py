@@ -24,7 +24,7 @@ MIN_SIDE_PX = 16
 class SegmentorBase(nn.Module, ABC):
     """Logits at input size for any height and width from 16 px.
 
-    An input whose sides are no multiples of ``stride`` is padded with zeros (the mean colour) at the bottom and
+    An input whose sides are no multiples of ``stride`` is padded with zeros (the mean color) at the bottom and
     right, and the logits are cropped.
 
     Args:
@@ -50,7 +50,7 @@ class SegmentorBase(nn.Module, ABC):
         """Return ``training_pairs`` for images whose sides are multiples of ``stride``; ``target`` may be smaller."""
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map normalised images (float NCHW) to logits (NCHW) of the same height and width.
+        """Map normalized images (float NCHW) to logits (NCHW) of the same height and width.
 
         Raises:
             ShapeError: A side under 16 px; or a batch of one, in training, whose deepest feature is one pixel.
@@ -80,7 +80,7 @@ class SegmentorBase(nn.Module, ABC):
         """Return, by head, the logits and the target that its loss compares; the main head's last.
 
         Args:
-            images: Normalised, float NCHW.
+            images: Normalized, float NCHW.
             target: Class ids, int64 NHW, of the images' size.
 
         Raises:

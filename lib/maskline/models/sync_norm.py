@@ -26,23 +26,23 @@ def share_statistics(model: nn.Module) -> None:
     distributed.add_up(buffers, share=1 / distributed.size())
 
 
-def synchronise(model: nn.Module) -> int:
-    """Exchange plain batch norms, such as those of a library's encoder, for synchronised ones with the same tensors.
+def synchronize(model: nn.Module) -> int:
+    """Exchange plain batch norms, such as those of a library's encoder, for synchronized ones with the same tensors.
 
     Returns:
-        How many batch norms stay as they are: subclasses that do more than normalise.
+        How many batch norms stay as they are: subclasses that do more than normalize.
     """
     kept = 0
     for module in list(model.modules()):
         for name, layer in list(module.named_children()):
             if type(layer) is nn.BatchNorm2d:
-                setattr(module, name, _synchronised(layer))
+                setattr(module, name, _synchronized(layer))
             else:
                 kept += isinstance(layer, _BatchNorm) and not isinstance(layer, SyncBatchNorm)
     return kept
 
 
-def _synchronised(layer: nn.BatchNorm2d) -> "SyncBatchNorm":
+def _synchronized(layer: nn.BatchNorm2d) -> "SyncBatchNorm":
     made = SyncBatchNorm(layer.num_features, layer.eps, layer.momentum, layer.affine, layer.track_running_stats)
     made._parameters, made._buffers = layer._parameters, layer._buffers
     return made.train(layer.training)
@@ -52,7 +52,7 @@ class SyncBatchNorm(nn.SyncBatchNorm):
     """Batch norm over the batch of all processes; a checkpoint cannot tell it from ``BatchNorm2d``."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
-        """Normalise NCHW by the statistics of all processes (training) or the running ones."""
+        """Normalize NCHW by the statistics of all processes (training) or the running ones."""
         if not self.training or distributed.size() == 1:
             return self._plain(input)
         if input.is_cuda:
@@ -92,5 +92,5 @@ class SyncBatchNorm(nn.SyncBatchNorm):
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(variance * number / (number - 1), self.momentum)
         scale = self.weight * (variance + self.eps).rsqrt()
-        normalised: Tensor = x * scale.view(1, -1, 1, 1) + (self.bias - mean * scale).view(1, -1, 1, 1)
-        return normalised.to(x.dtype)
+        normalized: Tensor = x * scale.view(1, -1, 1, 1) + (self.bias - mean * scale).view(1, -1, 1, 1)
+        return normalized.to(x.dtype)

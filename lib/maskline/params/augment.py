@@ -28,12 +28,12 @@ class PhotometricParams(Section):
 
     mode: Literal["matrix", "mmseg", "jitter"] = Field(
         default="matrix",
-        description="matrix: all four as one colour matrix. mmseg: MMSegmentation's steps, in whole grey levels and "
+        description="matrix: all four as one color matrix. mmseg: MMSegmentation's steps, in whole gray levels and "
         "HSV. jitter: torchvision's steps, in a drawn order.",
     )
     prob: Fraction = Field(default=0.5, description="Probability of each of the four changes.")
     brightness: Annotated[float, Field(ge=0, le=255)] = Field(
-        default=16, description="Largest shift, grey levels of 255."
+        default=16, description="Largest shift, gray levels of 255."
     )
     contrast: tuple[NonNegative, NonNegative] = Field(default=(0.8, 1.2), description="Range of the contrast factor.")
     saturation: tuple[NonNegative, NonNegative] = Field(
@@ -67,7 +67,7 @@ class NoiseParams(Section):
     """Gaussian noise."""
 
     prob: Fraction = Field(default=0.0, description="Probability.")
-    std: NonNegative = Field(default=8.0, description="Standard deviation, grey levels of 255.")
+    std: NonNegative = Field(default=8.0, description="Standard deviation, gray levels of 255.")
 
 
 class AffineParams(Section):
@@ -102,7 +102,7 @@ class ElasticParams(Section):
     @model_validator(mode="after")
     def _check(self) -> "ElasticParams":
         if self.magnitude_px >= _FOLD_FREE * self.spacing_px:
-            raise ValueError(f"the picture can fold: keep magnitude_px under {_FOLD_FREE} of spacing_px")
+            raise ValueError(f"the image can fold: keep magnitude_px under {_FOLD_FREE} of spacing_px")
         return self
 
 
@@ -120,7 +120,7 @@ class ClaheParams(Section):
 
 
 class GammaParams(Section):
-    """Grey levels to a power."""
+    """Gray levels to a power."""
 
     prob: Fraction = Field(default=0.0, description="Probability.")
     exponent: tuple[Positive, Positive] = Field(default=(0.7, 1.4), description="Range of the exponent.")
@@ -202,7 +202,7 @@ class AugmentParams(Section):
     rotate_degrees: Annotated[float, Field(ge=0, le=180)] = Field(default=15, description="Largest rotation, degrees.")
     rotate_prob: Fraction = Field(default=1.0, description="Probability.")
     fill: tuple[Byte, Byte, Byte] | None = Field(
-        default=None, description="Colour outside the image, of erased boxes and of lost channels; nothing: model.mean."
+        default=None, description="Color outside the image, of erased boxes and of lost channels; nothing: model.mean."
     )
     within_valid: bool = Field(
         default=False, description="Ignore pixels outside the valid-area mask where an image has one."

@@ -33,11 +33,11 @@ class ClassParams(Section):
     """One class of the user's own data set."""
 
     name: str = Field(min_length=1, description="Name of the class.")
-    color: tuple[Byte, Byte, Byte] = Field(description="Red, green, blue; also the colour in `color` masks.")
+    color: tuple[Byte, Byte, Byte] = Field(description="Red, green, blue; also the color in `color` masks.")
 
 
 class SyntheticParams(Section):
-    """The drawn fundus set."""
+    """The synthetic fundus set."""
 
     num_train: Count = Field(default=24, description="Images for training and validation.")
     num_test: Count = Field(default=8, description="Images of the test split.")
@@ -85,13 +85,13 @@ class DataParams(Section):
     )
     mask_encoding: Literal["index", "palette", "binary", "binary_snapped", "color"] = Field(
         default="index",
-        description="How `folder` masks store classes: ids as grey values, palette entries, 0/255, 0/255 that "
-        "compression has blurred (each pixel becomes the nearer one), or RGB colours.",
+        description="How `folder` masks store classes: ids as gray values, palette entries, 0/255, 0/255 that "
+        "compression has blurred (each pixel becomes the nearer one), or RGB colors.",
     )
     channels: Annotated[tuple[Annotated[int, Field(ge=0, le=63)], ...], Field(min_length=1)] | None = Field(
         default=None,
         description="Channels of the image files to take, the first is 0; model.in_channels, mean and std must fit; "
-        "null: RGB, where grey becomes three equal channels.",
+        "null: RGB, where gray becomes three equal channels.",
     )
     image_scale: tuple[float, float] | Literal["error", "full_range"] = Field(
         default="error",
@@ -119,7 +119,7 @@ class DataParams(Section):
     split_lists: SplitListsParams = SplitListsParams()
     near_duplicates: Literal["error", "warn", "off"] = Field(
         default="error",
-        description="Equal and nearly equal pictures in two splits; of nearly equal ones in published splits, warn at "
+        description="Equal and nearly equal images in two splits; of nearly equal ones in published splits, warn at "
         "most. off: only equal ones are looked for, for a warning.",
     )
     num_folds: Annotated[int, Field(ge=0, le=100)] = Field(

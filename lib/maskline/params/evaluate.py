@@ -36,9 +36,9 @@ class CrfParams(Section):
     radius: Annotated[int, Field(ge=1, le=64)] = Field(
         default=5, description="Pairs are within this distance on each axis, px (window)."
     )
-    bilateral_weight: NonNegative = Field(default=4.0, description="Weight of nearness in place and colour.")
+    bilateral_weight: NonNegative = Field(default=4.0, description="Weight of nearness in place and color.")
     bilateral_px: Positive = Field(default=20.0, description="Its standard deviation in place, px.")
-    bilateral_grey: Positive = Field(default=13.0, description="Its standard deviation in colour, grey levels of 255.")
+    bilateral_grey: Positive = Field(default=13.0, description="Its standard deviation in color, gray levels of 255.")
     smooth_weight: NonNegative = Field(default=1.0, description="Weight of nearness in place alone.")
     smooth_px: Positive = Field(default=1.5, description="Its standard deviation, px.")
 
@@ -84,9 +84,7 @@ class EvaluateParams(Section):
         "clDice of thin structures; area under the ROC curve and average precision; expected calibration error.",
     )
     boundary_px: Positive = Field(default=2.0, description="Tolerance of the boundary scores, px.")
-    gallery: Annotated[int, Field(ge=1, le=10)] = Field(
-        default=3, description="Pictures of each of best, median, worst."
-    )
+    gallery: Annotated[int, Field(ge=1, le=10)] = Field(default=3, description="Images of each of best, median, worst.")
 
     @model_validator(mode="after")
     def _check(self) -> "EvaluateParams":

@@ -50,7 +50,7 @@ class ExportParams(ExportLimits):
     )
     resize: Size | None = Field(
         default=None,
-        description="Height and width that the network sees, the result being resized back; null: the picture's own.",
+        description="Height and width that the network sees, the result being resized back; null: the image's own.",
     )
     pad_multiple: Count | None = Field(
         default=None,

@@ -10,10 +10,10 @@ class InputParams(Section):
 
     in_channels: Count = Field(default=3, description="Channels of the images; mean and std have as many values.")
     mean: tuple[float, ...] = Field(
-        default=(123.675, 116.28, 103.53), description="Subtracted from each channel, grey levels of 255."
+        default=(123.675, 116.28, 103.53), description="Subtracted from each channel, gray levels of 255."
     )
     std: tuple[Positive, ...] = Field(
-        default=(58.395, 57.12, 57.375), description="Divides each channel, grey levels of 255."
+        default=(58.395, 57.12, 57.375), description="Divides each channel, gray levels of 255."
     )
 
     @model_validator(mode="after")

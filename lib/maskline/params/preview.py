@@ -8,6 +8,6 @@ from maskline.params.base.types import Section
 
 
 class PreviewParams(Section):
-    """The picture of what augmentation does; only the stage augment-preview reads it."""
+    """The image of what augmentation does; only the stage augment-preview reads it."""
 
-    samples: Annotated[int, Field(ge=1, le=64)] = Field(default=8, description="Samples in the picture.")
+    samples: Annotated[int, Field(ge=1, le=64)] = Field(default=8, description="Samples in the image.")

@@ -21,7 +21,7 @@ class TrainParams(Section):
         default=200, description="Iterations between validations; the last iteration is always validated."
     )
     preview_every: CountOrNone = Field(
-        default=0, description="Iterations between two pictures of predictions under .maskline/predictions; 0: none."
+        default=0, description="Iterations between two images of predictions under .maskline/predictions; 0: none."
     )
     preview_samples: Annotated[int, Field(ge=1, le=64)] = Field(
         default=4, description="Images of the val split in each: image, truth, prediction."

@@ -1,4 +1,4 @@
-"""Pictures that a user names on the command line: files, folders and patterns."""
+"""Images that a user names on the command line: files, folders and patterns."""
 
 import glob
 from collections.abc import Iterator, Sequence
@@ -7,12 +7,12 @@ from pathlib import Path
 
 from maskline.core.errors import DataError
 from maskline.predict.video import VIDEO_SUFFIXES, Video
-from maskline.reading.images import PICTURE_SUFFIXES
+from maskline.reading.images import IMAGE_SUFFIXES
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Source:
-    """A picture to read.
+    """A image to read.
 
     Args:
         name: Its path inside the folder that was named, without suffix and with ``/``; unlike any other's.
@@ -26,17 +26,17 @@ class Source:
 
 
 def find_sources(inputs: Sequence[str], *, out: Path) -> list[Source]:
-    """Return the pictures that the inputs name, sorted by name, each file once.
+    """Return the images that the inputs name, sorted by name, each file once.
 
-    A folder stands for all picture files in it and below it, but for those in ``out``. What is neither a file nor a
+    A folder stands for all image files in it and below it, but for those in ``out``. What is neither a file nor a
     folder is read as a pattern (``*``, ``**``, ``?``, ``[...]``). A video that is named itself stands for its frames.
 
     Args:
         inputs: As on the command line.
-        out: Where results go; no picture may lie in it.
+        out: Where results go; no image may lie in it.
 
     Raises:
-        DataError: An input names no picture; two would get the same name; one lies in ``out``.
+        DataError: An input names no image; two would get the same name; one lies in ``out``.
     """
     found: dict[tuple[Path, int | None], Source] = {}
     for text in inputs:
@@ -64,21 +64,21 @@ def _expand(text: str, out: Path) -> Iterator[Source]:
         yield Source(path.stem, path)
         return
     if path.is_dir():
-        base, what = path, "picture in this folder"
-        files = [file for file in path.rglob("*") if _is_picture(file) and not _inside(file, out, folder=path)]
+        base, what = path, "image in this folder"
+        files = [file for file in path.rglob("*") if _is_image(file) and not _inside(file, out, folder=path)]
     else:
-        base, what = _fixed_part(path), "such file, folder or picture of this pattern"
-        files = [file for file in base.glob(str(path.relative_to(base))) if _is_picture(file)]
+        base, what = _fixed_part(path), "such file, folder or image of this pattern"
+        files = [file for file in base.glob(str(path.relative_to(base))) if _is_image(file)]
     if not files:
         raise DataError(
-            text, f"no {what}", f"name pictures ({', '.join(sorted(PICTURE_SUFFIXES))}), folders, or patterns in quotes"
+            text, f"no {what}", f"name images ({', '.join(sorted(IMAGE_SUFFIXES))}), folders, or patterns in quotes"
         )
     for file in files:
         yield Source(file.relative_to(base).with_suffix("").as_posix(), file)
 
 
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in PICTURE_SUFFIXES and path.is_file()
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
 
 
 def _inside(file: Path, out: Path, *, folder: Path) -> bool:

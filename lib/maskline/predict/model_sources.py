@@ -69,7 +69,7 @@ def as_folder(model: Path, weights: Path | None) -> Iterator[Path]:
 def evaluate_section(
     folder: Path, *, params_path: Path | None, slide: bool, tta: bool, crf: bool
 ) -> "EvaluateParams | None":
-    """Return how a trained model is to be used; None: on whole pictures, with nothing after it.
+    """Return how a trained model is to be used; None: on whole images, with nothing after it.
 
     Args:
         folder: The model.
@@ -150,7 +150,7 @@ def open_model(
         raise CheckpointError(path, "no model", "name a folder with model.json or model.onnx, or an .onnx file")
     if params_path is not None or slide or tta or crf:
         remedy = "leave --params, --slide, --tta and --crf out, or name the trained folder"
-        raise CheckpointError(file, "an exported model sees whole pictures only", remedy)
+        raise CheckpointError(file, "an exported model sees whole images only", remedy)
     return _open_exported(file, threads=threads)
 
 
@@ -202,7 +202,7 @@ def _check_rgb(place: Path, mean: Sequence[float]) -> None:
     """Refuse a model that does not take what ``predict`` reads."""
     if len(mean) != 3:
         remedy = "call it from Python, or train on data.channels of three"
-        raise CheckpointError(place, f"a model of {len(mean)} channels; pictures are read as RGB here", remedy)
+        raise CheckpointError(place, f"a model of {len(mean)} channels; images are read as RGB here", remedy)
 
 
 def _read(file: Path) -> "Mapping[str, Tensor]":

@@ -1,4 +1,4 @@
-"""PNG files by rows, so that pictures larger than memory can be read and written.
+"""PNG files by rows, so that images larger than memory can be read and written.
 
 A PNG is one compressed stream of rows, each stored as its difference from the one above. A band of rows is read by
 handing Pillow a small PNG in memory: the last row of the band before, plain, and then the file's own rows.
@@ -18,7 +18,7 @@ from PIL import Image
 from maskline.core.errors import DataError
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_GREY, _PALETTE = 0, 3
+_GRAY, _PALETTE = 0, 3
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _PIECE = 1 << 16
 _CHUNK = 1 << 20
@@ -64,9 +64,9 @@ class PngRows:
             rows = self._inflated(count * (1 + self._row_bytes))
             plain = b"\0" + self._above if self._above else b""
             content = _png(self._width, count + bool(plain), self._kind, self._palette, plain + rows)
-            with Image.open(io.BytesIO(content)) as picture:
-                self._above = np.asarray(picture)[-1].tobytes()
-                rgb = np.array(picture.convert("RGB"))
+            with Image.open(io.BytesIO(content)) as image:
+                self._above = np.asarray(image)[-1].tobytes()
+                rgb = np.array(image.convert("RGB"))
         except (zlib.error, OSError, SyntaxError) as error:
             raise self._problem(f"damaged ({error})", "get the file again") from error
         return rgb[1:] if plain else rgb
@@ -104,7 +104,7 @@ class PngRows:
         self._left = length
 
     def _inflated(self, count: int) -> bytes:
-        """Return the next bytes of the picture's stream."""
+        """Return the next bytes of the image's stream."""
         parts, missing = [], count
         while missing:
             # First what is already there: output can wait inside without any input left.
@@ -143,12 +143,12 @@ class PngWriter:
     Args:
         stream: Where to.
         size: Height and width, px.
-        palette: Colours of the values; None: values are grey levels.
+        palette: Colors of the values; None: values are gray levels.
     """
 
     def __init__(self, stream: BinaryIO, size: tuple[int, int], *, palette: tuple[Color, ...] | None) -> None:
         self._stream, self._deflate, self._waiting = stream, zlib.compressobj(4), b""
-        kind = _GREY if palette is None else _PALETTE
+        kind = _GRAY if palette is None else _PALETTE
         stream.write(_SIGNATURE + _chunk(b"IHDR", struct.pack(">IIBBBBB", size[1], size[0], 8, kind, 0, 0, 0)))
         if palette is not None:
             stream.write(_chunk(b"PLTE", bytes(channel for color in palette for channel in color)))

@@ -1,4 +1,4 @@
-"""``maskline predict --stream``: pictures that do not fit into memory."""
+"""``maskline predict --stream``: images that do not fit into memory."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,7 +32,7 @@ class StreamSections(Section):
 def predict_stream(
     model: Path, sources: Sequence[Source], out: Path, *, kinds: Sequence[str], params_path: Path | None, threads: int
 ) -> int:
-    """Predict what is not done yet, and return how many pictures that were.
+    """Predict what is not done yet, and return how many images that were.
 
     Args:
         model: A folder that training wrote.
@@ -43,16 +43,16 @@ def predict_stream(
         threads: CPU threads.
 
     Raises:
-        ParamsError: No params file, or one with steps that need the whole picture.
+        ParamsError: No params file, or one with steps that need the whole image.
         CheckpointError: Not a trained model.
-        DataError: A kind of result that needs the whole picture.
-        DataProblemsError: Pictures that cannot be read by rows, after all others are done.
+        DataError: A kind of result that needs the whole image.
+        DataProblemsError: Images that cannot be read by rows, after all others are done.
     """
     sections = _sections(params_path)
     section = sections.evaluate
     others = [kind for kind in kinds if kind not in STREAMED]
     if others:
-        raise DataError(f"--save {others[0]}", "needs the whole picture in memory", "leave it or --stream out")
+        raise DataError(f"--save {others[0]}", "needs the whole image in memory", "leave it or --stream out")
     if not (model / "model.json").is_file():
         raise CheckpointError(model, "no trained model", "name a folder with model.json for --stream")
     card = read_card(model)
@@ -94,7 +94,7 @@ def predict_stream(
 def _predictor(section: EvaluateParams, model: Path, *, place: str) -> Predictor:
     inference = build_inference(section, model)
     if inference.has_steps or section.threshold == "tune":
-        problem = "tta, crf, threshold and clean-up need the whole picture"
+        problem = "tta, crf, threshold and clean-up need the whole image"
         raise ParamsError(place, problem, "switch them off for --stream")
     return inference.predictor
 

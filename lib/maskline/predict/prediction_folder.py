@@ -1,6 +1,6 @@
 """What predict writes: a folder by kind of result, a table, and a note of whose results these are.
 
-A picture is done when its row is in the table and its files are there; the row comes last. So a run that was
+A image is done when its row is in the table and its files are there; the row comes last. So a run that was
 stopped at any moment goes on where it was.
 """
 
@@ -49,7 +49,7 @@ class PredictionFolder:
         out: The folder; made if it is missing.
         labels: The model's classes.
         kinds: Keys of ``SUFFIXES`` to write.
-        made_by: What the results depend on besides the pictures, as plain types.
+        made_by: What the results depend on besides the images, as plain types.
 
     Raises:
         DataError: ``out`` holds something else, or results of another model.
@@ -75,13 +75,13 @@ class PredictionFolder:
         return row is not None and row["sha256"] == sha256 and all(self._path(k, source).is_file() for k in self._kinds)
 
     def write(self, source: Source, sha256: str, image: NDArray[np.uint8], prediction: Prediction) -> None:
-        """Write the results of one picture.
+        """Write the results of one image.
 
         Args:
-            source: The picture.
+            source: The image.
             sha256: Of its file.
             image: (H, W, 3), uint8.
-            prediction: Of a batch of this picture alone.
+            prediction: Of a batch of this image alone.
         """
         labels = prediction.labels[0]
         for kind in self._kinds:
@@ -97,15 +97,15 @@ class PredictionFolder:
     def write_rows(
         self, source: Source, sha256: str, size: tuple[int, int], bands: Iterable[NDArray[np.uint8]]
     ) -> None:
-        """Write the class map of one picture band by band; of the kinds, index and palette.
+        """Write the class map of one image band by band; of the kinds, index and palette.
 
         Args:
-            source: The picture.
+            source: The image.
             sha256: Of its file.
             size: Height and width, px.
             bands: Class ids of whole rows, from top to bottom.
         """
-        assert set(self._kinds) <= set(STREAMED), "other kinds need the whole picture"
+        assert set(self._kinds) <= set(STREAMED), "other kinds need the whole image"
         counts = np.zeros(self._labels.num_classes, dtype=np.int64)
         with ExitStack() as stack:
             writers = []
@@ -143,7 +143,7 @@ class PredictionFolder:
             case "index":
                 Image.fromarray(labels).save(path, format="PNG")
             case "palette":
-                palette_picture(labels, self._labels).save(path, format="PNG")
+                palette_image(labels, self._labels).save(path, format="PNG")
             case "overlay":
                 Image.fromarray(overlay(image, labels, self._labels)).save(path, format="JPEG", quality=92)
             case "probabilities":
@@ -167,8 +167,8 @@ class PredictionFolder:
         write_text(self._out / TABLE_FILE, stream.getvalue())
 
 
-def palette_picture(labels: NDArray[Any], label_set: LabelSet) -> Image.Image:
-    """Return class ids (H, W) in the classes' colours: an indexed picture, RGB above 256 classes."""
+def palette_image(labels: NDArray[Any], label_set: LabelSet) -> Image.Image:
+    """Return class ids (H, W) in the classes' colors: an indexed image, RGB above 256 classes."""
     if label_set.num_classes > 256:
         return Image.fromarray(np.asarray(label_set.palette, dtype=np.uint8)[labels])
     picture = Image.fromarray(labels.astype(np.uint8), mode="P")

@@ -1,7 +1,7 @@
-"""Class maps of pictures that do not fit into memory: rows in, rows out.
+"""Class maps of images that do not fit into memory: rows in, rows out.
 
 Held at a time: the rows of one window's height, as bytes, and the sums of their windows, 4 x classes bytes a pixel;
-whatever the picture's height. Where these sums are larger than allowed they lie in a file.
+whatever the image's height. Where these sums are larger than allowed they lie in a file.
 """
 
 import mmap
@@ -29,14 +29,14 @@ def stream_classes(
 
     Args:
         predictor: The network; its windows are used whatever its mode.
-        read: Returns the next rows of the picture, (count, W, 3) RGB.
-        size: Height and width of the picture, px.
+        read: Returns the next rows of the image, (count, W, 3) RGB.
+        size: Height and width of the image, px.
         memory_bytes: Sums of windows up to this size are held in memory.
         scratch: Folder of the file of larger ones, which has no name and goes with the process.
 
     Yields:
         rows x W, uint8 up to 256 classes, else int32: all of them together are the map of a sliding window over the
-        whole picture.
+        whole image.
 
     Raises:
         CheckpointError: The network gives nan.
@@ -47,7 +47,7 @@ def stream_classes(
         return torch.from_numpy(rows.band(top, count)).permute(2, 0, 1)[None].to(predictor.device)
 
     def forward(windows: Tensor) -> Tensor:
-        return predictor.window_scores(predictor.normalised(windows))
+        return predictor.window_scores(predictor.normalized(windows))
 
     def hold(shape: tuple[int, ...], device: torch.device) -> Sums:
         return in_memory(shape, device) if 4 * prod(shape) <= memory_bytes else on_disk(shape, scratch=scratch)

@@ -8,14 +8,14 @@ import tifffile
 from numpy.typing import NDArray
 
 # Model pixel scale, tiepoints, transformation; geokey directory and its parameters; the value that stands for no data
-# is left out, since it is one of the picture's.
+# is left out, since it is one of the image's.
 _GEO_TAGS = (33550, 33922, 34264, 34735, 34736, 34737)
 
 GeoTags = list[tuple[int, int, int, Any, bool]]
 
 
 def geo_tags(path: Path) -> GeoTags:
-    """Return the GeoTIFF tags of a file as tifffile writes them; none for pictures without."""
+    """Return the GeoTIFF tags of a file as tifffile writes them; none for images without."""
     if path.suffix.lower() not in {".tif", ".tiff"}:
         return []
     try:
@@ -23,7 +23,7 @@ def geo_tags(path: Path) -> GeoTags:
             found = file.pages[0].tags
             tags = [found[code] for code in _GEO_TAGS if code in found]
             return [(tag.code, int(tag.dtype), tag.count, tag.value, True) for tag in tags]
-    except (OSError, ValueError, tifffile.TiffFileError):  # the reader of the picture itself says what is wrong
+    except (OSError, ValueError, tifffile.TiffFileError):  # the reader of the image itself says what is wrong
         return []
 
 

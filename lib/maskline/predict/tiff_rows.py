@@ -1,4 +1,4 @@
-"""TIFF files by rows, so that pictures larger than memory can be read.
+"""TIFF files by rows, so that images larger than memory can be read.
 
 Strips and tiles are decoded one by one in the order of the file, and only those of the rows in work are held.
 """
@@ -15,7 +15,7 @@ from maskline.core.errors import DataError
 
 
 class TiffRows:
-    """Reads the first page of a TIFF from top to bottom; 8 bits a channel, grey, RGB or RGB with alpha.
+    """Reads the first page of a TIFF from top to bottom; 8 bits a channel, gray, RGB or RGB with alpha.
 
     Args:
         path: The file.
@@ -69,11 +69,11 @@ class TiffRows:
 
     def _check(self) -> None:
         page = self._page
-        remedy = "save it as a TIFF of 8 bits a channel, grey or RGB, strips or tiles, channels together"
+        remedy = "save it as a TIFF of 8 bits a channel, gray or RGB, strips or tiles, channels together"
         if page.dtype != np.uint8 or page.samplesperpixel not in {1, 3, 4} or page.planarconfig not in {None, 1}:
             raise self._problem(f"a TIFF of {page.samplesperpixel} channels of {page.dtype}", remedy)
         if page.photometric not in {1, 2, 6} or page.imagedepth != 1:
-            raise self._problem("a TIFF of other colours than grey and RGB", remedy)
+            raise self._problem("a TIFF of other colors than gray and RGB", remedy)
 
     def _next_rows(self) -> NDArray[np.uint8]:
         """Return the rows of one line of tiles, or of one strip."""

@@ -1,4 +1,4 @@
-"""Frames of a video as pictures, where OpenCV is installed: pip install 'maskline[video]'."""
+"""Frames of a video as images, where OpenCV is installed: pip install 'maskline[video]'."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""The data settings for a folder of one's own pictures and masks, read off the masks themselves."""
+"""The data settings for a folder of one's own images and masks, read off the masks themselves."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from PIL import Image
 
 from maskline.core.errors import DataError
 from maskline.data.labels import distinct_palette
-from maskline.reading.images import PICTURE_SUFFIXES
+from maskline.reading.images import IMAGE_SUFFIXES
 
 _MOST_MASKS = 200  # looked at, spread over the set; convert checks every pixel of all
 _MOST_COLORS = 64
@@ -49,29 +49,29 @@ def describe(data: Path, *, project: Path, names: Sequence[str]) -> list[str]:
 
 
 def _look(folder: Path) -> tuple[str, list[tuple[int, int, int]]]:
-    """Return the encoding and a colour for each class."""
+    """Return the encoding and a color for each class."""
     masks = [
         path
         for path in sorted(folder.rglob("*"))
         if "masks" in (part.lower() for part in path.relative_to(folder).parts[:-1])
-        and path.suffix.lower() in PICTURE_SUFFIXES
+        and path.suffix.lower() in IMAGE_SUFFIXES
     ]
     if not masks:
         raise DataError(folder, "no masks", "put them into a folder called masks, beside one called images")
     seen: set[object] = set()
     modes = set()
     for path in masks[:: -(-len(masks) // _MOST_MASKS)]:
-        with Image.open(path) as picture:
-            modes.add("color" if picture.mode in ("RGB", "RGBA") else "palette" if picture.mode == "P" else "grey")
-            if picture.mode in ("RGB", "RGBA"):
-                found = picture.convert("RGB").getcolors(_MOST_COLORS)
+        with Image.open(path) as image:
+            modes.add("color" if image.mode in ("RGB", "RGBA") else "palette" if image.mode == "P" else "grey")
+            if image.mode in ("RGB", "RGBA"):
+                found = image.convert("RGB").getcolors(_MOST_COLORS)
                 seen |= {color for _, color in found} if found else set(range(_MOST_COLORS + 1))
             else:
-                seen |= set(np.unique(np.array(picture)).tolist())
+                seen |= set(np.unique(np.array(image)).tolist())
         if len(modes) > 1:
-            raise DataError(path, "masks of more than one kind (grey, palette, colour)", "save all in one way")
+            raise DataError(path, "masks of more than one kind (gray, palette, color)", "save all in one way")
         if len(seen) > _MOST_COLORS and "color" in modes:
-            raise DataError(path, f"more than {_MOST_COLORS} colours", "save it as PNG, without smoothed edges")
+            raise DataError(path, f"more than {_MOST_COLORS} colors", "save it as PNG, without smoothed edges")
     return _classes(modes.pop(), {int(v) if isinstance(v, (bool, np.bool_)) else v for v in seen}, masks[0].parent)
 
 
@@ -86,7 +86,7 @@ def _classes(mode: str, seen: set[object], place: Path) -> tuple[str, list[tuple
     if count < 2:
         raise DataError(place, "the masks hold one value only", "check that they are the masks")
     if count > 256:
-        raise DataError(place, f"grey values up to {count - 1}", "masks hold class ids from 0, or 0 and 255")
+        raise DataError(place, f"gray values up to {count - 1}", "masks hold class ids from 0, or 0 and 255")
     return ("palette" if mode == "palette" else "index"), list(distinct_palette(count))
 
 

@@ -1,4 +1,4 @@
-"""Pictures that are not plain 8-bit RGB or grey: more bits, other numbers of channels.
+"""Images that are not plain 8-bit RGB or gray: more bits, other numbers of channels.
 
 Values become 0..255 by a rule that the user names, never by cutting bits off.
 """
@@ -12,7 +12,7 @@ from PIL import Image
 
 from maskline.core.errors import DataError
 from maskline.reading.headers import Stored, stored
-from maskline.reading.images import Exif, check_pixels, open_picture, read_image
+from maskline.reading.images import Exif, check_pixels, open_image, read_image
 
 Scale = Literal["error", "full_range"] | tuple[float, float]
 
@@ -29,7 +29,7 @@ def read_pixels(
         path: The file.
         exif: What to do with an EXIF rotation.
         alpha: What to do with an alpha channel; unread where channels are named.
-        channels: Those to take, the first is 0; None: RGB or grey.
+        channels: Those to take, the first is 0; None: RGB or gray.
         scale: How values of more than 8 bits become 0..255; see ``to_bytes``.
 
     Returns:
@@ -40,8 +40,8 @@ def read_pixels(
     """
     form = stored(path)
     if channels is None and (form is None or (form.whole and (form.bits <= 8 or scale == "error"))):
-        picture, kept = read_image(path, exif=exif, alpha=alpha)
-        return np.array(picture), kept
+        image, kept = read_image(path, exif=exif, alpha=alpha)
+        return np.array(image), kept
     values, has_alpha = read_bands(path, exif=exif, form=form)
     if channels is None and has_alpha:
         if alpha == "error":
@@ -63,20 +63,20 @@ def read_bands(path: Path, *, exif: Exif, form: Stored | None) -> tuple[NDArray[
         DataError: Unreadable, of several frames, or rotated with ``exif`` error.
     """
     if form is None or form.whole:
-        picture = open_picture(path, exif=exif)
-        if picture.mode in ("1", "P", "PA"):
-            picture = picture.convert({"1": "L", "P": "RGB", "PA": "RGBA"}[picture.mode])
-        values = np.array(picture)
-        return values.reshape(*values.shape[:2], -1), picture.mode in _ALPHA
+        image = open_image(path, exif=exif)
+        if image.mode in ("1", "P", "PA"):
+            image = image.convert({"1": "L", "P": "RGB", "PA": "RGBA"}[image.mode])
+        values = np.array(image)
+        return values.reshape(*values.shape[:2], -1), image.mode in _ALPHA
     try:
         values, turn = _deep_png(path, form) if form.png else _tiff(path)
     except DataError:
         raise
     except Exception as error:  # kornia_rs and tifffile raise whatever they meet in a damaged file
-        raise DataError(path, f"unreadable picture ({error})", "replace the file, or save it uncompressed") from error
+        raise DataError(path, f"unreadable image ({error})", "replace the file, or save it uncompressed") from error
     if turn in _TURNS and exif != "ignore":
         if exif == "error":
-            problem = f"EXIF orientation {turn} says that the picture is to be rotated"
+            problem = f"EXIF orientation {turn} says that the image is to be rotated"
             raise DataError(path, problem, "set data.exif to apply or ignore")
         quarters, mirrored = _TURNS[turn]
         values = np.rot90(values, quarters)
@@ -85,7 +85,7 @@ def read_bands(path: Path, *, exif: Exif, form: Stored | None) -> tuple[NDArray[
 
 
 def select(values: NDArray[Any], channels: tuple[int, ...] | None, *, path: Path) -> NDArray[Any]:
-    """Return the named channels of (h, w, channels), in their order; without names, grey or RGB as it is.
+    """Return the named channels of (h, w, channels), in their order; without names, gray or RGB as it is.
 
     Raises:
         DataError: A channel that is not there, or 2 or more than 3 channels and none named.
@@ -93,7 +93,7 @@ def select(values: NDArray[Any], channels: tuple[int, ...] | None, *, path: Path
     count = values.shape[2]
     if channels is None:
         if count not in (1, 3):
-            raise DataError(path, f"{count} channels, not grey or RGB", "name those to take in data.channels")
+            raise DataError(path, f"{count} channels, not gray or RGB", "name those to take in data.channels")
         return values
     if max(channels) >= count:
         problem = f"{count} channels, but data.channels names channel {max(channels)} (the first is 0)"
@@ -117,7 +117,7 @@ def to_bytes(values: NDArray[Any], scale: Scale, *, path: Path) -> NDArray[np.ui
         return values
     bits = values.dtype.itemsize * 8
     if scale == "error":
-        problem = f"values of {bits} bits ({values.min()} to {values.max()}), more than 8 bits, not 8-bit RGB or grey"
+        problem = f"values of {bits} bits ({values.min()} to {values.max()}), more than 8 bits, not 8-bit RGB or gray"
         raise DataError(path, problem, "say in data.image_scale how values become 0..255: full_range or [low, high]")
     if scale == "full_range":
         if values.dtype.kind != "u":
@@ -129,18 +129,18 @@ def to_bytes(values: NDArray[Any], scale: Scale, *, path: Path) -> NDArray[np.ui
         low, high = scale
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise DataError(path, "values that are not finite", "replace them in the file")
-    grey = (values.astype(np.float64) - low) * (255 / (high - low))
-    return np.asarray(np.clip(np.rint(grey), 0, 255), dtype=np.uint8)
+    gray = (values.astype(np.float64) - low) * (255 / (high - low))
+    return np.asarray(np.clip(np.rint(gray), 0, 255), dtype=np.uint8)
 
 
 def _deep_png(path: Path, form: Stored) -> tuple[NDArray[Any], int]:
     from kornia_rs import io
 
-    with Image.open(path) as picture:  # of 16 bits a channel Pillow reads the size and the rotation, not the values
-        check_pixels(path, *picture.size)
-        turn = int(picture.getexif().get(0x0112, 1))
+    with Image.open(path) as image:  # of 16 bits a channel Pillow reads the size and the rotation, not the values
+        check_pixels(path, *image.size)
+        turn = int(image.getexif().get(0x0112, 1))
     if form.channels == 2:
-        raise DataError(path, "16-bit grey with alpha", "save it without alpha")
+        raise DataError(path, "16-bit gray with alpha", "save it without alpha")
     return io.read_image_png_u16(str(path), "rgb" if form.channels == 3 else "rgba"), turn
 
 

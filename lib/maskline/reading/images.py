@@ -1,4 +1,4 @@
-"""Opening picture files: one place that knows modes, alpha, EXIF rotation and broken files."""
+"""Opening image files: one place that knows modes, alpha, EXIF rotation and broken files."""
 
 import warnings
 from pathlib import Path
@@ -13,22 +13,22 @@ from maskline.reading.headers import stored
 
 Exif = Literal["error", "apply", "ignore"]
 
-PICTURE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".bmp", ".webp", ".ppm", ".pgm"))
+IMAGE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".bmp", ".webp", ".ppm", ".pgm"))
 
 _KEPT_FORMATS = ("PNG", "JPEG")
 _EIGHT_BIT = ("1", "L", "P", "RGB")
 _WITH_ALPHA = {"RGBA": "RGB", "LA": "L", "PA": "RGB", "La": "L", "RGBa": "RGB"}
 
 
-def open_picture(path: Path, *, exif: Exif) -> Image.Image:
-    """Open and decode a whole picture, with its EXIF rotation settled.
+def open_image(path: Path, *, exif: Exif) -> Image.Image:
+    """Open and decode a whole image, with its EXIF rotation settled.
 
     Args:
         path: The file.
-        exif: ``error``: refuse a rotated picture; ``apply``: rotate its pixels; ``ignore``: leave them.
+        exif: ``error``: refuse a rotated image; ``apply``: rotate its pixels; ``ignore``: leave them.
 
     Raises:
-        DataError: Not a picture, truncated, of several frames, or rotated with ``error``.
+        DataError: Not a image, truncated, of several frames, or rotated with ``error``.
     """
     picture, frames, orientation = _decode(path)
     kind = picture.format
@@ -38,8 +38,8 @@ def open_picture(path: Path, *, exif: Exif) -> Image.Image:
         if exif == "error":
             raise DataError(
                 path,
-                f"EXIF orientation {orientation} says that the picture is to be rotated",
-                "set data.exif to apply (masks drawn on the rotated picture) or ignore (on the stored pixels)",
+                f"EXIF orientation {orientation} says that the image is to be rotated",
+                "set data.exif to apply (masks drawn on the rotated image) or ignore (on the stored pixels)",
             )
         kind, picture = None, ImageOps.exif_transpose(picture)
     elif orientation in range(2, 9):
@@ -49,27 +49,27 @@ def open_picture(path: Path, *, exif: Exif) -> Image.Image:
 
 
 def _decode(path: Path) -> tuple[Image.Image, int, int]:
-    """Return the decoded picture, its number of frames and its EXIF orientation (1: upright)."""
+    """Return the decoded image, its number of frames and its EXIF orientation (1: upright)."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # odd metadata, large pictures (twice that size is an error)
+            warnings.simplefilter("ignore")  # odd metadata, large images (twice that size is an error)
             warnings.filterwarnings("error", message=".*([Tt]runcated|[Cc]orrupt)")
             with Image.open(path) as picture:
                 frames = getattr(picture, "n_frames", 1)
                 picture.load()
                 return picture, frames, picture.getexif().get(ExifTags.Base.Orientation, 1)
     except Image.DecompressionBombError as error:
-        raise DataError(path, f"picture too large ({error})", "cut it into tiles") from error
+        raise DataError(path, f"image too large ({error})", "cut it into tiles") from error
     except UnidentifiedImageError as error:
-        raise DataError(path, "not a picture, or its beginning is damaged", "replace the file") from error
+        raise DataError(path, "not a image, or its beginning is damaged", "replace the file") from error
     except (OSError, SyntaxError, ValueError, EOFError, Warning) as error:
         if isinstance(error, OSError) and error.errno:
             raise
-        raise DataError(path, f"unreadable picture ({error})", "replace the file") from error
+        raise DataError(path, f"unreadable image ({error})", "replace the file") from error
 
 
 def read_image(path: Path, *, exif: Exif, alpha: Literal["error", "drop"]) -> tuple[Image.Image, bool]:
-    """Return an image as RGB or grey, and whether the file's own bytes hold just that.
+    """Return an image as RGB or gray, and whether the file's own bytes hold just that.
 
     Raises:
         DataError: As ``open_picture``; an alpha channel with ``alpha`` error; more than 8 bits; CMYK; more channels
@@ -78,8 +78,8 @@ def read_image(path: Path, *, exif: Exif, alpha: Literal["error", "drop"]) -> tu
     form = stored(path)
     if form is not None and not form.whole:  # Pillow would cut it down silently
         depth = f" of {form.bits} bits, more than 8 bits" if form.bits > 8 else ""
-        raise DataError(path, f"{form.channels} channels{depth}, not 8-bit RGB or grey", "save it as 8-bit RGB or grey")
-    picture = open_picture(path, exif=exif)
+        raise DataError(path, f"{form.channels} channels{depth}, not 8-bit RGB or gray", "save it as 8-bit RGB or gray")
+    picture = open_image(path, exif=exif)
     has_alpha = picture.mode in _WITH_ALPHA or "transparency" in picture.info
     if has_alpha and alpha == "error":
         raise DataError(path, f"alpha channel (mode {picture.mode})", "set data.alpha to drop, or save it without")
@@ -90,8 +90,8 @@ def read_image(path: Path, *, exif: Exif, alpha: Literal["error", "drop"]) -> tu
     if picture.mode not in _EIGHT_BIT:
         raise DataError(
             path,
-            f"mode {picture.mode} of more than 8 bits or other colours, not 8-bit RGB or grey",
-            "say in data.image_scale how values become 0..255, or save it as 8-bit RGB or grey",
+            f"mode {picture.mode} of more than 8 bits or other colors, not 8-bit RGB or gray",
+            "say in data.image_scale how values become 0..255, or save it as 8-bit RGB or gray",
         )
     if picture.mode in ("1", "P"):
         picture = picture.convert("L" if picture.mode == "1" else "RGB")
@@ -99,15 +99,15 @@ def read_image(path: Path, *, exif: Exif, alpha: Literal["error", "drop"]) -> tu
 
 
 def check_pixels(path: Path, width: int, height: int) -> None:
-    """Refuse what Pillow refuses: pictures that would fill the memory.
+    """Refuse what Pillow refuses: images that would fill the memory.
 
     Raises:
         DataError: More than twice ``PIL.Image.MAX_IMAGE_PIXELS``.
     """
     if width * height > 2 * (Image.MAX_IMAGE_PIXELS or 2**63):
-        raise DataError(path, f"picture too large ({width}x{height} pixels)", "cut it into tiles")
+        raise DataError(path, f"image too large ({width}x{height} pixels)", "cut it into tiles")
 
 
 def to_rgb(picture: Image.Image) -> NDArray[np.uint8]:
-    """Return (h, w, 3) uint8; grey is repeated."""
+    """Return (h, w, 3) uint8; gray is repeated."""
     return np.array(picture.convert("RGB"), dtype=np.uint8)

@@ -15,46 +15,46 @@ from numpy.typing import NDArray
 from maskline.core.errors import DataError
 from maskline.data.labels import Rgb
 from maskline.reading.headers import png_bit_depth
-from maskline.reading.images import open_picture
+from maskline.reading.images import open_image
 
 Exif = Literal["error", "apply", "ignore"]
 Ids = NDArray[np.int32]
 
-_GREY_STEPS = {2: 85, 4: 17}  # Pillow spreads grey values of 2 and 4 bits over 0..255
+_GRAY_STEPS = {2: 85, 4: 17}  # Pillow spreads gray values of 2 and 4 bits over 0..255
 
 _MOST_BETWEEN = 0.02  # of the pixels of a black and white mask
 
-_GREY_MODES = ("1", "L", "I;16", "I;16B", "I;16L", "I;16N", "I")
+_GRAY_MODES = ("1", "L", "I;16", "I;16B", "I;16L", "I;16N", "I")
 
 
 def read_index(path: Path, *, exif: Exif) -> NDArray[np.int32]:
-    """Read a grey picture of 1, 8 or 16 bits whose values are class ids.
+    """Read a gray image of 1, 8 or 16 bits whose values are class ids.
 
     Raises:
-        DataError: Not a grey picture.
+        DataError: Not a gray image.
     """
-    picture = open_picture(path, exif=exif)
+    picture = open_image(path, exif=exif)
     if picture.mode == "P":
         raise DataError(
-            path, "mode P (palette), not grey", "set data.mask_encoding to palette, or save it as a grey PNG"
+            path, "mode P (palette), not gray", "set data.mask_encoding to palette, or save it as a gray PNG"
         )
-    if picture.mode not in _GREY_MODES:
+    if picture.mode not in _GRAY_MODES:
         raise DataError(
-            path, f"mode {picture.mode}, not grey", "save it as a grey PNG, or set data.mask_encoding to color"
+            path, f"mode {picture.mode}, not gray", "save it as a gray PNG, or set data.mask_encoding to color"
         )
-    return np.array(picture).astype(np.int32) // _GREY_STEPS.get(png_bit_depth(path), 1)
+    return np.array(picture).astype(np.int32) // _GRAY_STEPS.get(png_bit_depth(path), 1)
 
 
 def read_palette(path: Path, *, exif: Exif, colors: tuple[Rgb, ...] = ()) -> NDArray[np.int32]:
-    """Read a palette picture whose palette entries' numbers are class ids.
+    """Read a palette image whose palette entries' numbers are class ids.
 
-    The palette's colours do not matter, unless they are those of ``colors`` in another order: a program has then
+    The palette's colors do not matter, unless they are those of ``colors`` in another order: a program has then
     renumbered the entries.
 
     Raises:
-        DataError: Not a palette picture, or one with renumbered entries.
+        DataError: Not a palette image, or one with renumbered entries.
     """
-    picture = open_picture(path, exif=exif)
+    picture = open_image(path, exif=exif)
     if picture.mode != "P":
         raise DataError(
             path, f"mode {picture.mode}, not P (palette)", "set data.mask_encoding to what the file is (index, color)"
@@ -64,16 +64,16 @@ def read_palette(path: Path, *, exif: Exif, colors: tuple[Rgb, ...] = ()) -> NDA
     for value in np.unique(values).tolist():
         color = tuple(stored[value].tolist()) if value < len(stored) else None
         if value < len(colors) and color != colors[value] and color in colors:
-            problem = f"palette entry {value} has the colour of class {colors.index(color)}"
+            problem = f"palette entry {value} has the color of class {colors.index(color)}"
             raise DataError(path, problem, "save it with its classes as entries, or set data.mask_encoding to color")
     return values
 
 
 def read_binary(path: Path, *, exif: Exif) -> NDArray[np.int32]:
-    """Read a grey picture of 0 (class 0) and either 255 or 1 (class 1).
+    """Read a gray image of 0 (class 0) and either 255 or 1 (class 1).
 
     Raises:
-        DataError: Not grey, or any other value; names value, count and place.
+        DataError: Not gray, or any other value; names value, count and place.
     """
     values = read_index(path, exif=exif)
     high = 1 if values.max(initial=0) == 1 else 255
@@ -89,13 +89,13 @@ def read_binary(path: Path, *, exif: Exif) -> NDArray[np.int32]:
 
 
 def read_above(path: Path, *, threshold: int, exif: Exif) -> NDArray[np.int32]:
-    """Read a picture as class 1 where its grey value is at least ``threshold`` (0..255), else class 0."""
-    picture = open_picture(path, exif=exif)
+    """Read a image as class 1 where its gray value is at least ``threshold`` (0..255), else class 0."""
+    picture = open_image(path, exif=exif)
     return np.asarray(np.array(picture.convert("L")) >= threshold, dtype=np.int32)
 
 
 def read_mapped(path: Path, *, table: Mapping[int, int], exif: Exif) -> Ids:
-    """Read a grey or palette picture and map its stored values.
+    """Read a gray or palette image and map its stored values.
 
     Args:
         path: The file.
@@ -103,9 +103,9 @@ def read_mapped(path: Path, *, table: Mapping[int, int], exif: Exif) -> Ids:
         exif: What to do with an EXIF rotation.
 
     Raises:
-        DataError: Neither grey nor palette, or a value that ``table`` lacks; names value, count and place.
+        DataError: Neither gray nor palette, or a value that ``table`` lacks; names value, count and place.
     """
-    picture = open_picture(path, exif=exif)
+    picture = open_image(path, exif=exif)
     values = np.array(picture).astype(np.int32) if picture.mode == "P" else read_index(path, exif=exif)
     return mapped(values, table, place=path)
 
@@ -125,9 +125,9 @@ def mapped(values: Ids, table: Mapping[int, int], *, place: object) -> Ids:
 
 
 def read_snapped(path: Path, *, exif: Exif, most_between: float = _MOST_BETWEEN) -> Ids:
-    """Read a black and white picture, maybe a JPEG, as class 1 where it is nearer to white, else class 0.
+    """Read a black and white image, maybe a JPEG, as class 1 where it is nearer to white, else class 0.
 
-    A palette or grey picture of the values 0 and 1 alone counts as black and white.
+    A palette or gray image of the values 0 and 1 alone counts as black and white.
 
     Args:
         path: The file.
@@ -137,33 +137,33 @@ def read_snapped(path: Path, *, exif: Exif, most_between: float = _MOST_BETWEEN)
     Raises:
         DataError: Too many pixels between black and white.
     """
-    picture = open_picture(path, exif=exif)
+    picture = open_image(path, exif=exif)
     stored = np.array(picture)
     if stored.ndim == 2 and stored.max(initial=0) <= 1:
         return stored.astype(np.int32)
-    grey = np.array(picture.convert("L"))
-    share = float(((grey >= 64) & (grey < 192)).mean())
+    gray = np.array(picture.convert("L"))
+    share = float(((gray >= 64) & (gray < 192)).mean())
     if share > most_between:
         raise DataError(
-            path, f"{share:.1%} of its pixels are grey, not black or white", "replace the file with the set's mask"
+            path, f"{share:.1%} of its pixels are gray, not black or white", "replace the file with the set's mask"
         )
-    return np.asarray(grey >= 128, dtype=np.int32)
+    return np.asarray(gray >= 128, dtype=np.int32)
 
 
 def read_area(path: Path, *, exif: Exif) -> NDArray[np.bool_]:
-    """Read a valid-area picture: True where its grey value is 128 or more, or 1 in a picture of 0 and 1."""
-    picture = open_picture(path, exif=exif)
+    """Read a valid-area image: True where its gray value is 128 or more, or 1 in a image of 0 and 1."""
+    picture = open_image(path, exif=exif)
     values = np.array(picture if picture.mode == "P" and _is_zero_one(picture) else picture.convert("L"))
     return np.asarray(values > 0 if values.max(initial=0) == 1 else values >= 128)
 
 
 def read_color(path: Path, *, colors: tuple[Rgb, ...], exif: Exif) -> NDArray[np.int32]:
-    """Read an RGB picture; a pixel's class is the position of its colour in ``colors``.
+    """Read an RGB image; a pixel's class is the position of its color in ``colors``.
 
     Raises:
-        DataError: Not RGB, or a colour that is not listed; names colour, count and place.
+        DataError: Not RGB, or a color that is not listed; names color, count and place.
     """
-    picture = open_picture(path, exif=exif)
+    picture = open_image(path, exif=exif)
     if picture.mode == "P":
         picture = picture.convert("RGB")
     if picture.mode != "RGB":
@@ -179,8 +179,8 @@ def read_color(path: Path, *, colors: tuple[Rgb, ...], exif: Exif) -> NDArray[np
         color = tuple(int(value) for value in np.array(picture)[row, column])
         raise DataError(
             path,
-            f"colour {color} at row {row}, column {column} is of no class ({int(bad.sum())} such pixels)",
-            "add the colour to data.classes, or save the mask without smoothing (JPEG changes colours)",
+            f"color {color} at row {row}, column {column} is of no class ({int(bad.sum())} such pixels)",
+            "add the color to data.classes, or save the mask without smoothing (JPEG changes colors)",
         )
     return np.asarray(order[at], dtype=np.int32)
 

@@ -1,4 +1,4 @@
-"""What convert made, for people: counts, class shares, sizes, and a grid of pictures with their masks."""
+"""What convert made, for people: counts, class shares, sizes, and a grid of images with their masks."""
 
 import re
 from collections import Counter
@@ -19,7 +19,7 @@ from maskline.report.overlays import fit, overlay, save_png
 
 _DECIMALS = 6
 _TILE_PX = 200
-_PICTURES = 2  # of each split
+_IMAGES = 2  # of each split
 _MOST_SIZES = 40
 
 
@@ -40,7 +40,7 @@ def write(
         summary: JSON of scalars: images and groups a split, share of each class, number of each remark.
         class_shares: CSV: split, class, pixels, share of the split's pixels that count, images with the class.
         sizes: CSV: size, width, height, images.
-        grid: PNG: images of each split, with masks laid over them, and the second annotator's where there is one.
+        grid: PNG: images of each split, with masks laid over them, and the second observer's where there is one.
     """
     frame, labels = manifest.read(prepared)
     write_json(summary, _summary(frame, labels, warnings))
@@ -100,21 +100,21 @@ def _tiles(prepared: Path, frame: pd.DataFrame) -> list[tuple[str, np.ndarray]]:
         if not (frame["split"] == name).any():
             continue
         split = PreparedSplit.open(prepared, name, cache="stream")
-        chosen = np.unique(np.linspace(0, len(split) - 1, _PICTURES).round().astype(int))
+        chosen = np.unique(np.linspace(0, len(split) - 1, _IMAGES).round().astype(int))
         for i in chosen:
             tiles += _sample_tiles(split.sample(int(i)), split.labels, name)
     return tiles
 
 
 def _sample_tiles(sample: Sample, labels: LabelSet, split: str) -> list[tuple[str, np.ndarray]]:
-    """Return three tiles: the image, its mask, the second annotator's mask or an empty one."""
+    """Return three tiles: the image, its mask, the second observer's mask or an empty one."""
     image, mask = sample.image, sample.mask.copy()
     if sample.valid is not None:
         mask[~sample.valid] = labels.ignore_index
     tiles = [(f"{split}: {sample.id}", fit(image, _TILE_PX)), ("mask", fit(overlay(image, mask, labels), _TILE_PX))]
     if sample.second is None:
         return [*tiles, ("", np.full_like(tiles[0][1], 255))]
-    return [*tiles, ("second annotator", fit(overlay(image, sample.second, labels), _TILE_PX))]
+    return [*tiles, ("second observer", fit(overlay(image, sample.second, labels), _TILE_PX))]
 
 
 def _write_table(path: Path, table: pd.DataFrame) -> None:

@@ -1,4 +1,4 @@
-"""The learning rates of a run as a picture."""
+"""The learning rates of a run as a image."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Pictures of images and masks, with Pillow alone: overlays and grids of tiles."""
+"""Images of images and masks, with Pillow alone: overlays and grids of tiles."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ _CAPTION_PX = 16
 
 
 def shown(image: np.ndarray) -> np.ndarray:
-    """Return HW3 uint8 for an image HWC: RGB as it is; of other channels the first three, or the first as grey."""
+    """Return HW3 uint8 for an image HWC: RGB as it is; of other channels the first three, or the first as gray."""
     channels = image.shape[2] if image.ndim == 3 else 3
     if image.ndim == 2 or channels == 3:
         return image
@@ -22,15 +22,15 @@ def shown(image: np.ndarray) -> np.ndarray:
 
 
 def overlay(image: np.ndarray, mask: np.ndarray, labels: LabelSet, *, opacity: float = 0.5) -> np.ndarray:
-    """Lay a mask's colours over an image.
+    """Lay a mask's colors over an image.
 
-    Class 0 stays clear where it is called background, so that the picture shows; ignored pixels are hatched grey.
+    Class 0 stays clear where it is called background, so that the image shows; ignored pixels are hatched gray.
 
     Args:
         image: HWC uint8; see ``shown``.
         mask: HW class ids.
         labels: Palette and ignore index.
-        opacity: Of the colours, 0..1.
+        opacity: Of the colors, 0..1.
 
     Returns:
         HW3 uint8.
@@ -59,7 +59,7 @@ def grid(tiles: Sequence[tuple[str, np.ndarray]], *, columns: int) -> Image.Imag
     """Lay captioned tiles out in rows.
 
     Args:
-        tiles: Caption and HW3 uint8 picture, row by row; pictures may differ in size.
+        tiles: Caption and HW3 uint8 image, row by row; images may differ in size.
         columns: Tiles in a row.
     """
     width = max(picture.shape[1] for _, picture in tiles) + _MARGIN_PX
@@ -76,7 +76,7 @@ def grid(tiles: Sequence[tuple[str, np.ndarray]], *, columns: int) -> Image.Imag
 
 
 def save_png(path: Path, picture: Image.Image) -> None:
-    """Write a PNG of 256 colours, small enough for git; the same picture gives the same bytes."""
+    """Write a PNG of 256 colors, small enough for git; the same image gives the same bytes."""
     with replace_file(path) as part:
         picture.quantize(256).save(part, format="PNG", optimize=True)
 

@@ -14,13 +14,13 @@ _TILE_PX = 200
 _COLUMNS = 4
 
 
-def write(samples: Iterable[AugmentedSample], labels: LabelSet, *, picture: Path, draws: Path) -> None:
-    """Write the picture grid and the drawn parameters.
+def write(samples: Iterable[AugmentedSample], labels: LabelSet, *, image: Path, draws: Path) -> None:
+    """Write the image grid and the drawn parameters.
 
     Args:
         samples: What to show, in this order.
         labels: Palette of the masks.
-        picture: PNG: pairs of the whole original and the augmented sample, masks laid over both.
+        image: PNG: pairs of the whole original and the augmented sample, masks laid over both.
         draws: JSON: for each sample iteration, position, image id and everything drawn.
     """
     tiles: list[tuple[str, np.ndarray]] = []
@@ -33,5 +33,5 @@ def write(samples: Iterable[AugmentedSample], labels: LabelSet, *, picture: Path
         tiles.append((sample.id, fit(overlay(sample.source_image, sample.source_mask, labels), _TILE_PX)))
         tiles.append((caption, fit(overlay(sample.image, sample.mask, labels), _TILE_PX)))
         entries.append({**place, "image": sample.id, **sample.draw.to_dict()})
-    save_png(picture, grid(tiles, columns=_COLUMNS))
+    save_png(image, grid(tiles, columns=_COLUMNS))
     write_json(draws, entries)

@@ -57,11 +57,11 @@ def _tiles(sample: AugmentedSample, labels: LabelSet) -> list[tuple[str, np.ndar
         ("as training sees it", overlay(sample.image, sample.mask, labels)),
     ]
     if sample.other_mask is not None:
-        tiles.append(("mask of the other picture", overlay(sample.image, sample.other_mask, labels)))
+        tiles.append(("mask of the other image", overlay(sample.image, sample.other_mask, labels)))
     if sample.valid is not None:
         tiles.append(("valid area", np.where(sample.valid[..., None], sample.image, sample.image // 4)))
     if sample.second is not None:
-        tiles.append(("second annotator", overlay(sample.image, sample.second, labels)))
+        tiles.append(("second observer", overlay(sample.image, sample.second, labels)))
     return [(caption, fit(picture, _TILE_PX)) for caption, picture in tiles]
 
 

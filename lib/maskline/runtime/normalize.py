@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """Return ``(images - mean) / std`` a channel, NCHW float32; all three in grey levels of 255."""
+    """Return ``(images - mean) / std`` a channel, NCHW float32; all three in gray levels of 255."""
     shape = (1, len(mean), 1, 1)
     offset = torch.tensor(tuple(mean), device=images.device).view(shape)
     return (images.float() - offset) / torch.tensor(tuple(std), device=images.device).view(shape)
@@ -16,5 +16,5 @@ def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
 
 def denormalize(image: Tensor, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
     """Undo ``normalize`` for one image CHW: HWC uint8."""
-    grey = image.permute(1, 2, 0).cpu().numpy() * np.asarray(std) + np.asarray(mean)
-    return np.asarray(grey.round().clip(0, 255).astype(np.uint8))
+    gray = image.permute(1, 2, 0).cpu().numpy() * np.asarray(std) + np.asarray(mean)
+    return np.asarray(gray.round().clip(0, 255).astype(np.uint8))

@@ -8,7 +8,7 @@ from torch import Tensor
 def adapt_input_channels(weight: Tensor, in_channels: int) -> Tensor:
     """Return the weight of a first convolution for ``in_channels`` image channels.
 
-    One channel gets the sum over the channels, so that a grey image gives what its three-channel copy gave. More
+    One channel gets the sum over the channels, so that a gray image gives what its three-channel copy gave. More
     get the channels in turn, scaled so that the response keeps its size (timm does the same).
 
     Args:

@@ -15,7 +15,7 @@ IDS = [f"Image_{child:02d}{side}" for child in range(1, 15) for side in "LR"]
 
 @pytest.fixture
 def tiny(tmp_path):
-    """The set's files with tiny pictures; ``name(id, kind)`` gives their paths."""
+    """The set's files with tiny images; ``name(id, kind)`` gives their paths."""
 
     def make(name):
         for i, id_ in enumerate(IDS):

@@ -76,7 +76,7 @@ def test_what_does_not_belong_is_ignored(tmp_path, settings):
         (["masks/b.png"], "masks/b.png: mask without an image"),
         (["second/b.png"], "second/b.png: mask without an image"),
         (["images/a.jpg"], r"two image files of one name \(a.jpg and a.png\)"),
-        (["images/notes.txt"], "images/notes.txt: not a picture file"),
+        (["images/notes.txt"], "images/notes.txt: not a image file"),
         (["train/images/b.png", "train/masks/b.png"], "images/a.png: in no split folder, others are"),
     ],
 )
@@ -88,11 +88,11 @@ def test_problems(tmp_path, settings, names, problem):
 
 
 def test_empty_folders(tmp_path, settings):
-    with pytest.raises(DataError, match="images/: no pictures in it"):
+    with pytest.raises(DataError, match="images/: no images in it"):
         folder.read(tmp_path, settings())
     put(tmp_path, "images/a.png", "images/b.png")
     (tmp_path / "masks").mkdir()
-    with pytest.raises(DataError, match="masks/: no pictures in it"):
+    with pytest.raises(DataError, match="masks/: no images in it"):
         folder.read(tmp_path, settings())
 
 
@@ -114,5 +114,5 @@ def test_classes_that_do_not_fit(settings):
     three = (("a", (0, 0, 0)), ("b", (1, 1, 1)), ("c", (1, 1, 1)))
     with pytest.raises(DataError, match="3 classes with 0/255 masks"):
         folder.mask_reader(settings(mask_encoding="binary", classes=three))
-    with pytest.raises(DataError, match="two classes have one colour"):
+    with pytest.raises(DataError, match="two classes have one color"):
         folder.mask_reader(settings(mask_encoding="color", classes=three))

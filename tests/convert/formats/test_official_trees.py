@@ -1,4 +1,4 @@
-"""What the published archives have beside the pictures of the benchmark: files that are left out, and said to be."""
+"""What the published archives have beside the images of the benchmark: files that are left out, and said to be."""
 
 import json
 

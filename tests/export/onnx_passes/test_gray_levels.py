@@ -1,4 +1,4 @@
-"""The first convolution sees grey levels: the same function, and padding in each channel's own mean colour."""
+"""The first convolution sees gray levels: the same function, and padding in each channel's own mean color."""
 
 import dataclasses
 
@@ -11,7 +11,7 @@ from torch import nn
 
 from maskline.export import onnx_graph, package
 from maskline.export.interface import Interface
-from maskline.export.onnx_passes.gray_levels import LEVELS, with_grey_levels
+from maskline.export.onnx_passes.gray_levels import LEVELS, with_gray_levels
 from maskline.export.trace import Deployable, trace
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.0, 57.5, 57.0)
@@ -37,7 +37,7 @@ def test_a_layer_is_the_same(bias, channels):
     model = exported(layer, stride=16, mean=MEAN[:channels])
     image = np.random.default_rng(0).integers(0, 256, (2, 21, 35, channels), dtype=np.uint8)
     want = run(model, image)
-    assert with_grey_levels(model)
+    assert with_gray_levels(model)
     onnx.checker.check_model(model)
     found = run(model, image)
     np.testing.assert_allclose(found[..., 1:-1, 1:-1], want[..., 1:-1, 1:-1], atol=1e-4)
@@ -51,7 +51,7 @@ def test_a_layer_is_the_same(bias, channels):
 def test_a_network_is_the_same(content, size):
     """Its mean is of whole levels."""
     model = onnx.load_from_string(content)
-    assert with_grey_levels(model)
+    assert with_gray_levels(model)
     image = np.random.default_rng(1).integers(0, 256, (1, *size, 3), dtype=np.uint8)
     found, want = (
         onnxruntime.InferenceSession(each, providers=["CPUExecutionProvider"]).run(["probabilities"], {"images": image})
@@ -71,17 +71,17 @@ class _Twice(nn.Module):
         return self.layer(images) + images
 
 
-def test_pictures_that_are_seen_twice_stay_normalised():
+def test_images_that_are_seen_twice_stay_normalized():
     model = exported(_Twice())
     before = model.SerializeToString(deterministic=True)
-    assert not with_grey_levels(model)
+    assert not with_gray_levels(model)
     assert model.SerializeToString(deterministic=True) == before
 
 
-def test_resized_pictures_stay_normalised(trained):
+def test_resized_images_stay_normalized(trained):
     resized = dataclasses.replace(trained, interface=Interface(outputs=("argmax",), resize=(48, 48), pad_multiple=None))
     program = trace(resized.deployable(), example_size=(40, 48))
     content = onnx_graph.to_onnx(
         program, opset=18, metadata=package.describe(resized, example_size=(40, 48)), outputs=("labels",)
     )
-    assert not with_grey_levels(onnx.load_from_string(content))
+    assert not with_gray_levels(onnx.load_from_string(content))

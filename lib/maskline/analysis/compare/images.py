@@ -1,4 +1,4 @@
-"""Two evaluations of the same images side by side: from per_image.csv to differences, and their picture."""
+"""Two evaluations of the same images side by side: from per_image.csv to differences, and their image."""
 
 import csv
 import io

@@ -1,6 +1,6 @@
-"""Names and colours of ADE20K's 150 classes, in the order of their ids.
+"""Names and colors of ADE20K's 150 classes, in the order of their ids.
 
-Source: objectInfo150.txt of the set; colours as in the challenge's color150.mat and in MMSegmentation.
+Source: objectInfo150.txt of the set; colors as in the challenge's color150.mat and in MMSegmentation.
 """
 
 from maskline.data.labels import Rgb

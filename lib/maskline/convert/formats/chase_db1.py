@@ -18,7 +18,7 @@ from maskline.core.errors import DataError
 from maskline.data.labels import LabelSet
 from maskline.data.manifest import Split
 from maskline.reading import masks
-from maskline.reading.images import PICTURE_SUFFIXES
+from maskline.reading.images import IMAGE_SUFFIXES
 
 _NUM_CHILDREN, _LAST_TRAIN_CHILD = 14, 10
 _NAME = re.compile(r"image[_ -]?(\d{1,2})[_ -]?([lr])(?![a-z])(.*)", re.IGNORECASE)
@@ -36,7 +36,7 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
         place = path.relative_to(folder)
         name = _NAME.match(path.stem)
         hidden = any(part.startswith(".") or part == "__MACOSX" for part in place.parts)
-        if not name or hidden or path.suffix.lower() not in PICTURE_SUFFIXES or not path.is_file():
+        if not name or hidden or path.suffix.lower() not in IMAGE_SUFFIXES or not path.is_file():
             continue
         id_, kind = f"Image_{int(name[1]):02d}{name[2].upper()}", _kind(place, name[3])
         if kind in found[id_]:

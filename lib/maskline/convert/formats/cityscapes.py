@@ -28,7 +28,7 @@ _NAME = re.compile(
     r"(?P<id>(?P<city>[^_]+)_\d+_\d+)_(?P<kind>leftImg8bit|gtFine_labelIds|gtFine_labelTrainIds)$", re.IGNORECASE
 )
 _SPLITS: dict[str, Split] = {"train": "train", "val": "val"}
-_CLASSES: tuple[tuple[int, str, Rgb], ...] = (  # id, name, colour, in the order of train ids
+_CLASSES: tuple[tuple[int, str, Rgb], ...] = (  # id, name, color, in the order of train ids
     (7, "road", (128, 64, 128)),
     (8, "sidewalk", (244, 35, 232)),
     (11, "building", (70, 70, 70)),

@@ -30,7 +30,7 @@ from maskline.core.errors import DataError
 from maskline.data.labels import LabelSet, bit_palette
 from maskline.data.manifest import Split
 from maskline.reading import masks
-from maskline.reading.images import PICTURE_SUFFIXES
+from maskline.reading.images import IMAGE_SUFFIXES
 from maskline.reading.masks import read_area
 
 
@@ -60,7 +60,7 @@ class InstanceMasks:
             try:
                 found.append((id_, decode(segmentation, image.shape)))
             except (ValueError, TypeError, KeyError, IndexError) as error:
-                raise DataError(path, f"segmentation that cannot be read ({error})", "mend the annotation") from error
+                raise DataError(path, f"segmentation that cannot be read ({error})", "fix the annotation") from error
         mask = np.zeros(image.shape, np.int32)
         for id_, inside in sorted(found, key=lambda instance: -int(instance[1].sum())):
             mask[inside] = id_
@@ -74,7 +74,7 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
         DataError: No COCO file is there, or one is damaged.
     """
     images: dict[str, list[Path]] = defaultdict(list)
-    for path, _ in visible(folder, PICTURE_SUFFIXES):
+    for path, _ in visible(folder, IMAGE_SUFFIXES):
         images[path.name].append(path)
     files = [(path, place, _load(path, place)) for path, place in visible(folder, (".json",))]
     files = [(path, place, content) for path, place, content in files if "categories" in content]
@@ -169,7 +169,7 @@ def _instances(
         if annotation.get("image_id") not in known:
             problems.append(DataError(where, f"of no image ({annotation.get('image_id')})", "remove it"))
         elif annotation.get("category_id") not in ids:
-            problems.append(DataError(where, f"of no category ({annotation.get('category_id')})", "mend it"))
+            problems.append(DataError(where, f"of no category ({annotation.get('category_id')})", "fix it"))
         else:
             found[annotation["image_id"]].append((ids[annotation["category_id"]], annotation.get("segmentation")))
     return found

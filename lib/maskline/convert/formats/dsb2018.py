@@ -1,11 +1,11 @@
-"""Data Science Bowl 2018, stage1_train: 670 microscope pictures of cell nuclei, several kinds and sizes.
+"""Data Science Bowl 2018, stage1_train: 670 microscope images of cell nuclei, several kinds and sizes.
 
     stage1_train/ID/images/ID.png
     stage1_train/ID/masks/*.png          one 0/255 mask a nucleus
 
 Classes: background, nucleus: a pixel of any mask is nucleus. Images are RGBA with an opaque alpha channel, which is
-dropped. Nothing is ignored. Folders without ``masks`` (stage1_test) are left out. A group is a kind of picture, by
-size, dark or bright ground, grey or colour: a split made by convert holds kinds that training has not seen.
+dropped. Nothing is ignored. Folders without ``masks`` (stage1_test) are left out. A group is a kind of image, by
+size, dark or bright ground, gray or color: a split made by convert holds kinds that training has not seen.
 
 Source: Caicedo et al., "Nucleus segmentation across imaging experiments", Nature Methods 16, 2019; BBBC038v1, CC0.
 data.broadinstitute.org/bbbc/BBBC038/stage1_train.zip
@@ -21,7 +21,7 @@ from maskline.convert.records import LayoutSettings, Record, SourceSet
 from maskline.core.errors import DataError
 from maskline.data.labels import LabelSet
 from maskline.reading import masks
-from maskline.reading.images import PICTURE_SUFFIXES, open_picture
+from maskline.reading.images import IMAGE_SUFFIXES, open_image
 
 
 def read(folder: Path, settings: LayoutSettings) -> SourceSet:
@@ -35,10 +35,10 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
     records, problems = [], []
     for place in sorted({*images, *masked}):
         name = place.relative_to(folder).as_posix()
-        found = [path for path, _ in visible(place / "images", PICTURE_SUFFIXES)]
-        nuclei = any(visible(place / "masks", PICTURE_SUFFIXES))
+        found = [path for path, _ in visible(place / "images", IMAGE_SUFFIXES)]
+        nuclei = any(visible(place / "masks", IMAGE_SUFFIXES))
         if len(found) > 1:
-            problems.append(DataError(f"{name}/images", f"{len(found)} pictures, not one", "remove the others"))
+            problems.append(DataError(f"{name}/images", f"{len(found)} images, not one", "remove the others"))
         elif nuclei and not found:
             problems.append(DataError(f"{name}/masks", "masks without an image", "add images/, or remove the folder"))
         elif found and not nuclei and masked and "test" not in name.lower():
@@ -70,7 +70,7 @@ def read_nuclei(path: Path, *, exif: masks.Exif) -> masks.Ids:
         DataError: A mask has other values or another size than the first.
     """
     merged: masks.Ids | None = None
-    for file, _ in visible(path, PICTURE_SUFFIXES):
+    for file, _ in visible(path, IMAGE_SUFFIXES):
         mask = masks.read_binary(file, exif=exif)
         if merged is not None and mask.shape != merged.shape:
             sizes = f"{mask.shape[1]}x{mask.shape[0]} pixels, the masks before it {merged.shape[1]}x{merged.shape[0]}"
@@ -86,9 +86,9 @@ def _kept(path: Path, folder: Path) -> bool:
 
 
 def _kind(path: Path) -> str:
-    """Return size, ground and colour of a picture; ``unreadable`` for what convert will refuse."""
+    """Return size, ground and color of a image; ``unreadable`` for what convert will refuse."""
     try:
-        pixels = np.array(open_picture(path, exif="ignore").convert("RGB")).astype(np.int32)
+        pixels = np.array(open_image(path, exif="ignore").convert("RGB")).astype(np.int32)
     except DataError:
         return "unreadable"
     color = "grey" if np.ptp(pixels, axis=-1).mean() < 2 else "color"

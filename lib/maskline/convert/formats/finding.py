@@ -12,9 +12,9 @@ from pathlib import Path, PurePosixPath
 from maskline.convert.records import Record
 from maskline.core.errors import DataError
 from maskline.data.manifest import Split
-from maskline.reading.images import PICTURE_SUFFIXES
+from maskline.reading.images import IMAGE_SUFFIXES
 
-_NAMES = {"mask": "a mask", "image": "an image", "valid": "a valid-area mask", "second": "a second annotator's mask"}
+_NAMES = {"mask": "a mask", "image": "an image", "valid": "a valid-area mask", "second": "a second observer's mask"}
 
 Meaning = Callable[[PurePosixPath], tuple[str, str] | None]
 """Path below the set's folder -> (id, kind: image, mask, valid or second); None: not of the set."""
@@ -44,7 +44,7 @@ def visible(folder: Path, suffixes: Iterable[str]) -> Iterator[tuple[Path, PureP
 
 
 def find(
-    folder: Path, meaning: Meaning, *, name: str, expected: str, suffixes: Iterable[str] = PICTURE_SUFFIXES
+    folder: Path, meaning: Meaning, *, name: str, expected: str, suffixes: Iterable[str] = IMAGE_SUFFIXES
 ) -> Found:
     """Sort the files below ``folder`` by id and kind.
 

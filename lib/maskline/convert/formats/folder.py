@@ -4,7 +4,7 @@
     train/images/...  train/masks/...  test/images/... a split folder above
     images/train/...  masks/train/...  images/test/... or below
 
-``second/`` (a second annotator's masks) and ``valid/`` (pixels that can be scored) may stand beside ``masks/``.
+``second/`` (a second observer's masks) and ``valid/`` (pixels that can be scored) may stand beside ``masks/``.
 An image and its mask have the same path but for these folders and the suffix; that path is the image's id, and each
 image is a group of its own. Split folders are train, val (validation, valid) and test. Letter case does not matter;
 folders around all of this and files outside of it are ignored, hidden ones too.
@@ -19,7 +19,7 @@ from maskline.core.errors import DataError
 from maskline.data.labels import LabelSet
 from maskline.data.manifest import Split
 from maskline.reading import masks
-from maskline.reading.images import PICTURE_SUFFIXES
+from maskline.reading.images import IMAGE_SUFFIXES
 
 _KINDS = {"images": "image", "masks": "mask", "second": "second", "valid": "valid"}
 _SPLITS: dict[str, Split] = {
@@ -56,7 +56,7 @@ def read_pairs(folder: Path, *, labels: LabelSet, read_mask: ReadMask, settings:
     found, splits, problems = _find(folder)
     for kind, name in (("image", "images"), ("mask", "masks")):
         if not any(kinds.get(kind) for kinds in found.values()):
-            raise DataError(f"{name}/", "no pictures in it", f"put the {kind} files into a folder called {name}")
+            raise DataError(f"{name}/", "no images in it", f"put the {kind} files into a folder called {name}")
     records = []
     for id_, kinds in sorted(found.items()):
         wrong = _pair_problem(folder, kinds)
@@ -94,7 +94,7 @@ def mask_reader(settings: LayoutSettings) -> ReadMask:
     """Return the reader that ``settings.mask_encoding`` asks for.
 
     Raises:
-        DataError: ``binary`` or ``binary_snapped`` with other than two classes; ``color`` with one colour twice.
+        DataError: ``binary`` or ``binary_snapped`` with other than two classes; ``color`` with one color twice.
     """
     colors = tuple(color for _, color in settings.classes)
     match settings.mask_encoding:
@@ -109,7 +109,7 @@ def mask_reader(settings: LayoutSettings) -> ReadMask:
             return partial(reader, exif=settings.exif)
         case "color":
             if len(set(colors)) != len(colors):
-                raise DataError("data.classes", "two classes have one colour", "give each class its own colour")
+                raise DataError("data.classes", "two classes have one color", "give each class its own color")
             return partial(masks.read_color, colors=colors, exif=settings.exif)
 
 
@@ -126,8 +126,8 @@ def _find(folder: Path) -> tuple[Found, dict[str, Split | None], list[DataError]
         if meaning is None:
             continue
         kind, split, id_ = meaning
-        if path.suffix.lower() not in PICTURE_SUFFIXES:
-            problems.append(DataError(place.as_posix(), "not a picture file by its name", "move it out of this folder"))
+        if path.suffix.lower() not in IMAGE_SUFFIXES:
+            problems.append(DataError(place.as_posix(), "not a image file by its name", "move it out of this folder"))
             continue
         found[id_][kind].append(path)
         splits[id_] = split

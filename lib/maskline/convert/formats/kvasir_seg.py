@@ -1,9 +1,9 @@
-"""Kvasir-SEG: 1000 endoscopic pictures of polyps, mixed sizes.
+"""Kvasir-SEG: 1000 endoscopic images of polyps, mixed sizes.
 
     Kvasir-SEG/images/cju0qkwl35piu0993l0dewei2.jpg
     Kvasir-SEG/masks/cju0qkwl35piu0993l0dewei2.jpg
 
-Classes: background, polyp. The masks are JPEGs: compression has made a few grey values of black and white, which are
+Classes: background, polyp. The masks are JPEGs: compression has made a few gray values of black and white, which are
 snapped to the nearer of the two. Nothing is ignored. The set has no splits of its own; each image is a group.
 
 Source: Jha et al., "Kvasir-SEG: A Segmented Polyp Dataset", MMM 2020. For research and education, with citation.

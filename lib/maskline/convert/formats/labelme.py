@@ -27,7 +27,7 @@ from maskline.core.errors import DataError
 from maskline.data.labels import LabelSet, bit_palette
 from maskline.data.manifest import Split
 from maskline.reading import masks
-from maskline.reading.images import PICTURE_SUFFIXES
+from maskline.reading.images import IMAGE_SUFFIXES
 
 _GROUND, _IGNORE = "_background_", "__ignore__"
 _LISTS = ("labels.txt", "class_names.txt")
@@ -104,7 +104,7 @@ def read_shapes(path: Path, *, ids: dict[str, int]) -> masks.Ids:
         if drawn["label"] not in ids:
             known = ", ".join(ids)
             problem = f"shape {number} has the label {drawn['label']!r}, classes are {known}"
-            raise DataError(path, problem, "mend the label, or add it to labels.txt or data.classes")
+            raise DataError(path, problem, "fix the label, or add it to labels.txt or data.classes")
         try:
             points = [(float(x), float(y)) for x, y in drawn["points"]]
             inside = _inside(shape, drawn.get("shape_type") or "polygon", points)
@@ -131,14 +131,14 @@ def _image(path: Path, content: dict[str, Any]) -> Path | None:
     named = PureWindowsPath(str(content.get("imagePath", ""))).name  # knows / and \
     candidates = [path.parent / named] if named else []
     candidates += sorted(other for other in path.parent.iterdir() if other.stem == path.stem)
-    return next((file for file in candidates if file.is_file() and file.suffix.lower() in PICTURE_SUFFIXES), None)
+    return next((file for file in candidates if file.is_file() and file.suffix.lower() in IMAGE_SUFFIXES), None)
 
 
 def _unlabelled(folder: Path, files: set[Path], used: set[Path]) -> list[DataError]:
     folders = {path.parent for path in files}
     return [
         DataError(place.as_posix(), "image without a JSON file", "label it, or remove it")
-        for path, place in visible(folder, PICTURE_SUFFIXES)
+        for path, place in visible(folder, IMAGE_SUFFIXES)
         if path.parent in folders and path not in used and path.with_suffix(".json") not in files
     ]
 

@@ -1,10 +1,10 @@
-"""LoveDA: 4191 labelled aerial pictures of 1024x1024 px, urban and rural, seven classes.
+"""LoveDA: 4191 labelled aerial images of 1024x1024 px, urban and rural, seven classes.
 
     Train/Urban/images_png/1366.png      Train/Urban/masks_png/1366.png      and Val, Rural likewise
 
 Masks are index PNGs of 0..7; 0 is "no data" and becomes the ignore index, the rest move down by one (reduce zero
 label). The labels of Test are not published; its files are left out. Train.zip and Val.zip are separate: unpack both
-into one folder and name that. Each picture is a group.
+into one folder and name that. Each image is a group.
 
 Source: Wang et al., "LoveDA: A Remote Sensing Land-Cover Dataset for Domain Adaptive Semantic Segmentation", NeurIPS
 2021. CC BY-NC-SA 4.0. zenodo.org/records/5706578

@@ -1,9 +1,9 @@
-"""Magnetic tile surface defects: 1344 grey pictures, mixed sizes, five defects and none.
+"""Magnetic tile surface defects: 1344 gray images, mixed sizes, five defects and none.
 
     MT_Blowhole/Imgs/exp1_num_108719.jpg       image
     MT_Blowhole/Imgs/exp1_num_108719.png       mask of the same stem, in the same folder
 
-Classes: background, and the defect that the folder names: blowhole, break, crack, fray, uneven. The masks have grey
+Classes: background, and the defect that the folder names: blowhole, break, crack, fray, uneven. The masks have gray
 values between black and white at the edges of defects; they are snapped to the nearer of the two. Masks in MT_Free are
 empty. Nothing is ignored. The set has no splits of its own; a tile, by the number in its name, is a group.
 
@@ -26,7 +26,7 @@ _PALETTE = ((60, 60, 60), (230, 60, 60), (240, 160, 40), (70, 200, 90), (70, 130
 _FREE = "free"
 _FOLDER = re.compile(r"MT_(blowhole|break|crack|fray|free|uneven)$", re.IGNORECASE)
 _TILE = re.compile(r"num_(\d+)", re.IGNORECASE)
-_MOST_GREY = 0.02  # of a mask's pixels; the most in the set is under a tenth of it
+_MOST_GRAY = 0.02  # of a mask's pixels; the most in the set is under a tenth of it
 
 
 def read(folder: Path, settings: LayoutSettings) -> SourceSet:
@@ -52,11 +52,11 @@ def read_defect(path: Path, *, exif: masks.Exif) -> masks.Ids:
     Raises:
         DataError: A defect in a mask of MT_Free, or a mask that is not black and white.
     """
-    white = masks.read_snapped(path, exif=exif, most_between=_MOST_GREY)
+    white = masks.read_snapped(path, exif=exif, most_between=_MOST_GRAY)
     defect = _defect(PurePosixPath(path.as_posix()))
     if defect == _FREE:
         if white.any():
-            raise DataError(path, f"{int(white.sum())} white pixels, but MT_Free has no defects", "move or mend it")
+            raise DataError(path, f"{int(white.sum())} white pixels, but MT_Free has no defects", "move or fix it")
         return white
     assert defect is not None
     return white * _CLASSES.index(defect)

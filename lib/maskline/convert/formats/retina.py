@@ -10,7 +10,7 @@ from maskline.reading import masks
 
 
 def vessel_set(records: list[Record], found: Found, settings: LayoutSettings) -> SourceSet:
-    """Return records with the classes background and vessel, in MMSegmentation's colours."""
+    """Return records with the classes background and vessel, in MMSegmentation's colors."""
     return SourceSet(
         labels=LabelSet(
             class_names=("background", "vessel"),
@@ -25,9 +25,9 @@ def vessel_set(records: list[Record], found: Found, settings: LayoutSettings) ->
 
 
 def read_vessels(path: Path, *, exif: masks.Exif) -> masks.Ids:
-    """Read a black and white mask; a palette or grey picture of 0 and 1 is one too.
+    """Read a black and white mask; a palette or gray image of 0 and 1 is one too.
 
     Raises:
-        DataError: Grey values between black and white.
+        DataError: Gray values between black and white.
     """
     return masks.read_snapped(path, exif=exif)

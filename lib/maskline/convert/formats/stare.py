@@ -26,7 +26,7 @@ from maskline.data.manifest import Split
 _NAME = re.compile(r"(im\d{4})(?:\.(ah|vk))?$", re.IGNORECASE)
 _KINDS = {None: "image", "ah": "mask", "vk": "second"}
 _TRAIN = frozenset((1, 2, 3, 4, 5, 44, 77, 81, 82, 139))
-_MOST_BYTES = 64 * 2**20  # of one picture; those of the set have 1.3 MB
+_MOST_BYTES = 64 * 2**20  # of one image; those of the set have 1.3 MB
 
 
 def read(folder: Path, settings: LayoutSettings) -> SourceSet:
@@ -51,7 +51,7 @@ def _split(id_: str) -> Split:
 
 
 def _gunzip(path: Path, folder: Path) -> list[DataError]:
-    """Unpack a picture beside its .gz file."""
+    """Unpack a image beside its .gz file."""
     place = path.relative_to(folder).as_posix()
     try:
         with gzip.open(path) as stream:

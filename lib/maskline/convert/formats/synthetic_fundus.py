@@ -1,4 +1,4 @@
-"""The drawn fundus set: folders as in ``folder``, SPLIT/images/PATIENT_SIDE.png, 0/255 masks, two eyes a patient."""
+"""The synthetic fundus set: as in ``folder``, SPLIT/images/PATIENT_SIDE.png, 0/255 masks, two eyes a patient."""
 
 from dataclasses import replace
 from functools import partial

@@ -27,7 +27,7 @@ from maskline.core.errors import DataError
 from maskline.data.labels import LabelSet, bit_palette
 from maskline.data.manifest import Split
 from maskline.reading import masks
-from maskline.reading.images import PICTURE_SUFFIXES
+from maskline.reading.images import IMAGE_SUFFIXES
 
 _NAMES = (
     "background",
@@ -70,7 +70,7 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
         DataError: No file of this set is there.
     """
     expected = "JPEGImages/NAME.jpg and SegmentationClass/NAME.png"
-    found = find(folder, _meaning, name="voc2012", expected=expected, suffixes=(*PICTURE_SUFFIXES, ".mat"))
+    found = find(folder, _meaning, name="voc2012", expected=expected, suffixes=(*IMAGE_SUFFIXES, ".mat"))
     for files in found.files.values():
         for kind in ("image", "mask"):
             other = files.pop(f"{kind} of SBD", None)

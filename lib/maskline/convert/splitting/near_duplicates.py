@@ -1,7 +1,7 @@
-"""Pictures that are nearly the same: saved again, made smaller, brighter or darker.
+"""Images that are nearly the same: saved again, made smaller, brighter or darker.
 
-Each picture becomes a fingerprint: 32x32 grey values without what is coarser than some cells (so that a shared ground,
-such as the dark rim of a microscope's or an eye's picture, does not count), of length 1. Two pictures are alike where
+Each image becomes a fingerprint: 32x32 gray values without what is coarser than some cells (so that a shared ground,
+such as the dark rim of a microscope's or an eye's image, does not count), of length 1. Two images are alike where
 the scalar product of their fingerprints is near 1.
 
 Source: own; the idea of comparing small high-passed copies is that of perceptual hashes.
@@ -18,20 +18,20 @@ Fingerprint = NDArray[np.float32]
 
 _CELLS = 32
 _COARSE = 2.0  # cells; standard deviation of what is taken away
-_LEAST_CONTRAST = 0.5  # grey levels; flatter pictures have no fingerprint
+_LEAST_CONTRAST = 0.5  # gray levels; flatter images have no fingerprint
 _ALIKE = 0.985  # different eyes on the same dark ground reach 0.965, copies saved as JPEG 0.99
 _BLOCK = 1024  # rows compared at a time
 
 
 def fingerprint(pixels: NDArray[np.uint8]) -> Fingerprint | None:
-    """Return (1024,) of unit length for a picture; None for one that is too flat to be told from others.
+    """Return (1024,) of unit length for a image; None for one that is too flat to be told from others.
 
     Args:
         pixels: (h, w, channels); three are taken as RGB, of others the first counts.
     """
-    picture = Image.fromarray(pixels).convert("L") if pixels.shape[2] == 3 else Image.fromarray(pixels[:, :, 0])
-    grey = picture.resize((_CELLS, _CELLS), Image.Resampling.BOX)
-    values = np.asarray(grey, dtype=np.float64)
+    image = Image.fromarray(pixels).convert("L") if pixels.shape[2] == 3 else Image.fromarray(pixels[:, :, 0])
+    gray = image.resize((_CELLS, _CELLS), Image.Resampling.BOX)
+    values = np.asarray(gray, dtype=np.float64)
     fine = values - ndimage.gaussian_filter(values, _COARSE, mode="nearest")
     if fine.std() < _LEAST_CONTRAST:
         return None
@@ -40,7 +40,7 @@ def fingerprint(pixels: NDArray[np.uint8]) -> Fingerprint | None:
 
 
 def near_pairs(fingerprints: Mapping[str, Fingerprint]) -> list[tuple[str, str]]:
-    """Return pairs of ids whose pictures are nearly the same, each in order and all in order.
+    """Return pairs of ids whose images are nearly the same, each in order and all in order.
 
     Args:
         fingerprints: id -> ``fingerprint``.

@@ -13,7 +13,7 @@ from maskline.data.manifest import Split
 
 @dataclass(frozen=True, slots=True)
 class _Pool:
-    """Groups that share no picture, in the order in which they are taken."""
+    """Groups that share no image, in the order in which they are taken."""
 
     names: list[str]
     sizes: Mapping[str, int]
@@ -28,14 +28,14 @@ def assign(
     seed: int,
     fold: int,
     num_folds: int,
-    same_picture: Iterable[tuple[str, str]] = (),
+    same_image: Iterable[tuple[str, str]] = (),
     present: Mapping[str, Set[int]] | None = None,
 ) -> dict[str, Split]:
     """Return the split of each record's id.
 
     A split that the set has stays as it is. Where it has no test split, ``test_fraction`` of the train images become
     it; where it has no val split, ``val_fraction`` of those that are left. A group is moved whole, and groups that
-    share a picture are moved together; so groups are taken, in an order of their own, while that brings the number of
+    share a image are moved together; so groups are taken, in an order of their own, while that brings the number of
     images nearer to the fraction; but one stays for each split or fold that comes after, and one for train. Without
     ``present`` that order depends on ``seed`` and the groups' names alone, so that adding an image moves few others.
 
@@ -46,14 +46,14 @@ def assign(
         seed: Another seed moves other groups.
         fold: Which fold becomes val, 0 <= fold < num_folds.
         num_folds: At least 2: train and val are cut into so many folds of whole groups, one of them val; 0: as above.
-        same_picture: Pairs of ids whose pictures are equal.
+        same_image: Pairs of ids whose images are equal.
         present: Classes in each id's mask, to give each split its share of every class; None: by number alone.
 
     Raises:
         DataError: Too few groups.
     """
     splits: dict[str, Split] = {record.id: record.split or "train" for record in records}
-    cluster = _clusters(records, same_picture)
+    cluster = _clusters(records, same_image)
     if num_folds:
         val_fraction = 0.0
     fractions: tuple[tuple[Split, float], ...] = (("test", test_fraction), ("val", val_fraction))
@@ -127,8 +127,8 @@ def _fold(pool: _Pool, *, fold: int, num_folds: int) -> set[str]:
     return {name for name, part in parts.items() if part == fold}
 
 
-def _clusters(records: Sequence[Record], same_picture: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return id -> name of its cluster: groups joined by equal pictures, named after their first group."""
+def _clusters(records: Sequence[Record], same_image: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return id -> name of its cluster: groups joined by equal images, named after their first group."""
     parent = {record.group: record.group for record in records}
     group = {record.id: record.group for record in records}
 
@@ -137,7 +137,7 @@ def _clusters(records: Sequence[Record], same_picture: Iterable[tuple[str, str]]
             name = parent[name]
         return name
 
-    for one, other in same_picture:
+    for one, other in same_image:
         first, last = sorted((root(group[one]), root(group[other])))
         parent[last] = first
     return {id_: root(name) for id_, name in group.items()}

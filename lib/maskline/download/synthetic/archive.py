@@ -1,4 +1,4 @@
-"""The drawn set as a source archive, laid out as any other: SPLIT/{images,masks,second,valid}/PATIENT_SIDE.png."""
+"""The synthetic set as a source archive, laid out as any other: SPLIT/{images,masks,second,valid}/PATIENT_SIDE.png."""
 
 import io
 import zipfile

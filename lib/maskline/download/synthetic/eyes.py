@@ -1,6 +1,6 @@
-"""Drawn fundus photographs with vessel masks of two annotators: a set that needs no download.
+"""Synthetic fundus photographs with vessel masks of two annotators: a set that needs no download.
 
-Everything is a function of (seed, patient, side); the pictures of one patient share colour and camera. Vessels are
+Everything is a function of (seed, patient, side); the images of one patient share color and camera. Vessels are
 not separable by a threshold: the background is unevenly lit, choroidal vessels and small bleedings are as dark as
 vessels, the thinnest vessels are hardly darker than the noise.
 
@@ -24,14 +24,14 @@ _REFERENCE_SIZE = 256  # px; lengths below are for this size and scale with it
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Eye:
-    """One picture and its masks, all of one height and width.
+    """One image and its masks, all of one height and width.
 
     Args:
         id: Patient and side, such as ``003_left``.
         group: The patient.
         image: (h, w, 3) uint8.
         mask: (h, w) bool, the first annotator's vessels.
-        second: (h, w) bool, the second annotator's.
+        second: (h, w) bool, the second observer's.
         valid: (h, w) bool, the field of view.
     """
 
@@ -89,7 +89,7 @@ def _anatomy(rng: np.random.Generator) -> Anatomy:
 
 
 def _second_look(rng: np.random.Generator, trees: list[Vessel], min_radius: float) -> list[Vessel]:
-    """Return the vessels as a second person draws them: the thinnest left out, widths and places slightly other."""
+    """Return the vessels as a second observer draws them: the thinnest left out, widths and places slightly other."""
     width = rng.uniform(0.85, 1.2)
     seen = []
     for vessel in trees:

@@ -1,6 +1,6 @@
 """A fundus photograph around a vessel tree: tissue, light, lesions and camera.
 
-Colours are in grey levels of 255 until the sensor rounds them; ``unit`` is the picture's size over 256, by which
+Colors are in gray levels of 255 until the sensor rounds them; ``unit`` is the image's size over 256, by which
 all lengths in px scale.
 
 Source: own model.
@@ -29,7 +29,7 @@ class Field:
 
     @classmethod
     def of(cls, size: int, *, radius: float) -> "Field":
-        """Make the coordinates of a square picture of ``size`` px; ``radius`` is a share of that."""
+        """Make the coordinates of a square image of ``size`` px; ``radius`` is a share of that."""
         axis = (np.arange(size) - (size - 1) / 2) / (radius * size)
         x, y = np.meshgrid(axis, axis)
         return cls(size=size, radius=radius * size, x=x, y=y, inside=np.hypot(x, y) <= 1)
@@ -70,7 +70,7 @@ def photograph(
     """Compose background, vessels, lesions, light and sensor into (h, w, 3) uint8.
 
     Args:
-        camera: Draws what the pictures of one patient share: colour, light, focus, noise.
+        camera: Draws what the images of one patient share: color, light, focus, noise.
         rng: Draws all else.
         field: The field of view.
         anatomy: Landmarks.
@@ -91,7 +91,7 @@ def photograph(
 
 
 def _skin(camera: np.random.Generator, rng: np.random.Generator) -> Floats:
-    """Return the fundus colour, from light orange to dark brown."""
+    """Return the fundus color, from light orange to dark brown."""
     pale, dark = np.array([214.0, 124.0, 68.0]), np.array([160.0, 78.0, 44.0])
     share = camera.uniform(0, 1)
     return (pale * share + dark * (1 - share)) * camera.uniform(0.93, 1.07, 3) * rng.uniform(0.97, 1.03, 3)

@@ -11,7 +11,7 @@ from maskline.core.errors import DataError
 WIDTH, HEIGHT = 560, 280
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 20, 12, 38
 
-# More lines than colours and dashes that one can tell apart are a thicket.
+# More lines than colors and dashes that one can tell apart are a thicket.
 _MAX_LINES = 8
 
 Curves = dict[str, list[float | None]]

@@ -1,4 +1,4 @@
-"""Which images to look at, and their pictures: the best, the median and the worst of an evaluation."""
+"""Which images to look at, and their images: the best, the median and the worst of an evaluation."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -42,7 +42,7 @@ class Pick:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exhibit:
-    """A chosen image with all that its pictures show.
+    """A chosen image with all that its images show.
 
     Args:
         pick: Which image.
@@ -60,7 +60,7 @@ class Exhibit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PagePicture:
+class PageImage:
     """The layers of a chosen image for the page.
 
     Args:
@@ -133,9 +133,9 @@ def open_exhibits(
         )
 
 
-def file_picture(exhibit: Exhibit, labels: LabelSet) -> bytes:
+def file_image(exhibit: Exhibit, labels: LabelSet) -> bytes:
     """Return the errors over the darkened image as a small JPEG with caption and legend."""
-    return layers.overlay_picture(
+    return layers.overlay_image(
         exhibit.image,
         exhibit.prediction,
         exhibit.target,
@@ -146,7 +146,7 @@ def file_picture(exhibit: Exhibit, labels: LabelSet) -> bytes:
     )
 
 
-def page_picture(exhibit: Exhibit, labels: LabelSet) -> PagePicture:
+def page_image(exhibit: Exhibit, labels: LabelSet) -> PageImage:
     """Return the layers of an image as ``data:`` addresses, all of one size."""
     image = layers.photo(exhibit.image, longest_px=_PAGE_PX, quality=_PAGE_QUALITY)
     see_through = {
@@ -155,7 +155,7 @@ def page_picture(exhibit: Exhibit, labels: LabelSet) -> PagePicture:
         "error": layers.error_layer(exhibit.prediction, exhibit.target, labels, longest_px=_PAGE_PX),
     }
     addresses = {name: layers.data_uri(content, kind="png") for name, content in see_through.items()}
-    return PagePicture(
+    return PageImage(
         pick=exhibit.pick,
         size=(exhibit.image.shape[1], exhibit.image.shape[0]),
         layers={"image": layers.data_uri(image, kind="jpeg"), **addresses},

@@ -1,6 +1,6 @@
-"""Pictures of an evaluated image: its labels, its prediction and its errors as see-through layers.
+"""Images of an evaluated image: its labels, its prediction and its errors as see-through layers.
 
-Error colours are off-white, orange and blue over the image in dark grey: with normal colour vision and with each
+Error colors are off-white, orange and blue over the image in dark gray: with normal color vision and with each
 of the three dichromacies, any two of them are at least 35 apart in CIELAB.
 """
 
@@ -46,7 +46,7 @@ class ErrorColor:
 
 
 def error_legend(labels: LabelSet) -> tuple[ErrorColor, ...]:
-    """Return the colours of ``error_ids``'s values from 0 on; pixels of higher values are clear."""
+    """Return the colors of ``error_ids``'s values from 0 on; pixels of higher values are clear."""
     if labels.num_classes == 2:
         return (
             ErrorColor(name=f"{labels.class_names[1]} found (TP)", color=HIT, opacity=_HIT_OPACITY),
@@ -57,7 +57,7 @@ def error_legend(labels: LabelSet) -> tuple[ErrorColor, ...]:
 
 
 def error_ids(prediction: Ids, target: Ids, labels: LabelSet) -> Ids:
-    """Return the position in ``error_legend`` of each pixel, HW uint8; pixels without a colour get its length.
+    """Return the position in ``error_legend`` of each pixel, HW uint8; pixels without a color get its length.
 
     With two classes, those are pixels that do not count or are rightly background; with more, all but the wrong.
     """
@@ -72,7 +72,7 @@ def error_ids(prediction: Ids, target: Ids, labels: LabelSet) -> Ids:
 
 
 def has_background(labels: LabelSet) -> bool:
-    """Whether class 0 is what lies around the objects, and stays clear in pictures."""
+    """Whether class 0 is what lies around the objects, and stays clear in images."""
     return labels.class_names[0].lower() in {"background", "_background_"}
 
 
@@ -85,7 +85,7 @@ def class_layer(ids: Ids, labels: LabelSet, *, longest_px: int) -> bytes:
 
 
 def error_layer(prediction: Ids, target: Ids, labels: LabelSet, *, longest_px: int) -> bytes:
-    """Return the errors as a PNG in the legend's colours."""
+    """Return the errors as a PNG in the legend's colors."""
     colors = [(*entry.color, round(255 * entry.opacity)) for entry in error_legend(labels)]
     return _palette_png(error_ids(prediction, target, labels), colors, longest_px)
 
@@ -95,7 +95,7 @@ def photo(image: Picture, *, longest_px: int, quality: int) -> bytes:
     return _jpeg(_fitted(Image.fromarray(shown(image)), longest_px, Image.Resampling.LANCZOS), quality=quality)
 
 
-def overlay_picture(
+def overlay_image(
     image: Picture, prediction: Ids, target: Ids, labels: LabelSet, *, caption: str, longest_px: int, max_bytes: int
 ) -> bytes:
     """Return a JPEG of the errors over the darkened image, with caption and legend below.
@@ -106,15 +106,15 @@ def overlay_picture(
         target: Class ids with ignored pixels, HW.
         labels: Classes of the set.
         caption: One line.
-        longest_px: No side of the picture is longer.
+        longest_px: No side of the image is longer.
         max_bytes: The quality is lowered until the file is no larger, to 40 at the least.
     """
     legend = error_legend(labels)
-    grey = _DIMMED * np.asarray(Image.fromarray(shown(image)).convert("L"), dtype=np.float32)[..., None]
+    gray = _DIMMED * np.asarray(Image.fromarray(shown(image)).convert("L"), dtype=np.float32)[..., None]
     colors = np.array([*(entry.color for entry in legend), (0, 0, 0)], dtype=np.float32)
     opacity = np.array([*(entry.opacity for entry in legend), 0], dtype=np.float32)[:, None]
     found = error_ids(prediction, target, labels)
-    colored = (grey * (1 - opacity[found]) + colors[found] * opacity[found]).round()
+    colored = (gray * (1 - opacity[found]) + colors[found] * opacity[found]).round()
     fitted = _fitted(Image.fromarray(colored.astype(np.uint8)), longest_px - _CAPTION_PX, Image.Resampling.LANCZOS)
     width = max(fitted.width, min(longest_px, 360))
     sheet = Image.new("RGB", (width, fitted.height + _CAPTION_PX), (17, 20, 24))
@@ -158,7 +158,7 @@ def _palette_png(ids: Ids, colors: Sequence[Rgba], longest_px: int) -> bytes:
 
 
 def _fitted(picture: Image.Image, longest_px: int, resample: Image.Resampling) -> Image.Image:
-    """Return the picture shrunk to fit, or a small one enlarged by a whole factor so that its pixels show."""
+    """Return the image shrunk to fit, or a small one enlarged by a whole factor so that its pixels show."""
     longest = max(picture.size)
     if longest > longest_px:
         scale = longest_px / longest

@@ -38,7 +38,7 @@ class Cell:
         value: None where not defined.
         low: Lower end of the interval; None: none.
         high: Upper end.
-        human: The second annotator's; None: none.
+        human: The second observer's; None: none.
     """
 
     value: float | None

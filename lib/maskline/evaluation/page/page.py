@@ -1,4 +1,4 @@
-"""The evaluation as one HTML page that needs no network: markup, style, script and pictures in one file."""
+"""The evaluation as one HTML page that needs no network: markup, style, script and images in one file."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from maskline.data.labels import LabelSet
 from maskline.evaluation.page import charts, layers, measures
-from maskline.evaluation.page.gallery import PagePicture
+from maskline.evaluation.page.gallery import PageImage
 from maskline.evaluation.page.matrix import largest_confusions, matrix_rows, share_text
 from maskline.evaluation.page.tables import COUNTS, Row, ranking_name, ranking_score
 from maskline.evaluation.page.tree import LEVEL, SECOND, UNCERTAINTY
@@ -61,7 +61,7 @@ class PageData:
         images: One row an image.
         classes: One row a class.
         confusion: C x C counts.
-        pictures: Chosen images, in the order of the gallery.
+        images: Chosen images, in the order of the gallery.
         curves: Columns of the training's curves; empty: none.
         card: Content of model.json.
         params: The section evaluate, every key.
@@ -75,7 +75,7 @@ class PageData:
     images: Sequence[Row]
     classes: Sequence[Row]
     confusion: npt.NDArray[np.int64]
-    pictures: Sequence[PagePicture]
+    pictures: Sequence[PageImage]
     curves: charts.Curves
     card: Mapping[str, Any]
     params: Mapping[str, Any]
@@ -95,7 +95,7 @@ def render(data: PageData) -> str:
     best_metric = data.card.get("params", {}).get("train", {}).get("best_metric", "")
     drawn = charts.training_charts(data.curves, best_metric=best_metric) if data.curves else []
     small = list(measures.small_tables(data.metrics))
-    linked = {picture.pick.index: number for number, picture in enumerate(data.pictures, 1)}
+    linked = {image.pick.index: number for number, image in enumerate(data.pictures, 1)}
     names, columns = data.labels.class_names, _columns(data)
     return environment.get_template("page.html").render(
         title=data.title,
@@ -125,7 +125,7 @@ def render(data: PageData) -> str:
 
 
 def _cards(data: PageData) -> Iterator[dict[str, Any]]:
-    """Yield the headline scores with interval and the second annotator's value."""
+    """Yield the headline scores with interval and the second observer's value."""
     for name, heading in _HEADLINES.items():
         value = _at(data.metrics, name)
         if value is None:
@@ -137,7 +137,7 @@ def _cards(data: PageData) -> Iterator[dict[str, Any]]:
         if interval["low"] is not None:
             spoken += f", {LEVEL:.0%} interval {_score(interval['low'])} to {_score(interval['high'])}"
         if second is not None:
-            spoken += f", second annotator {_score(second)}"
+            spoken += f", second observer {_score(second)}"
         yield {"name": text, "value": value, "second": second, "spoken": spoken, **interval}
 
 
@@ -153,7 +153,7 @@ def _note(data: PageData) -> str:
         name = f"second_{ranking_name(data.images[0])}"
         count = sum(row.get(name) is not None for row in data.images)
         parts.append(
-            "The diamond is the human reference: a second annotator's masks scored against the first's"
+            "The diamond is the human reference: a second observer's masks scored against the first's"
             + (f", on the {count} images that have both." if count < len(data.images) else ".")
         )
     return " ".join(parts)
@@ -172,8 +172,8 @@ def _classes(data: PageData) -> Iterator[dict[str, Any]]:
 
 
 def _exhibits(data: PageData) -> Iterator[dict[str, Any]]:
-    for number, picture in enumerate(data.pictures, 1):
-        pick, row = picture.pick, data.images[picture.pick.index]
+    for number, image in enumerate(data.pictures, 1):
+        pick, row = image.pick, data.images[image.pick.index]
         yield {
             "number": number,
             "kind": pick.kind,
@@ -181,9 +181,9 @@ def _exhibits(data: PageData) -> Iterator[dict[str, Any]]:
             "id": row["id"],
             "score": ranking_score(row),
             "caption": f"{row['id']}, {pick.kind} {pick.rank}",
-            "width": picture.size[0],
-            "height": picture.size[1],
-            "layers": picture.layers,
+            "width": image.size[0],
+            "height": image.size[1],
+            "layers": image.layers,
         }
 
 

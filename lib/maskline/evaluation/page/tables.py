@@ -62,7 +62,7 @@ def _extra_columns(one: ImageScore, labels: LabelSet) -> Row:
 
 
 def per_class_rows(scores: Sequence[ImageScore], labels: LabelSet, tree: Mapping[str, Any]) -> list[Row]:
-    """Return one row a class: pixels, share, every score, intervals of IoU and Dice, the second annotator's."""
+    """Return one row a class: pixels, share, every score, intervals of IoU and Dice, the second observer's."""
     total = total_confusion(scores)
     by_class = class_scores(total, beta=1)
     intervals = tree.get(UNCERTAINTY, {}).get("per_class", {})

@@ -36,7 +36,7 @@ def metrics_tree(
     """Return what metrics.json holds.
 
     Overall scores come first, then the foreground's (two-class sets), ``per_class``, ``second_annotator`` (the
-    second annotator against the first, where a set has one), ``steps`` (main scores after the network and after each
+    second observer against the first, where a set has one), ``steps`` (main scores after the network and after each
     step that follows it, where any does), ``measures`` (the measures asked for), ``uncertainty_95``: the same tree
     with ``low`` and ``high`` of each score's interval, and ``valid_area`` (main scores and measures inside the
     valid-area mask and on the whole image, where a set has masks). ``second_annotator`` has ``measures`` and

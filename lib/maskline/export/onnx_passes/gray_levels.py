@@ -1,7 +1,7 @@
-"""Eight bits from the picture on: the first convolution of an eight-bit graph sees grey levels, unrounded.
+"""Eight bits from the image on: the first convolution of an eight-bit graph sees gray levels, unrounded.
 
-A normalised picture has a scale a channel, eight bits have one for all: each grey level would be rounded once more, and
-a network's first convolution bears that worst. So the normalisation goes into that convolution's weights, and padding
+A normalized image has a scale a channel, eight bits have one for all: each gray level would be rounded once more, and
+a network's first convolution bears that worst. So the normalization goes into that convolution's weights, and padding
 is done before, each channel with its own mean level.
 """
 
@@ -16,14 +16,14 @@ from maskline.export.interface import INPUT
 from maskline.export.onnx_passes.nodes import Made, replace_nodes, settings
 
 LEVELS = f"{INPUT}_levels"
-"""The padded picture in float32, whose values are whole numbers from 0 to 255."""
+"""The padded image in float32, whose values are whole numbers from 0 to 255."""
 
 _BYTES = f"{INPUT}_padded"
 
 _STEPS = ("Transpose", "Cast", "Sub", "Div", "Pad", "Conv")
 
 
-def with_grey_levels(model: onnx.ModelProto) -> bool:
+def with_gray_levels(model: onnx.ModelProto) -> bool:
     """Let the first convolution see ``LEVELS``; the same function, but for the mean's fraction of a level in padding.
 
     Args:
@@ -64,7 +64,7 @@ def with_grey_levels(model: onnx.ModelProto) -> bool:
 
 
 def without_conversion(model: onnx.ModelProto) -> None:
-    """Hand the eight-bit convolution the picture's bytes themselves, which ``LEVELS`` are, with scale 1.
+    """Hand the eight-bit convolution the image's bytes themselves, which ``LEVELS`` are, with scale 1.
 
     Args:
         model: Quantized; changed in place. Where the first convolution is left in float32, nothing changes.
@@ -77,7 +77,7 @@ def without_conversion(model: onnx.ModelProto) -> None:
 
 
 def _beginning(model: onnx.ModelProto, constants: Mapping[str, TensorProto]) -> list[NodeProto] | None:
-    """Return the nodes from the picture to the first convolution, or None where the graph begins otherwise."""
+    """Return the nodes from the image to the first convolution, or None where the graph begins otherwise."""
     found: list[NodeProto] = []
     name = INPUT
     for kind in _STEPS:

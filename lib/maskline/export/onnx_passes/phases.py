@@ -61,7 +61,7 @@ def _rewrite(model: onnx.ModelProto, *, doubled: bool) -> bool:
     nodes: list[NodeProto] = []
     parts: list[Made] = []
     replaced: set[str] = set()
-    even: set[str] = set()  # maps whose sides are even, whatever the picture's
+    even: set[str] = set()  # maps whose sides are even, whatever the image's
     for node in model.graph.node:
         found = graph.doubled(node) if doubled else None
         if found is not None:

@@ -4,7 +4,7 @@ Rounded one by one, the nine errors of a 3x3 kernel add up where a map is smooth
 other way, so that each kernel keeps its sum to half a step; and what is left of the mean error goes into the bias.
 
 Source: the bias correction is that of Nagel et al., Data-Free Quantization Through Weight Equalization and Bias
-Correction, ICCV 2019, with means of real pictures.
+Correction, ICCV 2019, with means of real images.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -22,13 +22,13 @@ _STEPS = 127  # the largest of int8, of both signs
 
 
 def input_means(
-    model: onnx.ModelProto, pictures: Iterable[NDArray[np.uint8]], *, threads: int
+    model: onnx.ModelProto, images: Iterable[NDArray[np.uint8]], *, threads: int
 ) -> dict[str, NDArray[np.float64]]:
     """Return the mean of each channel of each map that a convolution sees: name of the map -> (C,).
 
     Args:
         model: In float32.
-        pictures: Its inputs, at least one; all count the same.
+        images: Its inputs, at least one; all count the same.
         threads: CPU threads.
     """
     maps = list(dict.fromkeys(node.input[0] for node in model.graph.node if node.op_type == "Conv"))
@@ -40,7 +40,7 @@ def input_means(
         watched.graph.output.append(helper.make_tensor_value_info(f"mean_{i}", TensorProto.FLOAT, [None]))
     session = open_session(watched.SerializeToString(), threads=threads)
     wanted = [f"mean_{i}" for i in range(len(maps))]
-    found = [session.run(wanted, {INPUT: picture}) for picture in pictures]
+    found = [session.run(wanted, {INPUT: image}) for image in images]
     return {name: np.mean([means[i] for means in found], axis=0, dtype=np.float64) for i, name in enumerate(maps)}
 
 

@@ -127,7 +127,7 @@ class MixTransformer(BackboneBase):
 
 
 class _PatchEmbed(nn.Module):
-    """Overlapping patches by a strided convolution, as normalised tokens, with height and width of their grid."""
+    """Overlapping patches by a strided convolution, as normalized tokens, with height and width of their grid."""
 
     def __init__(self, in_channels: int, width: int, size: int, *, stride: int, eps: float) -> None:
         super().__init__()

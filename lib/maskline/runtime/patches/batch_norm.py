@@ -22,7 +22,7 @@ class BatchNorm2d(nn.BatchNorm2d):
     """torch's batch norm, the same but for rounding; a checkpoint cannot tell them apart."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
-        """Normalise NCHW by the statistics of the batch (training) or the running ones."""
+        """Normalize NCHW by the statistics of the batch (training) or the running ones."""
         made = trained(self, input) if self.training else None
         return super().forward(input) if made is None else made
 
@@ -35,7 +35,7 @@ def quicken(model: nn.Module) -> None:
 
 
 def trained(layer: nn.BatchNorm2d | nn.SyncBatchNorm, x: Tensor) -> Tensor | None:
-    """Normalise NCHW by its own statistics and move the running ones; None where torch's kernel is the best.
+    """Normalize NCHW by its own statistics and move the running ones; None where torch's kernel is the best.
 
     Args:
         layer: In training mode.
@@ -50,8 +50,8 @@ def trained(layer: nn.BatchNorm2d | nn.SyncBatchNorm, x: Tensor) -> Tensor | Non
     count = x.numel() // x.shape[1]
     layer.running_mean.lerp_(mean, momentum)
     layer.running_var.lerp_(variance * (count / (count - 1)), momentum)
-    normalised: Tensor = made
-    return normalised
+    normalized: Tensor = made
+    return normalized
 
 
 def _copies(x: Tensor) -> int:
@@ -81,7 +81,7 @@ def _scaled(x: Tensor, factor: Tensor, shift: Tensor, copies: int) -> Tensor:
 
 
 class _Folded(torch.autograd.Function):
-    """Map NCHW to the normalised tensor, and to mean and variance (C, float32), which have no gradient."""
+    """Map NCHW to the normalized tensor, and to mean and variance (C, float32), which have no gradient."""
 
     @staticmethod
     def forward(
@@ -112,7 +112,7 @@ class _Folded(torch.autograd.Function):
         )
         weight_gradient = by_weight.view(copies, -1).sum(0)
         bias_gradient = by_bias.view(copies, -1).sum(0)
-        # weight * scale * (gradient - its mean - normalised x * the mean of gradient times normalised x)
+        # weight * scale * (gradient - its mean - normalized x * the mean of gradient times normalized x)
         factor = weight * scale
         slope = -factor * scale * weight_gradient / count
         made = _scaled(given, factor, -factor * bias_gradient / count - slope * mean, copies)
