@@ -14,8 +14,11 @@ import click
 
 from maskline.commands.main import COMMANDS
 from maskline.core.files import write_text
+from maskline.core.own_code import FORM
 from maskline.params.base.reading import read_yaml
 from maskline.params.whole import Params, json_schema
+from maskline.projects.type_words import resolve as _resolve
+from maskline.projects.type_words import type_text as _type_text
 from tools.closure import stage_module
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -141,7 +144,7 @@ def _choice_link(name: str, prop: dict[str, Any], schema: dict[str, Any], choice
     variants = {}
     for option in prop["oneOf"]:
         variant = _resolve(option, schema)
-        variants[str(variant["properties"]["name"].get("const", "path/to/file.py:Name"))] = variant
+        variants[str(variant["properties"]["name"].get("const", FORM))] = variant
     choice = choices.setdefault(" ".join(variants), Choice(title=name, variants=variants))
     return f"[one of {len(variants)}](#choices-{choice.title})"
 
@@ -169,52 +172,6 @@ def _defaults(variant: dict[str, Any]) -> dict[str, Any]:
 
 def _choice_row(row: Row) -> str:
     return f"| `{row.key}` | {row.kind} | {row.value} | {row.meaning} |"
-
-
-def _resolve(prop: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
-    """Follow a reference; keys beside it win."""
-    if "$ref" not in prop:
-        return prop
-    target = schema["$defs"][prop["$ref"].rsplit("/", maxsplit=1)[1]]
-    return {**target, **{key: value for key, value in prop.items() if key != "$ref"}}
-
-
-def _type_text(prop: dict[str, Any], schema: dict[str, Any]) -> str:
-    if "enum" in prop or "const" in prop:
-        return ", ".join(f"`{json.dumps(value).strip(chr(34))}`" for value in prop.get("enum", [prop.get("const")]))
-    if "anyOf" in prop:
-        return " or ".join(_type_text(_resolve(option, schema), schema) for option in prop["anyOf"])
-    if prop["type"] == "array":
-        return _array_text(prop, schema)
-    kinds = {
-        "integer": "integer",
-        "number": "number",
-        "boolean": "`true`, `false`",
-        "null": "`null`",
-        "string": "text",
-        "object": "mapping",
-    }
-    return kinds[prop["type"]] + _range_text(prop)
-
-
-def _array_text(prop: dict[str, Any], schema: dict[str, Any]) -> str:
-    if "prefixItems" in prop:
-        texts = [_type_text(_resolve(item, schema), schema) for item in prop["prefixItems"]]
-        return f"{len(texts)} x {texts[0]}" if len(set(texts)) == 1 else ", ".join(texts)
-    items = _resolve(prop["items"], schema)
-    least = f", at least {prop['minItems']}" if prop.get("minItems") else ""
-    return f"list{least}" if {"properties", "oneOf"} & items.keys() else f"list of {_type_text(items, schema)}{least}"
-
-
-def _range_text(prop: dict[str, Any]) -> str:
-    low = f">= {prop['minimum']:.12g}" if "minimum" in prop else ""
-    low = f"> {prop['exclusiveMinimum']:.12g}" if "exclusiveMinimum" in prop else low
-    high = f"<= {prop['maximum']:.12g}" if "maximum" in prop else ""
-    high = f"< {prop['exclusiveMaximum']:.12g}" if "exclusiveMaximum" in prop else high
-    text = ", ".join(part for part in (low, high) if part)
-    if "pattern" in prop:
-        text = f"matching `{prop['pattern']}`".replace("|", "\\|")
-    return f" {text}" if text else ""
 
 
 def _value(value: Any) -> str:

@@ -16,6 +16,7 @@ COMMANDS = {
     "import-weights": "Turn MMSegmentation, SMP and timm weights into a model folder.",
     "name": "Print what an experiment is called.",
     "new": "Make a project of one's own.",
+    "params": "Print every key with its value, or explain one.",
     "predict": "Segment images with a trained or exported model.",
     "recipe": "List, show and use ready params files.",
     "replay": "Show one training sample: before, after, and what was drawn.",

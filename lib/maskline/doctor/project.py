@@ -35,6 +35,17 @@ def settings(path: Path) -> "tuple[Finding, Params | None]":
     return ok("settings", f"{path} is valid, data set {found.data.name}"), found
 
 
+def left_out(path: Path) -> Finding:
+    """Say how many keys the file leaves out, and how one is set; the file is valid."""
+    from maskline.projects.params_overview import overview
+
+    count = len(overview(path).left_out)
+    if not count:
+        return ok("defaults", "no key is left out")
+    found = f"{count} keys are left out and have their defaults; maskline params prints them"
+    return ok("defaults", f"{found}, and dvc exp run -S ++KEY=VALUE sets one")
+
+
 def schema(path: Path) -> Finding:
     """Check that the schema file, which editors complete from, is the code's."""
     from maskline.params.whole import json_schema

@@ -33,3 +33,8 @@ def with_names_of_now(values: Mapping[str, Any], *, place: object) -> dict[str, 
             target.setdefault(name, value)
         log.info("%s: %s is %s now", place, then, now)
     return changed
+
+
+def former_name(key: str) -> str | None:
+    """Return what a dotted key was called before; None: always so."""
+    return next((then for then, now in _MOVED.items() if now == key), None)
