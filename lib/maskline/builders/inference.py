@@ -49,8 +49,8 @@ def _check_own_code(place: Path, params: ModelParams, trained_with: Mapping[str,
     try:
         here = own_code.hashes(params.own_code(losses=False).values(), place=str(place))
     except ParamsError as error:
-        remedy = "bring the file back, and run in the project's folder"
-        raise CheckpointError(error.place, "of this code the network is made; no such file here", remedy) from error
+        remedy = "bring it back, or run in the project's folder"
+        raise CheckpointError(error.place, f"{error.problem}, and the network is made of it", remedy) from error
     for file, found in here.items():
         if trained_with.get(file, found) != found:
             remedy = "undo the edit, or train again (dvc repro)"
