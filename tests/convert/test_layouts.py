@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from maskline.convert.formats import chase_db1
-from maskline.convert.layouts import layout, own_layout
+from maskline.convert.layouts import layout, names, own_layout
 from maskline.core.errors import DataError, MasklineError
 from maskline.data import manifest
 from maskline.download import catalog
@@ -12,11 +12,15 @@ from maskline.params.data import DataParams
 from tests.sets import index_mask, picture, save
 
 
-def test_every_set_has_a_layout_and_a_source():
-    for name in typing.get_args(DataParams.model_fields["name"].annotation):
+def test_every_set_has_a_layout():
+    """Its file alone makes it one: params and layouts look at the folder."""
+    known = typing.get_args(DataParams.model_fields["name"].annotation)
+    assert list(known) == names()
+    assert len(known) == 17
+    for name in known:
         assert callable(layout(name))
-        catalog.published(name)  # None or an archive; an unknown name raises
     assert layout("chase_db1") is chase_db1.read
+    assert {name for name in known if catalog.published(name)} < set(known)
 
 
 def test_an_unknown_set():

@@ -1,60 +1,30 @@
 """Data set name, or the user's own file -> the function that finds images and masks."""
 
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 
-from maskline.convert.formats import (
-    ade20k,
-    camvid,
-    chase_db1,
-    cityscapes,
-    coco,
-    drive,
-    dsb2018,
-    folder,
-    hrf,
-    kvasir_seg,
-    labelme,
-    loveda,
-    magnetic_tile,
-    oxford_pets,
-    stare,
-    synthetic_fundus,
-    voc2012,
-)
+from maskline.convert import formats
 from maskline.convert.records import Layout, LayoutSettings, SourceSet
 from maskline.core import own_code
 from maskline.core.errors import DataError, ParamsError
 
-_LAYOUTS: dict[str, Layout] = {
-    "ade20k": ade20k.read,
-    "camvid": camvid.read,
-    "chase_db1": chase_db1.read,
-    "cityscapes": cityscapes.read,
-    "coco": coco.read,
-    "drive": drive.read,
-    "dsb2018": dsb2018.read,
-    "folder": folder.read,
-    "hrf": hrf.read,
-    "kvasir_seg": kvasir_seg.read,
-    "labelme": labelme.read,
-    "loveda": loveda.read,
-    "magnetic_tile": magnetic_tile.read,
-    "oxford_pets": oxford_pets.read,
-    "stare": stare.read,
-    "synthetic_fundus": synthetic_fundus.read,
-    "voc2012": voc2012.read,
-}
+
+def names() -> list[str]:
+    """Return the data sets: one for each file of ``formats``."""
+    return sorted(module.name for module in iter_modules(formats.__path__))
 
 
 def layout(name: str) -> Layout:
-    """Return the layout of a data set.
+    """Return the layout of a data set: the function ``read`` of its file.
 
     Raises:
         DataError: Unknown name.
     """
-    if name not in _LAYOUTS:
-        raise DataError("data.name", f"unknown data set {name!r}", f"choose one of {', '.join(_LAYOUTS)}")
-    return _LAYOUTS[name]
+    if name not in names():
+        raise DataError("data.name", f"unknown data set {name!r}", f"choose one of {', '.join(names())}")
+    read: Layout = import_module(f"{formats.__name__}.{name}").read
+    return read
 
 
 def layout_key(text: str) -> str:

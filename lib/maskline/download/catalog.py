@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from maskline.core.errors import DataError
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
@@ -57,33 +55,12 @@ _PUBLISHED = {
     ),
 }
 
-# The user's own, behind a registration, or in several archives.
-_WITHOUT_ADDRESS = (
-    "cityscapes",
-    "coco",
-    "drive",
-    "folder",
-    "hrf",
-    "labelme",
-    "loveda",
-    "oxford_pets",
-    "stare",
-)
 _DRAWN = ("synthetic_fundus",)
 
 
 def published(name: str) -> Published | None:
-    """Return the published archive of a set; None for sets that are drawn, the user's own or without one address.
-
-    Raises:
-        DataError: Unknown name.
-    """
-    if name in _WITHOUT_ADDRESS or name in _DRAWN:
-        return None
-    if name not in _PUBLISHED:
-        known = ", ".join([*_DRAWN, *_PUBLISHED, *_WITHOUT_ADDRESS])
-        raise DataError("data.name", f"unknown data set {name!r}", f"choose one of {known}")
-    return _PUBLISHED[name]
+    """Return the archive of a set; None: drawn, the user's own, behind a registration, or several archives."""
+    return _PUBLISHED.get(name)
 
 
 def is_drawn(name: str) -> bool:

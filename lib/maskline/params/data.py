@@ -1,32 +1,18 @@
 """The data section of params.yaml: where the data comes from and how it becomes images, masks and splits."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from maskline.params.base.own import OwnName
 from maskline.params.base.types import Byte, Count, Positive, Section, Seed
 
-DataName = Literal[
-    "synthetic_fundus",
-    "ade20k",
-    "camvid",
-    "chase_db1",
-    "cityscapes",
-    "coco",
-    "drive",
-    "dsb2018",
-    "folder",
-    "hrf",
-    "kvasir_seg",
-    "labelme",
-    "loveda",
-    "magnetic_tile",
-    "oxford_pets",
-    "stare",
-    "voc2012",
-]
+if TYPE_CHECKING:
+    DataName = str
+else:  # a data set is known by its file
+    _FORMATS = Path(__file__).resolve().parent.parent / "convert" / "formats"
+    DataName = Literal[tuple(sorted(file.stem for file in _FORMATS.glob("[a-z]*.py")))]
 
 
 class ClassParams(Section):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maskline.convert.formats import ade20k_classes
+from maskline.convert.format_parts import ade20k_classes
 from maskline.data import manifest
 from maskline.data.dataset import PreparedSplit
 

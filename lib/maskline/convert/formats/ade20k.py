@@ -14,8 +14,8 @@ research. data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from maskline.convert.formats.ade20k_classes import NAMES, PALETTE
-from maskline.convert.formats.finding import above, find, records
+from maskline.convert.format_parts.ade20k_classes import NAMES, PALETTE
+from maskline.convert.format_parts.finding import above, find, records
 from maskline.convert.records import LayoutSettings, SourceSet
 from maskline.data.labels import LabelSet
 from maskline.data.manifest import Split

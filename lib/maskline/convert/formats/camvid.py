@@ -13,7 +13,7 @@ al., "SegNet", 2017. CC BY-NC 4.0 as far as stated. The archive of github.com/al
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from maskline.convert.formats.finding import above, find, records, visible
+from maskline.convert.format_parts.finding import above, find, records, visible
 from maskline.convert.records import LayoutSettings, SourceSet
 from maskline.core.errors import DataError
 from maskline.data.labels import LabelSet

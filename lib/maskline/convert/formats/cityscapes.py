@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from maskline.convert.formats.finding import find, records
+from maskline.convert.format_parts.finding import find, records
 from maskline.convert.records import LayoutSettings, SourceSet
 from maskline.data.labels import LabelSet, Rgb
 from maskline.data.manifest import Split

@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskline.convert.formats import polygons
-from maskline.convert.formats.finding import visible
+from maskline.convert.format_parts import polygons
+from maskline.convert.format_parts.finding import visible
 from maskline.convert.records import LayoutSettings, Record, SourceSet
 from maskline.core.errors import DataError
 from maskline.data.labels import LabelSet, bit_palette

@@ -17,8 +17,8 @@ import re
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from maskline.convert.formats.finding import find, records
-from maskline.convert.formats.retina import vessel_set
+from maskline.convert.format_parts.finding import find, records
+from maskline.convert.format_parts.retina import vessel_set
 from maskline.convert.records import LayoutSettings, SourceSet
 from maskline.data.manifest import Split
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from maskline.convert.formats.finding import visible
+from maskline.convert.format_parts.finding import visible
 from maskline.convert.records import LayoutSettings, Record, SourceSet
 from maskline.core.errors import DataError
 from maskline.data.labels import LabelSet

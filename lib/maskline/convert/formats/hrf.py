@@ -14,8 +14,8 @@ Source: Budai et al., "Robust Vessel Segmentation in Fundus Images", Internation
 import re
 from pathlib import Path, PurePosixPath
 
-from maskline.convert.formats.finding import above, find, records
-from maskline.convert.formats.retina import vessel_set
+from maskline.convert.format_parts.finding import above, find, records
+from maskline.convert.format_parts.retina import vessel_set
 from maskline.convert.records import LayoutSettings, SourceSet
 from maskline.data.manifest import Split
 

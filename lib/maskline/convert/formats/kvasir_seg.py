@@ -13,7 +13,7 @@ datasets.simula.no/downloads/kvasir-seg.zip
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from maskline.convert.formats.finding import above, find, records
+from maskline.convert.format_parts.finding import above, find, records
 from maskline.convert.records import LayoutSettings, SourceSet
 from maskline.data.labels import LabelSet
 from maskline.reading import masks

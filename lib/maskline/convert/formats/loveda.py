@@ -13,7 +13,7 @@ Source: Wang et al., "LoveDA: A Remote Sensing Land-Cover Dataset for Domain Ada
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from maskline.convert.formats.finding import above, find, records
+from maskline.convert.format_parts.finding import above, find, records
 from maskline.convert.records import LayoutSettings, SourceSet
 from maskline.data.labels import LabelSet
 from maskline.data.manifest import Split

@@ -15,7 +15,7 @@ import re
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from maskline.convert.formats.finding import find, records
+from maskline.convert.format_parts.finding import find, records
 from maskline.convert.records import LayoutSettings, SourceSet
 from maskline.core.errors import DataError
 from maskline.data.labels import LabelSet

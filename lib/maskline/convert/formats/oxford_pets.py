@@ -21,7 +21,7 @@ both into one folder and name that).
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from maskline.convert.formats.finding import above, find, records, visible
+from maskline.convert.format_parts.finding import above, find, records, visible
 from maskline.convert.records import LayoutSettings, SourceSet
 from maskline.core.errors import DataError
 from maskline.data.labels import LabelSet

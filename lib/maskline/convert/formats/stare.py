@@ -17,8 +17,8 @@ import re
 import zlib
 from pathlib import Path, PurePosixPath
 
-from maskline.convert.formats.finding import find, records, visible
-from maskline.convert.formats.retina import vessel_set
+from maskline.convert.format_parts.finding import find, records, visible
+from maskline.convert.format_parts.retina import vessel_set
 from maskline.convert.records import LayoutSettings, SourceSet
 from maskline.core.errors import DataError
 from maskline.data.manifest import Split

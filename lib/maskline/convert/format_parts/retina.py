@@ -3,7 +3,7 @@
 from functools import partial
 from pathlib import Path
 
-from maskline.convert.formats.finding import Found
+from maskline.convert.format_parts.finding import Found
 from maskline.convert.records import LayoutSettings, Record, SourceSet
 from maskline.data.labels import LabelSet
 from maskline.reading import masks
