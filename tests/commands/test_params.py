@@ -189,7 +189,7 @@ def test_it_needs_no_torch_and_no_numpy():
 
 
 def test_doctor_says_how_many_keys_are_left_out(file):
-    said = project.left_out(file)
+    said = project.left_out(file, load_params(file))
     count = len(overview(file).left_out)
     assert count > 100
     assert said.state == "ok"
@@ -197,7 +197,7 @@ def test_doctor_says_how_many_keys_are_left_out(file):
     assert "-S ++KEY=VALUE" in said.found
     whole = file.with_name("whole.yaml")
     whole.write_text(overview(file).yaml())
-    assert project.left_out(whole).found == "no key is left out"
+    assert project.left_out(whole, load_params(whole)).found == "no key is left out"
 
 
 def test_defaults_are_those_that_an_empty_file_has(tmp_path):

@@ -59,8 +59,9 @@ def describe(source: str, *, size: tuple[int, int] | None, classes: int) -> Size
     """
     section, size, classes = _read(source, size=size, classes=classes)
     section = without_start_weights(section)
-    # Encoders of the libraries are tried with an image while they are built: they need real memory.
-    with torch.device("meta" if section.type == "encoder_decoder" and _is_own(section) else "cpu"):
+    # Encoders of the libraries are tried with an image while they are built: they need real memory. So may own code.
+    shapes = section.type == "encoder_decoder" and _is_own(section) and not section.own_code()
+    with torch.device("meta" if shapes else "cpu"):
         model = segmentor(section, num_classes=classes)
     whole = summarize(model, in_channels=section.in_channels, size=size)
     return Size(

@@ -143,7 +143,11 @@ def _causes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Differen
 
 
 def _named(key: str) -> str:
-    for start, name in (("libraries.", "environment: "), ("class_weights.", "class weights: ")):
+    for start, name in (
+        ("libraries.", "environment: "),
+        ("class_weights.", "class weights: "),
+        ("own_code.", "code: "),
+    ):
         if key.startswith(start):
             return name + key.removeprefix(start)
     return _NAMES.get(key, key)

@@ -59,7 +59,7 @@ def examine(params_path: Path, *, network: bool) -> "Iterator[Finding]":
     finding, params = project.settings(params_path)
     yield finding
     if params:
-        yield project.left_out(params_path)
+        yield project.left_out(params_path, params)
     yield project.schema(root / "params.schema.json")
     train = params.train if params else None
     yield from machine.torch_state(threads=train.threads if train else None, device=train.device if train else None)

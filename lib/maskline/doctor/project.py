@@ -35,11 +35,11 @@ def settings(path: Path) -> "tuple[Finding, Params | None]":
     return ok("settings", f"{path} is valid, data set {found.data.name}"), found
 
 
-def left_out(path: Path) -> Finding:
-    """Say how many keys the file leaves out, and how one is set; the file is valid."""
+def left_out(path: Path, params: "Params") -> Finding:
+    """Say how many keys the file leaves out, and how one is set."""
     from maskline.projects.params_overview import overview
 
-    count = len(overview(path).left_out)
+    count = len(overview(path, params).left_out)
     if not count:
         return ok("defaults", "no key is left out")
     found = f"{count} keys are left out and have their defaults; maskline params prints them"

@@ -46,7 +46,7 @@ def receipt(
         "labels_sha256": sha256_file(prepared / "labels.json"),
         "params_sha256": sha256_json(dict(params)),
         "code_sha256": loaded_sha256(),
-        "own_code": dict(own_code),
+        **({"own_code": dict(own_code)} if own_code else {}),
         "lock_sha256": sha256_file(lock) if lock.is_file() else None,
         "libraries": {name: version(name) for name in _LIBRARIES},
         "python": platform.python_version(),

@@ -117,7 +117,7 @@ def _check_alike(job: Job) -> None:
     """Raise where two processes would train different things: a node with other code, data or packages."""
     if distributed.size() == 1:
         return
-    first, *others = distributed.everyones({key: job.card["receipt"][key] for key in _MUST_AGREE})
+    first, *others = distributed.everyones({key: job.card["receipt"].get(key) for key in _MUST_AGREE})
     for rank, other in enumerate(others, start=1):
         for key in _MUST_AGREE:
             if other[key] != first[key]:

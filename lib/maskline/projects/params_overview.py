@@ -68,14 +68,18 @@ class Overview:
         return "\n".join(_lines(self.params, self.values))
 
 
-def overview(path: Path) -> Overview:
+def overview(path: Path, params: Params | None = None) -> Overview:
     """Read a params file.
+
+    Args:
+        path: The file.
+        params: What comes of it, where that is known already.
 
     Raises:
         ParamsError: The file is missing, no YAML, or a value is wrong.
     """
     content = read_yaml(path)
-    params = validate_params(content, place=path)
+    params = params or validate_params(content, place=path)
     values = {
         value.key: value for name in SECTIONS for value in _values(getattr(params, name), name, content, file=path.name)
     }
