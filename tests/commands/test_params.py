@@ -106,7 +106,7 @@ def test_a_key_of_another_name_says_so(file):
         ("lr", "lr: unknown key; did you mean optimizer.lr?"),
         ("optimiser.lr", "optimiser.lr: unknown key; did you mean optimizer.lr?"),
         ("model.decode_head.bin", "did you mean model.decode_head.bins?"),
-        ("model.auxiliary_heads.0.losses.0.wieght", "did you mean model.auxiliary_heads.0.losses.0.weight?"),
+        ("model.auxiliary_heads.0.losses.0.weightt", "did you mean model.auxiliary_heads.0.losses.0.weight?"),
         ("optimizer.lr.x", "unknown key"),
         ("", "unknown key; maskline params prints all keys"),
         ("0", "unknown key"),

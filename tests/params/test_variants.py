@@ -260,14 +260,15 @@ def test_of_knobs_that_stand_side_by_side_too(plain, caplog, section, changes, t
             "model.auxiliary_heads.0.losses.0.name: missing; add the key name to its section",
         ),
         ({"cascade_heads": [{"name": "upr"}]}, 'model.cascade_heads.0.name: "upr" is not one of fcn,'),
+        ({"cascade_heads": [{"name": "qqq"}]}, "point, path/to/file.py:Name; choose one of them"),
         ({"smp": {"losses": [{"name": "dise"}]}}, "did you mean dice?"),
         (
             {"backbone": {"name": "unet", "base_chanels": 8}},
             "model.backbone.base_chanels: unknown key; did you mean base_channels?",
         ),
         (
-            {"decode_head": {"name": "own/a.py:A", "optins": {}}},
-            "model.decode_head.optins: unknown key; did you mean options?",
+            {"decode_head": {"name": "own/a.py:A", "optionz": {}}},
+            "model.decode_head.optionz: unknown key; did you mean options?",
         ),
         (
             {"decode_head": {"name": "own/a.py"}},

@@ -98,7 +98,9 @@ def _nearest(word: str, known: list[str], what: str) -> str:
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     if close:
         return f"did you mean {close[0]}?"
-    return f"valid {what}s: {', '.join(known)}" if known else f"remove the {what}"
+    if what == "value":  # the problem lists them
+        return "choose one of them"
+    return f"valid keys: {', '.join(known)}" if known else "remove it"
 
 
 def _is_number(text: str) -> bool:
