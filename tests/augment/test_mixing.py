@@ -110,7 +110,7 @@ def test_labels_stay_labels_through_all_of_it(sizes, seed, mixup):
     """A gray image whose level is its class: after borrowing and erasing, level and label still agree."""
     made = augmentation(
         mixing=mixing_settings(copy_paste_prob=0.7, cutmix_prob=0.7, mixup_prob=float(mixup)),
-        effects=effects(erase_prob=0.5),
+        pixel_ops=effects(erase_prob=0.5),
         fill=(0.0, 0.0, 0.0),
         resize=augmentation().resize.__class__(ratio_range=(1.0, 1.0), scale=None, keep_ratio=True),
     )

@@ -45,10 +45,10 @@ def test_draws_of_the_default_settings_are_what_they_were():
 @pytest.mark.parametrize(
     "family",
     [
-        {"bending": bending(**BENDS)},
-        {"effects": effects(clahe_prob=0.5, erase_prob=0.5)},
+        {"deform": bending(**BENDS)},
+        {"pixel_ops": effects(clahe_prob=0.5, erase_prob=0.5)},
         {"mixing": mixing(batch_size=8, cutmix_prob=0.5, copy_paste_prob=0.5, mixup_prob=0.5)},
-        {"steps": STEPS},
+        {"color_jitter": STEPS},
         {"resize": resize(ratio_range=(0.75, 1.5), scale=((256, 256), (256, 256)))},
     ],
     ids=lambda family: next(iter(family)),
@@ -73,10 +73,10 @@ def everything(**changes):
             "rotate_degrees": 40.0,
             "flip_horizontal": 0.5,
             "flip_vertical": 0.5,
-            "bending": bending(**BENDS),
-            "effects": effects(erase_prob=0.5, gamma_prob=0.5, channel_dropout_prob=0.3),
+            "deform": bending(**BENDS),
+            "pixel_ops": effects(erase_prob=0.5, gamma_prob=0.5, channel_dropout_prob=0.3),
             "mixing": mixing(copy_paste_prob=0.5, cutmix_prob=0.5),
-            "steps": STEPS,
+            "color_jitter": STEPS,
             "blur_prob": 0.3,
             "noise_prob": 0.3,
             **changes,
@@ -112,7 +112,7 @@ def test_all_masks_move_together_and_stay_labels(sizes, seed, keep):
 @given(sizes=sizes_of_a_batch, seed=st.integers(0, 2**16))
 def test_outside_is_the_fill_color_and_ignored(sizes, seed):
     """White images on a fill of (10, 20, 30): what is not ignored is white, what is ignored is not all white."""
-    made = augmentation(rotate_degrees=180.0, bending=bending(**BENDS), flip_horizontal=0.5)
+    made = augmentation(rotate_degrees=180.0, deform=bending(**BENDS), flip_horizontal=0.5)
     pictures = [(np.full((*size, 3), 255, dtype=np.uint8), picture(*size)[1]) for size in sizes]
     out = made.apply(batch_of(made, pictures, seed=seed), torch.device("cpu"))
     inside = out.targets != 255
@@ -124,7 +124,7 @@ def test_outside_is_the_fill_color_and_ignored(sizes, seed):
 
 
 def test_mmsegs_padding_is_not_distorted(cpu):
-    made = augmentation(steps=STEPS, resize=resize(ratio_range=(0.5, 0.6)))
+    made = augmentation(color_jitter=STEPS, resize=resize(ratio_range=(0.5, 0.6)))
     out = made.apply(batch_of(made, [picture(30, 30, seed=i) for i in range(4)]), cpu)
     outside = out.images.permute(0, 2, 3, 1)[out.targets == 255]
     assert len(outside) > 100
@@ -150,7 +150,7 @@ def test_an_ignore_index_of_two_bytes_fits(cpu):
 
 
 def test_images_of_all_sizes_in_one_batch_do_not_disturb_each_other(cpu):
-    made = augmentation(rotate_degrees=20.0, bending=bending(**BENDS))
+    made = augmentation(rotate_degrees=20.0, deform=bending(**BENDS))
     small, large = picture(9, 70, seed=1), picture(200, 41, seed=2)
     together = made.apply(batch_of(made, [small, large]), cpu)
     alone = made.apply(batch_of(made, [small]), cpu)
@@ -160,7 +160,7 @@ def test_images_of_all_sizes_in_one_batch_do_not_disturb_each_other(cpu):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_agrees_within_one_gray_level(cpu):
-    made = everything(steps=None, photometric_prob=0.5)
+    made = everything(color_jitter=None, photometric_prob=0.5)
     batch = batch_of(made, [picture(90, 120, seed=i) for i in range(4)])
     here, there = made.apply(batch, cpu), made.apply(batch, torch.device("cuda"))
     same = here.targets == there.targets.cpu()

@@ -75,7 +75,7 @@ def plain_loop(predictor, split):
 def ours(predictor, split):
     inference = Inference(
         predictor=predictor,
-        views=Tta(scales=(1.0,), flips=("none",)),
+        tta=Tta(scales=(1.0,), flips=("none",)),
         crf=None,
         threshold=None,
         min_component_px=0,

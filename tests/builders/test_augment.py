@@ -25,7 +25,7 @@ def built(root, changes, *, batch_size=4):
 
 def test_as_shipped_no_family_is_on(root):
     made = built(root, {})
-    assert (made.bending, made.steps, made.effects, made.mixing) == (None, None, None, None)
+    assert (made.deform, made.color_jitter, made.pixel_ops, made.mixing) == (None, None, None, None)
     assert made.fill == made.mean
     assert not made.within_valid
 
@@ -33,17 +33,17 @@ def test_as_shipped_no_family_is_on(root):
 @pytest.mark.parametrize(
     ("key", "value", "family"),
     [
-        ("rotate_prob", 0.5, "bending"),
-        ("affine.prob", 0.5, "bending"),
-        ("perspective.prob", 0.5, "bending"),
-        ("elastic.prob", 0.5, "bending"),
-        ("photometric.mode", "mmseg", "steps"),
-        ("photometric.mode", "jitter", "steps"),
-        ("clahe.prob", 0.5, "effects"),
-        ("gamma.prob", 0.5, "effects"),
-        ("grayscale.prob", 0.5, "effects"),
-        ("channel_dropout.prob", 0.5, "effects"),
-        ("erase.prob", 0.5, "effects"),
+        ("rotate_prob", 0.5, "deform"),
+        ("affine.prob", 0.5, "deform"),
+        ("perspective.prob", 0.5, "deform"),
+        ("elastic.prob", 0.5, "deform"),
+        ("photometric.mode", "mmseg", "color_jitter"),
+        ("photometric.mode", "jitter", "color_jitter"),
+        ("clahe.prob", 0.5, "pixel_ops"),
+        ("gamma.prob", 0.5, "pixel_ops"),
+        ("grayscale.prob", 0.5, "pixel_ops"),
+        ("channel_dropout.prob", 0.5, "pixel_ops"),
+        ("erase.prob", 0.5, "pixel_ops"),
         ("copy_paste.prob", 0.5, "mixing"),
         ("cutmix.prob", 0.5, "mixing"),
         ("mixup.prob", 0.5, "mixing"),
@@ -51,7 +51,7 @@ def test_as_shipped_no_family_is_on(root):
 )
 def test_each_switches_its_family_on(root, key, value, family):
     made = built(root, {key: value})
-    families = {"bending", "steps", "effects", "mixing"}
+    families = {"deform", "color_jitter", "pixel_ops", "mixing"}
     assert {name for name in families if getattr(made, name) is not None} == {family}
 
 

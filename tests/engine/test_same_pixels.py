@@ -41,7 +41,7 @@ class Annotated(MemorySplit):
 def everything(**changes):
     """All operations, each of them now and then."""
     families = {
-        "bending": Deform(
+        "deform": Deform(
             rotate_prob=0.5,
             affine_prob=0.5,
             shear_degrees=20.0,
@@ -52,16 +52,16 @@ def everything(**changes):
             magnitude_px=3.0,
             spacing_px=9.0,
         ),
-        "steps": ColorJitter(
+        "color_jitter": ColorJitter(
             mode="mmseg", prob=0.5, brightness=32.0, contrast=(0.5, 1.5), saturation=(0.5, 1.5), hue_degrees=36.0
         ),
-        "effects": PixelOps(
+        "pixel_ops": PixelOps(
             channels=3,
             clahe_prob=0.2,
             clahe_clip=(1.0, 4.0),
             clahe_tiles=2,
             gamma_prob=0.3,
-            gamma=(0.5, 2.0),
+            gamma_exponent=(0.5, 2.0),
             grayscale_prob=0.2,
             channel_dropout_prob=0.2,
             erase_prob=0.3,

@@ -90,7 +90,7 @@ def inference(labels: LabelSet) -> Inference:
     )
     return Inference(
         predictor=predictor,
-        views=Tta(scales=(1.0,), flips=("none",)),
+        tta=Tta(scales=(1.0,), flips=("none",)),
         crf=None,
         threshold=None,
         min_component_px=0,

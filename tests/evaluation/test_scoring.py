@@ -52,7 +52,7 @@ def inference(*, steps=None, **changes) -> Inference:
     parts = {"mode": "whole", "window": (16, 16), "stride": (8, 8), "batch_size": 2}
     parts |= {"weighting": "uniform", "average": "logits", "precision": "fp32"}
     predictor = Predictor(model=BrighterChannel(), mean=(0.0,) * 3, std=(1.0,) * 3, **(parts | changes))
-    after = {"views": Tta(scales=(1.0,), flips=("none",)), "crf": None, "threshold": None}
+    after = {"tta": Tta(scales=(1.0,), flips=("none",)), "crf": None, "threshold": None}
     after |= {"min_component_px": 0, "max_hole_px": 0} | (steps or {})
     return Inference(predictor=predictor, **after)
 

@@ -224,7 +224,7 @@ def test_no_label_to_tune_a_crf_on_is_an_error():
 
 
 def test_probabilities_are_those_that_the_labels_come_from():
-    made = inference(steps={"views": Tta(scales=(1.0,), flips=("none", "vertical")), "threshold": 0.5})
+    made = inference(steps={"tta": Tta(scales=(1.0,), flips=("none", "vertical")), "threshold": 0.5})
     found = made.segment(torch.from_numpy(picture("a", 0).image)[None], probabilities=True)
     assert list(found.steps) == ["network", "views", "threshold"]
     assert torch.equal(found.probabilities.argmax(1).to(torch.uint8), found.labels)

@@ -306,9 +306,11 @@ def test_another_schedule_or_optimizer_is_an_experiment_of_three_stages(project,
 
 
 def test_another_optimizer_needs_no_other_key(project):
-    output = project.run("dvc", "exp", "run", "-S", "optimizer.name=sgd", "-S", "optimizer.lr=0.05", "train")
+    names = ("-S", "optimizer.name=sgd", "-S", "optimizer.lr=0.05", "-S", "optimizer.betas=[0.8,0.9]")
+    output = project.run("dvc", "exp", "run", *names, "train")
     assert ran(output) == ["train"]
     assert "optimizer.betas (by sgd)" in output
+    assert json.loads(project.read("data/models/model.json"))["params"]["optimizer"]["name"] == "sgd"
 
 
 def test_an_experiment_can_be_taken_back(faster):

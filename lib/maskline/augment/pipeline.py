@@ -30,7 +30,7 @@ class Augmentation:
 
     Args:
         resize: Scaled size before the crop.
-        bending, steps, effects, mixing: Families of operations; None: nothing of the kind is switched on.
+        deform, color_jitter, pixel_ops, mixing: Families of operations; None: nothing of the kind is switched on.
         fill: Gray levels outside the source, one a channel.
         within_valid: Pixels outside an image's valid area are ignored.
         class_crop: Probability that a crop is laid over a pixel of a drawn class.
@@ -43,18 +43,18 @@ class Augmentation:
     rotate_degrees: float
     flip_horizontal: float
     flip_vertical: float
-    bending: Deform | None
+    deform: Deform | None
     photometric_prob: float
     brightness: float
     contrast: tuple[float, float]
     saturation: tuple[float, float]
     hue_degrees: float
-    steps: ColorJitter | None
+    color_jitter: ColorJitter | None
     blur_prob: float
     blur_sigma: tuple[float, float]
     noise_prob: float
     noise_std: float
-    effects: PixelOps | None
+    pixel_ops: PixelOps | None
     mixing: Mixing | None
     fill: tuple[float, ...]
     within_valid: bool
@@ -91,7 +91,7 @@ class Augmentation:
                 geometry = geometric.aimed(geometry, aim, mask, index, crop_size=self.crop_size)
         colors = color_matrix.draw(
             rng,
-            prob=self.photometric_prob if self.steps is None else 0.0,
+            prob=self.photometric_prob if self.color_jitter is None else 0.0,
             brightness=self.brightness,
             contrast=self.contrast,
             saturation=self.saturation,
@@ -101,13 +101,13 @@ class Augmentation:
             noise_prob=self.noise_prob,
             noise_std=self.noise_std,
         )
-        if self.bending is not None:
-            geometry = geometric.bent(geometry, self.bending.draw(family("bend"), self.crop_size))
+        if self.deform is not None:
+            geometry = geometric.bent(geometry, self.deform.draw(family("bend"), self.crop_size))
         return Draw(
             geometry=geometry,
             photometric=colors,
-            steps=None if self.steps is None else self.steps.draw(family("steps")),
-            effect=None if self.effects is None else self.effects.draw(family("effect"), self.crop_size),
+            steps=None if self.color_jitter is None else self.color_jitter.draw(family("steps")),
+            effect=None if self.pixel_ops is None else self.pixel_ops.draw(family("effect"), self.crop_size),
             mix=None if self.mixing is None else self.mixing.draw(seed, iteration, position, crop_size=self.crop_size),
         )
 
@@ -186,10 +186,10 @@ class Augmentation:
         mixes = [draw.mix for draw in batch.draws if draw.mix is not None]
         if self.mixing is not None:
             self.mixing.paste(images, labels, mixes, rows)
-        if self.effects is not None:
+        if self.pixel_ops is not None:
             erased = [draw.effect for draw in batch.draws if draw.effect is not None]
             outside = [value for _, value in given]
-            self.effects.erase(images, list(zip(labels, outside, strict=True)), erased, fill=fill)
+            self.pixel_ops.erase(images, list(zip(labels, outside, strict=True)), erased, fill=fill)
         others, share = None, 1.0
         if any(mix.mixup is not None for mix in mixes):
             images, partners, share = mixing.blend(images, mixes, rows)
@@ -221,12 +221,14 @@ class Augmentation:
         )
 
     def _recolored(self, images: Tensor, batch: RegionBatch, *, outside: Tensor, fill: Tensor) -> Tensor:
-        if self.steps is not None:
+        if self.color_jitter is not None:
             images = color_jitter.apply(images, [draw.steps for draw in batch.draws if draw.steps is not None])
-            if self.steps.mode == "mmseg":  # it pads last
+            if self.color_jitter.mode == "mmseg":  # it pads last
                 images = torch.where(outside[:, None], fill[None, :, None, None], images)
-        images = color_matrix.apply(images, [draw.photometric for draw in batch.draws], matrix=self.steps is None)
-        if self.effects is not None:
+        images = color_matrix.apply(
+            images, [draw.photometric for draw in batch.draws], matrix=self.color_jitter is None
+        )
+        if self.pixel_ops is not None:
             effects = [draw.effect for draw in batch.draws if draw.effect is not None]
-            images = self.effects.recolor(images, effects, fill=fill)
+            images = self.pixel_ops.recolor(images, effects, fill=fill)
         return images

@@ -37,14 +37,14 @@ class Effect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PixelOps:
-    """Settings; see ``augment.clahe``, ``gamma``, ``grayscale``, ``channel_dropout``, ``erase`` of params.yaml."""
+    """Params: each key of the sections clahe, gamma, grayscale, channel_dropout and erase of augment, by both names."""
 
     channels: int
     clahe_prob: float
     clahe_clip: tuple[float, float]
     clahe_tiles: int
     gamma_prob: float
-    gamma: tuple[float, float]
+    gamma_exponent: tuple[float, float]
     grayscale_prob: float
     channel_dropout_prob: float
     erase_prob: float
@@ -56,7 +56,7 @@ class PixelOps:
         """Draw for one sample; every number is drawn whether it is used or not."""
         happens = rng.random(5)
         clip, channel = float(rng.uniform(*self.clahe_clip)), int(rng.integers(self.channels))
-        low, high = self.gamma
+        low, high = self.gamma_exponent
         gamma = float(math.exp(rng.uniform(math.log(low), math.log(high))))
         boxes = tuple(self._box(rng, crop_size) for _ in range(self.erase_count))
         return Effect(

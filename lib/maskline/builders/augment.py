@@ -1,6 +1,7 @@
 """The training augmentation and its batches from the params."""
 
 import difflib
+from dataclasses import fields
 
 from maskline.augment.color_jitter import ColorJitter
 from maskline.augment.deform import Deform
@@ -61,18 +62,18 @@ def augmentation(
         rotate_degrees=params.rotate_degrees,
         flip_horizontal=params.flip_horizontal,
         flip_vertical=params.flip_vertical,
-        bending=_bending(params),
+        deform=_deform(params),
         photometric_prob=params.photometric.prob,
         brightness=params.photometric.brightness,
         contrast=params.photometric.contrast,
         saturation=params.photometric.saturation,
         hue_degrees=params.photometric.hue_degrees,
-        steps=_steps(params),
+        color_jitter=_color_jitter(params),
         blur_prob=params.blur.prob,
         blur_sigma=params.blur.sigma,
         noise_prob=params.noise.prob,
         noise_std=params.noise.std,
-        effects=_effects(params, channels=len(mean)),
+        pixel_ops=_pixel_ops(params, channels=len(mean)),
         mixing=_mixing(params, labels, batch_size=batch_size),
         fill=mean if params.fill is None else tuple(map(float, params.fill)),
         within_valid=params.within_valid,
@@ -100,7 +101,7 @@ def _check_channels(params: AugmentParams, *, channels: int) -> None:
         )
 
 
-def _bending(params: AugmentParams) -> Deform | None:
+def _deform(params: AugmentParams) -> Deform | None:
     probs = (params.affine.prob, params.perspective.prob, params.elastic.prob)
     if not any(probs) and params.rotate_prob == 1:
         return None
@@ -117,7 +118,7 @@ def _bending(params: AugmentParams) -> Deform | None:
     )
 
 
-def _steps(params: AugmentParams) -> ColorJitter | None:
+def _color_jitter(params: AugmentParams) -> ColorJitter | None:
     photometric = params.photometric
     if photometric.mode == "matrix":
         return None
@@ -131,24 +132,14 @@ def _steps(params: AugmentParams) -> ColorJitter | None:
     )
 
 
-def _effects(params: AugmentParams, *, channels: int) -> PixelOps | None:
-    parts = (params.clahe, params.gamma, params.grayscale, params.channel_dropout, params.erase)
-    if not any(part.prob for part in parts):
+def _pixel_ops(params: AugmentParams, *, channels: int) -> PixelOps | None:
+    """Return the operations that ``PixelOps`` has a probability of; each has the section of its name."""
+    names = [field.name.removesuffix("_prob") for field in fields(PixelOps) if field.name.endswith("_prob")]
+    sections = {name: getattr(params, name).model_dump() for name in names}
+    if not any(section["prob"] for section in sections.values()):
         return None
-    return PixelOps(
-        channels=channels,
-        clahe_prob=params.clahe.prob,
-        clahe_clip=params.clahe.clip,
-        clahe_tiles=params.clahe.tiles,
-        gamma_prob=params.gamma.prob,
-        gamma=params.gamma.exponent,
-        grayscale_prob=params.grayscale.prob,
-        channel_dropout_prob=params.channel_dropout.prob,
-        erase_prob=params.erase.prob,
-        erase_count=params.erase.count,
-        erase_area=params.erase.area,
-        erase_labels=params.erase.labels,
-    )
+    values = {f"{name}_{key}": value for name, section in sections.items() for key, value in section.items()}
+    return PixelOps(channels=channels, **values)
 
 
 def _mixing(params: AugmentParams, labels: LabelSet, *, batch_size: int) -> Mixing | None:

@@ -89,7 +89,7 @@ def build_inference(params: EvaluateParams, folder: Path) -> Inference:
     """
     return Inference(
         predictor=build_predictor(params, folder),
-        views=Tta(scales=params.tta.scales, flips=params.tta.flips),
+        tta=Tta(scales=params.tta.scales, flips=params.tta.flips),
         crf=_crf(params.crf) if params.crf.enabled else None,
         threshold=params.threshold if isinstance(params.threshold, float) else None,
         min_component_px=params.min_component_px,

@@ -1,6 +1,6 @@
 """From images to class maps: the network, then each step that is switched on, in a fixed order.
 
-network, views (test-time augmentation), crf, threshold, cleanup.
+network, tta (test-time augmentation), crf, threshold, cleanup.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ class Segmentation:
     Args:
         labels: Class ids, NHW, uint8 up to 256 classes, else int32.
         steps: Name of a step -> class ids after it, in order, the network first; empty where no step follows it.
-        probabilities: NCHW float32, after views and crf; None where nobody asked.
+        probabilities: NCHW float32, after tta and crf; None where nobody asked.
     """
 
     labels: Tensor
@@ -42,7 +42,7 @@ class Inference:
 
     Args:
         predictor: The network, whole or by windows.
-        views: Test-time augmentation.
+        tta: Test-time augmentation.
         crf: Dense conditional random field; None: none.
         threshold: Two-class sets: class 1 from this probability on; None: the more likely class.
         min_component_px: Smaller components go; 0 or 1: none does.
@@ -50,7 +50,7 @@ class Inference:
     """
 
     predictor: Predictor
-    views: Tta
+    tta: Tta
     crf: Crf | None
     threshold: float | None
     min_component_px: int
@@ -59,7 +59,7 @@ class Inference:
     @property
     def has_steps(self) -> bool:
         """Whether anything follows the network."""
-        return not self.views.is_plain or self.crf is not None or self.threshold is not None or self._cleans
+        return not self.tta.is_plain or self.crf is not None or self.threshold is not None or self._cleans
 
     def segment(self, images: Tensor, *, probabilities: bool) -> Segmentation:
         """Segment images NHWC uint8 of one size.
@@ -82,9 +82,9 @@ class Inference:
         labels = most_likely(logits)
         steps = {"network": labels}
         field = logits.softmax(1)
-        if not self.views.is_plain:
+        if not self.tta.is_plain:
             normalized = self.predictor.normalized(images.permute(0, 3, 1, 2))
-            field = averaged_probabilities(self.predictor.logits_of, normalized, self.views, plain=field)
+            field = averaged_probabilities(self.predictor.logits_of, normalized, self.tta, plain=field)
             labels = steps["views"] = most_likely(field)
         if self.crf is not None:
             field = self.crf(field, images.permute(0, 3, 1, 2))

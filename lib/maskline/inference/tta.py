@@ -35,15 +35,13 @@ class Tta:
         return self.scales == (1.0,) and self.flips == ("none",)
 
 
-def averaged_probabilities(
-    logits_of: Callable[[Tensor], Tensor], images: Tensor, views: Tta, *, plain: Tensor
-) -> Tensor:
+def averaged_probabilities(logits_of: Callable[[Tensor], Tensor], images: Tensor, tta: Tta, *, plain: Tensor) -> Tensor:
     """Return the mean over views of the softmax, each at the size of the images.
 
     Args:
         logits_of: Maps NCHW to logits NCHW at input size; it gets all flips of a scale in one batch, but for ``plain``.
         images: NCHW float.
-        views: At least one.
+        tta: Scales and flips, at least one of each.
         plain: The softmax for the images as they are, NCHW, which is not computed again.
 
     Returns:
@@ -51,18 +49,18 @@ def averaged_probabilities(
     """
     size = (int(images.shape[2]), int(images.shape[3]))
     total = torch.zeros_like(plain)
-    for scale in views.scales:
+    for scale in tta.scales:
         scaled = images if scale == 1 else _resized(images, (_scaled(size[0], scale), _scaled(size[1], scale)))
-        new = [flip for flip in views.flips if (scale, flip) != _PLAIN]
+        new = [flip for flip in tta.flips if (scale, flip) != _PLAIN]
         flipped = [scaled.flip(_AXES[flip]) for flip in new]
         parts = iter(logits_of(torch.cat(flipped)).chunk(len(flipped)) if flipped else ())
-        for flip in views.flips:
+        for flip in tta.flips:
             if (scale, flip) == _PLAIN:
                 total += plain
                 continue
             logits = next(parts).flip(_AXES[flip])
             total += (logits if scale == 1 else _resized(logits, size)).softmax(1)
-    return total / (len(views.scales) * len(views.flips))
+    return total / (len(tta.scales) * len(tta.flips))
 
 
 def _scaled(length: int, scale: float) -> int:
