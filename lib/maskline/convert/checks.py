@@ -68,12 +68,12 @@ def same_images(hashes: Mapping[str, str]) -> list[tuple[str, str]]:
     """Return pairs of ids with equal images: the first of each image with each other one.
 
     Args:
-        hashes: id -> ``picture_hash``.
+        hashes: id -> ``image_hash``.
     """
     ids = defaultdict(list)
     for id_, digest in sorted(hashes.items()):
         ids[digest].append(id_)
-    return [(found[0], other) for found in ids.values() for other in found[1:]]
+    return [(equal[0], other) for equal in ids.values() for other in equal[1:]]
 
 
 def check_leaks(
@@ -128,12 +128,12 @@ def missing_classes(rows: Sequence[Mapping[str, Any]], labels: LabelSet) -> list
     """
     present: dict[str, set[int]] = {}
     for row in rows:
-        found = present.setdefault(row["split"], set())
-        found |= {i for i in range(labels.num_classes) if row[f"pixels_{i}"]}
+        classes = present.setdefault(row["split"], set())
+        classes |= {i for i in range(labels.num_classes) if row[f"pixels_{i}"]}
     every = set().union(*present.values())
     remarks = []
-    for split, found in present.items():
-        names = ", ".join(labels.class_names[i] for i in sorted(every - found))
+    for split, classes in present.items():
+        names = ", ".join(labels.class_names[i] for i in sorted(every - classes))
         if names:
             remarks.append((split, f"missing classes as follows: {names}"))
     return remarks

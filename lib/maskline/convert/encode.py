@@ -27,7 +27,7 @@ class Converted:
         id: Of the record.
         cells: Manifest cells but for split and place in a shard.
         parts: Encoded files by part.
-        picture_hash: Of the image's pixels; empty if it could not be read.
+        image_hash: Of the image's pixels; empty if it could not be read.
         fingerprint: Of the image; None if it could not be read or is too flat.
         problems: What is wrong; the other fields are incomplete then.
         warnings: What is odd.

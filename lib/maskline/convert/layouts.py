@@ -44,9 +44,9 @@ def own_layout(text: str) -> Layout:
         raise ParamsError(place, "no function", "name a function of the unpacked folder and LayoutSettings")
 
     def read(folder: Path, settings: LayoutSettings) -> SourceSet:
-        found = function(folder, settings)
-        if not isinstance(found, SourceSet):
-            raise DataError(place, f"returned {type(found).__name__}", "return a maskline.convert.records.SourceSet")
-        return found
+        source = function(folder, settings)
+        if not isinstance(source, SourceSet):
+            raise DataError(place, f"returned {type(source).__name__}", "return a maskline.convert.records.SourceSet")
+        return source
 
     return read

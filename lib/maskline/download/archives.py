@@ -68,11 +68,11 @@ def source_archive(raw: Path) -> Path:
     Raises:
         DataError: There is none.
     """
-    found = sorted(raw.glob("archive.*")) if raw.is_dir() else []
-    if len(found) != 1:
-        problem = f"{len(found)} archives in it" if found else "no archive in it"
+    files = sorted(raw.glob("archive.*")) if raw.is_dir() else []
+    if len(files) != 1:
+        problem = f"{len(files)} archives in it" if files else "no archive in it"
         raise DataError(raw, problem, "run the download stage first (dvc repro download)")
-    return found[0]
+    return files[0]
 
 
 def inspect(path: Path, *, max_bytes: int, max_members: int = MAX_MEMBERS) -> int:

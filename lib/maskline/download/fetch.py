@@ -103,27 +103,27 @@ def fetch(order: Order, raw: Path, *, mirror: Path | None, downloads: Path, max_
     """
     with replace_folder(raw) as part:
         incoming = part / "incoming"
-        found = _find(order, incoming, mirror=mirror, downloads=downloads, max_bytes=max_unpacked_bytes)
-        with _called(found):
-            suffix = archives.suffix(found.path)
-            _check_sha256(found)
-            archives.inspect(found.path, max_bytes=max_unpacked_bytes)
+        archive = _find(order, incoming, mirror=mirror, downloads=downloads, max_bytes=max_unpacked_bytes)
+        with _called(archive):
+            suffix = archives.suffix(archive.path)
+            _check_sha256(archive)
+            archives.inspect(archive.path, max_bytes=max_unpacked_bytes)
         target = part / f"archive{suffix}"
-        if found.path.parent == part:
-            found.path.replace(target)
+        if archive.path.parent == part:
+            archive.path.replace(target)
         else:
-            shutil.copyfile(found.path, target)
-        if found.place == order.address and found.expected_sha256:
-            _link(target, downloads / found.expected_sha256)
+            shutil.copyfile(archive.path, target)
+        if archive.place == order.address and archive.expected_sha256:
+            _link(target, downloads / archive.expected_sha256)
         source = {
             "name": order.name,
-            "file": found.file,
+            "file": archive.file,
             "sha256": sha256_file(target),
             "bytes": target.stat().st_size,
-            "origin": found.origin,
+            "origin": archive.origin,
         }
         write_json(part / SOURCE_NAME, source)
-    return str(found.place)
+    return str(archive.place)
 
 
 def _find(order: Order, incoming: Path, *, mirror: Path | None, downloads: Path, max_bytes: int) -> _Found:
@@ -233,23 +233,23 @@ def _link(source: Path, target: Path) -> bool:
     return True
 
 
-def _check_sha256(found: _Found) -> None:
-    if found.expected_sha256 is None:
+def _check_sha256(archive: _Found) -> None:
+    if archive.expected_sha256 is None:
         return
-    actual = sha256_file(found.path)
-    if actual != found.expected_sha256:
+    actual = sha256_file(archive.path)
+    if actual != archive.expected_sha256:
         raise DataError(
-            found.place,
-            f"SHA-256 is {actual}, not {found.expected_sha256}",
+            archive.place,
+            f"SHA-256 is {actual}, not {archive.expected_sha256}",
             "fetch the file again, or set data.sha256 to its hash if you trust it",
         )
 
 
 @contextmanager
-def _called(found: _Found) -> Iterator[None]:
+def _called(archive: _Found) -> Iterator[None]:
     """Let errors about the file name the place it came from, not the temporary one."""
     try:
         yield
     except DataError as error:
-        place = found.place if error.place == str(found.path) else error.place
+        place = archive.place if error.place == str(archive.path) else error.place
         raise DataError(place, error.problem, error.remedy) from error

@@ -30,8 +30,8 @@ def open_image(path: Path, *, exif: Exif) -> Image.Image:
     Raises:
         DataError: Not a image, truncated, of several frames, or rotated with ``error``.
     """
-    picture, frames, orientation = _decode(path)
-    kind = picture.format
+    image, frames, orientation = _decode(path)
+    kind = image.format
     if frames > 1 and kind != "MPO":  # a camera's MPO is a JPEG with previews behind it
         raise DataError(path, f"{frames} frames in one file", "save each frame as a file of its own")
     if orientation in range(2, 9) and exif != "ignore":
@@ -41,11 +41,11 @@ def open_image(path: Path, *, exif: Exif) -> Image.Image:
                 f"EXIF orientation {orientation} says that the image is to be rotated",
                 "set data.exif to apply (masks drawn on the rotated image) or ignore (on the stored pixels)",
             )
-        kind, picture = None, ImageOps.exif_transpose(picture)
+        kind, image = None, ImageOps.exif_transpose(image)
     elif orientation in range(2, 9):
         kind = None
-    picture.format = kind  # exif_transpose forgets it
-    return picture
+    image.format = kind  # exif_transpose forgets it
+    return image
 
 
 def _decode(path: Path) -> tuple[Image.Image, int, int]:
@@ -54,10 +54,10 @@ def _decode(path: Path) -> tuple[Image.Image, int, int]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd metadata, large images (twice that size is an error)
             warnings.filterwarnings("error", message=".*([Tt]runcated|[Cc]orrupt)")
-            with Image.open(path) as picture:
-                frames = getattr(picture, "n_frames", 1)
-                picture.load()
-                return picture, frames, picture.getexif().get(ExifTags.Base.Orientation, 1)
+            with Image.open(path) as image:
+                frames = getattr(image, "n_frames", 1)
+                image.load()
+                return image, frames, image.getexif().get(ExifTags.Base.Orientation, 1)
     except Image.DecompressionBombError as error:
         raise DataError(path, f"image too large ({error})", "cut it into tiles") from error
     except UnidentifiedImageError as error:
@@ -72,30 +72,30 @@ def read_image(path: Path, *, exif: Exif, alpha: Literal["error", "drop"]) -> tu
     """Return an image as RGB or gray, and whether the file's own bytes hold just that.
 
     Raises:
-        DataError: As ``open_picture``; an alpha channel with ``alpha`` error; more than 8 bits; CMYK; more channels
+        DataError: As ``open_image``; an alpha channel with ``alpha`` error; more than 8 bits; CMYK; more channels
             than Pillow reads.
     """
     form = stored(path)
     if form is not None and not form.whole:  # Pillow would cut it down silently
         depth = f" of {form.bits} bits, more than 8 bits" if form.bits > 8 else ""
         raise DataError(path, f"{form.channels} channels{depth}, not 8-bit RGB or gray", "save it as 8-bit RGB or gray")
-    picture = open_image(path, exif=exif)
-    has_alpha = picture.mode in _WITH_ALPHA or "transparency" in picture.info
+    image = open_image(path, exif=exif)
+    has_alpha = image.mode in _WITH_ALPHA or "transparency" in image.info
     if has_alpha and alpha == "error":
-        raise DataError(path, f"alpha channel (mode {picture.mode})", "set data.alpha to drop, or save it without")
-    kept = picture.format in _KEPT_FORMATS and picture.mode in ("L", "RGB") and not has_alpha
-    picture.info.pop("transparency", None)
-    if picture.mode in _WITH_ALPHA:
-        picture = picture.convert(_WITH_ALPHA[picture.mode])
-    if picture.mode not in _EIGHT_BIT:
+        raise DataError(path, f"alpha channel (mode {image.mode})", "set data.alpha to drop, or save it without")
+    kept = image.format in _KEPT_FORMATS and image.mode in ("L", "RGB") and not has_alpha
+    image.info.pop("transparency", None)
+    if image.mode in _WITH_ALPHA:
+        image = image.convert(_WITH_ALPHA[image.mode])
+    if image.mode not in _EIGHT_BIT:
         raise DataError(
             path,
-            f"mode {picture.mode} of more than 8 bits or other colors, not 8-bit RGB or gray",
+            f"mode {image.mode} of more than 8 bits or other colors, not 8-bit RGB or gray",
             "say in data.image_scale how values become 0..255, or save it as 8-bit RGB or gray",
         )
-    if picture.mode in ("1", "P"):
-        picture = picture.convert("L" if picture.mode == "1" else "RGB")
-    return picture, kept
+    if image.mode in ("1", "P"):
+        image = image.convert("L" if image.mode == "1" else "RGB")
+    return image, kept
 
 
 def check_pixels(path: Path, width: int, height: int) -> None:
@@ -108,6 +108,6 @@ def check_pixels(path: Path, width: int, height: int) -> None:
         raise DataError(path, f"image too large ({width}x{height} pixels)", "cut it into tiles")
 
 
-def to_rgb(picture: Image.Image) -> NDArray[np.uint8]:
+def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
     """Return (h, w, 3) uint8; gray is repeated."""
-    return np.array(picture.convert("RGB"), dtype=np.uint8)
+    return np.array(image.convert("RGB"), dtype=np.uint8)

@@ -33,16 +33,16 @@ def read_index(path: Path, *, exif: Exif) -> NDArray[np.int32]:
     Raises:
         DataError: Not a gray image.
     """
-    picture = open_image(path, exif=exif)
-    if picture.mode == "P":
+    image = open_image(path, exif=exif)
+    if image.mode == "P":
         raise DataError(
             path, "mode P (palette), not gray", "set data.mask_encoding to palette, or save it as a gray PNG"
         )
-    if picture.mode not in _GRAY_MODES:
+    if image.mode not in _GRAY_MODES:
         raise DataError(
-            path, f"mode {picture.mode}, not gray", "save it as a gray PNG, or set data.mask_encoding to color"
+            path, f"mode {image.mode}, not gray", "save it as a gray PNG, or set data.mask_encoding to color"
         )
-    return np.array(picture).astype(np.int32) // _GRAY_STEPS.get(png_bit_depth(path), 1)
+    return np.array(image).astype(np.int32) // _GRAY_STEPS.get(png_bit_depth(path), 1)
 
 
 def read_palette(path: Path, *, exif: Exif, colors: tuple[Rgb, ...] = ()) -> NDArray[np.int32]:
@@ -54,13 +54,13 @@ def read_palette(path: Path, *, exif: Exif, colors: tuple[Rgb, ...] = ()) -> NDA
     Raises:
         DataError: Not a palette image, or one with renumbered entries.
     """
-    picture = open_image(path, exif=exif)
-    if picture.mode != "P":
+    image = open_image(path, exif=exif)
+    if image.mode != "P":
         raise DataError(
-            path, f"mode {picture.mode}, not P (palette)", "set data.mask_encoding to what the file is (index, color)"
+            path, f"mode {image.mode}, not P (palette)", "set data.mask_encoding to what the file is (index, color)"
         )
-    values = np.array(picture).astype(np.int32)
-    stored = np.array(picture.getpalette() or [], dtype=int).reshape(-1, 3)
+    values = np.array(image).astype(np.int32)
+    stored = np.array(image.getpalette() or [], dtype=int).reshape(-1, 3)
     for value in np.unique(values).tolist():
         color = tuple(stored[value].tolist()) if value < len(stored) else None
         if value < len(colors) and color != colors[value] and color in colors:
@@ -90,8 +90,8 @@ def read_binary(path: Path, *, exif: Exif) -> NDArray[np.int32]:
 
 def read_above(path: Path, *, threshold: int, exif: Exif) -> NDArray[np.int32]:
     """Read a image as class 1 where its gray value is at least ``threshold`` (0..255), else class 0."""
-    picture = open_image(path, exif=exif)
-    return np.asarray(np.array(picture.convert("L")) >= threshold, dtype=np.int32)
+    image = open_image(path, exif=exif)
+    return np.asarray(np.array(image.convert("L")) >= threshold, dtype=np.int32)
 
 
 def read_mapped(path: Path, *, table: Mapping[int, int], exif: Exif) -> Ids:
@@ -105,8 +105,8 @@ def read_mapped(path: Path, *, table: Mapping[int, int], exif: Exif) -> Ids:
     Raises:
         DataError: Neither gray nor palette, or a value that ``table`` lacks; names value, count and place.
     """
-    picture = open_image(path, exif=exif)
-    values = np.array(picture).astype(np.int32) if picture.mode == "P" else read_index(path, exif=exif)
+    image = open_image(path, exif=exif)
+    values = np.array(image).astype(np.int32) if image.mode == "P" else read_index(path, exif=exif)
     return mapped(values, table, place=path)
 
 
@@ -137,11 +137,11 @@ def read_snapped(path: Path, *, exif: Exif, most_between: float = _MOST_BETWEEN)
     Raises:
         DataError: Too many pixels between black and white.
     """
-    picture = open_image(path, exif=exif)
-    stored = np.array(picture)
+    image = open_image(path, exif=exif)
+    stored = np.array(image)
     if stored.ndim == 2 and stored.max(initial=0) <= 1:
         return stored.astype(np.int32)
-    gray = np.array(picture.convert("L"))
+    gray = np.array(image.convert("L"))
     share = float(((gray >= 64) & (gray < 192)).mean())
     if share > most_between:
         raise DataError(
@@ -152,8 +152,8 @@ def read_snapped(path: Path, *, exif: Exif, most_between: float = _MOST_BETWEEN)
 
 def read_area(path: Path, *, exif: Exif) -> NDArray[np.bool_]:
     """Read a valid-area image: True where its gray value is 128 or more, or 1 in a image of 0 and 1."""
-    picture = open_image(path, exif=exif)
-    values = np.array(picture if picture.mode == "P" and _is_zero_one(picture) else picture.convert("L"))
+    image = open_image(path, exif=exif)
+    values = np.array(image if image.mode == "P" and _is_zero_one(image) else image.convert("L"))
     return np.asarray(values > 0 if values.max(initial=0) == 1 else values >= 128)
 
 
@@ -163,12 +163,12 @@ def read_color(path: Path, *, colors: tuple[Rgb, ...], exif: Exif) -> NDArray[np
     Raises:
         DataError: Not RGB, or a color that is not listed; names color, count and place.
     """
-    picture = open_image(path, exif=exif)
-    if picture.mode == "P":
-        picture = picture.convert("RGB")
-    if picture.mode != "RGB":
-        raise DataError(path, f"mode {picture.mode}, not RGB", "save it as an RGB PNG, or set data.mask_encoding")
-    red, green, blue = np.moveaxis(np.array(picture).astype(np.int32), -1, 0)
+    image = open_image(path, exif=exif)
+    if image.mode == "P":
+        image = image.convert("RGB")
+    if image.mode != "RGB":
+        raise DataError(path, f"mode {image.mode}, not RGB", "save it as an RGB PNG, or set data.mask_encoding")
+    red, green, blue = np.moveaxis(np.array(image).astype(np.int32), -1, 0)
     codes = (red << 16) | (green << 8) | blue
     known = np.array([(r << 16) | (g << 8) | b for r, g, b in colors])
     order = np.argsort(known)
@@ -176,7 +176,7 @@ def read_color(path: Path, *, colors: tuple[Rgb, ...], exif: Exif) -> NDArray[np
     bad = known[order][at] != codes
     if bad.any():
         row, column = np.argwhere(bad)[0]
-        color = tuple(int(value) for value in np.array(picture)[row, column])
+        color = tuple(int(value) for value in np.array(image)[row, column])
         raise DataError(
             path,
             f"color {color} at row {row}, column {column} is of no class ({int(bad.sum())} such pixels)",
@@ -187,14 +187,14 @@ def read_color(path: Path, *, colors: tuple[Rgb, ...], exif: Exif) -> NDArray[np
 
 def describe_values(values: NDArray[np.int32], bad: NDArray[np.bool_]) -> str:
     """Return a phrase that names up to three of the values where ``bad``, with counts and the first place of each."""
-    found, counts = np.unique(values[bad], return_counts=True)
+    distinct, counts = np.unique(values[bad], return_counts=True)
     parts = []
-    for value, count in list(zip(found, counts, strict=True))[:3]:
+    for value, count in list(zip(distinct, counts, strict=True))[:3]:
         row, column = np.argwhere(bad & (values == value))[0]
         parts.append(f"value {value} in {count} pixels (first at row {row}, column {column})")
-    more = f" and {len(found) - 3} more values" if len(found) > 3 else ""
+    more = f" and {len(distinct) - 3} more values" if len(distinct) > 3 else ""
     return ", ".join(parts) + more
 
 
-def _is_zero_one(picture: object) -> bool:
-    return bool(np.array(picture).max(initial=0) <= 1)
+def _is_zero_one(image: object) -> bool:
+    return bool(np.array(image).max(initial=0) <= 1)

@@ -58,47 +58,47 @@ def find(
     Raises:
         DataError: No file of the set is there.
     """
-    found: dict[str, dict[str, Path]] = defaultdict(dict)
+    files_by_id: dict[str, dict[str, Path]] = defaultdict(dict)
     problems = []
     for path, place in visible(folder, suffixes):
         known = meaning(place)
         if known is None:
             continue
         id_, kind = known
-        other = found[id_].setdefault(kind, path)
+        other = files_by_id[id_].setdefault(kind, path)
         if other != path:
             beside = other.relative_to(folder).as_posix()
             problems.append(DataError(place.as_posix(), f"a second {kind} file of {id_} beside {beside}", "remove one"))
-    if not found:
+    if not files_by_id:
         raise DataError(name, f"no file of this set in the archive, expected {expected}", "give the set's archive")
-    return Found(files=dict(sorted(found.items())), problems=problems)
+    return Found(files=dict(sorted(files_by_id.items())), problems=problems)
 
 
 def records(
     folder: Path,
-    found: Found,
+    set_files: Found,
     *,
     split: Callable[[str], Split | None],
     group: Callable[[str], str] = str,
     optional: Iterable[str] = ("valid", "second"),
 ) -> list[Record]:
-    """Return a record for each id with image and mask; what is missing is added to ``found.problems``.
+    """Return a record for each id with image and mask; what is missing is added to ``set_files.problems``.
 
     Args:
         folder: The unpacked archive.
-        found: As ``find`` returns it.
+        set_files: As ``find`` returns it.
         split: id -> split of the set's own.
         group: id -> group.
         optional: Kinds that need not be there, but for all images of a split if for one.
     """
-    usual = {(split(id_), kind) for id_, files in found.files.items() for kind in optional if kind in files}
-    made = []
-    for id_, files in found.files.items():
+    usual = {(split(id_), kind) for id_, files in set_files.files.items() for kind in optional if kind in files}
+    image_records = []
+    for id_, files in set_files.files.items():
         needed = ["image", "mask", *(kind for kind in optional if (split(id_), kind) in usual)]
         missing = [kind for kind in needed if kind not in files]
-        found.problems += [_missing(folder, files, kind) for kind in missing]
+        set_files.problems += [_missing(folder, files, kind) for kind in missing]
         if {"image", "mask"} <= files.keys():
-            made.append(
+            image_records.append(
                 Record(
                     id=id_,
                     group=group(id_),
@@ -109,7 +109,7 @@ def records(
                     second=files.get("second"),
                 )
             )
-    return made
+    return image_records
 
 
 def _missing(folder: Path, files: dict[str, Path], kind: str) -> DataError:

@@ -9,7 +9,7 @@ from maskline.data.labels import LabelSet
 from maskline.reading import masks
 
 
-def vessel_set(records: list[Record], found: Found, settings: LayoutSettings) -> SourceSet:
+def vessel_set(records: list[Record], set_files: Found, settings: LayoutSettings) -> SourceSet:
     """Return records with the classes background and vessel, in MMSegmentation's colors."""
     return SourceSet(
         labels=LabelSet(
@@ -20,7 +20,7 @@ def vessel_set(records: list[Record], found: Found, settings: LayoutSettings) ->
         records=records,
         read_mask=partial(read_vessels, exif=settings.exif),
         read_area=partial(masks.read_area, exif=settings.exif),
-        problems=found.problems,
+        problems=set_files.problems,
     )
 
 

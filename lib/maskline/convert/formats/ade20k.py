@@ -32,15 +32,15 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
         DataError: No file of this set is there.
     """
     expected = "images/training/NAME.jpg, annotations/training/NAME.png and the like"
-    found = find(folder, _meaning, name="ade20k", expected=expected)
-    made = records(folder, found, split=lambda id_: _SPLITS[id_.split("/")[0]])
+    set_files = find(folder, _meaning, name="ade20k", expected=expected)
+    image_records = records(folder, set_files, split=lambda id_: _SPLITS[id_.split("/")[0]])
     table = {0: settings.ignore_index} | {i + 1: i for i in range(len(NAMES))}
     return SourceSet(
         labels=LabelSet(class_names=NAMES, palette=PALETTE, ignore_index=settings.ignore_index, reduce_zero_label=True),
-        records=made,
+        records=image_records,
         read_mask=partial(masks.read_mapped, table=table, exif=settings.exif),
         read_area=partial(masks.read_area, exif=settings.exif),
-        problems=found.problems,
+        problems=set_files.problems,
         published_splits=True,
     )
 

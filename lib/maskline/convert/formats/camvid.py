@@ -51,16 +51,16 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
     Raises:
         DataError: No file of this set is there.
     """
-    found = find(folder, _meaning, name="camvid", expected="train/NAME.png, trainannot/NAME.png and the like")
-    problems = found.problems + _listed(folder, {id_: files.get("image") for id_, files in found.files.items()})
-    made = records(folder, found, split=lambda id_: _SPLITS[id_.split("/")[0]])
+    set_files = find(folder, _meaning, name="camvid", expected="train/NAME.png, trainannot/NAME.png and the like")
+    problems = set_files.problems + _listed(folder, {id_: files.get("image") for id_, files in set_files.files.items()})
+    frames = records(folder, set_files, split=lambda id_: _SPLITS[id_.split("/")[0]])
     table = {i: i for i in range(len(_NAMES))} | {len(_NAMES): settings.ignore_index}
     return SourceSet(
         labels=LabelSet(class_names=_NAMES, palette=_PALETTE, ignore_index=settings.ignore_index),
-        records=made,
+        records=frames,
         read_mask=partial(masks.read_mapped, table=table, exif=settings.exif),
         read_area=partial(masks.read_area, exif=settings.exif),
-        problems=list(dict.fromkeys([*problems, *found.problems])),
+        problems=list(dict.fromkeys([*problems, *set_files.problems])),
         published_splits=True,
     )
 

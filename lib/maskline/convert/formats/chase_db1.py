@@ -30,7 +30,7 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
     Raises:
         DataError: No file of this set is there.
     """
-    found: dict[str, dict[str, Path]] = defaultdict(dict)
+    files_by_id: dict[str, dict[str, Path]] = defaultdict(dict)
     problems = []
     for path in sorted(folder.rglob("*")):
         place = path.relative_to(folder)
@@ -39,22 +39,24 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
         if not name or hidden or path.suffix.lower() not in IMAGE_SUFFIXES or not path.is_file():
             continue
         id_, kind = f"Image_{int(name[1]):02d}{name[2].upper()}", _kind(place, name[3])
-        if kind in found[id_]:
-            other = found[id_][kind].relative_to(folder).as_posix()
+        if kind in files_by_id[id_]:
+            other = files_by_id[id_][kind].relative_to(folder).as_posix()
             problems.append(DataError(place.as_posix(), f"a second {kind} file beside {other}", "remove one"))
-        found[id_].setdefault(kind, path)
-    if not found:
+        files_by_id[id_].setdefault(kind, path)
+    if not files_by_id:
         raise DataError("chase_db1", "no file called Image_NNL or Image_NNR", "give the archive of CHASE_DB1")
     wanted = [f"Image_{child:02d}{side}" for child in range(1, _NUM_CHILDREN + 1) for side in "LR"]
-    for id_ in sorted({*wanted, *found}):
-        problems += _problems(id_, found.get(id_, {}), known=id_ in wanted)
+    for id_ in sorted({*wanted, *files_by_id}):
+        problems += _problems(id_, files_by_id.get(id_, {}), known=id_ in wanted)
     return SourceSet(
         labels=LabelSet(
             class_names=("background", "vessel"),
             palette=((120, 120, 120), (6, 230, 230)),
             ignore_index=settings.ignore_index,
         ),
-        records=[_record(id_, files) for id_, files in sorted(found.items()) if {"image", "mask"} <= files.keys()],
+        records=[
+            _record(id_, files) for id_, files in sorted(files_by_id.items()) if {"image", "mask"} <= files.keys()
+        ],
         read_mask=partial(masks.read_above, threshold=128, exif=settings.exif),
         read_area=partial(masks.read_area, exif=settings.exif),
         problems=problems,

@@ -59,22 +59,22 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
         DataError: No file of this set is there.
     """
     expected = "leftImg8bit/train/CITY/..._leftImg8bit.png and gtFine/train/CITY/..._gtFine_labelIds.png"
-    found = find(folder, _meaning, name="cityscapes", expected=expected)
-    for files in found.files.values():
+    set_files = find(folder, _meaning, name="cityscapes", expected=expected)
+    for files in set_files.files.values():
         train_ids = files.pop("train ids", None)
         if train_ids is not None:
             files.setdefault("mask", train_ids)
-    made = records(folder, found, split=lambda id_: _SPLITS[id_.split("/")[0]], group=_group)
+    image_records = records(folder, set_files, split=lambda id_: _SPLITS[id_.split("/")[0]], group=_group)
     return SourceSet(
         labels=LabelSet(
             class_names=tuple(name for _, name, _ in _CLASSES),
             palette=tuple(color for *_, color in _CLASSES),
             ignore_index=settings.ignore_index,
         ),
-        records=made,
+        records=image_records,
         read_mask=partial(read_ids, ignore_index=settings.ignore_index, exif=settings.exif),
         read_area=partial(masks.read_area, exif=settings.exif),
-        problems=found.problems,
+        problems=set_files.problems,
         published_splits=True,
     )
 

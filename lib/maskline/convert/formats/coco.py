@@ -55,14 +55,14 @@ class InstanceMasks:
             DataError: A segmentation that is neither polygons nor run lengths of the image's size.
         """
         image = self.drawn[path]
-        found = []
+        areas = []
         for id_, segmentation in image.instances:
             try:
-                found.append((id_, decode(segmentation, image.shape)))
+                areas.append((id_, decode(segmentation, image.shape)))
             except (ValueError, TypeError, KeyError, IndexError) as error:
                 raise DataError(path, f"segmentation that cannot be read ({error})", "fix the annotation") from error
         mask = np.zeros(image.shape, np.int32)
-        for id_, inside in sorted(found, key=lambda instance: -int(instance[1].sum())):
+        for id_, inside in sorted(areas, key=lambda instance: -int(instance[1].sum())):
             mask[inside] = id_
         return mask
 
@@ -91,14 +91,14 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
         split, instances = _split(place), _instances(content, ids, place, problems)
         for image in content["images"]:
             name = PurePosixPath(str(image["file_name"]).replace("\\", "/"))
-            found = [file for file in images[name.name] if _ends(file, name, split)]
-            if not found:
+            matches = [file for file in images[name.name] if _ends(file, name, split)]
+            if not matches:
                 problems.append(DataError(place.as_posix(), f"its image {name} is not there", "add the image"))
                 continue
             id_ = f"{split}/{name.stem}" if split else name.stem
             mask = path / name
             drawn[mask] = _Drawn(shape=(int(image["height"]), int(image["width"])), instances=instances[image["id"]])
-            records.append(Record(id=id_, group=id_, split=split, image=found[0], mask=mask))
+            records.append(Record(id=id_, group=id_, split=split, image=matches[0], mask=mask))
     names = ("background", *(categories[category] for category in sorted(categories)))
     return SourceSet(
         labels=LabelSet(class_names=names, palette=bit_palette(len(names)), ignore_index=settings.ignore_index),
@@ -163,7 +163,7 @@ def _instances(
 ) -> dict[Any, list[tuple[int, Any]]]:
     """Return the instances of each image id; annotations of unknown images and categories are problems."""
     known = {image["id"] for image in content["images"]}
-    found: dict[Any, list[tuple[int, Any]]] = defaultdict(list)
+    instances_by_image: dict[Any, list[tuple[int, Any]]] = defaultdict(list)
     for annotation in content["annotations"]:
         where = f"{place} annotation {annotation.get('id')}"
         if annotation.get("image_id") not in known:
@@ -171,8 +171,10 @@ def _instances(
         elif annotation.get("category_id") not in ids:
             problems.append(DataError(where, f"of no category ({annotation.get('category_id')})", "fix it"))
         else:
-            found[annotation["image_id"]].append((ids[annotation["category_id"]], annotation.get("segmentation")))
-    return found
+            instances_by_image[annotation["image_id"]].append(
+                (ids[annotation["category_id"]], annotation.get("segmentation"))
+            )
+    return instances_by_image
 
 
 def _split(place: PurePosixPath) -> Split | None:

@@ -33,12 +33,12 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
     Raises:
         DataError: No file of this set is there.
     """
-    found = find(folder, _meaning, name="drive", expected="training/images/21_training.tif and the like")
-    test = [id_ for id_ in found.files if _split(id_) == "test"]
-    unlabelled = test if not any({"mask", "second"} & found.files[id_].keys() for id_ in test) else []
-    found.files = {id_: files for id_, files in found.files.items() if id_ not in unlabelled}
-    made = vessel_set(records(folder, found, split=_split), found, settings)
-    return replace(made, remarks=[(id_, "left out: no test image has a manual segmentation") for id_ in unlabelled])
+    set_files = find(folder, _meaning, name="drive", expected="training/images/21_training.tif and the like")
+    test = [id_ for id_ in set_files.files if _split(id_) == "test"]
+    unlabelled = test if not any({"mask", "second"} & set_files.files[id_].keys() for id_ in test) else []
+    set_files.files = {id_: files for id_, files in set_files.files.items() if id_ not in unlabelled}
+    source = vessel_set(records(folder, set_files, split=_split), set_files, settings)
+    return replace(source, remarks=[(id_, "left out: no test image has a manual segmentation") for id_ in unlabelled])
 
 
 def _meaning(place: PurePosixPath) -> tuple[str, str] | None:

@@ -35,17 +35,19 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
     records, problems = [], []
     for place in sorted({*images, *masked}):
         name = place.relative_to(folder).as_posix()
-        found = [path for path, _ in visible(place / "images", IMAGE_SUFFIXES)]
+        image_files = [path for path, _ in visible(place / "images", IMAGE_SUFFIXES)]
         nuclei = any(visible(place / "masks", IMAGE_SUFFIXES))
-        if len(found) > 1:
-            problems.append(DataError(f"{name}/images", f"{len(found)} images, not one", "remove the others"))
-        elif nuclei and not found:
+        if len(image_files) > 1:
+            problems.append(DataError(f"{name}/images", f"{len(image_files)} images, not one", "remove the others"))
+        elif nuclei and not image_files:
             problems.append(DataError(f"{name}/masks", "masks without an image", "add images/, or remove the folder"))
-        elif found and not nuclei and masked and "test" not in name.lower():
+        elif image_files and not nuclei and masked and "test" not in name.lower():
             problems.append(DataError(f"{name}/images", "image without masks", "add masks/, or remove the folder"))
-        elif found and nuclei:
+        elif image_files and nuclei:
             records.append(
-                Record(id=place.name, group=_kind(found[0]), split=None, image=found[0], mask=place / "masks")
+                Record(
+                    id=place.name, group=_kind(image_files[0]), split=None, image=image_files[0], mask=place / "masks"
+                )
             )
     if not records and not problems:
         raise DataError("dsb2018", "no folder ID/images with ID/masks beside it", "give the archive of stage1_train")

@@ -53,12 +53,12 @@ def read_pairs(folder: Path, *, labels: LabelSet, read_mask: ReadMask, settings:
     Raises:
         DataError: No images or no masks.
     """
-    found, splits, problems = _find(folder)
+    files_by_id, splits, problems = _find(folder)
     for kind, name in (("image", "images"), ("mask", "masks")):
-        if not any(kinds.get(kind) for kinds in found.values()):
+        if not any(kinds.get(kind) for kinds in files_by_id.values()):
             raise DataError(f"{name}/", "no images in it", f"put the {kind} files into a folder called {name}")
     records = []
-    for id_, kinds in sorted(found.items()):
+    for id_, kinds in sorted(files_by_id.items()):
         wrong = _pair_problem(folder, kinds)
         if wrong:
             problems.append(wrong)
@@ -115,7 +115,7 @@ def mask_reader(settings: LayoutSettings) -> ReadMask:
 
 def _find(folder: Path) -> tuple[Found, dict[str, Split | None], list[DataError]]:
     """Sort all files under ``folder`` by id and kind."""
-    found: Found = defaultdict(lambda: defaultdict(list))
+    files_by_id: Found = defaultdict(lambda: defaultdict(list))
     splits: dict[str, Split | None] = {}
     problems = []
     for path in sorted(folder.rglob("*")):
@@ -129,9 +129,9 @@ def _find(folder: Path) -> tuple[Found, dict[str, Split | None], list[DataError]
         if path.suffix.lower() not in IMAGE_SUFFIXES:
             problems.append(DataError(place.as_posix(), "not a image file by its name", "move it out of this folder"))
             continue
-        found[id_][kind].append(path)
+        files_by_id[id_][kind].append(path)
         splits[id_] = split
-    return found, splits, problems
+    return files_by_id, splits, problems
 
 
 def _meaning(place: PurePosixPath) -> tuple[str, Split | None, str] | None:

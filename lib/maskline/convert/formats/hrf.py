@@ -30,8 +30,8 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
         DataError: No file of this set is there.
     """
     expected = "images/01_h.jpg, manual1/01_h.tif, mask/01_h_mask.tif and the like"
-    found = find(folder, _meaning, name="hrf", expected=expected)
-    return vessel_set(records(folder, found, split=_split), found, settings)
+    set_files = find(folder, _meaning, name="hrf", expected=expected)
+    return vessel_set(records(folder, set_files, split=_split), set_files, settings)
 
 
 def _meaning(place: PurePosixPath) -> tuple[str, str] | None:

@@ -27,15 +27,15 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
     Raises:
         DataError: No file of this set is there.
     """
-    found = find(folder, _meaning, name="kvasir_seg", expected="images/NAME.jpg and masks/NAME.jpg")
+    set_files = find(folder, _meaning, name="kvasir_seg", expected="images/NAME.jpg and masks/NAME.jpg")
     return SourceSet(
         labels=LabelSet(
             class_names=("background", "polyp"), palette=((0, 0, 0), (255, 160, 0)), ignore_index=settings.ignore_index
         ),
-        records=records(folder, found, split=lambda _: None),
+        records=records(folder, set_files, split=lambda _: None),
         read_mask=partial(masks.read_snapped, exif=settings.exif),
         read_area=partial(masks.read_area, exif=settings.exif),
-        problems=found.problems,
+        problems=set_files.problems,
     )
 
 

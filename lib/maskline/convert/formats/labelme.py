@@ -40,17 +40,17 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
     Raises:
         DataError: No labelme file is there.
     """
-    found: list[tuple[Path, PurePosixPath, dict[str, Any]]] = []
+    json_files: list[tuple[Path, PurePosixPath, dict[str, Any]]] = []
     problems: list[DataError] = []
     for path, place in visible(folder, (".json",)):
         try:
-            found.append((path, place, load(path)))
+            json_files.append((path, place, load(path)))
         except DataError as error:
             problems.append(DataError(place.as_posix(), error.problem, error.remedy))
-    if not found:
+    if not json_files:
         raise DataError("labelme", "no JSON file of labelme in the archive", "give images with their JSON files")
     records = []
-    for path, place, content in found:
+    for path, place, content in json_files:
         image = _image(path, content)
         if image is None:
             problem = f"its image {content.get('imagePath')!r} is not there"
@@ -58,8 +58,8 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
             continue
         id_ = place.with_suffix("").as_posix()
         records.append(Record(id=id_, group=id_, split=_SPLITS.get(above(place)), image=image, mask=path))
-    problems += _unlabelled(folder, {path for path, _, _ in found}, {record.image for record in records})
-    labels = _labels(folder, [content for *_, content in found], settings)
+    problems += _unlabelled(folder, {path for path, _, _ in json_files}, {record.image for record in records})
+    labels = _labels(folder, [content for *_, content in json_files], settings)
     ids = {name: i for i, name in enumerate(labels.class_names)} | {_IGNORE: labels.ignore_index}
     return SourceSet(
         labels=labels,
@@ -150,10 +150,12 @@ def _labels(folder: Path, contents: list[dict[str, Any]], settings: LayoutSettin
     lists = {place.name.lower(): path for path, place in visible(folder, (".txt",))}
     listed = next((lists[name] for name in _LISTS if name in lists), None)
     if listed:
-        found = [line.strip() for line in listed.read_text(encoding="utf-8", errors="replace").splitlines()]
+        class_names = [line.strip() for line in listed.read_text(encoding="utf-8", errors="replace").splitlines()]
     else:
-        found = sorted({str(shape["label"]) for content in contents for shape in content["shapes"]})
-    found = [name for name in dict.fromkeys(found) if name and name != _IGNORE]
-    if not listed or not {_GROUND, "background"} & set(found):
-        found = [_GROUND, *(name for name in found if name != _GROUND)]
-    return LabelSet(class_names=tuple(found), palette=bit_palette(len(found)), ignore_index=settings.ignore_index)
+        class_names = sorted({str(shape["label"]) for content in contents for shape in content["shapes"]})
+    class_names = [name for name in dict.fromkeys(class_names) if name and name != _IGNORE]
+    if not listed or not {_GROUND, "background"} & set(class_names):
+        class_names = [_GROUND, *(name for name in class_names if name != _GROUND)]
+    return LabelSet(
+        class_names=tuple(class_names), palette=bit_palette(len(class_names)), ignore_index=settings.ignore_index
+    )

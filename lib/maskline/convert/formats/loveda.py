@@ -40,16 +40,16 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
         DataError: No file of this set is there.
     """
     expected = "Train/Urban/images_png/NAME.png, Train/Urban/masks_png/NAME.png and the like"
-    found = find(folder, _meaning, name="loveda", expected=expected)
+    set_files = find(folder, _meaning, name="loveda", expected=expected)
     table = {0: settings.ignore_index} | {i + 1: i for i in range(len(_NAMES))}
     return SourceSet(
         labels=LabelSet(
             class_names=_NAMES, palette=_PALETTE, ignore_index=settings.ignore_index, reduce_zero_label=True
         ),
-        records=records(folder, found, split=lambda id_: _SPLITS[id_.split("/")[0]]),
+        records=records(folder, set_files, split=lambda id_: _SPLITS[id_.split("/")[0]]),
         read_mask=partial(masks.read_mapped, table=table, exif=settings.exif),
         read_area=partial(masks.read_area, exif=settings.exif),
-        problems=found.problems,
+        problems=set_files.problems,
         published_splits=True,
     )
 

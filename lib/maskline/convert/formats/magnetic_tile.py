@@ -36,13 +36,13 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
         DataError: No file of this set is there.
     """
     expected = "MT_Blowhole/Imgs/NAME.jpg with NAME.png, and the like"
-    found = find(folder, _meaning, name="magnetic_tile", expected=expected)
+    set_files = find(folder, _meaning, name="magnetic_tile", expected=expected)
     return SourceSet(
         labels=LabelSet(class_names=_CLASSES, palette=_PALETTE, ignore_index=settings.ignore_index),
-        records=records(folder, found, split=lambda _: None, group=_group),
+        records=records(folder, set_files, split=lambda _: None, group=_group),
         read_mask=partial(read_defect, exif=settings.exif),
         read_area=partial(masks.read_area, exif=settings.exif),
-        problems=found.problems,
+        problems=set_files.problems,
     )
 
 

@@ -38,20 +38,20 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
     Raises:
         DataError: No file of this set is there.
     """
-    found = find(folder, _meaning, name="oxford_pets", expected="images/NAME.jpg and annotations/trimaps/NAME.png")
-    splits, problems = _splits(folder, set(found.files))
-    unlisted = sorted(set(found.files) - set(splits)) if splits else []
-    found.files = {id_: files for id_, files in found.files.items() if id_ in splits or not splits}
+    set_files = find(folder, _meaning, name="oxford_pets", expected="images/NAME.jpg and annotations/trimaps/NAME.png")
+    splits, problems = _splits(folder, set(set_files.files))
+    unlisted = sorted(set(set_files.files) - set(splits)) if splits else []
+    set_files.files = {id_: files for id_, files in set_files.files.items() if id_ in splits or not splits}
     return SourceSet(
         labels=LabelSet(
             class_names=("background", "cat", "dog"),
             palette=((0, 0, 0), (128, 0, 0), (0, 128, 0)),
             ignore_index=settings.ignore_index,
         ),
-        records=records(folder, found, split=splits.get),
+        records=records(folder, set_files, split=splits.get),
         read_mask=partial(read_pet, ignore_index=settings.ignore_index, exif=settings.exif),
         read_area=partial(masks.read_area, exif=settings.exif),
-        problems=found.problems + problems,
+        problems=set_files.problems + problems,
         remarks=[(id_, "left out: in no list of the set") for id_ in unlisted],
         alpha="drop",
     )

@@ -36,9 +36,9 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
         DataError: No file of this set is there.
     """
     problems = [problem for path, _ in visible(folder, (".gz",)) for problem in _gunzip(path, folder)]
-    found = find(folder, _meaning, name="stare", expected="im0001.ppm, im0001.ah.ppm, im0001.vk.ppm and the like")
-    found.problems += problems
-    return vessel_set(records(folder, found, split=_split), found, settings)
+    set_files = find(folder, _meaning, name="stare", expected="im0001.ppm, im0001.ah.ppm, im0001.vk.ppm and the like")
+    set_files.problems += problems
+    return vessel_set(records(folder, set_files, split=_split), set_files, settings)
 
 
 def _meaning(place: PurePosixPath) -> tuple[str, str] | None:

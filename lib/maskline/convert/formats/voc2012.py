@@ -70,15 +70,15 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
         DataError: No file of this set is there.
     """
     expected = "JPEGImages/NAME.jpg and SegmentationClass/NAME.png"
-    found = find(folder, _meaning, name="voc2012", expected=expected, suffixes=(*IMAGE_SUFFIXES, ".mat"))
-    for files in found.files.values():
+    set_files = find(folder, _meaning, name="voc2012", expected=expected, suffixes=(*IMAGE_SUFFIXES, ".mat"))
+    for files in set_files.files.values():
         for kind in ("image", "mask"):
             other = files.pop(f"{kind} of SBD", None)
             if other is not None:
                 files.setdefault(kind, other)
-    listed, problems = _lists(folder, found.files)
-    found.files = {id_: files for id_, files in found.files.items() if "mask" in files}
-    if not found.files:
+    listed, problems = _lists(folder, set_files.files)
+    set_files.files = {id_: files for id_, files in set_files.files.items() if "mask" in files}
+    if not set_files.files:
         raise DataError("voc2012", "no masks in SegmentationClass", "give the archive of the segmentation task")
 
     def split(id_: str) -> Split | None:
@@ -86,10 +86,10 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
 
     return SourceSet(
         labels=LabelSet(class_names=_NAMES, palette=bit_palette(len(_NAMES)), ignore_index=settings.ignore_index),
-        records=records(folder, found, split=split),
+        records=records(folder, set_files, split=split),
         read_mask=partial(read_classes, ignore_index=settings.ignore_index, exif=settings.exif),
         read_area=partial(masks.read_area, exif=settings.exif),
-        problems=found.problems + problems,
+        problems=set_files.problems + problems,
         published_splits=bool(listed),
     )
 
@@ -119,7 +119,7 @@ def _meaning(place: PurePosixPath) -> tuple[str, str] | None:
     return (place.stem, kind) if kind else None
 
 
-def _lists(folder: Path, found: dict[str, dict[str, Path]]) -> tuple[dict[str, Split], list[DataError]]:
+def _lists(folder: Path, files_by_id: dict[str, dict[str, Path]]) -> tuple[dict[str, Split], list[DataError]]:
     """Return the split of each listed id, val before train, and a problem for each listed id without a mask."""
     splits: dict[str, Split] = {}
     problems = []
@@ -131,7 +131,7 @@ def _lists(folder: Path, found: dict[str, dict[str, Path]]) -> tuple[dict[str, S
             id_ = line.strip()
             if id_ and (split == "val" or id_ not in splits):
                 splits[id_] = split
-            if id_ and "mask" not in found.get(id_, {}):
+            if id_ and "mask" not in files_by_id.get(id_, {}):
                 where = f"{place} line {number}"
                 problems.append(DataError(where, f"no mask for {id_}", "add SegmentationClass/, or shorten the list"))
     return splits, problems

@@ -78,16 +78,16 @@ def photograph(
         unit: Size over 256.
     """
     color = _skin(camera, rng)
-    picture = np.broadcast_to(color, (field.size, field.size, 3)) * _texture(rng, field, unit)[..., None]
-    picture = _choroid(rng, picture, field, unit)
-    picture = _macula(rng, picture, field, anatomy)
-    picture = _disc(rng, picture, field, anatomy)
-    picture = _draw_vessels(picture, tubes, rng)
-    picture = _lesions(rng, picture, field=field, anatomy=anatomy, unit=unit)
-    picture = picture * _light(camera, rng, field, anatomy)[..., None]
+    image = np.broadcast_to(color, (field.size, field.size, 3)) * _texture(rng, field, unit)[..., None]
+    image = _choroid(rng, image, field, unit)
+    image = _macula(rng, image, field, anatomy)
+    image = _disc(rng, image, field, anatomy)
+    image = _draw_vessels(image, tubes, rng)
+    image = _lesions(rng, image, field=field, anatomy=anatomy, unit=unit)
+    image = image * _light(camera, rng, field, anatomy)[..., None]
     edge = np.clip((1 - np.hypot(field.x, field.y)) * field.radius + 0.5, 0, 1)[..., None]
-    picture = picture * edge + np.array([5.0, 3.0, 3.0]) * (1 - edge)
-    return _sensor(camera, rng, picture, edge=edge, unit=unit)
+    image = image * edge + np.array([5.0, 3.0, 3.0]) * (1 - edge)
+    return _sensor(camera, rng, image, edge=edge, unit=unit)
 
 
 def _skin(camera: np.random.Generator, rng: np.random.Generator) -> Floats:
@@ -108,33 +108,33 @@ def _texture(rng: np.random.Generator, field: Field, unit: float) -> Floats:
     return np.asarray(1 + sum(share * _noise(rng, field, sigma * unit) for sigma, share in amplitudes))
 
 
-def _choroid(rng: np.random.Generator, picture: Floats, field: Field, unit: float) -> Floats:
+def _choroid(rng: np.random.Generator, image: Floats, field: Field, unit: float) -> Floats:
     """Add the choroid's own vessels, seen through the retina: broad, blurred, either darker or brighter."""
     strength = rng.uniform(0.1, 0.2)
     ridges = np.exp(-((_noise(rng, field, rng.uniform(4.5, 6.5) * unit) / 0.22) ** 2))
     fine = np.exp(-((_noise(rng, field, 3.0 * unit) / 0.16) ** 2))
     where = 0.35 + 0.65 / (1 + np.exp(-2 * _noise(rng, field, 30 * unit)))
     dark = ((strength * ridges + 0.6 * strength * fine) * where)[..., None]
-    return np.asarray(picture * (1 - dark * np.array([0.35, 1.0, 0.9])))
+    return np.asarray(image * (1 - dark * np.array([0.35, 1.0, 0.9])))
 
 
-def _macula(rng: np.random.Generator, picture: Floats, field: Field, anatomy: Anatomy) -> Floats:
+def _macula(rng: np.random.Generator, image: Floats, field: Field, anatomy: Anatomy) -> Floats:
     distance = field.distance(anatomy.fovea)
     shade = rng.uniform(0.26, 0.4) * np.exp(-((distance / rng.uniform(0.17, 0.23)) ** 2))
     shade += 0.12 * np.exp(-((distance / 0.06) ** 2))
-    picture = picture * (1 - shade[..., None] * np.array([0.75, 1.0, 1.1]))
+    image = image * (1 - shade[..., None] * np.array([0.75, 1.0, 1.1]))
     reflex = rng.uniform(0, 22) * np.exp(-((distance / 0.018) ** 2))
-    return np.asarray(picture + reflex[..., None])
+    return np.asarray(image + reflex[..., None])
 
 
-def _disc(rng: np.random.Generator, picture: Floats, field: Field, anatomy: Anatomy) -> Floats:
+def _disc(rng: np.random.Generator, image: Floats, field: Field, anatomy: Anatomy) -> Floats:
     """Add the optic disc with its pale cup, the halo of nerve fibres and the pigment at its temporal rim."""
     x, y = field.x - anatomy.disc[0], field.y - anatomy.disc[1]
     reach = np.hypot(x / 0.93, y / 1.05) / anatomy.disc_radius
     reach = reach * (1 + 0.02 * np.cos(3 * np.arctan2(y, x) + rng.uniform(0, 6)))
     halo = 0.14 * np.exp(-((np.maximum(reach - 1, 0) / 0.7) ** 2))
     crescent = rng.uniform(0, 0.22) * np.exp(-(((reach - 1.08) / 0.09) ** 2)) * np.clip(-x / anatomy.disc_radius, 0, 1)
-    picture = picture * (1 + halo - crescent)[..., None]
+    image = image * (1 + halo - crescent)[..., None]
     rim = 1 / (1 + np.exp((reach - 1) / 0.045))
     pale = np.array([238.0, 186.0, 122.0]) * rng.uniform(0.92, 1.04)
     cup_x = x + 0.15 * anatomy.disc_radius
@@ -142,15 +142,15 @@ def _disc(rng: np.random.Generator, picture: Floats, field: Field, anatomy: Anat
     cup = rng.uniform(0.35, 0.75) * np.exp(-(cup_reach**4))
     disc = pale + cup[..., None] * np.array([14.0, 42.0, 62.0])
     mix = rng.uniform(0.82, 0.92) * rim[..., None]
-    return np.asarray(picture * (1 - mix) + disc * mix)
+    return np.asarray(image * (1 - mix) + disc * mix)
 
 
-def _draw_vessels(picture: Floats, tubes: list[Tube], rng: np.random.Generator) -> Floats:
+def _draw_vessels(image: Floats, tubes: list[Tube], rng: np.random.Generator) -> Floats:
     """Let blood absorb light: veins more than arteries, wide vessels more than thin ones; arteries shine inside."""
     absorption = {True: np.array([0.30, 0.56, 0.42]), False: np.array([0.14, 0.42, 0.34])}
     widest = max(float(tube.radius.max()) for tube in tubes)
     for vein in (True, False):
-        depth, reflex = np.zeros(picture.shape[:2]), np.zeros(picture.shape[:2])
+        depth, reflex = np.zeros(image.shape[:2]), np.zeros(image.shape[:2])
         for tube in (tube for tube in tubes if tube.vein == vein):
             contrast = rng.uniform(0.7, 1.0)
 
@@ -163,18 +163,18 @@ def _draw_vessels(picture: Floats, tubes: list[Tube], rng: np.random.Generator) 
             if wide.any():
                 vessels.stamp(reflex, tube.points[wide], tube.radius[wide], _reflex, margin=0.0)
         shine = (0.34 if not vein else 0.12) * ndimage.gaussian_filter(reflex, 0.4)
-        picture = picture * (1 - (depth * (1 - shine))[..., None] * absorption[vein])
-    return picture
+        image = image * (1 - (depth * (1 - shine))[..., None] * absorption[vein])
+    return image
 
 
 def _reflex(d: Floats, r: Floats) -> Floats:
     return np.clip(1 - d / (0.45 * r), 0, 1)
 
 
-def _lesions(rng: np.random.Generator, picture: Floats, *, field: Field, anatomy: Anatomy, unit: float) -> Floats:
+def _lesions(rng: np.random.Generator, image: Floats, *, field: Field, anatomy: Anatomy, unit: float) -> Floats:
     """Add dots and blots of blood, and in some eyes yellow deposits."""
     sick = rng.random()
-    dark, bright = np.zeros(picture.shape[:2]), np.zeros(picture.shape[:2])
+    dark, bright = np.zeros(image.shape[:2]), np.zeros(image.shape[:2])
     for _ in range(int(rng.integers(2, 9) + 14 * (sick > 0.6))):
         _blob(rng, dark, field=field, centre=_anywhere(rng), radius=rng.uniform(0.7, 2.6) * unit)
     if sick > 0.45:
@@ -184,8 +184,8 @@ def _lesions(rng: np.random.Generator, picture: Floats, *, field: Field, anatomy
             for _ in range(int(rng.integers(3, 10))):
                 place = (nest[0] + rng.normal(0, 0.06), nest[1] + rng.normal(0, 0.06))
                 _blob(rng, bright, field=field, centre=place, radius=rng.uniform(0.6, 1.6) * unit)
-    picture = picture * (1 - np.clip(dark, 0, 1)[..., None] * np.array([0.28, 0.5, 0.42]))
-    return np.asarray(picture + np.clip(bright, 0, 1)[..., None] * np.array([48.0, 62.0, 26.0]))
+    image = image * (1 - np.clip(dark, 0, 1)[..., None] * np.array([0.28, 0.5, 0.42]))
+    return np.asarray(image + np.clip(bright, 0, 1)[..., None] * np.array([48.0, 62.0, 26.0]))
 
 
 def _anywhere(rng: np.random.Generator) -> tuple[float, float]:
@@ -216,11 +216,11 @@ def _light(camera: np.random.Generator, rng: np.random.Generator, field: Field, 
 
 
 def _sensor(
-    camera: np.random.Generator, rng: np.random.Generator, picture: Floats, *, edge: Floats, unit: float
+    camera: np.random.Generator, rng: np.random.Generator, image: Floats, *, edge: Floats, unit: float
 ) -> NDArray[np.uint8]:
     """Blur, add shot and read noise that is correlated a little between pixels, and quantise."""
     focus = max(camera.uniform(0.42, 0.62) * unit, 0.35)
-    picture = ndimage.gaussian_filter(picture, (focus, focus, 0))
-    grain = ndimage.gaussian_filter(rng.standard_normal(picture.shape), (0.5, 0.5, 0))
-    grain *= camera.uniform(4.5, 6.5) * np.sqrt(np.clip(picture, 8, None) / 110) * np.array([0.8, 1.0, 1.1])
-    return np.asarray(np.rint(np.clip(picture + grain * (0.2 + 0.8 * edge), 0, 255)), dtype=np.uint8)
+    image = ndimage.gaussian_filter(image, (focus, focus, 0))
+    grain = ndimage.gaussian_filter(rng.standard_normal(image.shape), (0.5, 0.5, 0))
+    grain *= camera.uniform(4.5, 6.5) * np.sqrt(np.clip(image, 8, None) / 110) * np.array([0.8, 1.0, 1.1])
+    return np.asarray(np.rint(np.clip(image + grain * (0.2 + 0.8 * edge), 0, 255)), dtype=np.uint8)
