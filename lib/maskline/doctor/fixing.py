@@ -59,8 +59,8 @@ def _whole_locks(root: Path) -> Iterator[tuple[str, bytes]]:
     """Yield what dvc.lock was before, and where that is from, the newest first."""
     copy = kept_lock(root)
     if copy.is_file() and not project.lock_problem(copy):
-        made = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(copy.stat().st_mtime))
-        yield f"the stages' copy of {made}", copy.read_bytes()
+        written_at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(copy.stat().st_mtime))
+        yield f"the stages' copy of {written_at}", copy.read_bytes()
     content = git(root, "show", f"HEAD:./{LOCK}")
     if content and not project.content_problem(content):
         yield "the version of git's HEAD", content
