@@ -19,7 +19,7 @@ from maskline.commands.doctor import main
 from maskline.core.errors import ProjectBusyError
 from maskline.doctor import machine, project
 from maskline.doctor.findings import Finding
-from maskline.doctor.fixing import mend
+from maskline.doctor.fixing import fix
 from maskline.params.whole import json_schema, load_params
 from tools.trial import complete_params
 
@@ -219,7 +219,7 @@ def test_a_torn_dvc_lock(committed, folder):
     assert project.recorded(folder / "dvc.lock").found == "torn (its last line has no end)"
     (folder / "dvc.lock").write_text("<<<<<<< ours\n")
     assert "git checkout --ours" in project.recorded(folder / "dvc.lock").remedy
-    assert list(mend(folder)) == []
+    assert list(fix(folder)) == []
 
 
 def test_fix_mends_what_is_torn_and_nothing_else(root, folder):
@@ -228,7 +228,7 @@ def test_fix_mends_what_is_torn_and_nothing_else(root, folder):
     whole = (root / "dvc.lock").read_bytes()
     (folder / "dvc.lock").write_bytes(whole)
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    assert list(mend(folder)) == []
+    assert list(fix(folder)) == []
     assert {path: path.read_bytes() for path in before} == before
     git(folder, "add", "dvc.lock")
     git(folder, "-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "--quiet", "-m", "run")
@@ -248,20 +248,20 @@ def test_fix_mends_what_is_torn_and_nothing_else(root, folder):
     for path, name in torn.items():
         assert (folder / ".maskline" / name).read_text() == "{" + path.name
     assert not (folder / ".dvc" / "tmp" / "rwlock").exists()
-    assert list(mend(folder)) == []
-    assert list(mend(folder / ".dvc")) == [], "no project"
+    assert list(fix(folder)) == []
+    assert list(fix(folder / ".dvc")) == [], "no project"
 
 
 def test_fix_puts_back_the_newest_whole_dvc_lock(folder):
     lock, copy = folder / "dvc.lock", kept_lock.kept_lock(folder)
     lock.write_text("sch")
-    assert "removed" in next(mend(folder))
+    assert "removed" in next(fix(folder))
     assert not lock.exists()
     copy.parent.mkdir(parents=True)
     for content, put_back in (("schema: '2.0'\n", True), ("schema: '2", False)):
         copy.write_text(content)
         lock.write_text("")
-        assert ("the stages' copy of 20" in next(mend(folder))) == put_back
+        assert ("the stages' copy of 20" in next(fix(folder))) == put_back
         assert lock.exists() == put_back
 
 
@@ -293,11 +293,11 @@ def test_fix_leaves_the_list_of_users_of_a_running_dvc(folder, tmp_path_factory,
         assert project.dvc_processes(folder) == [running.pid]
         assert project.dvc_processes(elsewhere) == []
         with pytest.raises(ProjectBusyError, match=str(running.pid)):
-            list(mend(folder))
+            list(fix(folder))
         assert users.read_text() == "{"
     finally:
         running.communicate(b"\n")
-    assert len(list(mend(folder))) == 1
+    assert len(list(fix(folder))) == 1
 
 
 def test_head_that_a_killed_experiment_took_off_its_branch(folder):
@@ -312,12 +312,12 @@ def test_head_that_a_killed_experiment_took_off_its_branch(folder):
     git(folder, "update-ref", "refs/exps/exec/EXEC_MERGE", "HEAD")
     assert project.git(folder).remedy.startswith(f"maskline doctor --fix, or git switch {branch}")
     (folder / "params.yaml").write_text("edited")
-    assert [f"git is on {branch} again" in line for line in mend(folder)] == [True]
+    assert [f"git is on {branch} again" in line for line in fix(folder)] == [True]
     assert head() == f"refs/heads/{branch}"
     assert (folder / "params.yaml").read_text() == "edited"
     git(folder, "checkout", "--quiet", "--detach", commit)
     git(folder, "-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "--quiet", "--allow-empty", "-m", "experiment")
-    assert list(mend(folder)) == [], "it holds a commit that the branch does not have"
+    assert list(fix(folder)) == [], "it holds a commit that the branch does not have"
 
 
 def test_git_states(folder, tmp_path_factory):

@@ -207,7 +207,7 @@ def test_a_gradient_that_is_not_finite_is_found_later_and_named(tmp_path, caplog
     with pytest.raises(TrainingError, match=rf"iteration {at + 1}: the gradient is nan .* images disc-"):
         fit(state, loop, journal=Journal(tmp_path), stop=StopFlag())
     unseen = loop.clip_norm is None and loop.journal_every and at % 2 == 0
-    assert ("a weight is no number; going over" in caplog.text) == bool(unseen)
+    assert ("a weight is non-finite; going over" in caplog.text) == bool(unseen)
 
     saved = torch.load(tmp_path / "not-finite.pt", weights_only=True)
     whole, loop = prepared(**changes)
@@ -230,7 +230,7 @@ def test_a_weight_that_is_not_finite_although_its_gradients_were(tmp_path):
             weight.data[0, 0] = float("inf")
 
     weight.register_hook(break_once)
-    with pytest.raises(TrainingError, match=r"iteration 3: a weight is no number, and no gradient was; lower optim"):
+    with pytest.raises(TrainingError, match=r"iteration 3: a weight is non-finite, and no gradient was; lower optim"):
         fit(state, loop, journal=Journal(tmp_path), stop=StopFlag())
 
 
@@ -238,7 +238,7 @@ def test_a_weight_that_is_not_finite_and_a_journal_that_is_gone(tmp_path):
     state, loop = prepared(log_every=50)
     spoil(state, 2)
     state.model.decode_head.conv_seg.bias.register_hook(lambda _: Journal(tmp_path).remove())
-    with pytest.raises(TrainingError, match=r"iteration 3: a weight is no number, and the journal has no entry"):
+    with pytest.raises(TrainingError, match=r"iteration 3: a weight is non-finite, and the journal has no entry"):
         fit(state, loop, journal=Journal(tmp_path), stop=StopFlag())
 
 

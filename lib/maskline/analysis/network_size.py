@@ -81,8 +81,8 @@ def _read(source: str, *, size: tuple[int, int] | None, classes: int) -> tuple[M
         labels = LabelSet.from_dict(card["labels"], place=folder / checkpoint.CARD_FILE)
         section = validate_model(card["params"]["model"], place=folder / checkpoint.CARD_FILE)
         return section, size or (512, 512), labels.num_classes
-    settings = load_params(recipes.find(source))
-    return settings.model, size or settings.augment.crop_size, classes
+    params = load_params(recipes.find(source))
+    return params.model, size or params.augment.crop_size, classes
 
 
 def _is_own(section: ModelParams) -> bool:

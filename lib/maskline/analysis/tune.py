@@ -127,12 +127,12 @@ def best(measured: Sequence[Measured], present: Choice) -> Choice:
         measured: At least one that did not fail, else the present one stays.
         present: The choice of now.
     """
-    found = {each.choice: each.run_seconds for each in measured if each.run_seconds is not None}
-    if not found:
+    seconds = {each.choice: each.run_seconds for each in measured if each.run_seconds is not None}
+    if not seconds:
         return present
-    first = min(found, key=lambda choice: found[choice])
-    own = found.get(present)
-    return present if own is not None and own * (1 - _NOISE) <= found[first] else first
+    first = min(seconds, key=lambda choice: seconds[choice])
+    own = seconds.get(present)
+    return present if own is not None and own * (1 - _NOISE) <= seconds[first] else first
 
 
 def table(measured: Sequence[Measured]) -> str:

@@ -27,9 +27,9 @@ def backbone(params: BackboneParams, *, in_channels: int, norm: Norm) -> Backbon
         ParamsError: ImageNet weights for one of the project's own networks, or a list of the wrong length.
         MasklineError: An unknown name, or weights that cannot be had.
     """
-    made = _own(params, in_channels=in_channels, norm=norm)
-    if made is None:
-        made = encoder(
+    network = _own(params, in_channels=in_channels, norm=norm)
+    if network is None:
+        network = encoder(
             params.name, in_channels=in_channels, output_stride=params.output_stride, pretrained=params.pretrained
         )
     elif params.pretrained:
@@ -38,15 +38,15 @@ def backbone(params: BackboneParams, *, in_channels: int, norm: Norm) -> Backbon
             f"{params.name} has no ImageNet weights to download",
             "set it to false, and model.weights to a folder that maskline import-weights wrote",
         )
-    return made.freeze(stages=params.frozen_stages, norm_eval=params.norm_eval)
+    return network.freeze(stages=params.frozen_stages, norm_eval=params.norm_eval)
 
 
 def encoder_weights(params: ModelParams) -> dict[str, dict[str, str]]:
     """Return what the receipt says of an encoder's ImageNet weights: package, version, hash; empty: from no package."""
     smp, own = params.smp, params.backbone
     wanted, name = (smp.pretrained, smp.encoder) if params.type == "smp" else (own.pretrained, own.name)
-    found = packaged.source(resolve_encoder(name)) if wanted else None
-    return {"encoder_weights": found} if found else {}
+    source = packaged.source(resolve_encoder(name)) if wanted else None
+    return {"encoder_weights": source} if source else {}
 
 
 def _own(params: BackboneParams, *, in_channels: int, norm: Norm) -> BackboneBase | None:
@@ -72,12 +72,12 @@ def _own(params: BackboneParams, *, in_channels: int, norm: Norm) -> BackboneBas
 
 
 def _of_ones_own(params: BackboneParams, *, in_channels: int, norm: Norm) -> BackboneBase:
-    made = own_module(params.name, BackboneBase, options=params.options, in_channels=in_channels, norm=norm)
+    network = own_module(params.name, BackboneBase, options=params.options, in_channels=in_channels, norm=norm)
     for name in ("channels", "strides", "size_divisor"):
-        if not hasattr(made, name):
+        if not hasattr(network, name):
             remedy = f"set self.{name} in its __init__, as BackboneBase says"
             raise ParamsError(f"params.yaml: {params.name}", f"has no {name}", remedy)
-    return made
+    return network
 
 
 def _unet(params: BackboneParams, *, in_channels: int, norm: Norm) -> UNet:

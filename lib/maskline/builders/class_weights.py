@@ -20,24 +20,24 @@ def with_class_weights(params: ModelParams, prepared: Path) -> tuple[ModelParams
     Raises:
         DataError: No labelled pixel in the train split, or no prepared data.
     """
-    found: dict[str, list[float]] = {}
-    values = _filled(params.model_dump(mode="json"), prepared, found)
-    return (validate_model(values, place="params.yaml") if found else params), found
+    by_rule: dict[str, list[float]] = {}
+    values = _filled(params.model_dump(mode="json"), prepared, by_rule)
+    return (validate_model(values, place="params.yaml") if by_rule else params), by_rule
 
 
-def _filled(value: Any, prepared: Path, found: dict[str, list[float]]) -> Any:
+def _filled(value: Any, prepared: Path, by_rule: dict[str, list[float]]) -> Any:
     if isinstance(value, list):
-        return [_filled(entry, prepared, found) for entry in value]
+        return [_filled(entry, prepared, by_rule) for entry in value]
     if not isinstance(value, dict):
         return value
-    filled = {key: _filled(entry, prepared, found) for key, entry in value.items()}
+    filled = {key: _filled(entry, prepared, by_rule) for key, entry in value.items()}
     text = filled.get("class_weights")
     if isinstance(text, str):
-        if text not in found:
+        if text not in by_rule:
             rule = text.removeprefix(_AUTO)
             assert rule in get_args(Rule)
-            found[text] = [round(weight, 6) for weight in _train_weights(prepared, rule=cast(Rule, rule))]
-        filled["class_weights"] = found[text]
+            by_rule[text] = [round(weight, 6) for weight in _train_weights(prepared, rule=cast(Rule, rule))]
+        filled["class_weights"] = by_rule[text]
     return filled
 
 

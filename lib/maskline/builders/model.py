@@ -244,9 +244,9 @@ def _indices(given: tuple[int, ...] | None, features: Features) -> tuple[int, ..
 
 def _load(model: SegmentorBase, folder: Path) -> None:
     """Start from a folder's weights; tensors of another shape (another number of classes) stay fresh."""
-    found = checkpoint.read_weights(folder)
+    weights = checkpoint.read_weights(folder)
     own = model.state_dict()
-    fitting = {name: value for name, value in found.items() if name in own and own[name].shape == value.shape}
+    fitting = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
     if not fitting:
         raise CheckpointError(
             folder / checkpoint.WEIGHTS_FILE,

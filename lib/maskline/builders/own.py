@@ -27,16 +27,16 @@ def own_module(text: str, kind: Callable[..., M], *, options: Mapping[str, Any],
     Raises:
         ParamsError: It cannot be loaded, is no such class, or does not take these keywords.
     """
-    made = own_code.load(text, place=_PLACE)
+    own_class = own_code.load(text, place=_PLACE)
     assert isinstance(kind, type)
-    if not (isinstance(made, type) and issubclass(made, kind)):
+    if not (isinstance(own_class, type) and issubclass(own_class, kind)):
         raise ParamsError(
             f"{_PLACE}: {text}", f"no {kind.__name__}", f"derive it from {kind.__module__}.{kind.__name__}"
         )
-    if missing := sorted(getattr(made, "__abstractmethods__", ())):
+    if missing := sorted(getattr(own_class, "__abstractmethods__", ())):
         raise ParamsError(f"{_PLACE}: {text}", f"lacks {', '.join(missing)}", f"define it, as {kind.__name__} says")
-    _check_call(made, text, options, **given)
-    return cast(M, made(**given, **options))
+    _check_call(own_class, text, options, **given)
+    return cast(M, own_class(**given, **options))
 
 
 def own_function(text: str, *arguments: str, options: Mapping[str, Any]) -> Callable[..., Any]:
@@ -50,11 +50,11 @@ def own_function(text: str, *arguments: str, options: Mapping[str, Any]) -> Call
     Raises:
         ParamsError: It cannot be loaded, is no function, or does not take these arguments.
     """
-    found = own_code.load(text, place=_PLACE)
-    if isinstance(found, type) or not callable(found):
+    function = own_code.load(text, place=_PLACE)
+    if isinstance(function, type) or not callable(function):
         raise ParamsError(f"{_PLACE}: {text}", "no function", f"define a function of {', '.join(arguments)}")
-    _check_call(found, text, options, *arguments)
-    return partial(found, **options)
+    _check_call(function, text, options, *arguments)
+    return partial(function, **options)
 
 
 def _check_call(function: Callable[..., Any], text: str, options: Mapping[str, Any], *args: Any, **given: Any) -> None:

@@ -49,7 +49,7 @@ def build_training(params: TrainStage, prepared: Path) -> Job:
     model.to(compute.device, memory_format=compute.memory_format)  # type: ignore[call-overload]
     weighted, class_weights = with_class_weights(params.model, prepared)
     loop = _loop(params.model_copy(update={"model": weighted}), prepared, split, compute)
-    made = optimizer(params.optimizer, model)
+    optimizer_ = optimizer(params.optimizer, model)
     trained = _trained_params(params)
     card = {  # last: the receipt has the hash of the code that all parts have loaded
         "params": trained,  # the others are not train's: DVC would not see that they are in its output
@@ -67,7 +67,7 @@ def build_training(params: TrainStage, prepared: Path) -> Job:
         | ({"class_weights": class_weights} if class_weights else {})
         | encoder_weights(params.model),
     }
-    return Job(model=model, optimizer=made, loop=loop, card=card)
+    return Job(model=model, optimizer=optimizer_, loop=loop, card=card)
 
 
 def _network(params: ModelParams, num_classes: int, *, fast_layers: bool) -> SegmentorBase:

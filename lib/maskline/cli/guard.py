@@ -65,9 +65,9 @@ def check_listed(own_code: Mapping[str, str]) -> None:
 
 def _stage(name: str) -> Mapping[str, Any]:
     """Return what dvc.yaml says about a stage, by the name that DVC gives it in DVC_STAGE."""
-    found = read_yaml(Path("dvc.yaml"))["stages"][re.sub(r"^.*:|@.*$", "", name)]
-    assert isinstance(found, Mapping)
-    return found
+    stage = read_yaml(Path("dvc.yaml"))["stages"][re.sub(r"^.*:|@.*$", "", name)]
+    assert isinstance(stage, Mapping)
+    return stage
 
 
 def snapshot(stage_name: str) -> dict[str, str]:
@@ -77,11 +77,11 @@ def snapshot(stage_name: str) -> dict[str, str]:
     """
     stage = _stage(stage_name)
     values = read_yaml(Path("params.yaml"))
-    found = {f"params.yaml: {key}": repr(_lookup(values, key)) for key in stage.get("params", [])}
+    contents = {f"params.yaml: {key}": repr(_lookup(values, key)) for key in stage.get("params", [])}
     for dep in stage.get("deps", []):
         files = [Path(dep)] if not Path(dep).is_dir() else sorted(Path(dep).rglob("*"))
-        found |= {str(file): sha256_file(file) for file in files if file.is_file() and _counts(file)}
-    return found
+        contents |= {str(file): sha256_file(file) for file in files if file.is_file() and _counts(file)}
+    return contents
 
 
 def _counts(file: Path) -> bool:

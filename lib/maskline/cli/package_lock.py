@@ -43,12 +43,12 @@ def check(path: Path) -> None:
         InputsChangedError: It names another one.
     """
     try:
-        found = _OWN.search(path.read_text(encoding="utf-8"))
+        match = _OWN.search(path.read_text(encoding="utf-8"))
     except OSError:
         return
-    if found is None or (found[1] == __version__ and found[2] == package_sha256()):
+    if match is None or (match[1] == __version__ and match[2] == package_sha256()):
         return
-    what = f"maskline {found[1]}" if found[1] != __version__ else f"another build of maskline {__version__}"
+    what = f"maskline {match[1]}" if match[1] != __version__ else f"another build of maskline {__version__}"
     raise InputsChangedError(
         path, f"written for {what}; {__version__} is installed", "run maskline new --upgrade . (then dvc repro)"
     )
@@ -64,12 +64,12 @@ def _pins() -> Iterator[tuple[str, str]]:
         seen.add(wanted)
         name, extras = wanted
         try:
-            found = distribution(name)
+            package = distribution(name)
         except PackageNotFoundError:  # optional on this platform
             continue
         if name != "maskline":
-            yield name, found.version.partition("+")[0]
-        for line in found.requires or []:
+            yield name, package.version.partition("+")[0]
+        for line in package.requires or []:
             need = Requirement(line)
             following = re.sub(r"[-_.]+", "-", need.name).lower()
             if _applies(need, extras) and not _OF_CUDA.fullmatch(following):

@@ -36,7 +36,7 @@ def main(*, params_path: Path, network: bool, fix: bool, quiet: bool, as_json: b
     """
     if quiet and not fix:
         raise click.UsageError("--quiet goes with --fix.")
-    mended = _mend(params_path, aloud=not as_json) if fix else []
+    mended = _fix(params_path, aloud=not as_json) if fix else []
     found = [] if quiet else list(examine(params_path, network=network))
     well = all(each.state != "fault" for each in found)
     if as_json:
@@ -81,12 +81,12 @@ def examine(params_path: Path, *, network: bool) -> "Iterator[Finding]":
         yield project.source(params.data, root=root, environment=os.environ, network=network)
 
 
-def _mend(params_path: Path, *, aloud: bool) -> list[str]:
+def _fix(params_path: Path, *, aloud: bool) -> list[str]:
     """Fix the project's folder, the settings file's, and say at once what was done; return it."""
-    from maskline.doctor.fixing import mend
+    from maskline.doctor.fixing import fix
 
     done = []
-    for line in mend(params_path.resolve().parent):
+    for line in fix(params_path.resolve().parent):
         done.append(line)
         if aloud:
             click.echo(line)

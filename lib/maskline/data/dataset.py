@@ -96,14 +96,14 @@ class PreparedSplit:
         Raises:
             DataError: No manifest, a manifest that breaks its schema, or a split without images.
         """
-        found = cls.find(folder, split, cache=cache)
-        if found is None:
+        prepared_split = cls.find(folder, split, cache=cache)
+        if prepared_split is None:
             raise DataError(
                 f"{Path(folder) / manifest.MANIFEST_NAME}",
                 f"no images in the split {split}",
                 "choose another split, or raise data.val_fraction or data.test_fraction",
             )
-        return found
+        return prepared_split
 
     @classmethod
     def find(cls, folder: Path, split: str, *, cache: Cache) -> "PreparedSplit | None":
@@ -117,10 +117,12 @@ class PreparedSplit:
         if not rows:
             return None
         plain = [{str(key): value for key, value in row.items()} for row in rows]
-        found = cls(folder, labels, plain, cache=cache, bands=manifest.read_channels(Path(folder)))
+        prepared_split = cls(folder, labels, plain, cache=cache, bands=manifest.read_channels(Path(folder)))
         if cache == "mmap":
-            found._map(f"{sha256_file(Path(folder) / manifest.MANIFEST_NAME)[:16]}{len(found.bands or ())}-{split}")
-        return found
+            prepared_split._map(
+                f"{sha256_file(Path(folder) / manifest.MANIFEST_NAME)[:16]}{len(prepared_split.bands or ())}-{split}"
+            )
+        return prepared_split
 
     @property
     def channels(self) -> int:
@@ -173,8 +175,8 @@ class PreparedSplit:
     def _decoded(self, i: int) -> dict[str, NDArray[Any]]:
         """Return the arrays of a sample that it has, by part."""
         mode = "RGB" if self.bands is None else None
-        found = {part: self._decode(i, part, mode=mode if part == "image" else None) for part in PARTS}
-        arrays = {part: array for part, array in found.items() if array is not None}
+        decoded = {part: self._decode(i, part, mode=mode if part == "image" else None) for part in PARTS}
+        arrays = {part: array for part, array in decoded.items() if array is not None}
         if self.bands is not None:  # stored one below the other
             stacked = arrays["image"]
             planes = stacked.reshape(self.channels, -1, stacked.shape[1])
@@ -198,5 +200,5 @@ class PreparedSplit:
             raise DataError(path, "no such file", remedy) from error
         if hashlib.sha256(content).hexdigest() != extent.sha256:
             raise DataError(path, f"the {part} of {self.ids[i]} is not what was written", remedy)
-        with Image.open(io.BytesIO(content)) as picture:
-            return np.array(picture if mode is None else picture.convert(mode))
+        with Image.open(io.BytesIO(content)) as opened:
+            return np.array(opened if mode is None else opened.convert(mode))

@@ -78,8 +78,10 @@ class MappedSamples:
                     for field in sample:
                         array = arrays[field.name]
                         if (array.shape, array.dtype) != (field.shape, np.dtype(field.dtype)):
-                            found = f"the {field.name} is {array.dtype} {array.shape}, the manifest says {field.shape}"
-                            raise DataError(self._path, found, "run the convert stage again")
+                            problem = (
+                                f"the {field.name} is {array.dtype} {array.shape}, the manifest says {field.shape}"
+                            )
+                            raise DataError(self._path, problem, "run the convert stage again")
                         stream.write(np.ascontiguousarray(array).data)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -89,9 +91,9 @@ class MappedSamples:
         """Return the arrays of a sample by name, mapped and read-only."""
         if self._pixels is None:
             self._pixels = np.memmap(self._path, dtype=np.uint8, mode="r").view(np.ndarray)
-        at, found = self._starts[i], {}
+        at, arrays = self._starts[i], {}
         for field in self._fields[i]:
             piece = self._pixels[at : at + field.length]
-            found[field.name] = piece.view(field.dtype).reshape(field.shape)
+            arrays[field.name] = piece.view(field.dtype).reshape(field.shape)
             at += field.length
-        return found
+        return arrays

@@ -16,7 +16,7 @@ from maskline.core.files import write_bytes
 from maskline.doctor import project
 
 
-def mend(root: Path) -> Iterator[str]:
+def fix(root: Path) -> Iterator[str]:
     """Fix the project's folder; yield what was done, a line each.
 
     Args:
@@ -30,18 +30,18 @@ def mend(root: Path) -> Iterator[str]:
         return
     if project.lock_problem(root / LOCK) and not project.in_conflict(root / LOCK):
         with _alone(folder, folder / "tmp" / "lock"):
-            yield from _mend_lock(root)
+            yield from _fix_lock(root)
     for users in project.user_lists(folder):
         if project.is_torn(users):
             _check_idle(root, users)
             with _alone(folder, users.with_name("rwlock.lock")):
-                yield from _mend_users(root, users)
+                yield from _fix_users(root, users)
     if branch := project.left_branch(root):
         git(root, "symbolic-ref", "-m", "maskline doctor: back to the branch", "HEAD", f"refs/heads/{branch}")
         yield f"git is on {branch} again, from which a killed dvc exp run had taken it; no file was changed"
 
 
-def _mend_lock(root: Path) -> Iterator[str]:
+def _fix_lock(root: Path) -> Iterator[str]:
     lock = root / LOCK
     if not project.lock_problem(lock):  # whoever wrote it has ended its work
         return
@@ -59,14 +59,14 @@ def _whole_locks(root: Path) -> Iterator[tuple[str, bytes]]:
     """Yield what dvc.lock was before, and where that is from, the newest first."""
     copy = kept_lock(root)
     if copy.is_file() and not project.lock_problem(copy):
-        made = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(copy.stat().st_mtime))
-        yield f"the stages' copy of {made}", copy.read_bytes()
+        written_at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(copy.stat().st_mtime))
+        yield f"the stages' copy of {written_at}", copy.read_bytes()
     content = git(root, "show", f"HEAD:./{LOCK}")
     if content and not project.content_problem(content):
         yield "the version of git's HEAD", content
 
 
-def _mend_users(root: Path, users: Path) -> Iterator[str]:
+def _fix_users(root: Path, users: Path) -> Iterator[str]:
     """Remove a torn list: no dvc command is at work, so nobody reads or writes."""
     if not project.is_torn(users):
         return

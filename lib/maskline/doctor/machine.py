@@ -26,27 +26,27 @@ Version = Callable[[str], str]
 
 def python() -> Finding:
     """Check the interpreter's version."""
-    found = f"{platform.python_version()} ({sys.executable}), maskline {__version__}"
+    description = f"{platform.python_version()} ({sys.executable}), maskline {__version__}"
     if sys.version_info[:2] in _PYTHON:
-        return ok("python", found)
-    return fault("python", found, "use Python 3.11 or 3.12; in a clone: make PYTHON=python3.12 env")
+        return ok("python", description)
+    return fault("python", description, "use Python 3.11 or 3.12; in a clone: make PYTHON=python3.12 env")
 
 
 def path_python() -> Finding:
     """Check that ``python``, which the stages are run with, is this one."""
-    found = shutil.which("python")
-    if found and Path(found).parent.resolve() == Path(sys.executable).parent.resolve():
-        return ok("python on the path", found)
+    program = shutil.which("python")
+    if program and Path(program).parent.resolve() == Path(sys.executable).parent.resolve():
+        return ok("python on the path", program)
     return warning(
         "python on the path",
-        f"{found or 'none'}: dvc would run the stages with it",
+        f"{program or 'none'}: dvc would run the stages with it",
         f"source {Path(sys.executable).parent}/activate, or use make repro",
     )
 
 
 def packages(lock: Path, *, version: Version = importlib.metadata.version) -> Iterator[Finding]:
     """Show the versions that matter and compare all with the lock file."""
-    shown = [f"{name} {found}" for name in _SHOWN if (found := _version(name, version))]
+    shown = [f"{name} {installed_version}" for name in _SHOWN if (installed_version := _version(name, version))]
     yield ok("versions", ", ".join(shown) or "none of " + ", ".join(_SHOWN))
     if not lock.is_file():
         yield ok("lock", f"no {lock.name} here to compare with")
@@ -54,10 +54,12 @@ def packages(lock: Path, *, version: Version = importlib.metadata.version) -> It
     locked = read_lock(lock.read_text(encoding="utf-8"))
     installed = {name: _version(name, version) for name in locked}
     required = required_packages()
-    missing = sorted(name for name, found in installed.items() if not found)
+    missing = sorted(name for name, installed_version in installed.items() if not installed_version)
     needed = [name for name in missing if name in required]
     others = [
-        f"{name} {found} for {locked[name]}" for name, found in installed.items() if found not in ("", locked[name])
+        f"{name} {installed_version} for {locked[name]}"
+        for name, installed_version in installed.items()
+        if installed_version not in ("", locked[name])
     ]
     if needed:
         yield fault("lock", f"missing: {', '.join(needed)}", _INSTALL)
@@ -104,13 +106,15 @@ def torch_state(*, threads: int | None, device: str | None) -> Iterator[Finding]
 def cpu(*, capability: str, bf16: bool, cores: int, threads: int | None) -> Finding:
     """Compare the CPU with ``train.threads``."""
     native = "native bf16" if bf16 else "no native bf16 (precision auto: fp32)"
-    found = f"{cores} cores for this process, {capability}, {native}"
+    description = f"{cores} cores for this process, {capability}, {native}"
     if threads is None:
-        return ok("cpu", found)
-    found += f", train.threads {threads}"
+        return ok("cpu", description)
+    description += f", train.threads {threads}"
     if threads > cores:
-        return warning("cpu", found, f"set train.threads to {cores}; more threads than cores slow each other down")
-    return ok("cpu", found)
+        return warning(
+            "cpu", description, f"set train.threads to {cores}; more threads than cores slow each other down"
+        )
+    return ok("cpu", description)
 
 
 def gpu(seen: list[str], *, built_for_cuda: bool, driver: bool, device: str | None) -> Finding:
@@ -146,26 +150,26 @@ def torchvision() -> Finding:
         from maskline.models.torchvision_ops import declare_missing_operators
 
         stands_in = declare_missing_operators()
-        found = importlib.import_module("torchvision").__version__
+        version = importlib.import_module("torchvision").__version__
     except Exception as error:  # a mismatch shows as RuntimeError, OSError or AttributeError
         return fault(
             "torchvision", f"cannot be imported ({error})", f"take the release that belongs to torch: {_INSTALL}"
         )
     if stands_in:
         return ok(
-            "torchvision", f"{found}, built for another torch; maskline declares its operators, which it never calls"
+            "torchvision", f"{version}, built for another torch; maskline declares its operators, which it never calls"
         )
-    return ok("torchvision", f"{found}, its own operators load")
+    return ok("torchvision", f"{version}, its own operators load")
 
 
 def disk(folder: Path, *, free: int | None = None) -> Finding:
     """Check the free space of the folder's disk, in bytes; asked of the system where not given."""
     gib = (shutil.disk_usage(folder).free if free is None else free) / 2**30
-    found = f"{gib:.1f} GiB free"
+    free_space = f"{gib:.1f} GiB free"
     remedy = "free some space: dvc gc --workspace --all-experiments drops what no experiment uses"
     if gib < _FULL_GIB:
-        return fault("disk", found, remedy)
-    return warning("disk", found, remedy) if gib < _TIGHT_GIB else ok("disk", found)
+        return fault("disk", free_space, remedy)
+    return warning("disk", free_space, remedy) if gib < _TIGHT_GIB else ok("disk", free_space)
 
 
 def writable(check: str, folder: Path, *, remedy: str) -> Finding:

@@ -29,10 +29,10 @@ def settings(path: Path) -> "tuple[Finding, Params | None]":
     from maskline.params.whole import load_params
 
     try:
-        found = load_params(path)
+        params = load_params(path)
     except MasklineError as error:
         return fault("settings", f"{error.place}: {error.problem}", error.remedy), None
-    return ok("settings", f"{path} is valid, data set {found.data.name}"), found
+    return ok("settings", f"{path} is valid, data set {params.data.name}"), params
 
 
 def left_out(path: Path, params: "Params") -> Finding:
@@ -42,8 +42,8 @@ def left_out(path: Path, params: "Params") -> Finding:
     count = len(overview(path, params).left_out)
     if not count:
         return ok("defaults", "no key is left out")
-    found = f"{count} keys are left out and have their defaults; maskline params prints them"
-    return ok("defaults", f"{found}, and dvc exp run -S ++KEY=VALUE sets one")
+    summary = f"{count} keys are left out and have their defaults; maskline params prints them"
+    return ok("defaults", f"{summary}, and dvc exp run -S ++KEY=VALUE sets one")
 
 
 def schema(path: Path) -> Finding:
@@ -89,12 +89,12 @@ def pipeline(path: Path) -> Finding:
     except MasklineError as error:
         remedy = "run from the project's folder; git checkout brings a lost file back; maskline new makes a project"
         return fault("pipeline", f"{path.name}: {error.problem}", remedy)
-    made, needed = set[str](), set[str]()
+    outputs, needed = set[str](), set[str]()
     for stage in stages.values():
         needed |= set(stage.get("deps", []))
         for kind in ("outs", "metrics", "plots"):
-            made |= {next(iter(entry)) if isinstance(entry, dict) else entry for entry in stage.get(kind, [])}
-    missing = sorted(dep for dep in needed - made if not (path.parent / dep).exists())
+            outputs |= {next(iter(entry)) if isinstance(entry, dict) else entry for entry in stage.get(kind, [])}
+    missing = sorted(dep for dep in needed - outputs if not (path.parent / dep).exists())
     if missing:
         listed = ", ".join(missing[:4]) + (", ..." if len(missing) > 4 else "")
         return fault("pipeline", f"stages need what is not here: {listed}", f"git checkout -- {missing[0]}")
@@ -300,9 +300,9 @@ def source(data: Any, *, root: Path, environment: Mapping[str, str], network: bo
     if catalog.is_drawn(data.name):
         return ok("data source", f"{data.name} is drawn: no network needed")
     if data.archive is not None:
-        found = (root / data.archive).exists()
+        exists = (root / data.archive).exists()
         remedy = "set data.archive to a zip, a tar or a folder that you have"
-        return ok("data source", data.archive) if found else fault("data source", f"no {data.archive}", remedy)
+        return ok("data source", data.archive) if exists else fault("data source", f"no {data.archive}", remedy)
     published = catalog.published(data.name)
     mirror = environment.get("MASKLINE_MIRROR")
     if mirror and not Path(mirror).is_dir():

@@ -1,4 +1,4 @@
-"""What a user can do about a loss that is no number and about memory that ran out, said in one line."""
+"""What a user can do about a non-finite loss and about memory that ran out, said in one line."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ REPLAY_FILE = "not-finite.pt"
 
 
 class NotFiniteError(Exception):
-    """A loss or gradient that is no number.
+    """A non-finite loss or gradient.
 
     Args:
         what: Which of both.
@@ -55,7 +55,7 @@ def guarded_step(
     """Do one iteration inside the block.
 
     Args:
-        state: Its model has not changed when the loss is no number.
+        state: Its model has not changed when the loss is non-finite.
         batches: Where the iteration's samples come from.
         accumulate: Batches an iteration.
         closely: No gradient that is not finite has reached the weights.
@@ -143,9 +143,9 @@ def _save_for_replay(
             "iteration": state.iteration,
             "learning_rate": _rate(state),
             "ids": list(ids),
-            "images": [made.images for made in augmented],
-            "targets": [made.targets for made in augmented],
-            "other_targets": [made.other_targets for made in augmented],
+            "images": [batch.images for batch in augmented],
+            "targets": [batch.targets for batch in augmented],
+            "other_targets": [batch.other_targets for batch in augmented],
             "model": state.model.state_dict(),
         }
         with replace_file(path) as part:

@@ -50,9 +50,9 @@ def draw(
             predicted = model(normal).float().argmax(1)[0].cpu().numpy()
         shown = _gray_levels(sample.image)
         rows.append([shown, *(_colored(shown, classes, split.labels) for classes in (sample.mask, predicted))])
-    picture = _stacked(rows)
+    sheet = _stacked(rows)
     with replace_file(path) as part:
-        Image.fromarray(picture).save(part, format="PNG")
+        Image.fromarray(sheet).save(part, format="PNG")
 
 
 def _gray_levels(image: np.ndarray) -> np.ndarray:
@@ -71,11 +71,11 @@ def _colored(image: np.ndarray, classes: np.ndarray, labels: LabelSet) -> np.nda
 def _stacked(rows: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
     width = max(row[0].shape[1] for row in rows)
     height = sum(row[0].shape[0] for row in rows) + _GAP_PX * (len(rows) - 1)
-    picture = np.full((height, 3 * width + 2 * _GAP_PX, 3), _WHITE, dtype=np.uint8)
+    sheet = np.full((height, 3 * width + 2 * _GAP_PX, 3), _WHITE, dtype=np.uint8)
     top = 0
     for row in rows:
         for place, panel in enumerate(row):
             left = place * (width + _GAP_PX)
-            picture[top : top + panel.shape[0], left : left + panel.shape[1]] = panel
+            sheet[top : top + panel.shape[0], left : left + panel.shape[1]] = panel
         top += row[0].shape[0] + _GAP_PX
-    return picture
+    return sheet

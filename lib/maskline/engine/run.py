@@ -166,10 +166,10 @@ def write(
 def _peak_memory(job: Job) -> dict[str, float]:
     """Return the largest memory of the process, and of the GPU where there is one, MiB."""
     unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
-    found = {"peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20, 1)}
+    peaks = {"peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20, 1)}
     if job.loop.compute.device.type == "cuda":
-        found["peak_device_memory_mib"] = round(torch.cuda.max_memory_allocated() / 2**20, 1)
-    return found
+        peaks["peak_device_memory_mib"] = round(torch.cuda.max_memory_allocated() / 2**20, 1)
+    return peaks
 
 
 def _summary(state: TrainState, best_metric: str) -> dict[str, Any]:

@@ -118,13 +118,13 @@ def fit(state: TrainState, loop: Loop, *, journal: Journal, stop: StopFlag, stop
         _go_on(state, loop, last=last, closely=closely, journal=journal, stop=stop)
     except SpoiltError:
         seen, saved = state.iteration, journal.read()
-        problem = "a weight is no number, and the journal has no entry from which to look for the iteration"
+        problem = "a weight is non-finite, and the journal has no entry from which to look for the iteration"
         if saved is not None:
             state.restore(saved)
-            log.warning("train: a weight is no number; going over all since iteration %d again", state.iteration)
+            log.warning("train: a weight is non-finite; going over all since iteration %d again", state.iteration)
             # One more: where no gradient is at fault, the weights themselves got too large, which the next loss shows.
             _go_on(state, loop, last=min(seen + 1, last), closely=True, journal=journal, stop=stop)
-            problem = "a weight is no number, and no gradient was"
+            problem = "a weight is non-finite, and no gradient was"
         raise TrainingError(
             f"train, iteration {seen}", problem, "lower optimizer.lr, or set optimizer.clip_norm"
         ) from None
@@ -222,14 +222,14 @@ def step(state: TrainState, loop: Loop, *batches: Batch, closely: bool = False) 
 
 def _backward(state: TrainState, loop: Loop, batch: Batch, *, share: float) -> Row:
     """Add the gradients of one batch, times ``share``, and return its loss and that of each head."""
-    made = loop.batches.finish(batch, loop.compute.device)
-    images = made.images.contiguous(memory_format=loop.compute.memory_format)
+    augmented = loop.batches.finish(batch, loop.compute.device)
+    images = augmented.images.contiguous(memory_format=loop.compute.memory_format)
     with loop.compute.autocast():
-        pairs = state.model.training_pairs(images, mixup_loss.packed(made))
+        pairs = state.model.training_pairs(images, mixup_loss.packed(augmented))
     ignore_index = loop.batches.augmentation.ignore_index
     with distributed.joint():
         losses = {
-            name: mixup_loss.loss(loop.criteria[name], logits, target, ignore_index=ignore_index, batch=made)
+            name: mixup_loss.loss(loop.criteria[name], logits, target, ignore_index=ignore_index, batch=augmented)
             for name, (logits, target) in pairs.items()
         }
     total = torch.stack(list(losses.values())).sum()

@@ -187,11 +187,11 @@ class Segmentor(SegmentorBase):
 
     def heads(self) -> dict[str, Head]:
         """Return all heads by name, auxiliary ones first."""
-        found = {f"auxiliary_head.{i}": head for i, head in enumerate(_listed(self.auxiliary_head))}
+        auxiliary = {f"auxiliary_head.{i}": head for i, head in enumerate(_listed(self.auxiliary_head))}
         cascade = _listed(self.decode_head)
         if len(cascade) == 1:
-            return {**found, "decode_head": cascade[0]}
-        return {**found, **{f"decode_head.{i}": head for i, head in enumerate(cascade)}}
+            return {**auxiliary, "decode_head": cascade[0]}
+        return {**auxiliary, **{f"decode_head.{i}": head for i, head in enumerate(cascade)}}
 
 
 def _one_or_list(heads: Sequence[Head]) -> nn.Module:

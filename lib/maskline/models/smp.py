@@ -70,11 +70,11 @@ class SmpSegmentor(SegmentorBase):
 
     def heads(self) -> dict[str, Head]:
         """Return the auxiliary heads by name."""
-        found: dict[str, Head] = {}
+        heads: dict[str, Head] = {}
         for i, head in enumerate(self.auxiliary_head):
             assert isinstance(head, Head)
-            found[f"auxiliary_head.{i}"] = head
-        return found
+            heads[f"auxiliary_head.{i}"] = head
+        return heads
 
 
 def smp_segmentor(

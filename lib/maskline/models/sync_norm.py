@@ -43,9 +43,9 @@ def synchronize(model: nn.Module) -> int:
 
 
 def _synchronized(layer: nn.BatchNorm2d) -> "SyncBatchNorm":
-    made = SyncBatchNorm(layer.num_features, layer.eps, layer.momentum, layer.affine, layer.track_running_stats)
-    made._parameters, made._buffers = layer._parameters, layer._buffers
-    return made.train(layer.training)
+    synchronized = SyncBatchNorm(layer.num_features, layer.eps, layer.momentum, layer.affine, layer.track_running_stats)
+    synchronized._parameters, synchronized._buffers = layer._parameters, layer._buffers
+    return synchronized.train(layer.training)
 
 
 class SyncBatchNorm(nn.SyncBatchNorm):
@@ -60,9 +60,9 @@ class SyncBatchNorm(nn.SyncBatchNorm):
         return self._over_processes(input)
 
     def _plain(self, x: Tensor) -> Tensor:
-        made = trained(self, x) if self.training else None
-        if made is not None:
-            return made
+        normalized = trained(self, x) if self.training else None
+        if normalized is not None:
+            return normalized
         momentum = 0.1 if self.momentum is None else self.momentum
         if self.training:
             assert self.num_batches_tracked is not None

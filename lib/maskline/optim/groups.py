@@ -150,23 +150,23 @@ def unused(model: nn.Module, *, weight_decay: float, rules: Rules) -> list[Unuse
         if any(rules.layer_decay.knows(tensor.name) for tensor in tensors):
             return []
         return [Unused(rule="layer_decay", problem="knows no layer of this backbone", remedy="choose a kind that does")]
-    found = []
+    unused_rules = []
     for rule, matches in _matches(tensors, rules).items():
         winners = [_winners(tensor, rules) for tensor in matches]
         if not matches:
-            found.append(_without_match(rule, tensors))
+            unused_rules.append(_without_match(rule, tensors))
         elif not any(rule in winning for winning in winners):
             shadows = sorted({name for winning in winners for name in winning})
-            found.append(
+            unused_rules.append(
                 Unused(
                     rule=rule, problem=f"is shadowed by {', '.join(shadows)} everywhere", remedy="remove one of them"
                 )
             )
         elif weight_decay == 0 and rule.endswith("decay_mult"):
-            found.append(
+            unused_rules.append(
                 Unused(rule=rule, problem="scales a weight_decay of 0", remedy="set weight_decay or remove it")
             )
-    return found
+    return unused_rules
 
 
 def _tensors(model: nn.Module) -> Iterator[_Tensor]:
@@ -188,14 +188,14 @@ def _winners(tensor: _Tensor, rules: Rules) -> dict[str, tuple[float, float]]:
     custom = _custom(tensor, rules)
     if custom is not None:
         return {f"custom_keys.{custom.key}": (custom.lr_mult, custom.decay_mult)}
-    found = {}
+    factors = {}
     if rules.bias_lr_mult is not None and tensor.is_bias and not tensor.is_norm:
-        found["bias_lr_mult"] = (rules.bias_lr_mult, 1.0)
+        factors["bias_lr_mult"] = (rules.bias_lr_mult, 1.0)
     for rule, factor, fits in _decay_rules(tensor, rules):
         if factor is not None and fits:
-            found[rule] = (1.0, factor)
+            factors[rule] = (1.0, factor)
             break
-    return found
+    return factors
 
 
 def _decay_rules(tensor: _Tensor, rules: Rules) -> list[tuple[str, float | None, bool]]:
@@ -210,17 +210,17 @@ def _decay_rules(tensor: _Tensor, rules: Rules) -> list[tuple[str, float | None,
 
 def _matches(tensors: Sequence[_Tensor], rules: Rules) -> dict[str, list[_Tensor]]:
     """Return the tensors of each rule that is on, whichever rule wins."""
-    found = {
+    matches = {
         f"custom_keys.{custom.key}": [tensor for tensor in tensors if tensor.has(custom.key)]
         for custom in rules.custom_keys
     }
     if rules.bias_lr_mult is not None:
-        found["bias_lr_mult"] = [tensor for tensor in tensors if tensor.is_bias and not tensor.is_norm]
+        matches["bias_lr_mult"] = [tensor for tensor in tensors if tensor.is_bias and not tensor.is_norm]
     for tensor in tensors:
         for rule, factor, fits in _decay_rules(tensor, rules):
             if factor is not None:
-                found.setdefault(rule, []).extend([tensor] if fits else [])
-    return found
+                matches.setdefault(rule, []).extend([tensor] if fits else [])
+    return matches
 
 
 def _by_rules(tensor: _Tensor, rules: Rules, lr: float, weight_decay: float) -> Assignment:

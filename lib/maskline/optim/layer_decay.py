@@ -40,12 +40,12 @@ class LayerDecay:
         """Return the layer of a tensor; what is not of the backbone's layers is deepest."""
         match self.kind:
             case "layer_wise":
-                found, rest = _convnext_layer(name, self.num_layers), self.num_layers + 1
+                layer, rest = _convnext_layer(name, self.num_layers), self.num_layers + 1
             case "stage_wise":
-                found, rest = _convnext_stage(name), self.num_layers + 1
+                layer, rest = _convnext_stage(name), self.num_layers + 1
             case "layer_wise_vit":
-                found, rest = _vit_layer(name), self.num_layers + 1
-        return rest if found is None else found
+                layer, rest = _vit_layer(name), self.num_layers + 1
+        return rest if layer is None else layer
 
     def knows(self, name: str) -> bool:
         """Tell whether a tensor is in a layer that this kind of decay knows."""
@@ -62,16 +62,16 @@ def _vit_layer(name: str) -> int | None:
 def _convnext_layer(name: str, deepest: int) -> int | None:
     if _TOKENS.match(name) or _STEM.match(name):
         return 0
-    if found := _STAGE.match(name):
-        stage, block = (int(part) for part in found.groups() if part is not None)
+    if match := _STAGE.match(name):
+        stage, block = (int(part) for part in match.groups() if part is not None)
         return {0: 1, 1: 2, 2: 3 + block // 3}.get(stage, deepest)
-    if found := _DOWNSAMPLE.match(name):
-        return {0: 0, 1: 2, 2: 3}.get(int(found[1]), deepest)
+    if match := _DOWNSAMPLE.match(name):
+        return {0: 0, 1: 2, 2: 3}.get(int(match[1]), deepest)
     return None
 
 
 def _convnext_stage(name: str) -> int | None:
     if _TOKENS.match(name) or _STEM.match(name) or _DOWNSAMPLE.match(name):
         return 0
-    found = _STAGE.match(name)
-    return int(found[1] or found[3]) + 1 if found else None
+    match = _STAGE.match(name)
+    return int(match[1] or match[3]) + 1 if match else None

@@ -60,11 +60,11 @@ class _GradientsInMemoryOrder(Optimizer):
     """
 
     def _init_group(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor], *state: Any) -> Any:
-        found = super()._init_group(group, params, grads, *state)  # type: ignore[misc]
+        flags = super()._init_group(group, params, grads, *state)  # type: ignore[misc]
         # sgd lays its first momentum out as the gradient it is given.
         if not any(each is None for tensors in state for each in tensors):
             grads[:] = [_in_memory_order(each) if each.device.type == "cpu" else each for each in grads]
-        return found
+        return flags
 
 
 class _SGD(_GradientsInMemoryOrder, SGD):
@@ -129,21 +129,21 @@ def optimizer(
     own = {argument: getattr(knobs, knob) for knob, argument in read.items()}
     if name in _FUSED:
         own["fused"] = True
-    made: Optimizer = kind(trained, lr=lr, weight_decay=weight_decay, **own)  # type: ignore[arg-type,call-arg]
-    for group in made.param_groups:
+    optimizer_: Optimizer = kind(trained, lr=lr, weight_decay=weight_decay, **own)  # type: ignore[arg-type,call-arg]
+    for group in optimizer_.param_groups:
         group["initial_lr"] = group["lr"]
-    return made
+    return optimizer_
 
 
-def set_rates(made: Optimizer, schedule: Schedule, iteration: int) -> None:
+def set_rates(optimizer: Optimizer, schedule: Schedule, iteration: int) -> None:
     """Set each group's learning rate to what the schedule makes of its full rate."""
-    for group in made.param_groups:
+    for group in optimizer.param_groups:
         group["lr"] = schedule.rate(iteration, group["initial_lr"])
 
 
-def clip_gradients(made: Optimizer, max_norm: float | None) -> Tensor:
+def clip_gradients(optimizer: Optimizer, max_norm: float | None) -> Tensor:
     """Return the norm of all gradients together; scale them down to ``max_norm`` when it is larger."""
-    parameters = [parameter for group in made.param_groups for parameter in group["params"]]
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     norm = _norm([each.grad for each in parameters if each.grad is not None])
     if max_norm is not None:
         torch.nn.utils.clip_grads_with_norm_(parameters, max_norm, norm)

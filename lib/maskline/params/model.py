@@ -195,8 +195,8 @@ class ModelParams(InputParams):
             name: part.model_dump() if isinstance(part, Section) else [entry.model_dump() for entry in part]
             for name, part in whole.items()
         }
-        found = dict(_own_names(values, "model"))
-        return {key: name for key, name in found.items() if losses or ".losses." not in key}
+        names = dict(_own_names(values, "model"))
+        return {key: name for key, name in names.items() if losses or ".losses." not in key}
 
 
 _PARTS = ("backbone", "cascade_heads", "decode_head", "auxiliary_heads")

@@ -38,12 +38,12 @@ def find_sources(inputs: Sequence[str], *, out: Path) -> list[Source]:
     Raises:
         DataError: An input names no image; two would get the same name; one lies in ``out``.
     """
-    found: dict[tuple[Path, int | None], Source] = {}
+    by_file: dict[tuple[Path, int | None], Source] = {}
     for text in inputs:
         for source in _expand(text, out.resolve()):
-            found.setdefault((source.path.resolve(), source.frame), source)
+            by_file.setdefault((source.path.resolve(), source.frame), source)
     by_name: dict[str, Source] = {}
-    for (real, _), source in found.items():
+    for (real, _), source in by_file.items():
         if real.is_relative_to(out.resolve()):
             raise DataError(source.path, f"lies in the output folder {out}", "give another folder with -o")
         other = by_name.setdefault(source.name, source)

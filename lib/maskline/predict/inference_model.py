@@ -31,8 +31,8 @@ class InferenceModel:
             CheckpointError: The network gives nan.
         """
         check_images(images, channels=len(self._inference.predictor.mean))
-        pictures = torch.from_numpy(np.ascontiguousarray(images)).to(self._inference.predictor.device)
-        found = self._inference.segment(pictures, probabilities=True)
-        assert found.probabilities is not None
-        labels, probabilities = found.labels.cpu().numpy(), found.probabilities.cpu().numpy()
+        batch = torch.from_numpy(np.ascontiguousarray(images)).to(self._inference.predictor.device)
+        segmentation = self._inference.segment(batch, probabilities=True)
+        assert segmentation.probabilities is not None
+        labels, probabilities = segmentation.labels.cpu().numpy(), segmentation.probabilities.cpu().numpy()
         return Prediction(labels if labels.dtype == np.uint8 else labels.astype(np.uint16), probabilities)

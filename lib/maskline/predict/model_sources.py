@@ -210,11 +210,11 @@ def _read(file: Path) -> "Mapping[str, Tensor]":
     from safetensors.torch import load_file
 
     try:
-        found: Mapping[str, Tensor] = load_file(file)
+        tensors: Mapping[str, Tensor] = load_file(file)
     except (OSError, SafetensorError) as error:
         remedy = "name a .safetensors file; maskline import-weights makes a model folder of others"
         raise CheckpointError(file, f"no weights ({str(error).splitlines()[0]})", remedy) from error
-    return found
+    return tensors
 
 
 def _labels(file: Path, tensors: "Mapping[str, Tensor]") -> "LabelSet":

@@ -171,6 +171,6 @@ def palette_image(labels: NDArray[Any], label_set: LabelSet) -> Image.Image:
     """Return class ids (H, W) in the classes' colors: an indexed image, RGB above 256 classes."""
     if label_set.num_classes > 256:
         return Image.fromarray(np.asarray(label_set.palette, dtype=np.uint8)[labels])
-    picture = Image.fromarray(labels.astype(np.uint8), mode="P")
-    picture.putpalette([channel for color in label_set.palette for channel in color])
-    return picture
+    image = Image.fromarray(labels.astype(np.uint8), mode="P")
+    image.putpalette([channel for color in label_set.palette for channel in color])
+    return image

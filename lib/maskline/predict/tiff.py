@@ -20,8 +20,8 @@ def geo_tags(path: Path) -> GeoTags:
         return []
     try:
         with tifffile.TiffFile(path) as file:
-            found = file.pages[0].tags
-            tags = [found[code] for code in _GEO_TAGS if code in found]
+            page_tags = file.pages[0].tags
+            tags = [page_tags[code] for code in _GEO_TAGS if code in page_tags]
             return [(tag.code, int(tag.dtype), tag.count, tag.value, True) for tag in tags]
     except (OSError, ValueError, tifffile.TiffFileError):  # the reader of the image itself says what is wrong
         return []

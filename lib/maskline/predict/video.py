@@ -49,8 +49,8 @@ class Video:
         self._next += 1
         if not good:
             raise DataError(self.path, f"no frame {frame}", "the video may be cut off; make it anew")
-        found: NDArray[np.uint8] = pixels[..., ::-1].copy()  # OpenCV gives BGR
-        return found
+        rgb: NDArray[np.uint8] = pixels[..., ::-1].copy()  # OpenCV gives BGR
+        return rgb
 
     def _open(self) -> Any:
         opened = _opencv(self.path).VideoCapture(str(self.path))

@@ -64,8 +64,8 @@ def _look(folder: Path) -> tuple[str, list[tuple[int, int, int]]]:
         with Image.open(path) as image:
             modes.add("color" if image.mode in ("RGB", "RGBA") else "palette" if image.mode == "P" else "grey")
             if image.mode in ("RGB", "RGBA"):
-                found = image.convert("RGB").getcolors(_MOST_COLORS)
-                seen |= {color for _, color in found} if found else set(range(_MOST_COLORS + 1))
+                colors = image.convert("RGB").getcolors(_MOST_COLORS)
+                seen |= {color for _, color in colors} if colors else set(range(_MOST_COLORS + 1))
             else:
                 seen |= set(np.unique(np.array(image)).tolist())
         if len(modes) > 1:

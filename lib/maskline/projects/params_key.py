@@ -84,63 +84,63 @@ class _Found:
         return self.holders[0].model_fields[self.name]
 
 
-def explain(found: Overview, key: str) -> Explanation:
+def explain(overview: Overview, key: str) -> Explanation:
     """Explain a key or a section.
 
     Args:
-        found: The file at hand.
+        overview: The file at hand.
         key: Dotted; an item of a list by its position.
 
     Raises:
         ParamsError: No such key; the nearest is named.
     """
     path = [part for part in key.split(".") if part]
-    while path and path[-1].isdigit() and not _entries(found, path):
+    while path and path[-1].isdigit() and not _entries(overview, path):
         path.pop()  # an item of a list of plain values is explained by its list
-    key, at = ".".join(path), _find(found, path)
-    value = found.values.get(key)
+    key, at = ".".join(path), _find(overview, path)
+    value = overview.values.get(key)
     sections = sections_in(at.field.annotation)
     default = at.field.get_default(call_default_factory=True)
-    inside = {name: f"{scalar(each.value)} ({each.comment})" for name, each in found.values.items()}
+    inside = {name: f"{scalar(each.value)} ({each.comment})" for name, each in overview.values.items()}
     return Explanation(
         key=key,
-        description=_description(found, key, at.field, sections),
+        description=_description(overview, key, at.field, sections),
         kind=_kind(at, sections),
         default="" if at.field.is_required() or isinstance(default, Section) else scalar(plain(default)),
         here=scalar(value.value) if value else "",
         origin=value.origin if value else "",
         names=tuple(tag for holder in at.holders for tag in tags(holder)) if at.others else (),
         unread=value.unread if value else "",
-        stages=tuple(_stages(found.path.parent, key)),
-        line=_line(found, key, value.value if value else plain(default)) if not sections or value else "",
+        stages=tuple(_stages(overview.path.parent, key)),
+        line=_line(overview, key, value.value if value else plain(default)) if not sections or value else "",
         keys={name: text for name, text in inside.items() if sections and name.startswith(f"{key}.")},
     )
 
 
-def _entries(found: Overview, path: list[str]) -> bool:
+def _entries(overview: Overview, path: list[str]) -> bool:
     """Whether a path that ends with a position leads to a section."""
-    return any(key.startswith(".".join(path) + ".") for key in found.values)
+    return any(key.startswith(".".join(path) + ".") for key in overview.values)
 
 
-def _find(found: Overview, path: list[str]) -> _Found:
+def _find(overview: Overview, path: list[str]) -> _Found:
     """Follow a path through sections, those that the file has chosen first."""
     sections: list[type[Section]] = [Params]
     at: _Found | None = None
     for position, part in enumerate(path):
         if part.isdigit() and at is not None:
             continue
-        name = found.values.get(".".join([*path[:position], "name"]))
+        name = overview.values.get(".".join([*path[:position], "name"]))
         chosen = [section for section in sections if name and name.value in tags(section)]
         holders = next(
             (tuple(s for s in group if part in s.model_fields) for group in (chosen, sections) if _any(group, part)), ()
         )
         if not holders or (position == 0 and part not in SECTIONS):
-            raise _unknown(found, path, position, sections)
+            raise _unknown(overview, path, position, sections)
         others = tuple(section for section in sections if part not in section.model_fields)
         at = _Found(holders=holders, others=() if set(holders) <= set(chosen) else others, name=part)
         sections = [below for holder in holders for below in sections_in(holder.model_fields[part].annotation)]
     if at is None:
-        raise _unknown(found, path, 0, [Params])
+        raise _unknown(overview, path, 0, [Params])
     return at
 
 
@@ -148,19 +148,19 @@ def _any(sections: list[type[Section]], key: str) -> bool:
     return any(key in section.model_fields for section in sections)
 
 
-def _unknown(found: Overview, path: list[str], position: int, sections: list[type[Section]]) -> ParamsError:
+def _unknown(overview: Overview, path: list[str], position: int, sections: list[type[Section]]) -> ParamsError:
     key, part = ".".join(path), path[position] if path else ""
     beside = [".".join([*path[:position], name]) for section in sections for name in section.model_fields]
-    known = [*beside, *found.values]
-    same = [other for other in found.values if other.rsplit(".", maxsplit=1)[-1] == part]
+    known = [*beside, *overview.values]
+    same = [other for other in overview.values if other.rsplit(".", maxsplit=1)[-1] == part]
     near = (same if position == 0 else []) or difflib.get_close_matches(key, known, n=1, cutoff=0.6)
     remedy = f"did you mean {near[0]}?" if near else "maskline params prints all keys"
     return ParamsError(f"maskline params {key}", "unknown key", remedy)
 
 
-def _description(found: Overview, key: str, field: FieldInfo, sections: list[type[Section]]) -> str:
+def _description(overview: Overview, key: str, field: FieldInfo, sections: list[type[Section]]) -> str:
     """Return what a key means; of a section without words of its own: what the chosen variant is."""
-    name = found.values.get(f"{key}.name")
+    name = overview.values.get(f"{key}.name")
     variant = next((section for section in sections if name and name.value in tags(section)), None)
     chosen = variant or (sections[0] if len(sections) == 1 else None)
     return field.description or (inspect.getdoc(chosen) or "").partition("\n")[0]
@@ -191,15 +191,15 @@ def _stages(folder: Path, key: str) -> Iterator[str]:
             yield name
 
 
-def _line(found: Overview, key: str, value: Any) -> str:
+def _line(overview: Overview, key: str, value: Any) -> str:
     """Return the option that gives a key a value; of a list that the file leaves out, the whole list."""
     parts = key.split(".")
     for end, part in enumerate(parts):
         above = ".".join(parts[:end])
-        if part.isdigit() and look_up(found.content, above) is ABSENT:
-            key, value = above, plain(look_up(found.params.model_dump(mode="json"), above))
+        if part.isdigit() and look_up(overview.content, above) is ABSENT:
+            key, value = above, plain(look_up(overview.params.model_dump(mode="json"), above))
             break
-    plus = "++" if look_up(found.content, key) is ABSENT else ""
+    plus = "++" if look_up(overview.content, key) is ABSENT else ""
     return f"-S {shlex.quote(f'{plus}{key}={hydra(value)}')}"
 
 

@@ -60,10 +60,10 @@ def groups(words: str | None) -> tuple[str, ...]:
     Raises:
         ParamsError: One is no group.
     """
-    found = tuple(GROUPS) if words is None else tuple(word.strip() for word in words.split(","))
-    if wrong := [word for word in found if word not in GROUPS]:
+    chosen = tuple(GROUPS) if words is None else tuple(word.strip() for word in words.split(","))
+    if wrong := [word for word in chosen if word not in GROUPS]:
         raise ParamsError(f"--only {words}", f"{wrong[0]!r} is no group", f"give some of {','.join(GROUPS)}")
-    return found
+    return chosen
 
 
 def merged(path: Path, recipe: Path, *, only: Collection[str] = tuple(GROUPS), with_data: bool) -> str:
@@ -83,10 +83,10 @@ def merged(path: Path, recipe: Path, *, only: Collection[str] = tuple(GROUPS), w
     wanted = _wanted(path, recipe, taken)
     try:
         text = _merge(path.read_text(encoding="utf-8"), said, taken)
-        found = validate_params(yaml_lines.load(text), place=path)
+        params = validate_params(yaml_lines.load(text), place=path)
     except (YAMLError, ParamsError, TypeError, AttributeError):  # of lines that were taken for others
-        found = None
-    if found != wanted:
+        params = None
+    if params != wanted:
         remedy = "write each key on a line of its own, without anchors, or start from the shipped params.yaml"
         raise ParamsError(path, "is written in a form that a recipe cannot be put into", remedy)
     return text
@@ -160,9 +160,9 @@ class _Place:
 
     def _staying(self, kind: type[Section], said: Mapping[str, Any]) -> dict[str, Entry]:
         entries = {entry.key: entry for entry in self._at.entries()}
-        found = {key: entry for key, entry in entries.items() if key not in self._keys or self._stays(entry, kind)}
+        staying = {key: entry for key, entry in entries.items() if key not in self._keys or self._stays(entry, kind)}
         # A mapping of no key would be null.
-        return found or ({} if said else dict(list(entries.items())[:1]))
+        return staying or ({} if said else dict(list(entries.items())[:1]))
 
     def _stays(self, entry: Entry, kind: type[Section]) -> bool:
         return entry.key in kind.model_fields and (entry.key in self._shipped or self._lines.has_comment(entry))
@@ -196,15 +196,16 @@ class _Place:
 
 def _missing(said: Mapping[str, Any], stay: Collection[str]) -> dict[str | None, dict[str, Any]]:
     """Return what is said and not there, by the key that is before it; lists first: no comment may follow one."""
-    found: dict[str | None, dict[str, Any]] = {}
+    missing: dict[str | None, dict[str, Any]] = {}
     before = None
     for key, value in said.items():
         if key in stay:
             before = key
         else:
-            found.setdefault(before, {})[key] = value
+            missing.setdefault(before, {})[key] = value
     return {
-        key: dict(sorted(values.items(), key=lambda item: not _ends_in_list(item[1]))) for key, values in found.items()
+        key: dict(sorted(values.items(), key=lambda item: not _ends_in_list(item[1])))
+        for key, values in missing.items()
     }
 
 

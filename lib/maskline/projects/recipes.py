@@ -45,7 +45,7 @@ def find(name: str) -> Path:
 
 def _by_batch(name: str) -> str:
     """Return a name with the samples of all devices together: ``4xb2`` and ``1xb8`` are ``b8``."""
-    return re.sub(r"_(\d+)xb(\d+)-", lambda found: f"_b{int(found[1]) * int(found[2])}-", name)
+    return re.sub(r"_(\d+)xb(\d+)-", lambda match: f"_b{int(match[1]) * int(match[2])}-", name)
 
 
 def published(name: str) -> str:

@@ -37,9 +37,9 @@ def find_commit(revision: str) -> str:
         DataError: Neither.
     """
     for name in (revision, experiment_ref(revision)):
-        found = _git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}") if name else None
-        if found:
-            return found.strip()
+        commit = _git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}") if name else None
+        if commit:
+            return commit.strip()
     raise DataError(revision, "no git revision and no DVC experiment", "see git log and dvc exp list")
 
 

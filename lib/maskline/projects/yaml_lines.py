@@ -116,21 +116,21 @@ class Lines:
 
     def text(self) -> str:
         """Return the edited text."""
-        found: list[str] = []
+        lines: list[str] = []
         done = 0
         for first, stop, new in sorted(self._edits, key=lambda edit: edit[:2]):
-            found += [*self._lines[done:first], *new]
+            lines += [*self._lines[done:first], *new]
             done = max(done, stop)
-        return "\n".join([*found, *self._lines[done:]]) + "\n"
+        return "\n".join([*lines, *self._lines[done:]]) + "\n"
 
 
 def _entries(node: Any) -> list[Entry]:
-    found = []
+    entries = []
     for key, value in node.value:
         start, colon = key.start_mark, key.end_mark
         last, end = max((colon.line, colon.column + 1), _end(value))
-        found.append(Entry(key=str(key.value), node=value, first=start.line, last=last, end=end, indent=start.column))
-    return found
+        entries.append(Entry(key=str(key.value), node=value, first=start.line, last=last, end=end, indent=start.column))
+    return entries
 
 
 def _end(node: Any) -> tuple[int, int]:

@@ -96,9 +96,9 @@ def everyones(value: Any) -> list[Any]:
     """Return the value of each process, by rank: plain types, tensors and arrays of the CPU."""
     if size() == 1:
         return [value]
-    found: list[Any] = [None] * size()
-    distributed.all_gather_object(found, value)
-    return found
+    values: list[Any] = [None] * size()
+    distributed.all_gather_object(values, value)
+    return values
 
 
 def firsts(value: Any) -> Any:

@@ -19,12 +19,12 @@ def two_classes(tensors: Mapping[str, Tensor], *, parts: Collection[str]) -> dic
         tensors: By MMSegmentation's names.
         parts: ``decode_head``, ``auxiliary_head``, or both: whose classifiers are meant.
     """
-    found = dict(tensors)
+    adapted = dict(tensors)
     for name, tensor in tensors.items():
         match = _CLASSIFIER.fullmatch(name)
         if match and match[1] in parts and tensor.shape[0] == 1:
-            found[name] = torch.cat([torch.zeros_like(tensor), tensor])
-    return found
+            adapted[name] = torch.cat([torch.zeros_like(tensor), tensor])
+    return adapted
 
 
 def joined_attention(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -33,12 +33,12 @@ def joined_attention(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Args:
         tensors: By the names of the Mix Transformer's authors, which segmentation-models-pytorch keeps.
     """
-    found: dict[str, Tensor] = {}
+    joined: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         match = _QUERY.fullmatch(name)
         rest = None if match is None else tensors.get(f"{match[1]}kv.{match[2]}")
         if match is not None and rest is not None:
-            found[f"{match[1]}in_proj_{match[2]}"] = torch.cat([tensor, rest])
+            joined[f"{match[1]}in_proj_{match[2]}"] = torch.cat([tensor, rest])
         elif not re.search(r"attn\.kv\.(weight|bias)$", name):
-            found[name] = tensor
-    return found
+            joined[name] = tensor
+    return joined

@@ -38,12 +38,12 @@ def parse_config(text: str, *, place: object) -> dict[str, Any]:
     Raises:
         CheckpointError: Anything else in it.
     """
-    found: dict[str, Any] = {}
+    assigned: dict[str, Any] = {}
     try:
         for line in ast.parse(text).body:
             match line:
                 case ast.Assign(targets=[ast.Name(id=name)], value=value):
-                    found[name] = _value(value, found)
+                    assigned[name] = _value(value, assigned)
                 case ast.Expr(value=ast.Constant(value=str())):
                     continue
                 case _:
@@ -52,9 +52,9 @@ def parse_config(text: str, *, place: object) -> dict[str, Any]:
         raise CheckpointError(place, f"line {error.line} is code ({error})", _REMEDY) from error
     except (SyntaxError, RecursionError, ValueError, TypeError) as error:
         raise CheckpointError(place, f"not a configuration ({error})", _REMEDY) from error
-    if "_base_" in found:
+    if "_base_" in assigned:
         raise CheckpointError(place, "_base_ points to other files", _REMEDY)
-    return found
+    return assigned
 
 
 class _NotPlainError(Exception):
@@ -77,11 +77,11 @@ def _value(node: ast.expr, names: dict[str, Any]) -> Any:
             pairs = zip(keys, values, strict=True)
             return {_value(_present(key, node), names): _value(value, names) for key, value in pairs}
         case ast.Call(func=ast.Name(id="dict"), args=[] | [ast.Dict()] as plain, keywords=keywords):
-            found: dict[str, Any] = _value(plain[0], names) if plain else {}
+            mapping: dict[str, Any] = _value(plain[0], names) if plain else {}
             for keyword in keywords:
                 value = _value(keyword.value, names)
-                found.update(value if keyword.arg is None else {keyword.arg: value})
-            return found
+                mapping.update(value if keyword.arg is None else {keyword.arg: value})
+            return mapping
         case ast.Call(func=ast.Name(id="float"), args=[ast.Constant(value=str(text))], keywords=[]):
             return float(text)
         case _:

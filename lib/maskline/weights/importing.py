@@ -83,10 +83,10 @@ def write_import(
             "give --labels of the data set that the network was trained on",
         )
     model = segmentor(network.params, num_classes=network.num_classes)
-    found = match(foreign.tensors, model.state_dict(), binary=network.binary)
-    _check(found, source, allow_partial=allow_partial)
-    _write(model, found, output, card=_card(source, network, labels))
-    return Import(match=found, notes=network.notes, sections=network.sections)
+    tensor_match = match(foreign.tensors, model.state_dict(), binary=network.binary)
+    _check(tensor_match, source, allow_partial=allow_partial)
+    _write(model, tensor_match, output, card=_card(source, network, labels))
+    return Import(match=tensor_match, notes=network.notes, sections=network.sections)
 
 
 def _from_recipe(recipe: str, foreign: Foreign) -> _Network:
@@ -144,17 +144,18 @@ def _labels(meta: Mapping[str, Any], num_classes: int) -> LabelSet:
     )
 
 
-def _check(found: Match, source: Path, *, allow_partial: bool) -> None:
-    own_total = len(found.tensors) + len(found.missing) + len(found.unfit)
-    if not found.tensors:
+def _check(tensor_match: Match, source: Path, *, allow_partial: bool) -> None:
+    own_total = len(tensor_match.tensors) + len(tensor_match.missing) + len(tensor_match.unfit)
+    if not tensor_match.tensors:
         raise CheckpointError(source, "no tensor fits this network", "give the configuration it was trained with")
-    if found.whole or allow_partial:
+    if tensor_match.whole or allow_partial:
         return
-    first = (*found.unfit, *(f"{name} is missing" for name in found.missing), *found.left_over)[0]
+    first = (*tensor_match.unfit, *(f"{name} is missing" for name in tensor_match.missing), *tensor_match.left_over)[0]
     raise CheckpointError(
         source,
-        f"not of this network: {len(found.tensors)} of {own_total} tensors fit, {len(found.left_over)} left over, "
-        f"{len(found.missing)} missing, {len(found.unfit)} of another shape; the first: {first}",
+        f"not of this network: {len(tensor_match.tensors)} of {own_total} tensors fit, "
+        f"{len(tensor_match.left_over)} left over, {len(tensor_match.missing)} missing, "
+        f"{len(tensor_match.unfit)} of another shape; the first: {first}",
         "give the configuration it was trained with, or --allow-partial",
     )
 
@@ -169,10 +170,13 @@ def _card(source: Path, network: _Network, labels: LabelSet) -> dict[str, Any]:
     }
 
 
-def _write(model: SegmentorBase, found: Match, output: Path, *, card: Mapping[str, Any]) -> None:
+def _write(model: SegmentorBase, tensor_match: Match, output: Path, *, card: Mapping[str, Any]) -> None:
     own = model.state_dict()
     weights = {
-        name: found.tensors.get(name, value).to(value.dtype).contiguous().clone(memory_format=torch.contiguous_format)
+        name: tensor_match.tensors.get(name, value)
+        .to(value.dtype)
+        .contiguous()
+        .clone(memory_format=torch.contiguous_format)
         for name, value in own.items()
     }
     checkpoint.save_model(output, weights=weights, last=None, card=card)

@@ -84,17 +84,17 @@ class Match:
         return not (self.missing or self.left_over or self.unfit)
 
 
-def match(found: Mapping[str, Tensor], own: Mapping[str, Tensor], *, binary: Collection[str] = ()) -> Match:
+def match(foreign: Mapping[str, Tensor], own: Mapping[str, Tensor], *, binary: Collection[str] = ()) -> Match:
     """Place a checkpoint's tensors by the table that places most.
 
     Args:
-        found: The checkpoint's tensors.
+        foreign: The checkpoint's tensors.
         own: The network's tensors; only names and shapes are read.
         binary: See ``parts`` of ``maskline.weights.adapting.two_classes``.
     """
-    prepared = two_classes(found, parts=binary)
+    prepared = two_classes(foreign, parts=binary)
     matches = [
-        _by_table(name, table, _PREPARED.get(name, dict)(prepared), own, as_found=found)
+        _by_table(name, table, _PREPARED.get(name, dict)(prepared), own, as_stored=foreign)
         for name, table in TABLES.items()
     ]
     return max(matches, key=lambda one: len(one.tensors))
@@ -103,15 +103,15 @@ def match(found: Mapping[str, Tensor], own: Mapping[str, Tensor], *, binary: Col
 def _by_table(
     name: str,
     table: Table,
-    found: Mapping[str, Tensor],
+    foreign: Mapping[str, Tensor],
     own: Mapping[str, Tensor],
     *,
-    as_found: Mapping[str, Tensor],
+    as_stored: Mapping[str, Tensor],
 ) -> Match:
     tensors: dict[str, Tensor] = {}
     matched, left_over, unfit = set(), [], []
     stem = next((key for key, value in own.items() if value.ndim == 4), None)
-    for source, tensor in found.items():
+    for source, tensor in foreign.items():
         target = _renamed(source, table)
         if target is None or target not in own or target in tensors:
             left_over.append(source)
@@ -121,7 +121,7 @@ def _by_table(
             unfit.append(f"{target}: {list(tensor.shape)} in the file, {list(own[target].shape)} here")
             continue
         tensors[target] = fitting
-        if fitting is as_found.get(source):
+        if fitting is as_stored.get(source):
             matched.add(target)
     placed = {*tensors, *(line.split(": ")[0] for line in unfit)}
     missing = [

@@ -16,12 +16,12 @@ _HERE, _LINK = "<!-- comparison -->", "<!-- link to the comparison -->"
 _CHANGED = 10
 
 
-def with_comparison(page: str, found: Comparison, *, a: str, b: str, place: object) -> str:
+def with_comparison(page: str, comparison: Comparison, *, a: str, b: str, place: object) -> str:
     """Return the page with a section that compares two runs, and a link to it.
 
     Args:
         page: Text of the report page of the second run.
-        found: The comparison.
+        comparison: The comparison.
         a: Name of the first run.
         b: Name of the second run.
         place: Of the page, for the error.
@@ -41,10 +41,10 @@ def with_comparison(page: str, found: Comparison, *, a: str, b: str, place: obje
     section = environment.get_template("comparison.html").render(
         a=a,
         b=b,
-        images=found.images,
-        rows=list(_rows(found.scores)),
-        ranking=found.ranking,
-        changed=list(_changed(found)),
+        images=comparison.images,
+        rows=list(_rows(comparison.scores)),
+        ranking=comparison.ranking,
+        changed=list(_changed(comparison)),
     )
     return page.replace(_LINK, '<a href="#comparison">Comparison</a>').replace(_HERE, section)
 
@@ -75,8 +75,8 @@ def _position(value: float, reach: float) -> str:
     return f"{50 + 50 * value / reach:.2f}%"
 
 
-def _changed(found: Comparison) -> Iterator[dict[str, str]]:
-    for row in [row for row in found.images if row["difference"] is not None][:_CHANGED]:
+def _changed(comparison: Comparison) -> Iterator[dict[str, str]]:
+    for row in [row for row in comparison.images if row["difference"] is not None][:_CHANGED]:
         yield {
             "id": str(row["id"]),
             "a": f"{row['a']:.4f}",

@@ -112,7 +112,7 @@ def compare(
     number = len(groups_a)
     draws = _bootstrap(groups_a, groups_b, statistic, resamples, seed) if number > 1 else {}
     swaps = _permutations(groups_a, groups_b, statistic, resamples, seed)
-    found = []
+    differences = []
     for name, (value_a,) in scores_a.items():
         (value_b,) = scores_b[name]
         if np.isnan(value_a) or np.isnan(value_b):
@@ -127,10 +127,10 @@ def compare(
         swapped = swaps[name][~np.isnan(swaps[name])]
         extreme = np.abs(swapped) >= abs(difference) - _NOTHING
         p = float(extreme.mean()) if swapped.size else 1.0
-        found.append(
+        differences.append(
             Difference(name=name, a=float(value_a), b=float(value_b), difference=difference, low=low, high=high, p=p)
         )
-    return found
+    return differences
 
 
 def _group_sums(values: Floats, groups: Sequence[str]) -> Floats:

@@ -121,10 +121,10 @@ class HRNet(BackboneBase):
             self.get_submodule(f"{self._norm_key}2"),
         ]
         named = ["layer1", "stage2", "stage3", "stage4"]
-        found = [[self.get_submodule(name)] for name in named]
+        stages = [[self.get_submodule(name)] for name in named]
         for number in (1, 2, 3):
-            found[number - 1].append(self.get_submodule(f"transition{number}"))
-        return [stem, *found]
+            stages[number - 1].append(self.get_submodule(f"transition{number}"))
+        return [stem, *stages]
 
 
 class _Module(nn.Module):

@@ -98,8 +98,8 @@ def load(name: str, encoder: nn.Module, *, in_channels: int) -> bool:
             "not there" if not path.is_file() else "other bytes than those of the release",
             f"{package.install} --force-reinstall",
         )
-    found = torch.load(path, map_location="cpu", weights_only=True)
-    encoder.load_state_dict(_fitted(found, encoder.state_dict(), in_channels=in_channels, place=f"encoder {name}"))
+    weights = torch.load(path, map_location="cpu", weights_only=True)
+    encoder.load_state_dict(_fitted(weights, encoder.state_dict(), in_channels=in_channels, place=f"encoder {name}"))
     return True
 
 
@@ -111,15 +111,15 @@ def _distribution(package: Package) -> metadata.Distribution | None:
 
 
 def _fitted(
-    found: Mapping[str, Tensor], own: Mapping[str, Tensor], *, in_channels: int, place: str
+    weights: Mapping[str, Tensor], own: Mapping[str, Tensor], *, in_channels: int, place: str
 ) -> dict[str, Tensor]:
     """Return the weights under the encoder's names: by name where all are there, else in the order of its modules."""
-    keys = list(own) if set(own) <= set(found) else list(found)
+    keys = list(own) if set(own) <= set(weights) else list(weights)
     if len(keys) < len(own):
         raise _unfit(place, f"{len(keys)} tensors for {len(own)}")
     fitted = {}
     for position, ((name, tensor), key) in enumerate(zip(own.items(), keys, strict=False)):
-        value = found[key]
+        value = weights[key]
         if position == 0 and value.shape[1] != in_channels:
             value = _stem(value, in_channels)
         if value.shape != tensor.shape:

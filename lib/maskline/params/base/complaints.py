@@ -69,7 +69,7 @@ def _key(loc: Iterable[str | int], values: Any, *, absent: bool) -> str:
         values: What was checked.
         absent: The last part is a key that is not there.
     """
-    found: list[str] = []
+    key_parts: list[str] = []
     parts = tuple(loc)
     for position, part in enumerate(parts, start=1):
         try:
@@ -77,8 +77,8 @@ def _key(loc: Iterable[str | int], values: Any, *, absent: bool) -> str:
         except (KeyError, IndexError, TypeError):
             if not absent or position < len(parts):
                 continue
-        found.append(str(part))
-    return ".".join(found)
+        key_parts.append(str(part))
+    return ".".join(key_parts)
 
 
 def _known_keys(loc: Iterable[str | int], kind: type[Section]) -> list[str]:
@@ -90,7 +90,7 @@ def _known_keys(loc: Iterable[str | int], kind: type[Section]) -> list[str]:
         fields = [field for section in sections if (field := section.model_fields.get(part))]
         # A part that is no field is the tag of a union, such as the name of a loss.
         tagged = [section for section in sections if part in tags(section)]
-        sections = [found for field in fields for found in sections_in(field.annotation)] or tagged
+        sections = [section for field in fields for section in sections_in(field.annotation)] or tagged
     return list(dict.fromkeys(key for section in sections for key in section.model_fields))
 
 

@@ -57,7 +57,7 @@ def sections_in(annotation: Any) -> list[type[Section]]:
     """Return the sections that an annotation names: one, or the variants of a place."""
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return [annotation]
-    return [found for argument in get_args(annotation) for found in sections_in(argument)]
+    return [section for argument in get_args(annotation) for section in sections_in(argument)]
 
 
 def tags(variant: type[Section]) -> tuple[str, ...]:

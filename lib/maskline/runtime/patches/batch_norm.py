@@ -23,8 +23,8 @@ class BatchNorm2d(nn.BatchNorm2d):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
         """Normalize NCHW by the statistics of the batch (training) or the running ones."""
-        made = trained(self, input) if self.training else None
-        return super().forward(input) if made is None else made
+        normalized = trained(self, input) if self.training else None
+        return super().forward(input) if normalized is None else normalized
 
 
 def quicken(model: nn.Module) -> None:
@@ -45,12 +45,12 @@ def trained(layer: nn.BatchNorm2d | nn.SyncBatchNorm, x: Tensor) -> Tensor | Non
     if copies == 1 or layer.running_mean is None or layer.running_var is None or layer.num_batches_tracked is None:
         return None
     layer.num_batches_tracked.add_(1)
-    made, mean, variance = _Folded.apply(x, layer.weight, layer.bias, layer.eps, copies)  # type: ignore[no-untyped-call]
+    output, mean, variance = _Folded.apply(x, layer.weight, layer.bias, layer.eps, copies)  # type: ignore[no-untyped-call]
     momentum = 1 / int(layer.num_batches_tracked) if layer.momentum is None else layer.momentum
     count = x.numel() // x.shape[1]
     layer.running_mean.lerp_(mean, momentum)
     layer.running_var.lerp_(variance * (count / (count - 1)), momentum)
-    normalized: Tensor = made
+    normalized: Tensor = output
     return normalized
 
 
@@ -73,11 +73,11 @@ def _scaled(x: Tensor, factor: Tensor, shift: Tensor, copies: int) -> Tensor:
     """Return ``factor * x + shift`` a channel, computed in float32, in the type of ``x``."""
     factor, shift = factor.repeat(copies), shift.repeat(copies)
     zeros, ones = torch.zeros_like(factor), torch.ones_like(factor)
-    made = torch.empty_like(x)
+    scaled = torch.empty_like(x)
     # The inference kernel of a norm, of mean 0 and variance 1.
-    kept = {"out": _wide(made, copies), "save_mean": factor.new_empty(0), "save_invstd": factor.new_empty(0)}
+    kept = {"out": _wide(scaled, copies), "save_mean": factor.new_empty(0), "save_invstd": factor.new_empty(0)}
     _aten.native_batch_norm.out(_wide(x, copies), factor, shift, zeros, ones, False, 0.0, 0.0, **kept)
-    return made
+    return scaled
 
 
 class _Folded(torch.autograd.Function):
@@ -90,8 +90,8 @@ class _Folded(torch.autograd.Function):
         wide = _wide(x, copies)
         # Running statistics in float32 ask for the result in float32; what they hold does not matter.
         unused = torch.zeros(2, wide.shape[1])
-        found = _aten.batch_norm_update_stats(wide, unused[0], unused[1], 0.0)
-        means, variances = (each.view(copies, -1) for each in found)
+        statistics = _aten.batch_norm_update_stats(wide, unused[0], unused[1], 0.0)
+        means, variances = (each.view(copies, -1) for each in statistics)
         mean = means.mean(0)
         variance = (variances + (means - mean).square()).mean(0)
         scale = (variance + eps).rsqrt()
@@ -115,6 +115,6 @@ class _Folded(torch.autograd.Function):
         # weight * scale * (gradient - its mean - normalized x * the mean of gradient times normalized x)
         factor = weight * scale
         slope = -factor * scale * weight_gradient / count
-        made = _scaled(given, factor, -factor * bias_gradient / count - slope * mean, copies)
-        made += _scaled(x, slope, torch.zeros_like(slope), copies)
-        return made, weight_gradient, bias_gradient, None, None
+        input_gradient = _scaled(given, factor, -factor * bias_gradient / count - slope * mean, copies)
+        input_gradient += _scaled(x, slope, torch.zeros_like(slope), copies)
+        return input_gradient, weight_gradient, bias_gradient, None, None

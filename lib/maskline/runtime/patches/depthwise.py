@@ -34,10 +34,10 @@ class DepthwiseConv2d(nn.Conv2d):
         settings = (self.stride, self.padding, self.dilation, self.groups)
         if torch.compiler.is_compiling() or not (self.training and _is_autocast_to_bf16(input)):
             return F.conv2d(input, self.weight, self.bias, *settings)
-        made: Tensor = _Depthwise.apply(  # type: ignore[no-untyped-call]
+        convolved: Tensor = _Depthwise.apply(  # type: ignore[no-untyped-call]
             input.bfloat16(), self.weight, self.bias, settings
         )
-        return made
+        return convolved
 
 
 def quicken(model: nn.Module) -> None:
@@ -75,9 +75,9 @@ class _Depthwise(torch.autograd.Function):
         by_input = None
         if context.needs_input_grad[0]:
             given, factor = (exact, weight) if max(stride) > 1 else (gradient, weight.bfloat16())
-            made = conv2d_input(x.shape, factor, given, *context.settings)  # type: ignore[no-untyped-call]
-            by_input = made.to(x.dtype)
+            input_gradient = conv2d_input(x.shape, factor, given, *context.settings)  # type: ignore[no-untyped-call]
+            by_input = input_gradient.to(x.dtype)
         fast = max(weight.shape[2:]) <= _FAST_SIDE
         seen, given = (x, gradient) if fast else (x.float(), exact)
-        made = conv2d_weight(seen, weight.shape, given, *context.settings)  # type: ignore[no-untyped-call]
-        return by_input, made.float(), exact.sum((0, 2, 3)) if context.has_bias else None, None
+        weight_gradient = conv2d_weight(seen, weight.shape, given, *context.settings)  # type: ignore[no-untyped-call]
+        return by_input, weight_gradient.float(), exact.sum((0, 2, 3)) if context.has_bias else None, None

@@ -161,11 +161,11 @@ class HeadReader:
         if sampler is not None and sampler.get("type") != "OHEMPixelSampler":
             self._notes.append(f"{place}: sampler {sampler.get('type')} is not taken over")
             sampler = None
-        found: list[dict[str, Any]] = []
+        losses: list[dict[str, Any]] = []
         for loss in [value] if isinstance(value, Mapping) else list(value):
             known = loss_params(loss, binary=binary, sampler=sampler)
             if known is None:
                 self._notes.append(f"{place}: loss {loss.get('type')} is not taken over; set losses before you train")
             else:
-                found.append(known)
-        return found or [plain_cross_entropy(1.0)]
+                losses.append(known)
+        return losses or [plain_cross_entropy(1.0)]

@@ -30,7 +30,7 @@ def settings(config: Mapping[str, Any], notes: list[str]) -> Sections:
         notes: Gets a sentence on each part without a counterpart.
     """
     wrapper = config.get("optim_wrapper") or {}
-    found: Sections = {
+    sections: Sections = {
         "augment": _crop(config),
         "optimizer": _optimization(config, wrapper, notes),
         "schedule": {},
@@ -38,10 +38,10 @@ def settings(config: Mapping[str, Any], notes: list[str]) -> Sections:
         "evaluate": _inference((config.get("model") or {}).get("test_cfg") or {}),
     }
     if config.get("param_scheduler"):
-        found["schedule"] = _schedulers(config["param_scheduler"], notes, whole=found["train"].get("iterations"))
+        sections["schedule"] = _schedulers(config["param_scheduler"], notes, whole=sections["train"].get("iterations"))
     elif config.get("lr_config"):
-        found["schedule"] = _lr_config(config["lr_config"], notes)
-    return {section: values for section, values in found.items() if values}
+        sections["schedule"] = _lr_config(config["lr_config"], notes)
+    return {section: values for section, values in sections.items() if values}
 
 
 def _crop(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -52,42 +52,42 @@ def _crop(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _optimization(config: Mapping[str, Any], wrapper: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
     optimizer = wrapper.get("optimizer") or config.get("optimizer")
-    found = _optimizer(optimizer, notes) if optimizer else {}
+    section = _optimizer(optimizer, notes) if optimizer else {}
     clip = wrapper.get("clip_grad") or (config.get("optimizer_config") or {}).get("grad_clip")
     if clip and "max_norm" in clip and clip.get("norm_type", 2) == 2:
-        found["clip_norm"] = float(clip["max_norm"])
+        section["clip_norm"] = float(clip["max_norm"])
     elif clip:
         notes.append(f"clip_grad {dict(clip)} has no counterpart")
     rules = wrapper.get("paramwise_cfg") or (optimizer or {}).get("paramwise_cfg")
     if rules:
-        found["paramwise"] = _paramwise(rules, notes)
-    return found
+        section["paramwise"] = _paramwise(rules, notes)
+    return section
 
 
 def _loop(config: Mapping[str, Any], wrapper: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
     loop = config.get("train_cfg") or config.get("runner") or {}
-    found: dict[str, Any] = {}
+    section: dict[str, Any] = {}
     if loop.get("max_iters"):
-        found["iterations"] = int(loop["max_iters"])
+        section["iterations"] = int(loop["max_iters"])
     elif loop.get("max_epochs"):
-        found["epochs"] = float(loop["max_epochs"])
+        section["epochs"] = float(loop["max_epochs"])
     if loop.get("max_iters") and loop.get("val_interval"):
-        found["val_every"] = int(loop["val_interval"])
+        section["val_every"] = int(loop["val_interval"])
     match wrapper.get("type", "OptimWrapper"):
         case "OptimWrapper":
             pass
         case "AmpOptimWrapper":
-            found["precision"] = "bf16" if wrapper.get("dtype") == "bfloat16" else "fp16"
+            section["precision"] = "bf16" if wrapper.get("dtype") == "bfloat16" else "fp16"
         case other:
             notes.append(f"optim_wrapper {other} has no counterpart")
     if wrapper.get("accumulative_counts", 1) > 1:
-        found["accumulate"] = int(wrapper["accumulative_counts"])
+        section["accumulate"] = int(wrapper["accumulative_counts"])
     for hook in config.get("custom_hooks") or []:
         if hook.get("type") == "EMAHook" and hook.get("ema_type", _EMA) == _EMA:
-            found["ema_decay"] = 1 - float(hook.get("momentum", 0.0002))
+            section["ema_decay"] = 1 - float(hook.get("momentum", 0.0002))
         else:
             notes.append(f"hook {hook.get('type')} has no counterpart")
-    return found
+    return section
 
 
 def _inference(test: Mapping[str, Any]) -> dict[str, Any]:
@@ -97,18 +97,18 @@ def _inference(test: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _paramwise(rules: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
-    found: dict[str, Any] = {"strict": False}  # MMSegmentation takes rules that match nothing
+    section: dict[str, Any] = {"strict": False}  # MMSegmentation takes rules that match nothing
     for key, value in rules.items():
         if key == "custom_keys":
-            found[key] = [
+            section[key] = [
                 {"key": text, "lr_mult": float(part.get("lr_mult", 1)), "decay_mult": float(part.get("decay_mult", 1))}
                 for text, part in value.items()
             ]
         elif key in _RULES:
-            found[key] = float(value)
+            section[key] = float(value)
         else:
             notes.append(f"paramwise_cfg: {key} is not taken over")
-    return found
+    return section
 
 
 def _optimizer(value: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
@@ -129,40 +129,40 @@ def _plain(value: Any) -> Any:
 
 
 def _schedulers(value: Any, notes: list[str], *, whole: int | None) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    section: dict[str, Any] = {}
     for part in [value] if isinstance(value, Mapping) else list(value):
         if part.get("by_epoch", True):
-            found["unit"] = "epochs"
+            section["unit"] = "epochs"
         match part.get("type"):
             case "LinearLR" if part.get("begin", 0) == 0:
-                found |= {"warmup": "linear", "warmup_length": int(part["end"])}
-                found["warmup_factor"] = float(part.get("start_factor", 1 / 3))
+                section |= {"warmup": "linear", "warmup_length": int(part["end"])}
+                section["warmup_factor"] = float(part.get("start_factor", 1 / 3))
             case "PolyLR":
-                found |= {"name": "poly", "power": float(part.get("power", 1))}
-                found["end_lr"] = float(part.get("eta_min", 0))
+                section |= {"name": "poly", "power": float(part.get("power", 1))}
+                section["end_lr"] = float(part.get("eta_min", 0))
                 if part.get("end") is not None and part["end"] != whole:
-                    found["length"] = int(part["end"])
+                    section["length"] = int(part["end"])
             case "CosineAnnealingLR":
-                found |= {"name": "cosine", "end_lr": float(part.get("eta_min", 0))}
+                section |= {"name": "cosine", "end_lr": float(part.get("eta_min", 0))}
             case "MultiStepLR":
-                found |= {"name": "step", "milestones": list(part["milestones"])}
-                found |= {"gamma": float(part.get("gamma", 0.1))}
+                section |= {"name": "step", "milestones": list(part["milestones"])}
+                section |= {"gamma": float(part.get("gamma", 0.1))}
             case other:
                 notes.append(f"scheduler {other} has no counterpart")
-    return found
+    return section
 
 
 def _lr_config(value: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    section: dict[str, Any] = {}
     if value.get("warmup") == "linear":
-        found |= {"warmup": "linear", "warmup_length": int(value["warmup_iters"])}
-        found["warmup_factor"] = float(value.get("warmup_ratio", 0.1))
+        section |= {"warmup": "linear", "warmup_length": int(value["warmup_iters"])}
+        section["warmup_factor"] = float(value.get("warmup_ratio", 0.1))
     end = {"end_lr": float(value.get("min_lr", 0))}
     match str(value.get("policy")).lower():
         case "poly":
-            return {**found, "name": "poly", "power": float(value.get("power", 1)), **end}
+            return {**section, "name": "poly", "power": float(value.get("power", 1)), **end}
         case "cosineannealing":
-            return {**found, "name": "cosine", **end}
+            return {**section, "name": "cosine", **end}
         case other:
             notes.append(f"schedule {other} has no counterpart")
-            return found
+            return section
