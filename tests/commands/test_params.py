@@ -63,6 +63,13 @@ def test_where_a_value_comes_from(file):
     assert "former name train.workers" in run(file, "machine.workers").output
 
 
+def test_the_whole_for_a_script(file):
+    rows = {row["key"]: row for row in json.loads(run(file, "--json").output)}
+    assert rows.keys() == overview(file).values.keys()
+    assert (rows["optimizer.lr"]["value"], rows["optimizer.lr"]["origin"]) == (0.002, "params.yaml")
+    assert rows["train.ema_decay"]["origin"] == "default"
+
+
 def test_what_is_said_of_a_key(file):
     assert run(file, "optimizer.lr").output.splitlines() == [
         "optimizer.lr",
@@ -99,11 +106,22 @@ def test_a_key_of_another_name_says_so(file):
     assert "only with name" not in run(file, "model.decode_head.num_convs").output
 
 
+def test_a_name_says_what_it_may_be(file):
+    said = json.loads(run(file, "model.decode_head.name", "--json").output)
+    assert said["kind"].startswith("fcn, fcn_skip, psp, ")
+    assert said["kind"].endswith(", path/to/file.py:Name")
+    said = json.loads(run(file, "model.auxiliary_heads.0.losses.0.name", "--json").output)
+    assert said["kind"].startswith("cross_entropy, ohem, ")
+    assert json.loads(run(file, "schedule.name", "--json").output)["kind"].startswith("poly, cosine, step")
+
+
 @pytest.mark.parametrize(
     ("key", "text"),
     [
         ("optimizer.lrr", "optimizer.lrr: unknown key; did you mean optimizer.lr?"),
         ("lr", "lr: unknown key; did you mean optimizer.lr?"),
+        ("base_chanels", "base_chanels: unknown key; did you mean model.backbone.base_channels?"),
+        ("optimizers", "optimizers: unknown key; did you mean optimizer?"),
         ("optimiser.lr", "optimiser.lr: unknown key; did you mean optimizer.lr?"),
         ("model.decode_head.bin", "did you mean model.decode_head.bins?"),
         ("model.auxiliary_heads.0.losses.0.weightt", "did you mean model.auxiliary_heads.0.losses.0.weight?"),

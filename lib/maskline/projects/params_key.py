@@ -78,6 +78,8 @@ class _Found:
     holders: tuple[type[Section], ...]
     others: tuple[type[Section], ...]
     name: str
+    tags: tuple[str, ...]
+    """Of all variants of the place, where there are several."""
 
     @property
     def field(self) -> FieldInfo:
@@ -137,7 +139,8 @@ def _find(overview: Overview, path: list[str]) -> _Found:
         if not holders or (position == 0 and part not in SECTIONS):
             raise _unknown(overview, path, position, sections)
         others = tuple(section for section in sections if part not in section.model_fields)
-        at = _Found(holders=holders, others=() if set(holders) <= set(chosen) else others, name=part)
+        known = tuple(tag for section in sections for tag in tags(section)) if len(sections) > 1 else ()
+        at = _Found(holders=holders, others=() if set(holders) <= set(chosen) else others, name=part, tags=known)
         sections = [below for holder in holders for below in sections_in(holder.model_fields[part].annotation)]
     if at is None:
         raise _unknown(overview, path, 0, [Params])
@@ -152,8 +155,9 @@ def _unknown(overview: Overview, path: list[str], position: int, sections: list[
     key, part = ".".join(path), path[position] if path else ""
     beside = [".".join([*path[:position], name]) for section in sections for name in section.model_fields]
     known = [*beside, *overview.values]
-    same = [other for other in overview.values if other.rsplit(".", maxsplit=1)[-1] == part]
-    near = (same if position == 0 else []) or difflib.get_close_matches(key, known, n=1, cutoff=0.6)
+    last = {other.rsplit(".", maxsplit=1)[-1]: other for other in reversed([*overview.values])}
+    alone = difflib.get_close_matches(part, last, n=1, cutoff=0.75) if len(path) == 1 else []
+    near = [last[word] for word in alone] or difflib.get_close_matches(key, known, n=1, cutoff=0.6)
     remedy = f"did you mean {near[0]}?" if near else "maskline params prints all keys"
     return ParamsError(f"maskline params {key}", "unknown key", remedy)
 
@@ -167,6 +171,8 @@ def _description(overview: Overview, key: str, field: FieldInfo, sections: list[
 
 
 def _kind(at: _Found, sections: list[type[Section]]) -> str:
+    if at.name == "name" and at.tags:
+        return ", ".join(at.tags)
     names = ", ".join(tag for section in sections for tag in tags(section))
     schema = _schema(at.holders[0])
     prop = resolve(schema["properties"][at.name], schema)
