@@ -1,10 +1,10 @@
 """The table of keys names settings that exist, and every type that the import of a configuration knows."""
 
 import re
-from typing import get_args
 
 import pytest
 
+from maskline.params.base.variants import sections_in, tags
 from maskline.params.losses import LossParams
 from maskline.params.whole import json_schema
 from maskline.weights.mmseg import backbone, head, loss, settings
@@ -43,7 +43,7 @@ def test_heads_losses_and_optimizers_are_those_of_the_import(page):
     for theirs in ("CrossEntropyLoss", "DiceLoss", "FocalLoss", "LovaszLoss", "TverskyLoss"):
         ours = loss.loss_params({"type": theirs})["name"]
         assert f"| `{theirs}` | {ours} |" in page
-    names = {get_args(variant.model_fields["name"].annotation)[0] for variant in get_args(get_args(LossParams)[0])}
+    names = {tag for variant in sections_in(LossParams) for tag in tags(variant)}
     assert set(re.findall(r"^\| `\w+Loss` \| (\w+) \|$", page, re.MULTILINE)) <= names
     for theirs, ours in settings._OPTIMIZERS.items():
         assert f"`{theirs}`" in page

@@ -86,6 +86,19 @@ COMMANDS = {
     "maskline doctor --json": "tests/commands/test_doctor.py::test_a_healthy_project",
     "maskline recipe list --json": "tests/commands/test_recipe.py::test_list_for_a_script",
     "maskline summary --json": "tests/commands/test_recipe.py::test_summary_for_a_script",
+    "maskline params": "tests/commands/test_params.py::test_where_a_value_comes_from",
+    "maskline params --json": "tests/commands/test_params.py::test_the_whole_for_a_script",
+    "maskline params optimizer.lr": "tests/commands/test_params.py::test_what_is_said_of_a_key",
+    "maskline params model.decode_head": "tests/commands/test_params.py::test_a_section_lists_its_keys",
+    "dvc exp run -S model.decode_head.name=own/context.py:ContextHead": (
+        "tests/docs/test_extending.py::test_in_a_project_it_is_one_file_and_one_line"
+    ),
+    "dvc exp run -S 'model.decode_head.losses=[{name: \"own/poly.py:poly\"}]'": (
+        "tests/docs/test_extending.py::test_in_a_project_it_is_one_file_and_one_line"
+    ),
+    "dvc exp run -S model.backbone.name=own/mine.py:Backbone": (
+        "tests/builders/test_own.py::test_it_stands_wherever_others_do"
+    ),
     "maskline explain optimizer --json": "tests/commands/test_explain.py::test_table_csv_and_picture",
     "maskline doctor --network": "tests/commands/test_doctor.py::test_an_address_that_does_not_answer",
     "maskline doctor --fix": "tests/commands/test_doctor.py::test_fix_mends_what_is_torn_and_nothing_else",

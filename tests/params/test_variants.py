@@ -19,7 +19,7 @@ from maskline.params.base.reading import read_yaml
 from maskline.params.base.variants import ByName, reads, sections_in, tags
 from maskline.params.heads import HeadParams
 from maskline.params.losses import LossParams
-from maskline.params.model import BackboneParams
+from maskline.params.model import BackboneParams, validate_model
 from maskline.params.necks import NeckParams
 from maskline.params.optimizer import OptimizerParams
 from maskline.params.schedule import ScheduleParams
@@ -116,6 +116,11 @@ def test_every_optimizer(switched, name):
     step(switched(f"optimizer.name={name}"), side=32)
 
 
+@pytest.mark.parametrize("name", ["bn", "syncbn", "gn"])
+def test_every_norm(switched, name):
+    step(switched(f"model.norm.name={name}", "++model.norm.num_groups=4"))
+
+
 @pytest.mark.parametrize("name", names(LossParams))
 def test_every_loss(switched, name):
     step(switched(f"model.decode_head.losses=[{{name: {name}}}]"))
@@ -138,6 +143,28 @@ def test_steps_that_nobody_has_set_are_at_two_thirds_and_eight_ninths(switched):
     assert schedule(half, iterations=1200, epoch_iterations=10.0).milestones == (400, 534)
     every = switched("schedule.name=step", "schedule.step_every=100").schedule
     assert schedule(every, iterations=1200, epoch_iterations=10.0).factor(250) == pytest.approx(0.01)
+    epochs = switched("schedule.name=step", "schedule.length=12", "schedule.unit=epochs", "schedule.warmup_length=1")
+    assert schedule(epochs.schedule, iterations=1200, epoch_iterations=10.0).milestones == (80, 107)
+
+
+def rates(name, **changes):
+    made = schedule(ScheduleParams(name=name, **changes), iterations=1200, epoch_iterations=10.0)
+    return [made.rate(i, 0.002) for i in range(1200)]
+
+
+def test_an_exponential_decay_that_nobody_has_set_ends_at_a_hundredth():
+    assert rates("exponential")[-1] == pytest.approx(0.002 / 100)
+    assert rates("exponential", gamma=0.5)[60] == pytest.approx(0.002 * 0.5**10)
+
+
+def test_params_and_schedules_agree_on_who_reads_what():
+    """A key that is not read makes no difference; one that is read makes one."""
+    values = {"length": 900, "power": 2.0, "end_factor": 0.5, "end_lr": 0.001, "milestones": (300,), "step_every": 70}
+    values |= {"gamma": 0.9, "cycle_start": 0.5, "cycle_peak": 0.7}
+    assert values.keys() == marked(ScheduleParams).keys()
+    for name in literal(ScheduleParams):
+        for key, value in values.items():
+            assert (rates(name) != rates(name, **{key: value})) == reads(ScheduleParams, key, name), (name, key)
 
 
 @pytest.mark.parametrize("name", literal(OptimizerParams))
@@ -190,6 +217,14 @@ def test_nothing_is_said_of_the_shipped_file(plain, caplog):
     assert logged(plain, caplog) == ""
 
 
+def test_the_card_of_a_model_says_nothing_of_its_keys(plain, caplog):
+    card = validate_params(plain).model.model_dump(mode="json")
+    card["backbone"] |= {"name": "resnet18", "num_stages": 3}
+    with caplog.at_level(logging.INFO, logger="maskline"):
+        validate_model(card, place="model.json")
+    assert caplog.text == ""
+
+
 def with_model(plain, **changes):
     values = copy.deepcopy(plain)
     values["model"] |= changes
@@ -200,7 +235,16 @@ def with_model(plain, **changes):
     ("changes", "text"),
     [
         ({"decode_head": {"name": "psp", "num_convs": 1}}, "model.decode_head.num_convs (by psp)"),
-        ({"decode_head": {"name": "psp", "num_convs": None}}, ""),
+        ({"decode_head": {"name": "psp", "num_convs": None, "dilations": []}}, ""),
+        (
+            {"decode_head": {"name": "psp", "num_convs": 1, "concat_input": False}},
+            "model.decode_head.num_convs, model.decode_head.concat_input (by psp)",
+        ),
+        (
+            {"auxiliary_heads": [{"name": "psp", "num_fcs": 2, "losses": [{"name": "dice", "radius": 2}]}]},
+            "model.auxiliary_heads.0.num_fcs (by psp); model.auxiliary_heads.0.losses.0.radius (by dice)",
+        ),
+        ({"norm": {"name": "gn", "momentum": 0.5, "num_groups": 4}}, "model.norm.momentum (by gn)"),
         ({"decode_head": {"name": "own/a.py:A", "bins": [1]}}, "model.decode_head.bins (by own/a.py:A)"),
         (
             {"auxiliary_heads": [{"name": "fcn"}, {"name": "fcn", "losses": [{"name": "dice", "gamma": 2.0}]}]},

@@ -30,7 +30,8 @@ def _filled(value: Any, prepared: Path, by_rule: dict[str, list[float]]) -> Any:
         return [_filled(entry, prepared, by_rule) for entry in value]
     if not isinstance(value, dict):
         return value
-    filled = {key: _filled(entry, prepared, by_rule) for key, entry in value.items()}
+    # What the options of the user's own code mean is that code's affair.
+    filled = {key: entry if key == "options" else _filled(entry, prepared, by_rule) for key, entry in value.items()}
     text = filled.get("class_weights")
     if isinstance(text, str):
         if text not in by_rule:

@@ -27,9 +27,15 @@ class NormParams(Section):
         default="bn",
         description="Batch norm; batch norm over all processes (bn where there is one process); group norm.",
     )
-    num_groups: Count = Field(default=32, description="Groups of gn; must divide every width.")
+    num_groups: Count = Field(
+        default=32, description="Groups of gn; must divide every width.", json_schema_extra=read_by("gn")
+    )
     eps: Positive = Field(default=1e-05, description="Added to the variance.")
-    momentum: Fraction = Field(default=0.1, description="Share of a batch in the running statistics (bn, syncbn).")
+    momentum: Fraction = Field(
+        default=0.1,
+        description="Share of a batch in the running statistics (bn, syncbn).",
+        json_schema_extra=read_by("bn", "syncbn"),
+    )
     trainable: bool = Field(default=True, description="Whether weights and biases of norms are trained.")
 
 
@@ -218,4 +224,4 @@ def validate_model(values: Mapping[str, Any], *, place: object) -> ModelParams:
     Raises:
         ParamsError: A value is wrong.
     """
-    return validated(values, ModelParams, place=place)
+    return validated(values, ModelParams, place=place, tells=False)

@@ -41,9 +41,10 @@ class ScheduleParams(Section):
     step_every: NonNegative = Field(
         default=0, description="A step each time; 0: milestones (step).", json_schema_extra=read_by("step")
     )
-    gamma: Positive = Field(
-        default=0.1,
-        description="Factor of each step (step) or iteration (exponential).",
+    gamma: Positive | None = Field(
+        default=None,
+        description="Factor of each step (step), null: 0.1; or of each iteration (exponential), null: what leaves a "
+        "hundredth at the end.",
         json_schema_extra=read_by("step", "exponential"),
     )
     cycle_start: Fraction = Field(

@@ -18,7 +18,7 @@ from maskline.core.errors import ParamsError
 from maskline.params.base.complaints import params_error
 from maskline.params.base.former import with_names_of_now
 from maskline.params.base.types import Section
-from maskline.params.base.variants import without_unread
+from maskline.params.base.variants import in_words, without_unread
 
 S = TypeVar("S", bound=Section)
 
@@ -61,24 +61,26 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return value
 
 
-def validated(values: Mapping[str, Any], kind: type[S], *, place: object) -> S:
+def validated(values: Mapping[str, Any], kind: type[S], *, place: object, tells: bool = True) -> S:
     """Check plain values; those that the chosen variants do not read are named in the log.
 
     Args:
         values: A section, or sections by name.
         kind: What they are to be.
         place: How errors call their origin.
+        tells: Name the keys that are not read; a card of a model has all keys, whoever reads them.
 
     Raises:
         ParamsError: A value is wrong; names place, key, value and remedy.
     """
     read, unread = without_unread(with_names_of_now(values, place=place), kind)
-    if unread:
-        log.info("%s: not read: %s", place, "; ".join(unread))
     try:
         # JSON input mode: strict about types, yet lists become tuples.
-        return kind.model_validate_json(json.dumps(read, default=str))
+        checked = kind.model_validate_json(json.dumps(read, default=str))
     except ValidationError as error:
         raise params_error(error, read, place, kind) from error
     except ValueError as error:  # NaN or infinity written in YAML
         raise ParamsError(place, str(error), "use finite numbers") from error
+    if unread and tells:
+        log.info("%s: not read: %s", place, in_words(unread))
+    return checked

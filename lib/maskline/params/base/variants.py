@@ -1,8 +1,9 @@
 """Keys that only some variants of a place read: the others are let be, so that each ``name`` switches alone."""
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any, get_args
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
+from typing import Any, NamedTuple, get_args
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
@@ -35,8 +36,18 @@ class ByName:
         return union
 
 
-def without_unread(values: Mapping[str, Any], kind: type[Section], place: str = "") -> tuple[dict[str, Any], list[str]]:
-    """Return values without the keys that another variant of their place knows, and what was left out, in words.
+class Unread(NamedTuple):
+    """A key that the chosen name does not read."""
+
+    place: str
+    key: str
+    name: str
+
+
+def without_unread(
+    values: Mapping[str, Any], kind: type[Section], place: str = ""
+) -> tuple[dict[str, Any], list[Unread]]:
+    """Return values without the keys that another variant of their place knows, and the keys that are not read.
 
     A key that no variant knows stays, for the check to refuse.
 
@@ -45,12 +56,21 @@ def without_unread(values: Mapping[str, Any], kind: type[Section], place: str = 
         kind: What they are to be.
         place: Dotted key of ``values``; empty: the whole.
     """
-    read, unread = dict(values), []
+    read, unread = dict(values), list[Unread]()
     for key, field in kind.model_fields.items():
         if key in read:
             read[key], left = _within(read[key], sections_in(field.annotation), f"{place}.{key}".lstrip("."))
             unread += left
     return read, [*unread, *_flat(values, kind, place)]
+
+
+def in_words(unread: Iterable[Unread]) -> str:
+    """Return one line on keys that are not read, each spelled as in the file, by the name that does not read it."""
+    groups = groupby(unread, key=lambda each: (each.place, each.name))
+    return "; ".join(
+        f"{', '.join(f'{place}.{each.key}'.lstrip('.') for each in group)} (by {name})"
+        for (place, name), group in groups
+    )
 
 
 def sections_in(annotation: Any) -> list[type[Section]]:
@@ -73,10 +93,10 @@ def _tag_of(section: Any) -> Any:
     return FORM if is_own(name) else name
 
 
-def _within(value: Any, variants: list[type[Section]], place: str) -> tuple[Any, list[str]]:
+def _within(value: Any, variants: list[type[Section]], place: str) -> tuple[Any, list[Unread]]:
     if isinstance(value, list):
         parts = [_within(entry, variants, f"{place}.{i}") for i, entry in enumerate(value)]
-        return [part for part, _ in parts], [text for _, left in parts for text in left]
+        return [part for part, _ in parts], [each for _, left in parts for each in left]
     if not isinstance(value, Mapping) or not variants:
         return value, []
     if len(variants) == 1:
@@ -86,20 +106,20 @@ def _within(value: Any, variants: list[type[Section]], place: str) -> tuple[Any,
         return value, []
     others = {key for variant in variants for key in variant.model_fields} - chosen.model_fields.keys()
     read, unread = without_unread({key: entry for key, entry in value.items() if key not in others}, chosen, place)
-    named = [key for key in value if key in others and value[key] is not None]
-    return read, [*(f"{place}.{key} (by {value['name']})" for key in named), *unread]
+    named = [key for key in value if key in others and value[key] not in (None, [])]
+    return read, [*(Unread(place, key, value["name"]) for key in named), *unread]
 
 
-def _flat(values: Mapping[str, Any], kind: type[Section], place: str) -> Iterator[str]:
+def _flat(values: Mapping[str, Any], kind: type[Section], place: str) -> Iterator[Unread]:
     """Give the keys that stand side by side for several names, and that the chosen one does not read.
 
-    Nothing is said of a value that is null or the default: a file may list all of them, as the shipped one does.
+    Nothing is said of null, an empty list and the default: a file may list all keys, as the shipped one does.
     """
     name = values.get("name", getattr(kind.model_fields.get("name"), "default", None))
     for key, field in kind.model_fields.items():
-        usual = (None, field.default, list(field.default) if isinstance(field.default, tuple) else None)
-        if key in values and values[key] not in usual and not reads(kind, key, name):
-            yield f"{place}.{key} (by {name})"
+        usual = list(field.default) if isinstance(field.default, tuple) else field.default
+        if key in values and values[key] not in (None, [], usual) and not reads(kind, key, name):
+            yield Unread(place, key, str(name))
 
 
 def read_by(*names: str) -> dict[str, Any]:
