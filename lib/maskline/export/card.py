@@ -69,10 +69,10 @@ def card_text(
         images: Number of test images.
         scores: What evaluation found on them, as in its metrics.json.
     """
-    found = {MODEL_FILE: agreement, **{each.files[0]: agreement[each.name] for each in variants}}
+    agreement_by_file = {MODEL_FILE: agreement, **{each.files[0]: agreement[each.name] for each in variants}}
     sections = [
         _INTRODUCTION,
-        _file_lines(found),
+        _file_lines(agreement_by_file),
         _use_lines(trained),
         _data_lines(trained.labels, name=data_set, images=images),
         [
@@ -107,13 +107,13 @@ _LIMITS = [
 ]
 
 
-def _file_lines(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _file_lines(agreement_by_file: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return [
         "| file | bytes | mIoU on the test split | pixels with another class than in torch |",
         "| --- | --- | --- | --- |",
         *(
             f"| {file} | {each['bytes']} | {_score(each)} | {each['test']['disagreement']:g} |"
-            for file, each in found.items()
+            for file, each in agreement_by_file.items()
         ),
     ]
 
@@ -154,8 +154,8 @@ def _licence_lines(name: str) -> list[str]:
     ]
 
 
-def _score(found: Mapping[str, Any]) -> str:
-    score = found["test"]["mIoU_exported"]
+def _score(agreement: Mapping[str, Any]) -> str:
+    score = agreement["test"]["mIoU_exported"]
     return "no pixel has a class" if score is None else f"{score:.4f}"
 
 
@@ -172,10 +172,10 @@ def _score_lines(scores: Mapping[str, Any]) -> list[str]:
     """Return a table of overall scores and each class's IoU, beside them those of the second observer."""
     sure, human = scores.get("uncertainty_95", {}), scores.get("second_annotator")
     rows = [(name, scores.get(name), sure.get(name), (human or {}).get(name)) for name in _SCORES]
-    for name, found in scores.get("per_class", {}).items():
+    for name, class_scores in scores.get("per_class", {}).items():
         width = sure.get("per_class", {}).get(name, {}).get("IoU")
         reference = (human or {}).get("per_class", {}).get(name, {}).get("IoU")
-        rows.append((f"IoU of {name}", found["IoU"], width, reference))
+        rows.append((f"IoU of {name}", class_scores["IoU"], width, reference))
     lines = ["| score | value | 95 % interval | second observer |", "| --- | --- | --- | --- |"]
     for name, value, interval, reference in rows:
         known = interval and interval["low"] is not None

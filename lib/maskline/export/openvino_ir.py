@@ -53,10 +53,10 @@ class OpenVinoModel:
         except RuntimeError as error:
             size = f"{images.shape[1]}x{images.shape[2]}"
             raise ExportError(self._path, f"fails at {size} px ({_first_line(error)})", "export it again") from error
-        found: Mapping[str, NDArray[Any]] = {
+        arrays: Mapping[str, NDArray[Any]] = {
             output.get_any_name(): np.array(value) for output, value in outputs.items()
         }
-        return read(found, num_classes=self._num_classes)
+        return read(arrays, num_classes=self._num_classes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

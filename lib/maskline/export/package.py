@@ -107,15 +107,15 @@ class Trained:
         interface = self.interface
         resized = partial(resize, align_corners=False)
 
-        def logits(pictures: Tensor) -> Tensor:
-            images = normalize(pictures.permute(0, 3, 1, 2).contiguous(), self.mean, self.std)
-            size = (images.shape[2], images.shape[3])
+        def logits(images: Tensor) -> Tensor:
+            normalized = normalize(images.permute(0, 3, 1, 2).contiguous(), self.mean, self.std)
+            size = (normalized.shape[2], normalized.shape[3])
             if interface.resize is not None:
-                seen: Tensor = resized(self.network(resized(images, interface.resize)), size)
+                seen: Tensor = resized(self.network(resized(normalized, interface.resize)), size)
                 return seen
             multiple = interface.pad_multiple or 1  # the network pads to its own stride by itself
             padded = [-(-side // multiple) * multiple for side in size]
-            seen = self.network(pad(images, (0, padded[1] - size[1], 0, padded[0] - size[0])))
+            seen = self.network(pad(normalized, (0, padded[1] - size[1], 0, padded[0] - size[0])))
             return seen[:, :, : size[0], : size[1]]
 
         return TorchModel(logits, threads=threads, activation=interface.activation, channels=len(self.mean))
@@ -160,9 +160,9 @@ def export_model(
         for each in (first, *variants):
             each.write(part, program=program, content=content)
             exported = each.open(part, threads=threads)
-            found = check_parity(reference, exported, split, place=out / each.files[0], limits=each.limits)
-            found["bytes"] = sum((part / file).stat().st_size for file in each.files)
-            report |= {each.name: found} if each.name else found
+            agreement = check_parity(reference, exported, split, place=out / each.files[0], limits=each.limits)
+            agreement["bytes"] = sum((part / file).stat().st_size for file in each.files)
+            report |= {each.name: agreement} if each.name else agreement
     return report
 
 
@@ -183,18 +183,18 @@ def check_parity(
         ("test", f"the {len(split)} test images", parity.original_cases(_images(split))),
         ("odd_sizes", "odd sizes", parity.odd_cases(_images(split))),
     ):
-        found = parity.compare(
+        comparison = parity.compare(
             reference, exported, cases, class_names=labels.class_names, ignore_index=labels.ignore_index
         )
         parity.check(
-            found,
+            comparison,
             where=where,
             place=place,
             max_disagreement=limits.max_disagreement,
             max_metric_change=limits.max_metric_change,
             section=limits.section,
         )
-        report[name] = found.to_dict()
+        report[name] = comparison.to_dict()
     return report
 
 

@@ -118,8 +118,8 @@ class Parity:
 
 def original_cases(images: Iterable[Image]) -> Iterator[Case]:
     """Yield each image as it is."""
-    for picture in images:
-        yield Case(name=f"image {picture.id}", images=picture.image[None], masks=picture.mask[None])
+    for sample in images:
+        yield Case(name=f"image {sample.id}", images=sample.image[None], masks=sample.mask[None])
 
 
 def odd_cases(images: Iterable[Image]) -> Iterator[Case]:
@@ -128,12 +128,12 @@ def odd_cases(images: Iterable[Image]) -> Iterator[Case]:
     Args:
         images: At least one; only the first ten are used.
     """
-    chosen = [picture for picture, _ in zip(images, range(_ODD_BATCH * len(ODD_SIZES)), strict=False)]
+    chosen = [sample for sample, _ in zip(images, range(_ODD_BATCH * len(ODD_SIZES)), strict=False)]
     for index, size in enumerate(ODD_SIZES):
         pair = [chosen[(_ODD_BATCH * index + i) % len(chosen)] for i in range(_ODD_BATCH)]
-        crops = [_crop(picture, size, seed=_ODD_BATCH * index + i) for i, picture in enumerate(pair)]
+        crops = [_crop(sample, size, seed=_ODD_BATCH * index + i) for i, sample in enumerate(pair)]
         yield Case(
-            name=" and ".join(f"crop of image {picture.id}" for picture in pair),
+            name=" and ".join(f"crop of image {sample.id}" for sample in pair),
             images=np.stack([image for image, _ in crops]),
             masks=np.stack([mask for _, mask in crops]),
         )
@@ -158,17 +158,17 @@ def compare(
     lost = np.zeros(num_classes, dtype=np.int64)
     worst, worst_share, worst_pixel = "", (-1.0, -1.0), ""
     for case in cases:
-        expected, found = reference.predict(case.images), candidate.predict(case.images)
-        differing = expected.labels[expected.labels != found.labels]
+        expected, actual = reference.predict(case.images), candidate.predict(case.images)
+        differing = expected.labels[expected.labels != actual.labels]
         lost += np.bincount(differing, minlength=num_classes)
-        distance = _distance(expected.probabilities, found.probabilities)
+        distance = _distance(expected.probabilities, actual.probabilities)
         case_pixels = expected.labels.size
-        for i, prediction in enumerate((expected, found)):
+        for i, prediction in enumerate((expected, actual)):
             matrices[i] += _confusion(prediction.labels, case.masks, num_classes=num_classes, ignore_index=ignore_index)
         share = (differing.size / case_pixels, distance / case_pixels)
         if share > worst_share:
             worst, worst_share = f"{case.name} ({case.size})", share
-            worst_pixel = _worst_pixel(expected, found, class_names)
+            worst_pixel = _worst_pixel(expected, actual, class_names)
         count, pixels, moved = count + 1, pixels + case_pixels, moved + distance
     assert count, "compare needs at least one case"
     miou = overall_scores(matrices, beta=1)["mIoU"]
@@ -223,27 +223,27 @@ def check(
             )
 
 
-def _distance(expected: NDArray[np.float32], found: NDArray[np.float32]) -> float:
+def _distance(expected: NDArray[np.float32], actual: NDArray[np.float32]) -> float:
     """Return the sum over pixels of the total variation between two distributions; infinite where one is nan."""
-    distance = float(np.abs(expected - found).sum(dtype=np.float64)) / 2
+    distance = float(np.abs(expected - actual).sum(dtype=np.float64)) / 2
     return float("inf") if np.isnan(distance) else distance
 
 
-def _worst_pixel(expected: Prediction, found: Prediction, class_names: Sequence[str]) -> str:
+def _worst_pixel(expected: Prediction, actual: Prediction, class_names: Sequence[str]) -> str:
     """Say where most probability moved, among the pixels with another class if there are any."""
-    moved = np.nan_to_num(np.abs(expected.probabilities - found.probabilities).sum(1), nan=np.inf)
-    differs = expected.labels != found.labels
+    moved = np.nan_to_num(np.abs(expected.probabilities - actual.probabilities).sum(1), nan=np.inf)
+    differs = expected.labels != actual.labels
     n, row, column = np.unravel_index(int(np.where(differs, moved + differs.any(), moved).argmax()), moved.shape)
-    there, here = (class_names[int(each.labels[n, row, column])] for each in (expected, found))
+    there, here = (class_names[int(each.labels[n, row, column])] for each in (expected, actual))
     of = f" of image {n + 1}" if len(moved) > 1 else ""
     return f"row {row}, column {column}{of} ({there} in torch, {here} in the file)"
 
 
-def _crop(picture: Image, size: tuple[int, int], *, seed: int) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+def _crop(sample: Image, size: tuple[int, int], *, seed: int) -> tuple[NDArray[np.uint8], NDArray[Any]]:
     generator = numpy_generator(0, "odd size", seed)
-    missing = [max(0, want - have) for want, have in zip(size, picture.mask.shape, strict=True)]
-    image = np.pad(picture.image, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="symmetric")
-    mask = np.pad(picture.mask, ((0, missing[0]), (0, missing[1])), mode="symmetric")
+    missing = [max(0, want - have) for want, have in zip(size, sample.mask.shape, strict=True)]
+    image = np.pad(sample.image, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="symmetric")
+    mask = np.pad(sample.mask, ((0, missing[0]), (0, missing[1])), mode="symmetric")
     top, left = (int(generator.integers(have - want + 1)) for want, have in zip(size, mask.shape, strict=True))
     window = (slice(top, top + size[0]), slice(left, left + size[1]))
     return image[window], mask[window]

@@ -74,9 +74,9 @@ def to_int8(content: bytes, *, images: Iterable[NDArray[np.uint8]], min_agreemen
     Raises:
         ExportError: The quantizer refuses the graph.
     """
-    pictures = [np.ascontiguousarray(_middle(image))[None] for image in images]
+    inputs = [np.ascontiguousarray(_middle(image))[None] for image in images]
     with _refusals("int8"), tempfile.TemporaryDirectory() as folder:
-        quantizer = _Quantizer(content, pictures, Path(folder), threads=threads)
+        quantizer = _Quantizer(content, inputs, Path(folder), threads=threads)
         return quantizer.quantized(quantizer.sensitive(min_agreement))
 
 
@@ -90,11 +90,11 @@ class _Quantizer:
         threads: CPU threads.
     """
 
-    def __init__(self, content: bytes, pictures: Sequence[NDArray[np.uint8]], folder: Path, *, threads: int) -> None:
-        self._content, self._images, self._folder, self._threads = content, pictures, folder, threads
+    def __init__(self, content: bytes, images: Sequence[NDArray[np.uint8]], folder: Path, *, threads: int) -> None:
+        self._content, self._images, self._folder, self._threads = content, images, folder, threads
         model = as_gather(in_blocks(onnx.load_from_string(content)))
         self._gray = with_gray_levels(model)
-        self._means = input_means(model, pictures, threads=threads)
+        self._means = input_means(model, images, threads=threads)
         self._model = model.SerializeToString()
         nodes = model.graph.node
         about = {entry.key: entry.value for entry in model.metadata_props}[METADATA_KEY]
@@ -155,17 +155,17 @@ class _Quantizer:
         return first(fewest(len(gains), agreement, least=min_agreement))
 
     def _agreement(
-        self, expected: Sequence[NDArray[Any]], pictures: Sequence[NDArray[np.uint8]], in_float: Sequence[str]
+        self, expected: Sequence[NDArray[Any]], images: Sequence[NDArray[np.uint8]], in_float: Sequence[str]
     ) -> float:
-        found = self._classes(self.quantized(in_float), pictures)
-        same = sum(int(np.count_nonzero(a == b)) for a, b in zip(expected, found, strict=True))
+        labels = self._classes(self.quantized(in_float), images)
+        same = sum(int(np.count_nonzero(a == b)) for a, b in zip(expected, labels, strict=True))
         return same / sum(each.size for each in expected)
 
-    def _classes(self, content: bytes, pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[Any]]:
+    def _classes(self, content: bytes, images: Sequence[NDArray[np.uint8]]) -> list[NDArray[Any]]:
         session = open_session(content, threads=self._threads)
         names = [output.name for output in session.get_outputs()]
-        found = (dict(zip(names, session.run(names, {INPUT: picture}), strict=True)) for picture in pictures)
-        return [read(each, num_classes=self._num_classes).labels for each in found]
+        outputs = (dict(zip(names, session.run(names, {INPUT: image}), strict=True)) for image in images)
+        return [read(each, num_classes=self._num_classes).labels for each in outputs]
 
 
 def _is_of_products(nodes: Iterable[NodeProto]) -> bool:
@@ -211,13 +211,13 @@ def fewest(most: int, agreement: Callable[[int], float], *, least: float) -> int
 class _Calibration(CalibrationDataReader):  # type: ignore[misc]
     """Hands the quantizer one image at a time."""
 
-    def __init__(self, pictures: Iterable[NDArray[np.uint8]]) -> None:
-        self._images = iter(pictures)
+    def __init__(self, images: Iterable[NDArray[np.uint8]]) -> None:
+        self._images = iter(images)
 
     def get_next(self) -> dict[str, NDArray[Any]] | None:
         """Return the graph's input, or None at the end."""
-        picture = next(self._images, None)
-        return None if picture is None else {INPUT: picture}
+        image = next(self._images, None)
+        return None if image is None else {INPUT: image}
 
 
 def _middle(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -94,8 +94,8 @@ class Pt2Model:
                 self._path, f"fails at {size} px ({error})", "the export stage has to refuse it"
             ) from error
         names = self.metadata["output_names"]
-        found = {name: value.numpy() for name, value in zip(names, outputs, strict=True)}
-        return read(found, num_classes=len(self.metadata["class_names"]))
+        arrays = {name: value.numpy() for name, value in zip(names, outputs, strict=True)}
+        return read(arrays, num_classes=len(self.metadata["class_names"]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

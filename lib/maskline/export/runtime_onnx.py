@@ -53,13 +53,13 @@ class OnnxModel:
         """
         check_images(images, channels=len(self.metadata["mean"]))
         try:
-            found = dict(zip(self._names, self._session.run(self._names, {INPUT: images}), strict=True))
+            outputs = dict(zip(self._names, self._session.run(self._names, {INPUT: images}), strict=True))
         except Exception as error:  # as above
             size = f"{images.shape[1]}x{images.shape[2]}"
             raise ExportError(
                 self._path, f"fails at {size} px ({error})", "the export stage has to refuse it"
             ) from error
-        return read(found, num_classes=len(self.metadata["class_names"]))
+        return read(outputs, num_classes=len(self.metadata["class_names"]))
 
 
 def open_session(model: Path | bytes, *, threads: int) -> onnxruntime.InferenceSession:

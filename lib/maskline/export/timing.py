@@ -64,7 +64,9 @@ def table(report: Mapping[str, Any], *, sizes: Mapping[str, int]) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(["model", "name", "batch", "threads", "median_ms", "p95_ms", "ratio", "bytes"])
-    further = {int(key.removeprefix("threads_")): found for key, found in report.items() if key.startswith("threads_")}
+    further = {
+        int(key.removeprefix("threads_")): batches for key, batches in report.items() if key.startswith("threads_")
+    }
     for threads, batches in {report["threads"]: report, **further}.items():
         for key in (key for key in batches if key.startswith("batch_")):
             batch = int(key.removeprefix("batch_"))

@@ -33,33 +33,38 @@ def with_gray_levels(model: onnx.ModelProto) -> bool:
         Whether it does.
     """
     constants = {value.name: value for value in model.graph.initializer}
-    found = _beginning(model, constants)
-    if found is None:
+    steps = _beginning(model, constants)
+    if steps is None:
         return False
-    transpose, _, centred, scaled, pad, conv = found
+    transpose, _, centred, scaled, pad, conv = steps
     mean, std = (_values(constants, node.input[1]) for node in (centred, scaled))
     weight = _values(constants, conv.input[1]) / std.reshape(-1, 1, 1)
     bias = _values(constants, conv.input[2]) if len(conv.input) > 2 else np.zeros(len(weight))
     bias = bias - (weight.sum((2, 3)) * mean.ravel()).sum(1)
     edges = settings(conv).get("pads", [0, 0, 0, 0])
-    made = Made(INPUT)
-    around = made.constant("edges", np.array([0, 0, *edges[:2], 0, 0, *edges[2:]], np.int64))
-    pads = made.add("Add", [pad.input[1], around], "pads")
+    replacement = Made(INPUT)
+    around = replacement.constant("edges", np.array([0, 0, *edges[:2], 0, 0, *edges[2:]], np.int64))
+    pads = replacement.add("Add", [pad.input[1], around], "pads")
     channels = [f"{INPUT}_channel_{i}" for i in range(mean.size)]
-    made.nodes.append(
+    replacement.nodes.append(
         helper.make_node("Split", [transpose.output[0]], channels, name=f"{INPUT}_split", axis=1, num_outputs=mean.size)
     )
     padded = [
-        made.add("Pad", [name, pads, made.constant(f"level_{i}", np.array(level, np.uint8))], f"padded_{i}")
+        replacement.add(
+            "Pad", [name, pads, replacement.constant(f"level_{i}", np.array(level, np.uint8))], f"padded_{i}"
+        )
         for i, (name, level) in enumerate(zip(channels, np.rint(mean.ravel()), strict=True))
     ]
-    made.add("Concat", padded, _BYTES.removeprefix(f"{INPUT}_"), axis=1)
-    made.add("Cast", [_BYTES], LEVELS.removeprefix(f"{INPUT}_"), to=TensorProto.FLOAT)
-    both = [made.constant("weight", weight.astype(np.float32)), made.constant("bias", bias.astype(np.float32))]
+    replacement.add("Concat", padded, _BYTES.removeprefix(f"{INPUT}_"), axis=1)
+    replacement.add("Cast", [_BYTES], LEVELS.removeprefix(f"{INPUT}_"), to=TensorProto.FLOAT)
+    both = [
+        replacement.constant("weight", weight.astype(np.float32)),
+        replacement.constant("bias", bias.astype(np.float32)),
+    ]
     kept = {name: value for name, value in settings(conv).items() if name != "pads"}
-    made.nodes.append(helper.make_node("Conv", [LEVELS, *both], list(conv.output), name=conv.name, **kept))
-    nodes = [each for node in model.graph.node for each in (made.nodes if node is conv else [node])]
-    replace_nodes(model, nodes, made.constants)
+    replacement.nodes.append(helper.make_node("Conv", [LEVELS, *both], list(conv.output), name=conv.name, **kept))
+    nodes = [each for node in model.graph.node for each in (replacement.nodes if node is conv else [node])]
+    replace_nodes(model, nodes, replacement.constants)
     return True
 
 
@@ -78,15 +83,15 @@ def without_conversion(model: onnx.ModelProto) -> None:
 
 def _beginning(model: onnx.ModelProto, constants: Mapping[str, TensorProto]) -> list[NodeProto] | None:
     """Return the nodes from the image to the first convolution, or None where the graph begins otherwise."""
-    found: list[NodeProto] = []
+    steps: list[NodeProto] = []
     name = INPUT
     for kind in _STEPS:
         readers = [node for node in model.graph.node if name in node.input and node.op_type != "Shape"]
         if len(readers) != 1 or readers[0].op_type != kind or readers[0].input[0] != name:
             return None
-        found.append(readers[0])
+        steps.append(readers[0])
         name = readers[0].output[0]
-    *_, centred, scaled, pad, conv = found
+    *_, centred, scaled, pad, conv = steps
     known = all(each in constants for each in (centred.input[1], scaled.input[1], *conv.input[1:]))
     plain = settings(pad).get("mode", b"constant") == b"constant" and len(pad.input) <= 3  # axes would be a fourth
     zeros = (
@@ -95,7 +100,7 @@ def _beginning(model: onnx.ModelProto, constants: Mapping[str, TensorProto]) -> 
         or (pad.input[2] in constants and not numpy_helper.to_array(constants[pad.input[2]]).any())
     )
     whole = settings(conv).get("group", 1) == 1 and settings(conv).get("auto_pad", b"NOTSET") == b"NOTSET"
-    return found if known and plain and zeros and whole else None
+    return steps if known and plain and zeros and whole else None
 
 
 def _values(constants: Mapping[str, TensorProto], name: str) -> NDArray[np.float64]:

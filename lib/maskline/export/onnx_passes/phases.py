@@ -63,18 +63,18 @@ def _rewrite(model: onnx.ModelProto, *, doubled: bool) -> bool:
     replaced: set[str] = set()
     even: set[str] = set()  # maps whose sides are even, whatever the image's
     for node in model.graph.node:
-        found = graph.doubled(node) if doubled else None
-        if found is not None:
-            made = _at_small_size(found)
-            replaced.add(found.output)
-            even.add(found.output)
+        conv = graph.doubled(node) if doubled else None
+        if conv is not None:
+            replacement = _at_small_size(conv)
+            replaced.add(conv.output)
+            even.add(conv.output)
         elif node.input and node.input[0] in even and graph.is_narrow(node):
-            made = _by_blocks(node.output[0], node.input[0], *graph.weight_and_bias(node))
+            replacement = _by_blocks(node.output[0], node.input[0], *graph.weight_and_bias(node))
         else:
-            made = Made("", [node] if node.output[0] not in replaced else [])
+            replacement = Made("", [node] if node.output[0] not in replaced else [])
             even.update(node.output if graph.is_even(node, even) else ())
-        nodes += made.nodes
-        parts += [made] if made.constants else []
+        nodes += replacement.nodes
+        parts += [replacement] if replacement.constants else []
     if parts:
         constants = [value for part in parts for value in part.constants]
         replace_nodes(model, nodes, constants, [shape for part in parts for shape in part.shapes])
@@ -164,13 +164,13 @@ class _Graph:
     def _is_plain_3x3(self, node: NodeProto) -> bool:
         if node.op_type != "Conv" or any(name not in self._constants for name in node.input[1:]):
             return False
-        found = settings(node)
+        attributes = settings(node)
         return (
             list(self._constants[node.input[1]].dims[2:]) == [3, 3]
-            and found.get("pads") == [1, 1, 1, 1]
-            and found.get("strides", [1, 1]) == [1, 1]
-            and found.get("dilations", [1, 1]) == [1, 1]
-            and found.get("group", 1) == 1
+            and attributes.get("pads") == [1, 1, 1, 1]
+            and attributes.get("strides", [1, 1]) == [1, 1]
+            and attributes.get("dilations", [1, 1]) == [1, 1]
+            and attributes.get("group", 1) == 1
         )
 
     def _before_doubling(self, name: str) -> str | None:
@@ -183,66 +183,70 @@ class _Graph:
 
 def _at_small_size(conv: _Doubled) -> Made:
     """Return the convolution as one of 2x2 for each place, and one of stride 2 over the other maps."""
-    made = Made(conv.output)
-    others = made.add("Concat", conv.others, "others", axis=1) if len(conv.others) > 1 else "".join(conv.others)
+    replacement = Made(conv.output)
+    others = replacement.add("Concat", conv.others, "others", axis=1) if len(conv.others) > 1 else "".join(conv.others)
     own = conv.weight[:, : conv.channels].astype(np.float64)
-    of_others = made.constant("of_others", conv.weight[:, conv.channels :]) if others else ""
-    bias = made.constant("bias", conv.bias)
-    found = {}
+    of_others = replacement.constant("of_others", conv.weight[:, conv.channels :]) if others else ""
+    bias = replacement.constant("bias", conv.bias)
+    maps = {}
     for row, column in _PLACES:
         name = f"{row}{column}"
         # The block's first row sees the small row above through one tap and its own through two; its second row sees
         # its own through two and the one below through one. A zero beyond the doubled map's edge is one beyond the
         # small map's.
         taps = np.add.reduceat(np.add.reduceat(own, (0, 1 + row), axis=2), (0, 1 + column), axis=3)
-        weight = made.constant(f"weight_{name}", taps.astype(np.float32))
+        weight = replacement.constant(f"weight_{name}", taps.astype(np.float32))
         before = [1 - row, 1 - column]
-        seen = made.add("Conv", [conv.small, weight, bias], f"small_{name}", pads=[*before, row, column])
+        seen = replacement.add("Conv", [conv.small, weight, bias], f"small_{name}", pads=[*before, row, column])
         if others:
-            beside = made.add(
+            beside = replacement.add(
                 "Conv", [others, of_others], f"others_{name}", strides=[2, 2], pads=[*before, row, column]
             )
             for part in (seen, beside):  # of one size: then onnxruntime adds up inside the convolution
-                made.say_shape(part, ["batch", len(conv.bias), f"{made.prefix}_height", f"{made.prefix}_width"])
-            seen = made.add("Add", [beside, seen], f"sum_{name}")
-        found[row, column] = made.add("Relu", [seen], f"relu_{name}") if conv.relu else seen
-    _interleave(made, found, channels=len(conv.bias))
-    return made
+                replacement.say_shape(
+                    part, ["batch", len(conv.bias), f"{replacement.prefix}_height", f"{replacement.prefix}_width"]
+                )
+            seen = replacement.add("Add", [beside, seen], f"sum_{name}")
+        maps[row, column] = replacement.add("Relu", [seen], f"relu_{name}") if conv.relu else seen
+    _interleave(replacement, maps, channels=len(conv.bias))
+    return replacement
 
 
-def _interleave(made: Made, places: dict[tuple[int, int], str], *, channels: int) -> None:
-    """Put maps (N, O, H, W), one for each place in 2x2 blocks, together to ``made.prefix`` (N, O, 2H, 2W).
+def _interleave(replacement: Made, places: dict[tuple[int, int], str], *, channels: int) -> None:
+    """Put maps (N, O, H, W), one for each place in 2x2 blocks, together to ``replacement.prefix`` (N, O, 2H, 2W).
 
     By way of NHWC, where whole rows are copied and onnxruntime changes its own layout for nothing.
     """
 
     def constant(name: str, *values: int) -> str:
-        return made.constant(name, np.array(values, np.int64))
+        return replacement.constant(name, np.array(values, np.int64))
 
     rows = []
     for row in (0, 1):
-        pair = made.add("Concat", [places[row, 0], places[row, 1]], f"pair_{row}", axis=1)
-        nhwc = made.add("Transpose", [pair], f"nhwc_{row}", perm=[0, 2, 3, 1])
-        rows.append(made.add("Reshape", [nhwc, constant(f"flat_{row}", 0, 0, -1)], f"rows_{row}"))
-    both = made.add("Concat", rows, "rows", axis=2)
+        pair = replacement.add("Concat", [places[row, 0], places[row, 1]], f"pair_{row}", axis=1)
+        nhwc = replacement.add("Transpose", [pair], f"nhwc_{row}", perm=[0, 2, 3, 1])
+        rows.append(replacement.add("Reshape", [nhwc, constant(f"flat_{row}", 0, 0, -1)], f"rows_{row}"))
+    both = replacement.add("Concat", rows, "rows", axis=2)
     # N, H, 4WO -> N, 2H, 2W, O. Asked of the pair itself, its sides would take a copy in another layout.
-    sides = made.add("Mul", [made.add("Shape", [both], "shape", start=1), constant("factors", 2, 1)], "products")
-    sides = made.add("Div", [sides, constant("divisors", 1, 2 * channels)], "sides")
-    shape = made.add("Concat", [constant("batch", 0), sides, constant("depth", channels)], "whole_shape", axis=0)
-    whole = made.add("Reshape", [both, shape], "whole")
-    made.add("Transpose", [whole], "", perm=[0, 3, 1, 2])
+    sides = replacement.add(
+        "Mul", [replacement.add("Shape", [both], "shape", start=1), constant("factors", 2, 1)], "products"
+    )
+    sides = replacement.add("Div", [sides, constant("divisors", 1, 2 * channels)], "sides")
+    shape = replacement.add("Concat", [constant("batch", 0), sides, constant("depth", channels)], "whole_shape", axis=0)
+    whole = replacement.add("Reshape", [both, shape], "whole")
+    replacement.add("Transpose", [whole], "", perm=[0, 3, 1, 2])
 
 
 def _by_blocks(output: str, maps: str, weight: NDArray[np.float32], bias: NDArray[np.float32]) -> Made:
     """Return a 3x3 convolution of maps of even sides as one that computes four pixels at once."""
-    made = Made(output)
+    replacement = Made(output)
     blocks = np.zeros((2, 2, *weight.shape[:2], 4, 4), np.float32)
     for row, column in _PLACES:
         blocks[row, column, :, :, row : row + 3, column : column + 3] = weight
     four = [
-        made.constant("blocks", blocks.reshape(-1, *blocks.shape[3:])),
-        made.constant("bias", np.tile(bias, len(_PLACES))),
+        replacement.constant("blocks", blocks.reshape(-1, *blocks.shape[3:])),
+        replacement.constant("bias", np.tile(bias, len(_PLACES))),
     ]
-    seen = made.add("Conv", [maps, *four], "by_blocks", strides=[2, 2], pads=[1, 1, 1, 1])
-    made.add("DepthToSpace", [seen], "", blocksize=2, mode="DCR")
-    return made
+    seen = replacement.add("Conv", [maps, *four], "by_blocks", strides=[2, 2], pads=[1, 1, 1, 1])
+    replacement.add("DepthToSpace", [seen], "", blocksize=2, mode="DCR")
+    return replacement

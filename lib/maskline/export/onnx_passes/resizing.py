@@ -65,13 +65,13 @@ def as_gather(model: onnx.ModelProto) -> onnx.ModelProto:
     """
     constants = {value.name: value for value in model.graph.initializer}
     nodes: list[NodeProto] = []
-    made: list[TensorProto] = []
+    new_constants: list[TensorProto] = []
     for node in model.graph.node:
         factors = nearest_factors(node, constants)
         part = Made("", [node]) if factors is None else _gathers(node, factors)
         nodes += part.nodes
-        made += part.constants
-    replace_nodes(model, nodes, made)
+        new_constants += part.constants
+    replace_nodes(model, nodes, new_constants)
     return model
 
 
@@ -79,8 +79,8 @@ def nearest_factors(node: NodeProto, constants: Mapping[str, TensorProto]) -> tu
     """Return the factors of H and W of a nearest Resize by whole ones, or None for every other node."""
     if node.op_type != "Resize" or len(node.input) != 3 or node.input[2] not in constants:
         return None
-    found = settings(node)
-    mode, center, rounding = (found.get(name, default) for name, default in _DEFAULTS.items())
+    attributes = settings(node)
+    mode, center, rounding = (attributes.get(name, default) for name, default in _DEFAULTS.items())
     if mode != b"nearest" or (center, rounding) not in _REPEATS:
         return None
     factors = numpy_helper.to_array(constants[node.input[2]]).tolist()
@@ -91,19 +91,21 @@ def nearest_factors(node: NodeProto, constants: Mapping[str, TensorProto]) -> tu
 
 def _gathers(node: NodeProto, factors: tuple[int, int]) -> Made:
     """Return what stands for a Resize: rows, then columns, each taken as often as its factor says."""
-    made = Made(node.output[0])
+    replacement = Made(node.output[0])
 
     def constant(name: str, value: int) -> str:
-        return made.constant(name, np.array(value, np.int64))
+        return replacement.constant(name, np.array(value, np.int64))
 
     zero, one = constant("zero", 0), constant("one", 1)
-    found = made.add("Transpose", [node.input[0]], "nhwc", perm=[0, 2, 3, 1])
-    shape = made.add("Shape", [found], "shape")
+    map_name = replacement.add("Transpose", [node.input[0]], "nhwc", perm=[0, 2, 3, 1])
+    shape = replacement.add("Shape", [map_name], "shape")
     for axis, factor in zip((1, 2), factors, strict=True):
         times = constant(f"times_{axis}", factor)
-        length = made.add("Gather", [shape, constant(f"axis_{axis}", axis)], f"length_{axis}")
-        steps = made.add("Range", [zero, made.add("Mul", [length, times], f"target_{axis}"), one], f"range_{axis}")
-        source = made.add("Div", [steps, times], f"source_{axis}")
-        found = made.add("Gather", [found, source], f"gathered_{axis}", axis=axis)
-    made.add("Transpose", [found], "", perm=[0, 3, 1, 2])
-    return made
+        length = replacement.add("Gather", [shape, constant(f"axis_{axis}", axis)], f"length_{axis}")
+        steps = replacement.add(
+            "Range", [zero, replacement.add("Mul", [length, times], f"target_{axis}"), one], f"range_{axis}"
+        )
+        source = replacement.add("Div", [steps, times], f"source_{axis}")
+        map_name = replacement.add("Gather", [map_name, source], f"gathered_{axis}", axis=axis)
+    replacement.add("Transpose", [map_name], "", perm=[0, 3, 1, 2])
+    return replacement

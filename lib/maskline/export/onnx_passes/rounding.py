@@ -40,8 +40,8 @@ def input_means(
         watched.graph.output.append(helper.make_tensor_value_info(f"mean_{i}", TensorProto.FLOAT, [None]))
     session = open_session(watched.SerializeToString(), threads=threads)
     wanted = [f"mean_{i}" for i in range(len(maps))]
-    found = [session.run(wanted, {INPUT: image}) for image in images]
-    return {name: np.mean([means[i] for means in found], axis=0, dtype=np.float64) for i, name in enumerate(maps)}
+    image_means = [session.run(wanted, {INPUT: image}) for image in images]
+    return {name: np.mean([means[i] for means in image_means], axis=0, dtype=np.float64) for i, name in enumerate(maps)}
 
 
 def round_weights(
@@ -55,7 +55,7 @@ def round_weights(
         in_float: Names of nodes.
     """
     constants = {value.name: value for value in model.graph.initializer}
-    made: list[TensorProto] = []
+    new_constants: list[TensorProto] = []
     for node in model.graph.node:
         if node.op_type == "Conv" and node.name not in in_float and all(name in constants for name in node.input[1:]):
             weight, *bias = (numpy_helper.to_array(constants[name]) for name in node.input[1:])
@@ -63,10 +63,10 @@ def round_weights(
             lost = _mean_loss(node, weight - rounded, means[node.input[0]])
             names = [f"{node.name}_weight", f"{node.name}_bias"]
             for name, value in zip(names, (rounded, sum(bias) + lost), strict=True):
-                made.append(numpy_helper.from_array(value.astype(np.float32), name))
+                new_constants.append(numpy_helper.from_array(value.astype(np.float32), name))
             del node.input[1:]
             node.input.extend(names)
-    replace_nodes(model, list(model.graph.node), made)
+    replace_nodes(model, list(model.graph.node), new_constants)
 
 
 def to_steps(weight: NDArray[np.float32]) -> NDArray[np.float64]:
