@@ -1,6 +1,6 @@
 """Peak memory of ``maskline predict --stream`` on a large drawn image and a tiny network.
 
-``python -m tools.stream_memory 20000`` draws a image of that width and height as a TIFF, segments it in a process of
+``python -m tools.stream_memory 20000`` draws an image of that width and height as a TIFF, segments it in a process of
 its own and prints one line of JSON: size, peak resident memory in MiB, seconds.
 """
 

@@ -163,7 +163,7 @@ def test_unreadable_images_come_last_in_one_line_each(trained_folder, pictures, 
     assert result.exit_code == 2
     lines = result.stderr.strip().splitlines()
     assert [line.split(":")[0] for line in lines[-2:]] == ["error", "error"]
-    assert "broken.png: not a image" in lines[-2]
+    assert "broken.png: not an image" in lines[-2]
     assert "thin.png: 40x8 px is too small" in lines[-1]
     assert list(table(tmp_path / "out")) == NAMES
 

@@ -182,13 +182,13 @@ def test_several_shards(converted, make_set, tmp_path, monkeypatch):
 
 def test_listed_problems(tmp_path):
     target = tmp_path / "x/problems.csv"
-    problems = [DataError(f"{i}.png", "bad, very", "mend") for i in range(3)]
+    problems = [DataError(f"{i}.png", "bad, very", "fix") for i in range(3)]
     with pytest.raises(DataProblemsError), listed_problems(target):
         raise DataProblemsError("set", problems)
     with target.open() as stream:
         assert list(csv.reader(stream)) == [
             ["place", "problem", "remedy"],
-            *([f"{i}.png", "bad, very", "mend"] for i in range(3)),
+            *([f"{i}.png", "bad, very", "fix"] for i in range(3)),
         ]
     with pytest.raises(DataError), listed_problems(target):
         raise problems[0]

@@ -9,7 +9,7 @@ from tests.sets import picture
 
 
 def scene(seed):
-    """A image with structure at several sizes."""
+    """An image with structure at several sizes."""
     return picture(seed, (12, 9)).resize((120, 90), Image.Resampling.BICUBIC)
 
 

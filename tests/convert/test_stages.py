@@ -119,7 +119,7 @@ def truncated_jpeg(source):
 
 def unreadable_mask(source):
     (source / "train/masks/00.png").write_bytes(b"nothing")
-    return "train/masks/00.png: not a image"
+    return "train/masks/00.png: not an image"
 
 
 def color_mask(source):

@@ -12,7 +12,7 @@ def test_text_names_place_problem_and_remedy_on_one_line():
 @pytest.mark.parametrize(("kind", "builtin"), [(ParamsError, ValueError), (StorageError, OSError)])
 def test_callers_can_catch_the_builtin_family(kind, builtin):
     with pytest.raises(builtin) as caught:
-        raise kind("here", "wrong", "mend")
+        raise kind("here", "wrong", "fix")
     assert isinstance(caught.value, MasklineError)
     assert str(caught.value) == "here: wrong; fix"
 

@@ -99,10 +99,10 @@ COMMANDS = {
     "dvc exp run -S model.backbone.name=own/mine.py:Backbone": (
         "tests/builders/test_own.py::test_it_stands_wherever_others_do"
     ),
-    "maskline explain optimizer --json": "tests/commands/test_explain.py::test_table_csv_and_picture",
+    "maskline explain optimizer --json": "tests/commands/test_explain.py::test_table_csv_and_image",
     "maskline doctor --network": "tests/commands/test_doctor.py::test_an_address_that_does_not_answer",
     "maskline doctor --fix": "tests/commands/test_doctor.py::test_fix_mends_what_is_torn_and_nothing_else",
-    "maskline predict data/models images -o out": "tests/commands/test_predict.py::test_results_of_every_picture",
+    "maskline predict data/models images -o out": "tests/commands/test_predict.py::test_results_of_every_image",
     "maskline predict params.yaml images -o out --weights data/models/model.safetensors": (
         "tests/commands/test_predict_inputs.py::test_recipe_with_weights_equals_the_trained_folder"
     ),
@@ -120,8 +120,8 @@ COMMANDS = {
     "make repro": "tests/pipeline/test_repro.py::test_every_output_is_there_and_finite",
     "make test": "tests/pipeline/test_makefile.py::test_targets_set_the_environment_up_first",
     "make check": "tests/pipeline/test_makefile.py::test_targets_set_the_environment_up_first",
-    "make deps": "tests/docs/test_extending.py::test_a_loss_and_a_head_of_ones_own_train",
-    "make reference": "tests/docs/test_extending.py::test_a_loss_and_a_head_of_ones_own_train",
+    "make deps": "tests/docs/test_extending.py::test_in_a_clone_it_is_two_files",
+    "make reference": "tests/docs/test_extending.py::test_in_a_clone_it_is_two_files",
     "make commit": "tests/pipeline/test_makefile.py::test_targets_set_the_environment_up_first",
     "source .venv/bin/activate": (
         "tests/pipeline/test_makefile.py::test_the_first_time_it_makes_the_environment_and_installs"

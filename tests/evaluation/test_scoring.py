@@ -34,7 +34,7 @@ class Pictures:
 
 
 def picture(name: str, seed: int, size=(20, 24), **parts: Any) -> Picture:
-    """A image whose class is the brighter of its first two channels, four pixels wrong."""
+    """An image whose class is the brighter of its first two channels, four pixels wrong."""
     generator = np.random.default_rng(seed)
     mask = generator.integers(0, 2, size).astype(np.uint8)
     image = np.zeros((*size, 3), np.uint8)

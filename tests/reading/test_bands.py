@@ -113,5 +113,5 @@ def test_damaged_deep_files_are_named(tmp_path):
     for name in ("a.png", "b.tif"):
         whole = (tmp_path / name).read_bytes()
         (tmp_path / name).write_bytes(whole[: len(whole) // 2])
-        with pytest.raises(DataError, match=rf"{name}: (unreadable|not a image)"):
+        with pytest.raises(DataError, match=rf"{name}: (unreadable|not an image)"):
             read(tmp_path / name, channels=(0,), scale="full_range")

@@ -128,7 +128,7 @@ def test_palette_and_one_bit_images(tmp_path):
 def test_truncated_files_are_never_read_in_part(tmp_path, suffix, share):
     content = encoded(picture(0, (64, 64)), format=suffix)
     (tmp_path / "a.img").write_bytes(content[: int(len(content) * share)])
-    with pytest.raises(DataError, match=r"a.img: .*(unreadable|not a image)"):
+    with pytest.raises(DataError, match=r"a.img: .*(unreadable|not an image)"):
         open_image(tmp_path / "a.img", exif="error")
 
 

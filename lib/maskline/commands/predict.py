@@ -79,7 +79,7 @@ def main(
 ) -> None:
     """Segment images.
 
-    MODEL is a folder that training or export wrote, an .onnx file, or a recipe with --weights. INPUT is a image, a
+    MODEL is a folder that training or export wrote, an .onnx file, or a recipe with --weights. INPUT is an image, a
     folder of images, a pattern in quotes, or a video (its frames; needs OpenCV). Images are turned as their EXIF
     says. Inputs are never written to, and a half-done OUT is completed.
 

@@ -92,7 +92,7 @@ def card_text(
 _INTRODUCTION = [
     "# Model card",
     "",
-    "Semantic segmentation: the class of each pixel of a image. Made by maskline's export stage; the exact",
+    "Semantic segmentation: the class of each pixel of an image. Made by maskline's export stage; the exact",
     "settings stand in the metadata of each file, under the key `maskline`.",
 ]
 
@@ -160,7 +160,7 @@ def _score(agreement: Mapping[str, Any]) -> str:
 
 
 def _policy(trained: Trained) -> str:
-    """Say what happens to a image before the network sees it."""
+    """Say what happens to an image before the network sees it."""
     if trained.interface.resize is not None:
         height, width = trained.interface.resize
         return f"it is resized to {height} x {width} px (bilinear) and normalized inside, the result resized back"

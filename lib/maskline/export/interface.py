@@ -18,7 +18,7 @@ NAMES: Mapping[Output, str] = {"argmax": LABELS, "softmax": PROBABILITIES, "sigm
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interface:
-    """What a file gives for a image of any size, and what it does to it first.
+    """What a file gives for an image of any size, and what it does to it first.
 
     Args:
         outputs: Keys of ``NAMES``, each once, at least one.

@@ -31,7 +31,7 @@ from maskline.export.onnx_passes.rounding import input_means, round_weights
 from maskline.export.runtime_onnx import open_session
 from maskline.export.trace import third_party_warnings_ignored
 
-# Calibration keeps every intermediate result of a image: larger ones are cropped to this many px a side.
+# Calibration keeps every intermediate result of an image: larger ones are cropped to this many px a side.
 _LARGEST_SIDE = 512
 
 # Where eight bits save time, and what may be left in float32 for the sake of agreement.

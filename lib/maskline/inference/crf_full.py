@@ -1,4 +1,4 @@
-"""Dense conditional random field over all pairs of pixels of a image, by the package pydensecrf2.
+"""Dense conditional random field over all pairs of pixels of an image, by the package pydensecrf2.
 
 The energy is that of ``maskline.inference.crf``, but for two things: pairs have no window, and the kernels are
 approximated on a permutohedral lattice, which counts a pixel as a neighbour of its own too.

@@ -45,7 +45,7 @@ def window_starts(length: int, *, window: int, stride: int) -> list[int]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Windows:
-    """How a image is taken apart.
+    """How an image is taken apart.
 
     Args:
         window: Height and width, px.

@@ -1,4 +1,4 @@
-"""Test-time augmentation: a image is seen at several scales and mirrored, and the probabilities are averaged.
+"""Test-time augmentation: an image is seen at several scales and mirrored, and the probabilities are averaged.
 
 Source: ``SegTTAModel`` of MMSegmentation 1.2.2 (Apache-2.0), written anew.
 """
@@ -19,7 +19,7 @@ _PLAIN = (1.0, "none")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tta:
-    """What a image is turned into: every scale with every flip.
+    """What an image is turned into: every scale with every flip.
 
     Args:
         scales: Factors of both sides; the sides are rounded to whole pixels.

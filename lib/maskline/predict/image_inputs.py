@@ -12,7 +12,7 @@ from maskline.reading.images import IMAGE_SUFFIXES
 
 @dataclass(frozen=True, slots=True, order=True)
 class Source:
-    """A image to read.
+    """An image to read.
 
     Args:
         name: Its path inside the folder that was named, without suffix and with ``/``; unlike any other's.

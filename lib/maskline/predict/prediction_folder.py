@@ -1,6 +1,6 @@
 """What predict writes: a folder by kind of result, a table, and a note of whose results these are.
 
-A image is done when its row is in the table and its files are there; the row comes last. So a run that was
+An image is done when its row is in the table and its files are there; the row comes last. So a run that was
 stopped at any moment goes on where it was.
 """
 

@@ -1,4 +1,4 @@
-"""What a image's file holds, by its own header.
+"""What an image's file holds, by its own header.
 
 Pillow cuts 16-bit RGB down to 8 bits and leaves channels out, both without a word.
 """

@@ -28,7 +28,7 @@ def open_image(path: Path, *, exif: Exif) -> Image.Image:
         exif: ``error``: refuse a rotated image; ``apply``: rotate its pixels; ``ignore``: leave them.
 
     Raises:
-        DataError: Not a image, truncated, of several frames, or rotated with ``error``.
+        DataError: Not an image, truncated, of several frames, or rotated with ``error``.
     """
     image, frames, orientation = _decode(path)
     kind = image.format
@@ -61,7 +61,7 @@ def _decode(path: Path) -> tuple[Image.Image, int, int]:
     except Image.DecompressionBombError as error:
         raise DataError(path, f"image too large ({error})", "cut it into tiles") from error
     except UnidentifiedImageError as error:
-        raise DataError(path, "not a image, or its beginning is damaged", "replace the file") from error
+        raise DataError(path, "not an image, or its beginning is damaged", "replace the file") from error
     except (OSError, SyntaxError, ValueError, EOFError, Warning) as error:
         if isinstance(error, OSError) and error.errno:
             raise

@@ -89,7 +89,7 @@ def read_binary(path: Path, *, exif: Exif) -> NDArray[np.int32]:
 
 
 def read_above(path: Path, *, threshold: int, exif: Exif) -> NDArray[np.int32]:
-    """Read a image as class 1 where its gray value is at least ``threshold`` (0..255), else class 0."""
+    """Read an image as class 1 where its gray value is at least ``threshold`` (0..255), else class 0."""
     image = open_image(path, exif=exif)
     return np.asarray(np.array(image.convert("L")) >= threshold, dtype=np.int32)
 
@@ -151,7 +151,7 @@ def read_snapped(path: Path, *, exif: Exif, most_between: float = _MOST_BETWEEN)
 
 
 def read_area(path: Path, *, exif: Exif) -> NDArray[np.bool_]:
-    """Read a valid-area image: True where its gray value is 128 or more, or 1 in a image of 0 and 1."""
+    """Read a valid-area image: True where its gray value is 128 or more, or 1 in an image of 0 and 1."""
     image = open_image(path, exif=exif)
     values = np.array(image if image.mode == "P" and _is_zero_one(image) else image.convert("L"))
     return np.asarray(values > 0 if values.max(initial=0) == 1 else values >= 128)

@@ -1,4 +1,4 @@
-"""The learning rates of a run as a image."""
+"""The learning rates of a run as an image."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

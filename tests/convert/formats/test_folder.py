@@ -76,7 +76,7 @@ def test_what_does_not_belong_is_ignored(tmp_path, settings):
         (["masks/b.png"], "masks/b.png: mask without an image"),
         (["second/b.png"], "second/b.png: mask without an image"),
         (["images/a.jpg"], r"two image files of one name \(a.jpg and a.png\)"),
-        (["images/notes.txt"], "images/notes.txt: not a image file"),
+        (["images/notes.txt"], "images/notes.txt: not an image file"),
         (["train/images/b.png", "train/masks/b.png"], "images/a.png: in no split folder, others are"),
     ],
 )

@@ -88,7 +88,7 @@ def _kept(path: Path, folder: Path) -> bool:
 
 
 def _kind(path: Path) -> str:
-    """Return size, ground and color of a image; ``unreadable`` for what convert will refuse."""
+    """Return size, ground and color of an image; ``unreadable`` for what convert will refuse."""
     try:
         pixels = np.array(open_image(path, exif="ignore").convert("RGB")).astype(np.int32)
     except DataError:

@@ -127,7 +127,7 @@ def _find(folder: Path) -> tuple[Found, dict[str, Split | None], list[DataError]
             continue
         kind, split, id_ = meaning
         if path.suffix.lower() not in IMAGE_SUFFIXES:
-            problems.append(DataError(place.as_posix(), "not a image file by its name", "move it out of this folder"))
+            problems.append(DataError(place.as_posix(), "not an image file by its name", "move it out of this folder"))
             continue
         files_by_id[id_][kind].append(path)
         splits[id_] = split

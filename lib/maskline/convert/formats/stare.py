@@ -51,7 +51,7 @@ def _split(id_: str) -> Split:
 
 
 def _gunzip(path: Path, folder: Path) -> list[DataError]:
-    """Unpack a image beside its .gz file."""
+    """Unpack an image beside its .gz file."""
     place = path.relative_to(folder).as_posix()
     try:
         with gzip.open(path) as stream:

@@ -24,7 +24,7 @@ _BLOCK = 1024  # rows compared at a time
 
 
 def fingerprint(pixels: NDArray[np.uint8]) -> Fingerprint | None:
-    """Return (1024,) of unit length for a image; None for one that is too flat to be told from others.
+    """Return (1024,) of unit length for an image; None for one that is too flat to be told from others.
 
     Args:
         pixels: (h, w, channels); three are taken as RGB, of others the first counts.

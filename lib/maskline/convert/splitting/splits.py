@@ -35,7 +35,7 @@ def assign(
 
     A split that the set has stays as it is. Where it has no test split, ``test_fraction`` of the train images become
     it; where it has no val split, ``val_fraction`` of those that are left. A group is moved whole, and groups that
-    share a image are moved together; so groups are taken, in an order of their own, while that brings the number of
+    share an image are moved together; so groups are taken, in an order of their own, while that brings the number of
     images nearer to the fraction; but one stays for each split or fold that comes after, and one for train. Without
     ``present`` that order depends on ``seed`` and the groups' names alone, so that adding an image moves few others.
 
