@@ -232,7 +232,7 @@ def test_the_numbers_are_those_of_the_committed_run(committed):
     dice, interval = scores["foreground"]["Dice"], scores["uncertainty_95"]["foreground"]["Dice"]
     text = " ".join(PAGES_TEXT["README.md"].split())
     assert f"vessel Dice {dice:.3f} (95 % interval {interval['low']:.3f} to {interval['high']:.3f})" in text
-    assert f"annotator scores {scores['second_annotator']['foreground']['Dice']:.3f} against the first" in text
+    assert f"observer scores {scores['second_annotator']['foreground']['Dice']:.3f} against the first" in text
 
 
 PAGES_TEXT = {page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8") for page in PAGES}
