@@ -123,6 +123,19 @@ def test_every_neck(plain, neck, count):
         segmentor(model_params(plain, neck=neck, decode_head={**FCN, "in_index": count}), num_classes=3)
 
 
+def test_features_of_a_head_that_names_none(plain):
+    """The last one; for heads that take several all of them, finest first. A U-Net gives its deepest first."""
+    backbone = {"name": "unet", "base_channels": 4, "num_stages": 3}
+    for head, widths in (
+        ({"name": "fcn"}, [4]),
+        ({"name": "uper"}, [4, 8, 16]),
+        ({"name": "fcn_skip"}, [4, 8, 16]),
+        ({"name": "fpn"}, [4, 8, 16]),
+    ):
+        section = model_params(plain, backbone=backbone, decode_head={**head, "channels": 8}, auxiliary_heads=[])
+        assert list(segmentor(section, num_classes=2).decode_head.in_widths) == widths, head
+
+
 def test_an_index_of_a_neck_out_of_range(plain):
     with pytest.raises(MasklineError, match=r"model.neck.indices: 4, but the backbone gives 4 features"):
         segmentor(model_params(plain, neck={"name": "select", "indices": [4]}), num_classes=3)

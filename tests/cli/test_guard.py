@@ -10,6 +10,7 @@ stages:
     deps:
     - code.py
     - data
+    - lib
     params:
     - optimizer.lr
     - train
@@ -26,6 +27,8 @@ def project(tmp_path, monkeypatch):
     (tmp_path / "code.py").write_text("1")
     (tmp_path / "data" / "__pycache__").mkdir(parents=True)
     (tmp_path / "data" / "shard").write_text("1")
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "part.py").write_text("1")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DVC_STAGE", "train")
     return tmp_path
@@ -42,6 +45,8 @@ def test_nothing_changed_nothing_happens(project):
         ("code.py", "2", "code.py"),
         ("data/shard", "2", "data/shard"),
         ("data/another", "2", "data/another"),
+        ("lib/part.py", "2", "lib/part.py"),
+        ("lib/page.css", "2", "lib/page.css"),
         ("params.yaml", PARAMS.replace("1e-3", "2e-3"), "params.yaml: optimizer.lr"),
         ("params.yaml", PARAMS.replace("threads: 2", "threads: 3"), "params.yaml: train"),
     ],
@@ -62,6 +67,8 @@ def test_a_dep_that_vanishes_is_named(project):
         ("params.yaml", PARAMS.replace("sgd", "adamw")),  # not one of the stage's params
         ("params.yaml", PARAMS.replace("1e-3", "0.001")),  # the same number
         ("data/__pycache__/code.pyc", "2"),
+        ("lib/.part.py.swp", "2"),  # nor does DVC hash it: .dvcignore
+        ("lib/.DS_Store", "2"),
     ],
 )
 def test_what_the_stage_does_not_read_may_change(project, name, text):
@@ -77,7 +84,13 @@ def test_outside_dvc_it_does_nothing(project, monkeypatch):
 
 def test_the_stage_is_found_under_the_names_that_dvc_gives(project):
     assert snapshot("sub/dvc.yaml:train@fold-1") == snapshot("train")
-    assert set(snapshot("train")) == {"code.py", "data/shard", "params.yaml: optimizer.lr", "params.yaml: train"}
+    assert set(snapshot("train")) == {
+        "code.py",
+        "data/shard",
+        "lib/part.py",
+        "params.yaml: optimizer.lr",
+        "params.yaml: train",
+    }
     assert snapshot("evaluate") == {}
 
 

@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from torch.nn import BatchNorm2d
 
 from maskline.augment.loader import TrainBatches, iterate
 from maskline.builders.training import build_training
@@ -16,6 +17,7 @@ from maskline.core.files import write_json
 from maskline.data.dataset import PreparedSplit
 from maskline.download.archives import pack_folder
 from maskline.params.whole import validate_params
+from maskline.runtime.patches.batch_norm import BatchNorm2d as FasterNorm
 from tests.engine.conftest import augmentation
 from tests.sets import TWO_CLASSES, index_mask, picture, save, split_settings, work
 from tools.trial import complete_params
@@ -87,8 +89,12 @@ def test_a_run_goes_on_with_another_use_of_the_machine(prepared, root, tmp_path,
     jobs = [build_training(validate_params({**values, "machine": use}), prepared) for use in ({}, *uses)]
     assert len({job.journal.folder for job in jobs}) == 1
     assert "machine" not in jobs[0].card["params"]
-    other = {**values, "train": {**values["train"], "fast_layers": False}}
-    assert build_training(validate_params(other), prepared).journal.folder != jobs[0].journal.folder
+    other = build_training(validate_params({**values, "train": {**values["train"], "fast_layers": False}}), prepared)
+    assert other.journal.folder != jobs[0].journal.folder
+    kinds = [
+        {type(layer) for layer in job.model.modules() if isinstance(layer, BatchNorm2d)} for job in (jobs[0], other)
+    ]
+    assert kinds == [{FasterNorm}, {BatchNorm2d}], "the switch is for the classes"
 
 
 def test_the_receipt_is_of_every_part_that_the_run_loads(prepared, root, tmp_path):
