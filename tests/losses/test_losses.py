@@ -255,7 +255,7 @@ def test_weights_of_classes_in_overlap_losses(batch):
 def test_dilation_is_scipys():
     regions = torch.rand(1, 1, 9, 11, generator=torch.Generator().manual_seed(0))
     for radius in (1, 3):
-        expected = ndimage.gray_dilation(regions[0, 0].numpy(), size=2 * radius + 1, mode="nearest")
+        expected = ndimage.grey_dilation(regions[0, 0].numpy(), size=2 * radius + 1, mode="nearest")
         assert torch.equal(shape.dilate(regions, radius)[0, 0], torch.from_numpy(expected))
 
 

@@ -68,7 +68,8 @@ def _summary(frame: pd.DataFrame, labels: LabelSet, warnings: Sequence[tuple[str
 
 def _slug(remark: str) -> str:
     """Return the kind of a remark as a metric's name; the other image of an equal pair is left out."""
-    return re.sub(r"[^a-z0-9]+", "_", remark.lower().split(" as ")[0])
+    kind = re.sub(r"[^a-z0-9]+", "_", remark.lower().split(" as ")[0])
+    return kind.replace("the_same_image", "the_same_picture")  # the name that it has had in metrics
 
 
 def _class_shares(frame: pd.DataFrame, labels: LabelSet) -> pd.DataFrame:
