@@ -252,7 +252,7 @@ def test_classes_by_name(tmp_path):
         ([], "no masks"),
         ([gray(0, 0)], "one value only"),
         ([gray(0, 1), colored()], "more than one kind"),
-        ([Image.fromarray(np.arange(300 * 3, dtype=np.uint16).astype(np.uint8).reshape(1, 300, 3))], "colours"),
+        ([Image.fromarray(np.arange(300 * 3, dtype=np.uint16).astype(np.uint8).reshape(1, 300, 3))], "colors"),
     ],
 )
 def test_masks_that_say_nothing(tmp_path, masks, message):
