@@ -7,7 +7,7 @@ archive is read whole and checked before it is taken; a former ``data/raw`` stay
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -222,15 +222,12 @@ def _download(order: Order, incoming: Path, *, downloads: Path, max_bytes: int) 
         ) from error
 
 
-def _link(source: Path, target: Path) -> bool:
-    """Give a file a second name, which takes no space; tell whether the file system can."""
-    try:
+def _link(source: Path, target: Path) -> None:
+    """Give a file a second name, which takes no space; do nothing where the file system cannot."""
+    with suppress(OSError):
         target.parent.mkdir(parents=True, exist_ok=True)
         target.unlink(missing_ok=True)
         target.hardlink_to(source)
-    except OSError:
-        return False
-    return True
 
 
 def _check_sha256(archive: _Found) -> None:
