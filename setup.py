@@ -22,6 +22,7 @@ CARRIED = (
     "stages",
     "own",
     "recipes",
+    "docs",
 )
 
 

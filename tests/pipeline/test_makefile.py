@@ -26,7 +26,7 @@ class Checkout:
             shutil.copy(root / name, folder / name)
         tools = folder / "tools-on-path"
         tools.mkdir()
-        for name in ("python3", "python3.11", "python3.12"):
+        for name in ("python3", "python3.11", "python3.12", "python3.13", "python3.14"):
             (tools / name).write_text(STUB)
             (tools / name).chmod(stat.S_IRWXU)
         self.environment = {**os.environ, "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}", "LOG": str(self.log)}
@@ -121,7 +121,7 @@ def test_a_moved_checkout_installs_again(checkout, tmp_path_factory):
 def test_without_a_fitting_python_it_says_which_is_needed(checkout):
     done, _ = checkout.make("env", TOO_OLD="yes")
     assert done.returncode == 2
-    assert "no Python 3.11 or 3.12 on the path" in done.stderr
+    assert "no Python 3.11 to 3.14 on the path" in done.stderr
     assert not (checkout.folder / ".venv").exists()
 
 

@@ -68,6 +68,7 @@ def test_commands_that_need_no_project(outside):
     name = recipes.names()[0]
     assert outside.run("maskline", "recipe", "show", name) == recipes.find(name).read_text(encoding="utf-8")
     assert "multiply-adds" in outside.run("maskline", "summary", "fcn_r18-d8_1xb8-80k_cityscapes-512x1024")
+    assert outside.run("maskline", "docs", "--print", "resume").startswith("# Go on after a stop")
 
 
 @pytest.mark.parametrize("command", ["name", "explain optimizer", "sweep-seeds 2", "compare HEAD workspace"])

@@ -11,6 +11,7 @@ from maskline import __version__
 # Name -> one line of help, which the list of commands shows without importing them.
 COMMANDS = {
     "compare": "Whether two revisions or experiments differ, and how surely.",
+    "docs": "Open a page of the documentation.",
     "doctor": "Check that dvc repro can run here.",
     "explain": "Show how training will treat each tensor.",
     "import-weights": "Turn MMSegmentation, SMP and timm weights into a model folder.",

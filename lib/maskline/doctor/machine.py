@@ -14,7 +14,7 @@ from pathlib import Path
 from maskline import __version__
 from maskline.doctor.findings import Finding, fault, ok, warning
 
-_PYTHON = ((3, 11), (3, 12))
+_OLDEST, _NEWEST = (3, 11), (3, 14)
 _SHOWN = ("torch", "torchvision", "kornia", "segmentation-models-pytorch", "timm", "onnxruntime", "dvc")
 _INSTALL = "install again: make env in a clone, pip install -r requirements.lock elsewhere"
 
@@ -27,9 +27,9 @@ Version = Callable[[str], str]
 def python() -> Finding:
     """Check the interpreter's version."""
     description = f"{platform.python_version()} ({sys.executable}), maskline {__version__}"
-    if sys.version_info[:2] in _PYTHON:
+    if _OLDEST <= sys.version_info[:2] <= _NEWEST:
         return ok("python", description)
-    return fault("python", description, "use Python 3.11 or 3.12; in a clone: make PYTHON=python3.12 env")
+    return fault("python", description, "use Python 3.11 to 3.14; in a clone: make PYTHON=python3.13 env")
 
 
 def path_python() -> Finding:
