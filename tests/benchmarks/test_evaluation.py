@@ -81,7 +81,7 @@ def ours(predictor, split):
         min_component_px=0,
         max_hole_px=0,
     )
-    measures = Measures(names=(), boundary_px=2)
+    measures = Measures(names=(), options={"boundary_px": 2})
     counting = Counting(num_classes=2, ignore_index=split.labels.ignore_index, within_valid=False, measures=measures)
     return sum(one.confusion for one in score_split(inference, split, counting))
 

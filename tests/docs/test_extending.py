@@ -1,5 +1,6 @@
-"""The loss and the head that the how-to pages add, added: as a reader would, in a copy of the project."""
+"""The loss, head and measure that the how-to pages add, added: as a reader would, in a copy of the project."""
 
+import json
 import re
 import shlex
 import sys
@@ -60,16 +61,16 @@ def test_in_a_project_it_is_one_file_and_one_line(root, tmp_path):
     project = copy_of(root, tmp_path, TINY)
     project.environment["PYTHONPATH"] = str(project.folder / "lib")
     before = project.run("git", "status", "--porcelain")
-    made = [write(project, *code_of(root, page)) for page in PAGES]
+    files = [write(project, *code_of(root, page)) for page in PAGES]
     for check in (["check"], ["format", "--check", "--diff"]):
-        project.run(sys.executable, "-m", "ruff", *check, *made)
+        project.run(sys.executable, "-m", "ruff", *check, *files)
     given = [word for page in PAGES for word in ("-S", override(root, page))]
     printed = project.run("dvc", "exp", "run", *given, "train")
     assert "train: best" in printed
     changed = set(
         re.findall(r"\S+$", project.run("git", "status", "--porcelain", "own", "lib", "dvc.yaml"), re.MULTILINE)
     )
-    assert (before, changed) == ("", set(made)), "nothing but the two new files"
+    assert (before, changed) == ("", set(files)), "nothing but the two new files"
     card = project.read("data/models/model.json").decode()
     assert '"name": "own/context.py:ContextHead"' in card
     assert '"name": "own/poly.py:poly"' in card
@@ -84,17 +85,21 @@ def test_in_a_project_it_is_one_file_and_one_line(root, tmp_path):
 def test_in_a_clone_it_is_two_files(root, tmp_path):
     project = copy_of(root, tmp_path, TINY)
     project.environment["PYTHONPATH"] = str(project.folder / "lib")
-    folders = {"own-head.md": "lib/maskline/models/heads", "own-loss.md": "lib/maskline/losses"}
+    folders = {
+        "own-head.md": "lib/maskline/models/heads",
+        "own-loss.md": "lib/maskline/losses",
+        "own-measure.md": "lib/maskline/metrics/measures",
+    }
     for page, folder in folders.items():
         path, code = code_of(root, page)
-        made = write(project, f"{folder}/{path.removeprefix('own/')}", code)
-        assert made in (root / "docs/how-to" / page).read_text(encoding="utf-8")
+        written = write(project, f"{folder}/{path.rsplit('/', maxsplit=1)[-1]}", code)
+        assert written in (root / "docs/how-to" / page).read_text(encoding="utf-8")
         for block in blocks(root, page, "diff"):
             head, _, body = block.partition("\n")
             file = project.folder / head.removeprefix("--- ")
             file.write_text(change(file.read_text(encoding="utf-8"), body), encoding="utf-8")
     changed = project.run("git", "status", "--porcelain", "--untracked-files=all").splitlines()
-    assert len(changed) == 4, "two files each"
+    assert len(changed) == 6, "two files each"
     for command in ("tools.closure", "tools.reference"):
         project.run(sys.executable, "-m", command)
     project.run(sys.executable, "-m", "ruff", "check", *(line.split()[-1] for line in changed))
@@ -102,8 +107,13 @@ def test_in_a_clone_it_is_two_files(root, tmp_path):
     page = (project.folder / "docs/reference/params.md").read_text(encoding="utf-8")
     assert "`poly`" in page
     assert "`context`" in page
+    assert "volume: volumetric similarity" in page
     given = ["-S", "model.decode_head.name=context", "-S", "model.decode_head.losses=[{name: poly}]"]
-    assert "train: best" in project.run("dvc", "exp", "run", *given, "train")
+    given += ["-S", override(root, "own-measure.md")]
+    assert "train: best" in project.run("dvc", "exp", "run", *given, "evaluate")
     card = project.read("data/models/model.json").decode()
     assert '"name": "context"' in card
     assert '"name": "poly"' in card
+    metrics = json.loads(project.read("reports/evaluate/metrics.json"))
+    assert set(metrics["measures"]) == {"boundary_IoU", "boundary_F", "VS"}
+    assert "Volumetric similarity" in project.read("reports/evaluate/report.html").decode()

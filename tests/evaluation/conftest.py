@@ -99,7 +99,7 @@ def inference(labels: LabelSet) -> Inference:
 
 
 def scored(split: Pictures, **changes: Any) -> Evaluation:
-    measures = Measures(names=changes.pop("names", ()), boundary_px=2)
+    measures = Measures(names=changes.pop("names", ()), options={"boundary_px": 2})
     options = {
         "measures": measures,
         "data_name": "drawn",

@@ -58,7 +58,7 @@ def inference(*, steps=None, **changes) -> Inference:
 
 
 def score(split, *, within_valid=False, names=(), steps=None, **changes):
-    measures = Measures(names=names, boundary_px=2)
+    measures = Measures(names=names, options={"boundary_px": 2})
     counting = Counting(num_classes=2, ignore_index=255, within_valid=within_valid, measures=measures)
     scores = score_split(inference(steps=steps, **changes), split, counting)
     return sorted(scores, key=lambda score: score.index)
@@ -168,12 +168,12 @@ def test_extras_stay_inside_what_counts():
     wrong = score(Pictures(one), names=every)[0].own.extras
     assert wrong.shapes["boundary_IoU"][1] < 1
     assert np.isnan(wrong.shapes["boundary_F"][0])  # background of two classes
-    assert wrong.ranks[[1]].sum() == wrong.reliability[0].sum() == 480
+    assert wrong.counts["ranking"].values[[1]].sum() == wrong.counts["calibration"].values[0].sum() == 480
     one.mask[0, :4] = 255  # the wrong pixels
     right = score(Pictures(one), names=every)[0].own.extras
     assert right.shapes["boundary_IoU"][1] == right.shapes["clDice"][1] == 1
     assert right.shapes["HD95"][1] == 0
-    assert right.ranks[[1]].sum() == right.reliability[0].sum() == 476
+    assert right.counts["ranking"].values[[1]].sum() == right.counts["calibration"].values[0].sum() == 476
     nothing = score(Pictures(one))[0].own.extras
     assert not nothing.shapes
-    assert nothing.ranks is None
+    assert not nothing.counts

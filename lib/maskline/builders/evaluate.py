@@ -9,6 +9,7 @@ from maskline.evaluation import tuning
 from maskline.inference.pipeline import Inference
 from maskline.metrics.extra import Measures
 from maskline.params.evaluate import EvaluateParams
+from maskline.params.measures import MEASURES
 
 
 def tuned_inference(
@@ -43,5 +44,6 @@ def tuned_inference(
 
 
 def measures(params: EvaluateParams) -> Measures:
-    """Return what is measured beyond the confusion matrix."""
-    return Measures(names=params.extra_metrics, boundary_px=params.boundary_px)
+    """Return what is measured beyond the confusion matrix, in the table's order; keywords are keys of the section."""
+    names = tuple(name for name in MEASURES if name in params.extra_metrics)
+    return Measures(names=names, options=params.model_dump())

@@ -1,19 +1,54 @@
-"""Measures beyond the confusion matrix, chosen by name, as they are kept of one image."""
+"""Measures beyond the confusion matrix, chosen by name, as they are kept of one image.
 
+A measure is a function of its name in a file of ``maskline.metrics.measures``; see ``maskline.metrics.measure``.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import cache
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
-from maskline.metrics.probabilities import rank_counts, reliability_counts
-from maskline.metrics.shapes import boundary_scores, centerline_dice, surface_distances
-
-Measure = Literal["boundary", "surface", "cldice", "ranking", "calibration"]
+from maskline.metrics import measures
+from maskline.metrics.measure import CountedMeasure, Measure, Score, ShapeMeasure
 
 Floats = npt.NDArray[np.float64]
 Ids = npt.NDArray[Any]
+
+
+@cache
+def known_measures() -> dict[str, Measure]:
+    """Return all measures by name."""
+    modules = [import_module(f"{measures.__name__}.{info.name}") for info in iter_modules(measures.__path__)]
+    return {
+        name: value
+        for module in modules
+        for name, value in vars(module).items()
+        if isinstance(value, ShapeMeasure | CountedMeasure)
+    }
+
+
+def known_scores() -> dict[str, Score]:
+    """Return the scores of all measures by their key."""
+    return {score.key: score for measure in known_measures().values() for score in measure.scores}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """What a ``CountedMeasure`` keeps of one image.
+
+    Args:
+        values: Its counts; where it has scores by class, sparse, C x the size of ``shape``: most are 0.
+        shape: Of the counts of one class, or of all that there are.
+    """
+
+    values: Any
+    shape: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,16 +56,13 @@ class ImageExtras:
     """What is kept of one image.
 
     Args:
-        shapes: Name of a score -> its value for each class, nan where it is not defined; of two classes, class 0 is
+        shapes: Key of a score -> its value for each class, nan where it is not defined; of two classes, class 0 is
             left out as nan.
-        ranks: ``rank_counts`` as C x (2 x bins), sparse: most bins of most classes are empty; None where not asked
-            for, or without probabilities.
-        reliability: As ``reliability_counts`` returns them; None likewise.
+        counts: Name of a measure -> its counts; empty without probabilities.
     """
 
     shapes: dict[str, Floats]
-    ranks: Any | None
-    reliability: Floats | None
+    counts: dict[str, Counts]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,17 +70,17 @@ class Measures:
     """What to measure.
 
     Args:
-        names: Which.
-        boundary_px: Tolerance of the boundary scores, px.
+        names: Which, in the order of the scores.
+        options: A value for each keyword that they have.
     """
 
-    names: tuple[Measure, ...]
-    boundary_px: float
+    names: tuple[str, ...]
+    options: Mapping[str, Any]
 
     @property
     def need_probabilities(self) -> bool:
         """Whether class maps are not enough."""
-        return bool({"ranking", "calibration"} & set(self.names))
+        return bool(self._counted())
 
     def measure(
         self,
@@ -69,23 +101,31 @@ class Measures:
             num_classes: C.
         """
         scored = target != ignore_index
-        ranks = reliability = None
-        if self.need_probabilities and probabilities is not None:
+        counts: dict[str, Counts] = {}
+        if probabilities is not None:
             kept, labels = probabilities[:, scored], target[scored].astype(np.int64)
-            ranks = csr_array(rank_counts(kept, labels).reshape(num_classes, -1)) if "ranking" in self.names else None
-            reliability = reliability_counts(kept, labels) if "calibration" in self.names else None
+            counts = {name: _counts(measure, kept, labels) for name, measure in self._counted().items()}
         shapes: dict[str, Floats] = {}
         for c in range(1 if num_classes == 2 else 0, num_classes):
-            for name, value in self._shape_scores((prediction == c) & scored, (target == c) & scored).items():
-                shapes.setdefault(name, np.full(num_classes, np.nan))[c] = value
-        return ImageExtras(shapes=shapes, ranks=ranks, reliability=reliability)
+            for key, value in self._shape_scores((prediction == c) & scored, (target == c) & scored).items():
+                shapes.setdefault(key, np.full(num_classes, np.nan))[c] = value
+        return ImageExtras(shapes=shapes, counts=counts)
 
-    def _shape_scores(self, ours: npt.NDArray[np.bool_], theirs: npt.NDArray[np.bool_]) -> dict[str, float]:
-        found: dict[str, float] = {}
-        if "boundary" in self.names:
-            found |= boundary_scores(ours, theirs, tolerance=self.boundary_px)
-        if "surface" in self.names:
-            found |= surface_distances(ours, theirs)
-        if "cldice" in self.names:
-            found |= centerline_dice(ours, theirs)
-        return found
+    def _counted(self) -> dict[str, CountedMeasure]:
+        chosen = {name: known_measures()[name] for name in self.names}
+        return {name: measure for name, measure in chosen.items() if isinstance(measure, CountedMeasure)}
+
+    def _shape_scores(self, prediction: npt.NDArray[np.bool_], target: npt.NDArray[np.bool_]) -> dict[str, float]:
+        scores: dict[str, float] = {}
+        for name in self.names:
+            measure = known_measures()[name]
+            if isinstance(measure, ShapeMeasure):
+                scores |= measure(prediction, target, **{key: self.options[key] for key in measure.options})
+        return scores
+
+
+def _counts(measure: CountedMeasure, probabilities: npt.NDArray[np.float32], target: npt.NDArray[np.int64]) -> Counts:
+    values = measure(probabilities, target)
+    if not measure.by_class:
+        return Counts(values=values, shape=values.shape)
+    return Counts(values=csr_array(values.reshape(len(values), -1)), shape=values.shape[1:])

@@ -1,6 +1,7 @@
 """The measures beyond the confusion matrix over all images, or over resamples of them.
 
-Shape scores are means over the images in which they are defined; ranking and calibration are of all pixels.
+Of a measure of shapes the scores are means over the images in which they are defined, of a counted one they are of all
+pixels together.
 """
 
 from collections.abc import Sequence
@@ -10,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import vstack
 
-from maskline.metrics.extra import ImageExtras
-from maskline.metrics.probabilities import calibration_error, ranking_scores
+from maskline.metrics.extra import ImageExtras, known_measures
+from maskline.metrics.measure import CountedMeasure
 
 Floats = npt.NDArray[np.float64]
 
-# Numbers of resampled rank counts held at a time.
+# Numbers of resampled counts held at a time.
 _CHUNK_VALUES = 1 << 21
 
 
@@ -33,40 +34,48 @@ def extra_scores(extras: Sequence[ImageExtras], *, class_keys: Sequence[str], we
     Returns:
         Tree of scores; leaves R, nan where not defined.
     """
-    by_class = [_shapes(extras, c, weights) | _ranking(extras, c, weights) for c in range(len(class_keys))]
+    counted = {
+        name: measure for name in extras[0].counts if isinstance(measure := known_measures()[name], CountedMeasure)
+    }
+    by_class = [_shapes(extras, c, weights) for c in range(len(class_keys))]
+    for name, measure in counted.items():
+        if measure.by_class:
+            by_class = [scores | _counted(extras, name, measure, c, weights) for c, scores in enumerate(by_class)]
     if len(class_keys) == 2:
         tree: dict[str, Any] = dict(by_class[1])
     else:
-        tree = {name: _mean_of_defined(np.stack([found[name] for found in by_class])) for name in by_class[0]}
+        tree = {name: _mean_of_defined(np.stack([scores[name] for scores in by_class])) for name in by_class[0]}
         if tree:
             tree["per_class"] = dict(zip(class_keys, by_class, strict=True))
-    if extras[0].reliability is not None:
-        counts = np.stack([one.reliability for one in extras if one.reliability is not None])
-        tree["ECE"] = calibration_error(np.tensordot(weights, counts, axes=1))
+    for name, measure in counted.items():
+        if not measure.by_class:
+            counts = np.stack([one.counts[name].values for one in extras])
+            tree |= measure.score(np.tensordot(weights, counts, axes=1))
     return tree
 
 
 def _shapes(extras: Sequence[ImageExtras], c: int, weights: Floats) -> dict[str, Floats]:
-    found = {}
+    means = {}
     for name in extras[0].shapes:
         values = np.array([one.shapes[name][c] for one in extras])
         defined = ~np.isnan(values)
         number = weights @ defined.astype(np.float64)
         total = weights @ np.where(defined, values, 0)
-        found[name] = np.divide(total, number, out=np.full(len(weights), np.nan), where=number > 0)
-    return found
+        means[name] = np.divide(total, number, out=np.full(len(weights), np.nan), where=number > 0)
+    return means
 
 
-def _ranking(extras: Sequence[ImageExtras], c: int, weights: Floats) -> dict[str, Floats]:
-    if extras[0].ranks is None:
-        return {}
-    counts = vstack([one.ranks[[c]] for one in extras if one.ranks is not None]).astype(np.float64)
+def _counted(
+    extras: Sequence[ImageExtras], name: str, measure: CountedMeasure, c: int, weights: Floats
+) -> dict[str, Floats]:
+    shape = extras[0].counts[name].shape
+    counts = vstack([one.counts[name].values[[c]] for one in extras]).astype(np.float64)
     step = max(1, _CHUNK_VALUES // counts.shape[1])
     parts = [
-        ranking_scores((weights[start : start + step] @ counts).reshape(-1, 2, counts.shape[1] // 2))
+        measure.score((weights[start : start + step] @ counts).reshape(-1, *shape))
         for start in range(0, len(weights), step)
     ]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
 
 def _mean_of_defined(values: Floats) -> Floats:

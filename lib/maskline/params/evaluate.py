@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from maskline.params.base.types import Count, CountOrNone, NonNegative, Positive, Section, Size
+from maskline.params.measures import MEASURES, MeasureName
 
 
 class TtaParams(Section):
@@ -78,10 +79,11 @@ class EvaluateParams(Section):
     )
     bootstrap: CountOrNone = Field(default=1000, description="Resamples behind each interval.")
     within_valid: bool = Field(default=False, description="Score only inside the valid-area mask.")
-    extra_metrics: tuple[Literal["boundary", "surface", "cldice", "ranking", "calibration"], ...] = Field(
+    extra_metrics: tuple[MeasureName, ...] = Field(
         default=(),
-        description="Measures beyond the confusion matrix: boundary IoU and F; HD95 and average surface distance; "
-        "clDice of thin structures; area under the ROC curve and average precision; expected calibration error.",
+        description="Measures beyond the confusion matrix. "
+        + "; ".join(f"{name}: {text}" for name, text in MEASURES.items())
+        + ".",
     )
     boundary_px: Positive = Field(default=2.0, description="Tolerance of the boundary scores, px.")
     gallery: Annotated[int, Field(ge=1, le=10)] = Field(default=3, description="Images of each of best, median, worst.")

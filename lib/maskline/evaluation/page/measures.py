@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from maskline.evaluation.page.charts import Chart, Curves, plain_chart
 from maskline.evaluation.page.tree import AREAS, EXTRA, SECOND, STEPS, UNCERTAINTY
+from maskline.metrics.extra import known_scores
 
 _AREA_NAMES = {"inside": "inside the valid area", "whole": "whole image"}
 _STEP_NAMES = {
@@ -17,16 +18,6 @@ _STEP_NAMES = {
     "crf": "with the dense CRF",
     "threshold": "with the threshold",
     "cleanup": "with clean-up",
-}
-_MEASURE_NAMES = {
-    "boundary_IoU": "Boundary IoU",
-    "boundary_F": "Boundary F",
-    "HD95": "95 % Hausdorff distance, px",
-    "ASD": "Average surface distance, px",
-    "clDice": "clDice",
-    "AUC": "Area under the ROC curve",
-    "AP": "Average precision",
-    "ECE": "Expected calibration error",
 }
 
 
@@ -55,11 +46,13 @@ class SmallTable:
         title: What it shows.
         columns: Names of the scores.
         rows: Name and scores.
+        notes: Name of a row and what it says; empty: nothing more is to be said.
     """
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, tuple[Cell, ...]], ...]
+    notes: tuple[tuple[str, str], ...] = ()
 
 
 def small_tables(metrics: Mapping[str, Any]) -> Iterator[SmallTable]:
@@ -89,11 +82,14 @@ def _measures(metrics: Mapping[str, Any]) -> SmallTable:
     """Return the measures, by area where a set has masks."""
     areas = {text: (AREAS, name, EXTRA) for name, text in _AREA_NAMES.items() if _at(metrics, (AREAS, name, EXTRA))}
     places = areas if areas else {"value": (EXTRA,)}
-    rows = tuple(
-        (_MEASURE_NAMES[name], tuple(_cell(metrics, (*place, name)) for place in places.values()))
-        for name in _leaves(metrics[EXTRA])
+    scores = [known_scores()[key] for key in _leaves(metrics[EXTRA])]
+    rows = [(score.title, tuple(_cell(metrics, (*place, score.key)) for place in places.values())) for score in scores]
+    return SmallTable(
+        title="Beyond the confusion matrix",
+        columns=tuple(places),
+        rows=tuple(rows),
+        notes=tuple((score.title, score.note) for score in scores),
     )
-    return SmallTable(title="Boundaries, ranking, calibration", columns=tuple(places), rows=rows)
 
 
 def _leaves(tree: Mapping[str, Any]) -> tuple[str, ...]:
@@ -117,7 +113,7 @@ def reliability_chart(counts: npt.NDArray[np.float64]) -> Chart:
     """Return accuracy over confidence, bin by bin, beside the line on which both are equal.
 
     Args:
-        counts: As ``maskline.metrics.probabilities.reliability_counts`` returns them.
+        counts: As ``maskline.metrics.measures.probabilities.calibration`` returns them.
     """
     pixels, confidence, right = (part[counts[0] > 0] for part in counts)
     mean = [round(float(value), 6) for value in confidence / pixels]

@@ -54,11 +54,9 @@ def count_columns(confusion: npt.NDArray[np.int64], labels: LabelSet) -> Row:
 
 
 def _extra_columns(one: ImageScore, labels: LabelSet) -> Row:
-    weights = np.ones((1, 1))
-    found = extra_scores(
-        [replace(one.own.extras, ranks=None, reliability=None)], class_keys=labels.keys, weights=weights
-    )
-    return {name: rounded(value[0]) for name, value in found.items() if name != "per_class"}
+    shapes = replace(one.own.extras, counts={})
+    scores = extra_scores([shapes], class_keys=labels.keys, weights=np.ones((1, 1)))
+    return {key: rounded(value[0]) for key, value in scores.items() if key != "per_class"}
 
 
 def per_class_rows(scores: Sequence[ImageScore], labels: LabelSet, tree: Mapping[str, Any]) -> list[Row]:

@@ -81,7 +81,8 @@ def total_confusion(scores: Sequence[ImageScore]) -> Counts:
 
 def reliability(scores: Sequence[ImageScore]) -> npt.NDArray[np.float64] | None:
     """Return the counts of the reliability diagram over all images; None where they were not asked for."""
-    parts = [one.own.extras.reliability for one in scores if one.own.extras.reliability is not None]
+    kept = [one.own.extras.counts for one in scores]
+    parts = [counts["calibration"].values for counts in kept if "calibration" in counts]
     return np.sum(parts, axis=0) if parts else None
 
 

@@ -17,23 +17,36 @@ import numpy.typing as npt
 from scipy import ndimage
 from skimage.morphology import skeletonize
 
-Mask = npt.NDArray[np.bool_]
+from maskline.metrics.measure import Mask, Score, shape_measure
+
 Floats = npt.NDArray[np.float64]
 
 
 def outline(mask: Mask) -> Mask:
     """Return the mask's pixels that have a neighbour outside it, HW."""
-    found: Mask = mask & ~ndimage.binary_erosion(mask)
-    return found
+    edge: Mask = mask & ~ndimage.binary_erosion(mask)
+    return edge
 
 
-def boundary_scores(prediction: Mask, target: Mask, *, tolerance: float) -> dict[str, float]:
+@shape_measure(
+    Score(
+        key="boundary_IoU",
+        title="Boundary IoU",
+        text="IoU of the pixels of each mask that are near its own outline, within boundary_px.",
+    ),
+    Score(
+        key="boundary_F",
+        title="Boundary F",
+        text="Harmonic mean of the shares of each outline that are near the other's, within boundary_px.",
+    ),
+)
+def boundary(prediction: Mask, target: Mask, *, boundary_px: float) -> dict[str, float]:
     """Return boundary IoU and boundary F.
 
     Args:
         prediction: HW.
         target: HW.
-        tolerance: Width of the boundary (IoU), and how far an outline may be off (F), px.
+        boundary_px: Tolerance: width of the boundary (IoU), and how far an outline may be off (F), px.
 
     Returns:
         boundary_IoU: of the pixels of each mask within the tolerance of its own outline. boundary_F: harmonic mean of
@@ -41,19 +54,35 @@ def boundary_scores(prediction: Mask, target: Mask, *, tolerance: float) -> dict
     """
     if not prediction.any() and not target.any():
         return {"boundary_IoU": math.nan, "boundary_F": math.nan}
-    bands = [mask & (_distance_to(outline(mask)) <= tolerance) for mask in (prediction, target)]
+    bands = [mask & (_distance_to(outline(mask)) <= boundary_px) for mask in (prediction, target)]
     union = (bands[0] | bands[1]).sum()
     forth, back = _surface_distances(prediction, target)
     if not forth.size or not back.size:
         return {"boundary_IoU": 0.0, "boundary_F": 0.0}
-    precision, recall = float((forth <= tolerance).mean()), float((back <= tolerance).mean())
+    precision, recall = float((forth <= boundary_px).mean()), float((back <= boundary_px).mean())
     return {
         "boundary_IoU": float((bands[0] & bands[1]).sum() / union),
         "boundary_F": 2 * precision * recall / (precision + recall) if precision + recall else 0.0,
     }
 
 
-def surface_distances(prediction: Mask, target: Mask) -> dict[str, float]:
+@shape_measure(
+    Score(
+        key="HD95",
+        title="95 % Hausdorff distance, px",
+        text="Distance from outline to outline, px, that 95 % of the pixels keep in either direction.",
+        better="lower",
+        highest=math.inf,
+    ),
+    Score(
+        key="ASD",
+        title="Average surface distance, px",
+        text="Mean distance from outline to outline, px, of both directions together.",
+        better="lower",
+        highest=math.inf,
+    ),
+)
+def surface(prediction: Mask, target: Mask) -> dict[str, float]:
     """Return HD95 and ASD, in px.
 
     HD95 is the larger of the two directions' 95th percentiles (linear between ranks) of the distances from outline
@@ -75,7 +104,15 @@ def surface_distances(prediction: Mask, target: Mask) -> dict[str, float]:
     }
 
 
-def centerline_dice(prediction: Mask, target: Mask) -> dict[str, float]:
+@shape_measure(
+    Score(
+        key="clDice",
+        title="clDice",
+        text="Harmonic mean of the shares of each mask's skeleton that lie in the other mask: gaps in thin structures "
+        "count, their width does not.",
+    ),
+)
+def cldice(prediction: Mask, target: Mask) -> dict[str, float]:
     """Return clDice: harmonic mean of the shares of each mask's skeleton that lie in the other mask.
 
     Args:
@@ -107,5 +144,5 @@ def _distance_to(pixels: Mask) -> Floats:
     """Return each pixel's distance to the nearest of the given ones; infinite where there is none."""
     if not pixels.any():
         return np.full(pixels.shape, math.inf)
-    found: Floats = ndimage.distance_transform_edt(~pixels)
-    return found
+    distances: Floats = ndimage.distance_transform_edt(~pixels)
+    return distances

@@ -3,12 +3,12 @@ import math
 import numpy as np
 import pytest
 
-from maskline.metrics.probabilities import (
+from maskline.metrics.measures.probabilities import (
     RELIABILITY_BINS,
-    calibration_error,
-    rank_counts,
+    calibration,
+    calibration_scores,
+    ranking,
     ranking_scores,
-    reliability_counts,
 )
 
 
@@ -24,7 +24,7 @@ def drawn(seed, *, number=300, num_classes=2):
 @pytest.mark.parametrize("num_classes", [2, 4])
 def test_area_and_average_precision_by_pairs_and_thresholds(num_classes):
     probabilities, target = drawn(0, num_classes=num_classes)
-    counts = rank_counts(probabilities, target)
+    counts = ranking(probabilities, target)
     for c in range(num_classes):
         own, others = probabilities[c, target == c], probabilities[c, target != c]
         wins = (own[:, None] > others).sum() + (own[:, None] == others).sum() / 2
@@ -33,20 +33,20 @@ def test_area_and_average_precision_by_pairs_and_thresholds(num_classes):
             chosen = probabilities[c] >= np.float32(threshold)
             precision.append((target[chosen] == c).mean())
             recall.append((target[chosen] == c).sum() / (target == c).sum())
-        found = ranking_scores(counts[c])
-        assert found["AUC"] == pytest.approx(wins / (len(own) * len(others)))
-        assert found["AP"] == pytest.approx(np.dot(np.diff(recall), precision))
+        scores = ranking_scores(counts[c])
+        assert scores["AUC"] == pytest.approx(wins / (len(own) * len(others)))
+        assert scores["AP"] == pytest.approx(np.dot(np.diff(recall), precision))
 
 
 def test_counts_add():
     probabilities, target = drawn(1)
-    parts = rank_counts(probabilities[:, :100], target[:100]) + rank_counts(probabilities[:, 100:], target[100:])
-    np.testing.assert_array_equal(parts, rank_counts(probabilities, target))
+    parts = ranking(probabilities[:, :100], target[:100]) + ranking(probabilities[:, 100:], target[100:])
+    np.testing.assert_array_equal(parts, ranking(probabilities, target))
 
 
 def test_absent_class_has_no_ranking():
-    found = ranking_scores(rank_counts(*(part[..., :0] for part in drawn(2)))[1])
-    assert all(math.isnan(value) for value in found.values())
+    scores = ranking_scores(ranking(*(part[..., :0] for part in drawn(2)))[1])
+    assert all(math.isnan(value) for value in scores.values())
 
 
 def test_calibration_error_by_hand():
@@ -57,12 +57,12 @@ def test_calibration_error_by_hand():
         inside = (confidence > b / RELIABILITY_BINS) & (confidence <= (b + 1) / RELIABILITY_BINS)
         if inside.any():
             expected += inside.mean() * abs(right[inside].mean() - confidence[inside].astype(np.float64).mean())
-    assert calibration_error(reliability_counts(probabilities, target)) == pytest.approx(expected)
+    assert calibration_scores(calibration(probabilities, target))["ECE"] == pytest.approx(expected)
 
 
 def test_a_network_that_knows_its_doubt_is_calibrated():
     probabilities = np.repeat(np.array([[0.25], [0.75]], np.float32), 400, axis=1)
     target = np.array([0, 1, 1, 1] * 100)
-    assert calibration_error(reliability_counts(probabilities, target)) == 0
-    assert calibration_error(reliability_counts(probabilities, np.zeros(400, np.int64))) == pytest.approx(0.75)
-    assert math.isnan(calibration_error(np.zeros((3, RELIABILITY_BINS))))
+    assert calibration_scores(calibration(probabilities, target))["ECE"] == 0
+    assert calibration_scores(calibration(probabilities, np.zeros(400, np.int64)))["ECE"] == pytest.approx(0.75)
+    assert math.isnan(calibration_scores(np.zeros((3, RELIABILITY_BINS)))["ECE"])
