@@ -34,14 +34,20 @@ from tools.trial import complete_params
 WAYS = ("engine", "compute", "plain", "plain_compute")
 
 
-def prepare(folder: Path, *, size: int) -> Path:
-    """Draw a set of images of this size and convert it; return the prepared folder."""
+def prepare(folder: Path, *, size: int, changes: Mapping[str, Any] | None = None) -> Path:
+    """Draw a set of images of this size and convert it; return the prepared folder.
+
+    Args:
+        folder: An empty one.
+        size: Height and width, px.
+        changes: Of further params, by dotted key.
+    """
     from stages import convert, download
     from tools.trial import write_params
 
     params = folder / "params.yaml"
     params.write_bytes((ROOT / "params.yaml").read_bytes())
-    write_params(params, {"data.synthetic.size": size})
+    write_params(params, {"data.synthetic.size": size, **(changes or {})})
     shared = ["--params", str(params), "--raw", str(folder / "raw")]
     download.main(shared, standalone_mode=False)
     made = ["--prepared", str(folder / "prepared")]
@@ -72,19 +78,19 @@ def stepper(way: str, job: Any, params: Params, files: Path) -> Iterator[float]:
         yield from _plain(job, params, files, ready=way == "plain_compute")
     state = start_state(job)
     if way == "compute":
-        yield from _compute(job)
+        yield from (float(loss) for loss in ready_steps(job))
     loop = job.loop
     for batch in iterate(loop.batches, start=0, stop=1_000_000, workers=loop.workers, device=loop.compute.device):
         yield step(state, loop, batch)["loss"]
         state.iteration += 1
 
 
-def _compute(job: Any) -> Iterator[float]:
-    """Forward, backward and optimizer step alone, on one batch that lies ready."""
+def ready_steps(job: Any) -> Iterator[Any]:
+    """Yield the loss, a scalar tensor, of one forward, backward and optimizer step after another on a ready batch."""
     import torch
 
     loop = job.loop
-    made = loop.batches.augmentation.apply(loop.batches.batch(0), loop.compute.device)
+    made = loop.batches.finish(loop.batches.batch(0), loop.compute.device)
     images = made.images.contiguous(memory_format=loop.compute.memory_format)
     job.model.train()
     while True:
@@ -96,7 +102,7 @@ def _compute(job: Any) -> Iterator[float]:
         total = torch.stack(losses).sum()
         total.backward()  # type: ignore[no-untyped-call]
         job.optimizer.step()
-        yield float(total.detach())
+        yield total.detach()
 
 
 def _plain(job: Any, params: Params, files: Path, *, ready: bool) -> Iterator[float]:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from maskline.data.dataset import PreparedSplit
@@ -99,10 +100,38 @@ class Images(Dataset[tuple[Tensor, Tensor]]):
         return pixels.astype(np.float32)
 
 
-def endless(pictures: Images, *, batch_size: int, workers: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield shuffled batches for ever."""
+def endless(
+    pictures: Images, *, batch_size: int, workers: int, pinned: bool = False
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield shuffled batches for ever.
+
+    Args:
+        pictures: Where they come from.
+        batch_size: Images in a batch.
+        workers: Loader processes.
+        pinned: Batches lie where a GPU can fetch them by itself.
+    """
     sampler = RandomSampler(pictures, replacement=False, num_samples=1_000_000 * batch_size)
-    yield from DataLoader(pictures, batch_size=batch_size, sampler=sampler, num_workers=workers)
+    yield from DataLoader(pictures, batch_size=batch_size, sampler=sampler, num_workers=workers, pin_memory=pinned)
+
+
+def amp_step(job: Job, images: Tensor, targets: Tensor, *, ignore_index: int) -> Tensor:
+    """Do one step of the usual kind on a GPU and return the loss, unread.
+
+    bf16 autocast, channels_last, cross-entropy on each head by torch, fused optimizer.
+    """
+    device = job.loop.compute.device
+    images = images.to(device, non_blocking=True).contiguous(memory_format=torch.channels_last)
+    targets = targets.to(device, non_blocking=True)
+    job.model.train()
+    job.optimizer.zero_grad(set_to_none=True)
+    with torch.autocast(device.type, dtype=torch.bfloat16):
+        pairs = job.model.training_pairs(images, targets)
+        losses = [F.cross_entropy(logits, target, ignore_index=ignore_index) for logits, target in pairs.values()]
+        total = torch.stack(losses).sum()
+    total.backward()  # type: ignore[no-untyped-call]
+    job.optimizer.step()
+    return total.detach()
 
 
 def plain_step(job: Job, images: Tensor, targets: Tensor, *, iteration: int, ignore_index: int) -> float:

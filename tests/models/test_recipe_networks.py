@@ -4,42 +4,15 @@ Small twins stand for the recipes' networks: fewer layers and channels, the same
 tools.recipe_networks`` does the same with the networks themselves.
 """
 
-import re
-
 import pytest
 
-from maskline.params.model import validate_model
 from tools import recipe_networks
+from tools.twins import twins
 
 pytestmark = pytest.mark.slow
 
 TOLERANCE = 1e-4  # of the largest logit
-SMALLER = {r"resnet\d+_": "resnet18_", r"hrnet\d+s?": "hrnet18s", r"mixvit_b\d": "mixvit_b0"}
-
-
-def twin(section):
-    """The section of a network with the same parts, a tenth of the work."""
-    values = section.model_dump(mode="json")
-    backbone = values["backbone"]
-    backbone["base_channels"] = 4
-    for pattern, name in SMALLER.items():
-        backbone["name"] = re.sub(pattern, name, backbone["name"])
-    if values["neck"]["name"] == "fpn":
-        values["neck"]["out_channels"] = 16
-    for head in (values["decode_head"], *values["cascade_heads"], *values["auxiliary_heads"]):
-        head["channels"] = 16
-        for key in {"ocr_channels", "c1_channels"} & head.keys():
-            head[key] = 8
-    return validate_model(values, place="twin")
-
-
-def parts(section):
-    heads = (*section.cascade_heads, section.decode_head)
-    family = re.match(r"[a-z]+", section.backbone.name)[0]
-    return " ".join([family, section.neck.name, *(f"{head.name}" for head in heads)])
-
-
-COMBINATIONS = {parts(section): twin(section) for section in recipe_networks.networks().values()}
+COMBINATIONS = twins()
 
 
 def test_all_combinations_are_there():

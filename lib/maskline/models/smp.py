@@ -16,6 +16,7 @@ from maskline.models.heads.base import Head
 from maskline.models.layers import resize, size_of
 from maskline.models.segmentor import SegmentorBase
 from maskline.models.torchvision_ops import declare_missing_operators
+from maskline.runtime.patches import hub
 
 # Sides must be multiples of the deepest feature's stride; PAN pools that feature three times more.
 _STRIDE = 32
@@ -108,8 +109,9 @@ def smp_segmentor(
     parts: Any = model
     if pretrained and not packaged.load(name, parts.encoder, in_channels=in_channels):
         try:
-            weights = pretrained_weights(name)
-            model = _create(key, name, in_channels=in_channels, num_classes=num_classes, weights=weights)
+            with hub.one_try():
+                weights = pretrained_weights(name)
+                model = _create(key, name, in_channels=in_channels, num_classes=num_classes, weights=weights)
         except Exception as error:  # the same model was just built without weights
             raise no_download(name, error) from error
     return SmpSegmentor(

@@ -14,6 +14,7 @@ from maskline.core.errors import CheckpointError, ShapeError
 from maskline.models.backbones import packaged
 from maskline.models.backbones.base import BackboneBase
 from maskline.models.torchvision_ops import declare_missing_operators
+from maskline.runtime.patches import hub
 
 _SIDES = (32, 64, 128)  # px
 
@@ -119,7 +120,8 @@ def no_download(name: str, error: Exception) -> CheckpointError:
 
 def _download(name: str, *, in_channels: int, output_stride: int) -> nn.Module:
     try:
-        return _create(name, in_channels=in_channels, output_stride=output_stride, weights=pretrained_weights(name))
+        with hub.one_try():
+            return _create(name, in_channels=in_channels, output_stride=output_stride, weights=pretrained_weights(name))
     except Exception as error:  # the same encoder was just built without weights: what fails now is the download
         raise no_download(name, error) from error
 
