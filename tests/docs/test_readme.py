@@ -96,6 +96,9 @@ COMMANDS = {
     "dvc exp run -S 'model.decode_head.losses=[{name: \"own/poly.py:poly\"}]'": (
         "tests/docs/test_extending.py::test_in_a_project_it_is_one_file_and_one_line"
     ),
+    "dvc exp run -S '++evaluate.extra_metrics=[boundary, volume]'": (
+        "tests/docs/test_extending.py::test_in_a_clone_it_is_two_files"
+    ),
     "dvc exp run -S model.backbone.name=own/mine.py:Backbone": (
         "tests/builders/test_own.py::test_it_stands_wherever_others_do"
     ),

@@ -34,7 +34,7 @@ def test_a_measure_gives_the_scores_that_it_names_within_their_range(name, num_c
     assert list(scores) == [score.key for score in known_measures()[name].scores]
     for key, values in scores.items():
         assert values.shape == (2,)
-        assert (0 <= values).all()
+        assert (values >= 0).all()
         assert (values <= known_scores()[key].highest).all()
 
 

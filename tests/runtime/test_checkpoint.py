@@ -57,3 +57,12 @@ def test_a_card_that_is_none(tmp_path, text):
     (tmp_path / checkpoint.CARD_FILE).write_text(text)
     with pytest.raises(CheckpointError):
         checkpoint.read_card(tmp_path)
+
+
+def test_a_misfit_is_told_by_counts_and_three_names_of_each_kind():
+    own = {f"own.{i}": torch.zeros(2) for i in range(90)} | {"scale": torch.tensor(1.0), "same": torch.zeros(3)}
+    weights = {f"other.{i}": torch.zeros(2) for i in range(2)} | {"scale": torch.zeros(4, 5), "same": torch.ones(3)}
+    assert checkpoint.misfit(own, weights) == (
+        "of 92 tensors 90 missing: own.0, own.1, own.2, ...; 2 unexpected: other.0, other.1; "
+        "1 of another shape: scale 4x5 instead of one number"
+    )

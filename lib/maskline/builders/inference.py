@@ -39,7 +39,9 @@ def load_segmentor(folder: Path) -> SegmentorBase:
         model.load_state_dict(weights)
     except RuntimeError as error:
         raise CheckpointError(
-            folder / checkpoint.WEIGHTS_FILE, f"not of the network that model.json describes ({error})", "train again"
+            folder / checkpoint.WEIGHTS_FILE,
+            f"not of the network that model.json describes ({checkpoint.misfit(model.state_dict(), weights)})",
+            "take both files from one run, or train again (dvc repro -f train)",
         ) from error
     return model.eval()
 

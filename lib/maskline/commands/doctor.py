@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ _STYLES = {"ok": "green", "warning": "yellow", "fault": "bold red"}
 @click.command()
 @params_option
 @click.option("--network", is_flag=True, help="Also ask the data set's download address, 5 seconds at most.")
-@click.option("--fix", is_flag=True, help="First fix what a kill of dvc has torn, where that is certain.")
+@click.option("--fix", is_flag=True, help="First fix what a kill of dvc has left, where that is certain.")
 @click.option("--quiet", is_flag=True, help="With --fix: fix only, check nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @errors_to_exit_code
@@ -31,12 +32,13 @@ def main(*, params_path: Path, network: bool, fix: bool, quiet: bool, as_json: b
     warning leaves the main job running, a fault does not: with a fault the exit code is 1.
 
     --fix fixes what a kill of dvc leaves: a torn dvc.lock, a torn list of who reads and writes (.dvc/tmp/rwlock), and
-    HEAD that a killed dvc exp run has taken off its branch. It says what it did, a line each, keeps what was torn in
-    .maskline, and leaves everything alone while a dvc command is at work here.
+    HEAD that a killed dvc exp run has taken off its branch; and, without --quiet, it removes the copies of the project
+    that killed runs of dvc exp run --temp or a queue have left in .dvc/tmp/exps. It says what it did, a line each,
+    keeps what was torn in .maskline, and leaves everything alone while a dvc command is at work here.
     """
     if quiet and not fix:
         raise click.UsageError("--quiet goes with --fix.")
-    mended = _fix(params_path, aloud=not as_json) if fix else []
+    mended = _fix(params_path, removes=not quiet, aloud=not as_json) if fix else []
     found = [] if quiet else list(examine(params_path, network=network))
     well = all(each.state != "fault" for each in found)
     if as_json:
@@ -48,8 +50,8 @@ def main(*, params_path: Path, network: bool, fix: bool, quiet: bool, as_json: b
 
 
 def examine(params_path: Path, *, network: bool) -> "Iterator[Finding]":
-    """Yield the outcome of every check; the project's folder is the settings file's."""
-    from maskline.doctor import machine, project
+    """Yield the outcome of every check; the project's folder is the params file's."""
+    from maskline.doctor import left_runs, machine, project
 
     root = params_path.resolve().parent
     yield machine.python()
@@ -67,6 +69,7 @@ def examine(params_path: Path, *, network: bool) -> "Iterator[Finding]":
     yield project.pipeline(root / "dvc.yaml")
     yield from project.dvc(root)
     yield project.git(root)
+    yield left_runs.left_over(root)
     yield machine.disk(root)
     yield machine.writable("project folder", root, remedy="make it writable for this user: chmod u+w")
     yield machine.writable(
@@ -81,12 +84,13 @@ def examine(params_path: Path, *, network: bool) -> "Iterator[Finding]":
         yield project.source(params.data, root=root, environment=os.environ, network=network)
 
 
-def _fix(params_path: Path, *, aloud: bool) -> list[str]:
-    """Fix the project's folder, the settings file's, and say at once what was done; return it."""
+def _fix(params_path: Path, *, removes: bool, aloud: bool) -> list[str]:
+    """Fix the project's folder, the params file's, and say at once what was done; return it."""
     from maskline.doctor.fixing import fix
+    from maskline.doctor.left_runs import remove_left_runs
 
-    done = []
-    for line in fix(params_path.resolve().parent):
+    root, done = params_path.resolve().parent, []
+    for line in chain(fix(root), remove_left_runs(root) if removes else ()):
         done.append(line)
         if aloud:
             click.echo(line)

@@ -181,7 +181,8 @@ def _places_of_dvc(process: Any, *, unknown: Path) -> "Iterator[Path]":
         if place := process.environ().get("DVC_ROOT"):
             yield Path(place)
     with suppress(psutil.Error):
-        if any(Path(word).name == "dvc" for word in process.cmdline()):
+        # A queue's worker is python .../dvc/__main__.py.
+        if any(Path(word).name == "dvc" or word.endswith("/dvc/__main__.py") for word in process.cmdline()):
             try:
                 yield Path(process.cwd())
             except psutil.AccessDenied:

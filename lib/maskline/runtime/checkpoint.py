@@ -19,6 +19,9 @@ LAST_FILE = "last.safetensors"
 CARD_FILE = "model.json"
 TRACE_FILE = "trace.csv"
 
+# Names of tensors that an error tells of each kind.
+_NAMED = 3
+
 
 def save_model(
     folder: Path,
@@ -91,3 +94,32 @@ def read_weights(folder: Path, *, expected_sha256: str | None = None) -> dict[st
         raise CheckpointError(path, "no such file", "train first (dvc repro train), or name a model folder") from error
     except safetensors.SafetensorError as error:
         raise CheckpointError(path, f"damaged ({error})", "copy it anew, or train again") from error
+
+
+def misfit(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> str:
+    """Return in one short line how weights differ from a network's own tensors: counts, and the first names of each.
+
+    Args:
+        own: The network's ``state_dict``.
+        weights: By name; what is of the same name and shape as in ``own`` is not told.
+    """
+    reshaped = [
+        f"{name} {_shape(weights[name])} instead of {_shape(own[name])}"
+        for name in own
+        if name in weights and weights[name].shape != own[name].shape
+    ]
+    kinds = {
+        "missing": [name for name in own if name not in weights],
+        "unexpected": [name for name in weights if name not in own],
+        "of another shape": reshaped,
+    }
+    parts = [
+        f"{len(names)} {kind}: {', '.join(names[:_NAMED])}{', ...' if len(names) > _NAMED else ''}"
+        for kind, names in kinds.items()
+        if names
+    ]
+    return f"of {len(own)} tensors " + "; ".join(parts) if parts else "all tensors fit"
+
+
+def _shape(tensor: Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "one number"
