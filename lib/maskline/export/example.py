@@ -23,8 +23,7 @@ def main(model: str, picture: str, out: str) -> None:
     options.add_session_config_entry("session.x64quantprecision", "1")  # model-int8.onnx on processors without VNNI
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     about = json.loads(session.get_modelmeta().custom_metadata_map["maskline"])
-    with Image.open(picture, formats=FORMATS) as opened:
-        # Turned as its EXIF says; colors 0..255: the model normalizes by itself.
+    with Image.open(picture, formats=FORMATS) as opened:  # turned as EXIF says; 0..255: the model normalizes by itself
         image = np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
     names = [output.name for output in session.get_outputs()]
     found = dict(zip(names, session.run(names, {"images": image[None]}), strict=True))
