@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
-import onnxruntime
 import torch
 from torch import Tensor
 
@@ -19,6 +18,7 @@ from maskline.builders.model import segmentor
 from maskline.export.interface import INPUT, WHOLE
 from maskline.export.onnx_graph import to_onnx
 from maskline.export.pt2 import to_pt2
+from maskline.export.runtime_onnx import open_session
 from maskline.export.trace import Deployable, trace
 from maskline.models.segmentor import SegmentorBase
 from maskline.params.model import ModelParams, validate_model
@@ -65,7 +65,7 @@ def exported(model: SegmentorBase, *, classes: int) -> tuple[float, float]:
     ).eval()
     program = trace(whole, example_size=EXAMPLE)
     content = to_onnx(program, opset=OPSET, metadata={}, outputs=LOGITS.names)
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    session = open_session(content, threads=torch.get_num_threads())
     again = torch.export.load(io.BytesIO(to_pt2(program, metadata={}))).module()
 
     def by_onnx(images: Tensor) -> Tensor:

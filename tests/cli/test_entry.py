@@ -1,3 +1,4 @@
+import logging
 import os
 import shutil
 import subprocess
@@ -9,7 +10,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from maskline.cli.entry import params_option, stage
+from maskline.cli.entry import log, params_option, stage, start_logging
 from maskline.core.errors import DataError, DataProblemsError, ParamsError
 from maskline.params.base.reading import read_yaml
 from tools.closure import ROOT, stage_module
@@ -44,6 +45,16 @@ def test_a_user_error_is_one_line_and_exit_code_2():
     result = run(fail)
     assert result.exit_code == 2
     assert result.stderr == "error: params.yaml: wrong value; fix it\n"
+
+
+def test_names_send_no_commands_to_the_terminal():
+    def fail(params_path):
+        raise DataError("\x1b]0;title\x07", "wrong", "fix it")
+
+    assert run(fail).stderr == "error: \\x1b]0;title\\x07: wrong; fix it\n"
+    start_logging()
+    line = logging.LogRecord("maskline", logging.INFO, "", 0, "read %s", ("\x1b[2J",), None)
+    assert log.handlers[0].format(line) == "read \\x1b[2J"
 
 
 def test_a_section_that_the_stage_does_not_read_is_checked_before_any_work(tmp_path):

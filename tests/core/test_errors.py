@@ -1,6 +1,7 @@
 import pytest
 
-from maskline.core.errors import DataError, DataProblemsError, MasklineError, ParamsError, StorageError, one_line
+from maskline.core.errors import DataError, DataProblemsError, MasklineError, ParamsError, StorageError
+from maskline.core.text import one_line
 
 
 def test_text_names_place_problem_and_remedy_on_one_line():

@@ -49,6 +49,25 @@ def test_wrong_labels_are_refused(changes, text):
         two(**changes)
 
 
+@pytest.mark.parametrize(
+    ("names", "keys"),
+    [
+        (("a", "A", "a_0", "a 1"), ("a_0_0", "a_1_1", "a_0", "a_1")),
+        (("a 1", "a", "a-1", "A", "a_1_2"), None),
+    ],
+)
+def test_keys_that_a_number_makes_alike_are_numbered_again(names, keys):
+    labels = two(class_names=names, palette=((0, 0, 0),) * len(names))
+    assert len(set(labels.keys)) == len(names)
+    assert keys is None or labels.keys == keys
+
+
+@pytest.mark.parametrize("name", ["\x1b[2J", "a\nb", " a", "\u202egnp"])
+def test_a_name_that_moves_the_cursor_is_refused(name):
+    with pytest.raises(DataError, match="control characters"):
+        two(class_names=("a", name))
+
+
 def test_a_missing_file_names_the_remedy(tmp_path):
     with pytest.raises(DataError, match="run the convert stage first"):
         LabelSet.read(tmp_path / "labels.json")

@@ -30,6 +30,14 @@ def test_round_trip_sorted_by_split_and_id(tmp_path):
     assert b"\r" not in text
 
 
+def test_names_are_no_formulas_in_the_file_and_themselves_again(tmp_path):
+    names = ["=1+1", "'quoted", "@x", "-2"]
+    manifest.write(tmp_path, [row(name) for name in names], LABELS)
+    lines = (tmp_path / "manifest.csv").read_text().splitlines()[1:]
+    assert not any(line.startswith(("=", "@")) for line in lines)
+    assert set(manifest.read(tmp_path)[0]["id"]) == set(names)
+
+
 def test_the_same_rows_give_the_same_bytes(tmp_path):
     for name, rows in (("one", [row("1"), row("2")]), ("two", [row("2"), row("1")])):
         (tmp_path / name).mkdir()

@@ -59,6 +59,43 @@ def sha256(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+@pytest.mark.parametrize(
+    ("url", "file"),
+    [
+        ("http://host/a%20b.zip", "a b.zip"),
+        ("http://host/..%2f..%2fdvc.yaml", "dvc.yaml"),
+        ("http://host/x%5c..%5cdvc.yaml", "dvc.yaml"),
+        ("http://host/%2e%2e", None),
+        ("http://host/a%00b", None),
+        ("http://host/" + "a" * 300, None),
+    ],
+)
+def test_the_name_in_an_address_leads_to_no_other_folder(url, file):
+    assert Order(name="folder", url=url).file == file
+
+
+def test_a_password_is_in_no_line(get, waits):
+    with pytest.raises(DataError) as caught:
+        get(url="http://me:secret@127.0.0.1:1/a.zip?token=hidden")
+    assert "127.0.0.1:1/a.zip" in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert "hidden" not in str(caught.value)
+
+
+def test_what_is_checked_is_what_is_taken(get, archive, tmp_path, monkeypatch):
+    """An archive that is replaced after its hash was read does not get through."""
+    good, whole = sha256(archive), fetching.sha256_file
+
+    def replaced_behind(path):
+        found = whole(path)
+        zip_of(archive, {"a": b"another"})
+        return found
+
+    monkeypatch.setattr(fetching, "sha256_file", replaced_behind)
+    get(archive=archive, sha256=good)
+    assert sha256(tmp_path / "raw/archive.zip") == good
+
+
 def test_an_own_archive(get, archive, tmp_path):
     found = get(archive=archive)
     assert found == {

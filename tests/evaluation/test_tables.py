@@ -133,6 +133,14 @@ def test_rows_by_class(four_classes):
     assert rows[1]["IoU_low"] <= rows[1]["IoU"] <= rows[1]["IoU_high"]
 
 
+def test_class_names_are_no_scripts_and_no_formulas(tmp_path):
+    names = ("</script><script>alert(1)</script>", "=1+1")
+    tables.write_csv(tmp_path / "rows.csv", tables.confusion_rows(np.ones((2, 2), dtype=np.int64), names))
+    text = (tmp_path / "rows.csv").read_text(encoding="utf-8")
+    assert "<" not in text
+    assert "'=1+1,'=1+1,1\n" in text
+
+
 def test_confusion_rows_hold_every_cell(four_classes):
     split, evaluation = four_classes
     total = tree.total_confusion(evaluation.scores)

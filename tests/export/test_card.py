@@ -74,7 +74,7 @@ def test_the_block_blocks(tmp_path):
 
 
 def test_the_example_is_short():
-    assert len(card.example_text().splitlines()) <= 40
+    assert len(card.example_text().splitlines()) <= 45
 
 
 @pytest.mark.parametrize(
@@ -114,3 +114,8 @@ def test_card_of_a_set_with_one_annotator(trained):
     text = card.card_text(trained, found, variants=(), data_set="folder", images=1, scores=scores)
     assert "| mIoU | 0.8931 | 0.8800 to 0.9000 | none |" in text
     assert "human reference" not in text
+
+
+def test_a_class_name_is_no_markup():
+    assert card._literal("<script>a|b</script>[x](y)") == r"&lt;script&gt;a\|b&lt;/script&gt;\[x\](y)"
+    assert card._literal("optic disc, 2nd") == "optic disc, 2nd"

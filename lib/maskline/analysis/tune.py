@@ -13,7 +13,8 @@ from typing import Any, Literal
 import torch
 
 from maskline.augment.sample import RegionBatch
-from maskline.core.errors import MasklineError, one_line
+from maskline.core.errors import MasklineError
+from maskline.core.text import one_line
 from maskline.engine.run import Job, start_state
 from maskline.engine.state import TrainState
 from maskline.engine.train import Loop, step

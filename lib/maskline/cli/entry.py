@@ -15,6 +15,7 @@ from typing import ParamSpec
 import click
 
 from maskline.core.errors import DataProblemsError, MasklineError
+from maskline.core.text import printable
 
 P = ParamSpec("P")
 
@@ -75,9 +76,16 @@ def start_logging() -> None:
     """Send maskline's log lines to stderr, once a process."""
     if not log.handlers:
         handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(message)s"))
+        handler.setFormatter(_Plain("%(message)s"))
         log.addHandler(handler)
         log.setLevel(os.environ.get("MASKLINE_LOG", "INFO").upper())
+
+
+class _Plain(logging.Formatter):
+    """Lines whose names of files and classes send no commands to the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
 
 def _guarded(function: Callable[P, None]) -> Callable[P, None]:

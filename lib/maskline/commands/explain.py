@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from maskline.cli.entry import PATH, errors_to_exit_code, log, params_option
+from maskline.core.text import cell
 
 if TYPE_CHECKING:
     from maskline.optim.groups import Assignment
@@ -95,7 +96,7 @@ def _table(found: "list[Assignment]") -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(_COLUMNS)
-    writer.writerows([f"{cell:.8g}" if isinstance(cell, float) else cell for cell in row] for row in _rows(found))
+    writer.writerows([f"{each:.8g}" if isinstance(each, float) else cell(each) for each in row] for row in _rows(found))
     return stream.getvalue()
 
 

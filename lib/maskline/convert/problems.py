@@ -10,6 +10,7 @@ from pathlib import Path
 from maskline.core.errors import DataError, DataProblemsError, StorageError
 from maskline.core.files import write_text
 from maskline.core.state_folder import state_folder
+from maskline.core.text import cell
 
 _HEADER = ("place", "problem", "remedy")
 _PAGE = """<!doctype html>
@@ -50,7 +51,7 @@ def write_csv(target: Path, header: Sequence[str], rows: Iterable[Sequence[str]]
     sink = io.StringIO()
     writer = csv.writer(sink, lineterminator="\n")
     writer.writerow(header)
-    writer.writerows(rows)
+    writer.writerows([map(cell, row) for row in rows])
     write_text(target, sink.getvalue())
 
 

@@ -4,6 +4,8 @@ Every class here ends a stage with exit code 2 and its text on one line (see ``m
 errors stay what they are in Python (``AssertionError``, ``TypeError``) and keep their traceback.
 """
 
+from maskline.core.text import one_line
+
 
 class MasklineError(Exception):
     """Base of all errors a user can fix.
@@ -85,8 +87,3 @@ class DataProblemsError(DataError):
     def __reduce__(self) -> tuple[type, tuple[object, ...]]:
         """Rebuild from the list of problems."""
         return type(self), (self.place, list(self.problems))
-
-
-def one_line(text: str) -> str:
-    """Return ``text`` with every run of white space, line breaks included, as one space."""
-    return " ".join(text.split())

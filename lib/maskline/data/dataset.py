@@ -200,5 +200,5 @@ class PreparedSplit:
             raise DataError(path, "no such file", remedy) from error
         if hashlib.sha256(content).hexdigest() != extent.sha256:
             raise DataError(path, f"the {part} of {self.ids[i]} is not what was written", remedy)
-        with Image.open(io.BytesIO(content)) as opened:
+        with Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as opened:
             return np.array(opened if mode is None else opened.convert(mode))

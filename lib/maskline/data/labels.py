@@ -8,6 +8,7 @@ from pathlib import Path
 
 from maskline.core.errors import DataError
 from maskline.core.files import write_json
+from maskline.core.text import one_line
 
 Rgb = tuple[int, int, int]
 
@@ -37,6 +38,9 @@ class LabelSet:
         doubles = sorted({name for name in self.class_names if self.class_names.count(name) > 1})
         if doubles:
             raise DataError("labels", f"class name {doubles[0]!r} stands twice", "give each class its own name")
+        odd = sorted(name for name in self.class_names if one_line(name) != name)
+        if odd:
+            raise DataError("labels", f"class name {odd[0]!r}", "leave control characters and spaces at its ends out")
         if len(self.palette) != len(self.class_names):
             raise DataError(
                 "labels",
@@ -64,7 +68,13 @@ class LabelSet:
     def keys(self) -> tuple[str, ...]:
         """Class names as metric keys: ``[a-z0-9_]``, each different."""
         slugs = [re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") or "class" for name in self.class_names]
-        return tuple(slug if slugs.count(slug) == 1 else f"{slug}_{i}" for i, slug in enumerate(slugs))
+        keys: list[str] = []
+        for i, slug in enumerate(slugs):
+            key = slug if slugs.count(slug) == 1 else f"{slug}_{i}"
+            while slugs.count(key) > (key == slug) or key in keys:
+                key = f"{key}_{i}"
+            keys.append(key)
+        return tuple(keys)
 
     def write(self, path: Path) -> None:
         """Write labels.json."""

@@ -14,6 +14,7 @@ from pandera.errors import SchemaErrors
 
 from maskline.core.errors import DataError
 from maskline.core.files import write_json, write_text
+from maskline.core.text import cell, from_cell
 from maskline.data.labels import LabelSet
 
 Split = Literal["train", "val", "test"]
@@ -28,6 +29,7 @@ RGB = 3
 PARTS = ("image", "mask", "valid", "second")
 """Encoded files of a row; ``valid`` and ``second`` may be absent (0 bytes)."""
 
+_NAMES = ["id", "group", "source"]
 _SHA256 = r"[0-9a-f]{64}"
 _REMEDY = "run the convert stage again (dvc repro --force convert)"
 
@@ -41,10 +43,7 @@ def columns(num_classes: int) -> list[str]:
 
 def manifest_schema(num_classes: int) -> pa.DataFrameSchema:
     """Return the schema of manifest.csv for a set of ``num_classes``."""
-    text = {
-        name: pa.Column(str, pa.Check.str_length(min_value=1), unique=name == "id")
-        for name in ("id", "group", "source")
-    }
+    text = {name: pa.Column(str, pa.Check.str_length(min_value=1), unique=name == "id") for name in _NAMES}
     fields: dict[str, Any] = {
         **text,
         "split": pa.Column(str, pa.Check.isin(SPLITS)),
@@ -99,6 +98,7 @@ def write(folder: Path, rows: list[dict[str, Any]], labels: LabelSet) -> None:
     frame = pd.DataFrame(rows, columns=columns(labels.num_classes)).sort_values(["split", "id"], ignore_index=True)
     _validate(frame, manifest_schema(labels.num_classes), folder / MANIFEST_NAME)
     _validate(label_table(labels), label_schema(), folder / LABELS_NAME)
+    frame[_NAMES] = frame[_NAMES].map(cell)
     write_text(folder / MANIFEST_NAME, frame.to_csv(index=False, lineterminator="\n"))
     labels.write(folder / LABELS_NAME)
 
@@ -121,6 +121,7 @@ def read(folder: Path) -> tuple[pd.DataFrame, LabelSet]:
     odd = sorted(set(frame.columns) ^ set(columns(labels.num_classes)))
     if odd:
         raise DataError(path, f"columns missing or not known: {', '.join(odd)}", _REMEDY)
+    frame[_NAMES] = frame[_NAMES].map(from_cell)
     _validate(label_table(labels), label_schema(), folder / LABELS_NAME)
     _validate(frame, manifest_schema(labels.num_classes), path)
     return frame, labels

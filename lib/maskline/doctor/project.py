@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from maskline.cli.kept_lock import LOCK
 from maskline.cli.kept_lock import git as ask_git
-from maskline.core.errors import MasklineError, one_line
+from maskline.core.errors import MasklineError
+from maskline.core.text import one_line
 from maskline.doctor.findings import Finding, fault, ok, warning
 
 if TYPE_CHECKING:

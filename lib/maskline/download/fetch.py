@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 from urllib.parse import unquote, urlsplit
@@ -16,10 +16,13 @@ from urllib.parse import unquote, urlsplit
 from maskline.core.errors import DataError
 from maskline.core.files import replace_folder, sha256_file, storage_errors, write_json
 from maskline.core.state_folder import state_folder
+from maskline.core.text import without_secrets
 from maskline.download import archives
 from maskline.download.catalog import Published
 
 SOURCE_NAME = "source.json"
+
+_LONGEST_NAME = 200  # bytes; file systems have 255, of which a part file's suffix takes some
 
 Origin = Literal["archive", "folder", "drawn"]
 
@@ -64,7 +67,12 @@ class Order:
         """Name of the archive in a mirror folder."""
         if self.published:
             return self.published.file
-        return (unquote(PurePosixPath(urlsplit(self.url).path).name) or None) if self.url else None
+        return _file_name(self.url) if self.url else None
+
+    @property
+    def shown_address(self) -> str | None:
+        """The address for logs and errors: without what opens it."""
+        return without_secrets(self.address) if self.address else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,20 +113,21 @@ def fetch(order: Order, raw: Path, *, mirror: Path | None, downloads: Path, max_
         incoming = part / "incoming"
         archive = _find(order, incoming, mirror=mirror, downloads=downloads, max_bytes=max_unpacked_bytes)
         with _called(archive):
-            suffix = archives.suffix(archive.path)
-            _check_sha256(archive)
-            archives.inspect(archive.path, max_bytes=max_unpacked_bytes)
-        target = part / f"archive{suffix}"
-        if archive.path.parent == part:
-            archive.path.replace(target)
-        else:
-            shutil.copyfile(archive.path, target)
-        if archive.place == order.address and archive.expected_sha256:
+            target = part / f"archive{archives.suffix(archive.path)}"
+            if archive.path.parent == part:
+                archive.path.replace(target)
+            else:
+                shutil.copyfile(archive.path, target)
+        # The copy is what is checked, since the user's file may be another one by now.
+        with _called(replace(archive, path=target)):
+            sha256 = _checked_sha256(archive, target)
+            archives.inspect(target, max_bytes=max_unpacked_bytes)
+        if archive.place == order.shown_address and archive.expected_sha256:
             _link(target, downloads / archive.expected_sha256)
         source = {
             "name": order.name,
             "file": archive.file,
-            "sha256": sha256_file(target),
+            "sha256": sha256,
             "bytes": target.stat().st_size,
             "origin": archive.origin,
         }
@@ -149,7 +158,7 @@ def _find(order: Order, incoming: Path, *, mirror: Path | None, downloads: Path,
         _download(order, incoming, downloads=downloads, max_bytes=max_bytes)
     return _Found(
         path=kept or incoming,
-        place=kept or order.address,
+        place=kept or order.shown_address,
         file=order.file or "archive",
         origin="archive",
         expected_sha256=order.expected_sha256,
@@ -189,10 +198,10 @@ def _download(order: Order, incoming: Path, *, downloads: Path, max_bytes: int) 
 
     from maskline.download.transfer import ResumingDownloader
 
-    address, expected = order.address, order.expected_sha256
+    address, expected, shown = order.address, order.expected_sha256, order.shown_address
     assert address is not None
     if urlsplit(address).scheme not in ("http", "https"):
-        raise DataError("data.url", f"{address} is no http or https address", "set data.archive to a file's path")
+        raise DataError("data.url", f"{shown} is no http or https address", "set data.archive to a file's path")
     name = order.file or "archive"
     downloader = ResumingDownloader(downloads / f"{name}.part", max_bytes=max_bytes, checked=expected is not None)
     pooch.get_logger().setLevel("WARNING")
@@ -207,7 +216,7 @@ def _download(order: Order, incoming: Path, *, downloads: Path, max_bytes: int) 
             )
     except requests.exceptions.RequestException as error:
         raise DataError(
-            address,
+            shown,
             f"cannot be downloaded ({type(error).__name__})",
             f"fetch {name} from there on a connected machine, then set data.archive to its path "
             "or put it into the folder that MASKLINE_MIRROR names",
@@ -216,7 +225,7 @@ def _download(order: Order, incoming: Path, *, downloads: Path, max_bytes: int) 
         raise
     except ValueError as error:  # pooch's, after it removed the file
         raise DataError(
-            address,
+            shown,
             f"what came does not have the SHA-256 {expected}",
             "check the address; if the file has changed and you trust it, set data.sha256 to its hash",
         ) from error
@@ -230,16 +239,22 @@ def _link(source: Path, target: Path) -> None:
         target.hardlink_to(source)
 
 
-def _check_sha256(archive: _Found) -> None:
-    if archive.expected_sha256 is None:
-        return
-    actual = sha256_file(archive.path)
-    if actual != archive.expected_sha256:
+def _file_name(url: str) -> str | None:
+    """Return the name of the file behind an address, which leads to no other folder; None: it has none."""
+    name = PurePosixPath(unquote(urlsplit(url).path).replace("\\", "/")).name
+    usable = name.isprintable() and name != ".." and len(name.encode(errors="replace")) <= _LONGEST_NAME
+    return name if usable and name else None
+
+
+def _checked_sha256(archive: _Found, path: Path) -> str:
+    actual = sha256_file(path)
+    if archive.expected_sha256 is not None and actual != archive.expected_sha256:
         raise DataError(
             archive.place,
             f"SHA-256 is {actual}, not {archive.expected_sha256}",
             "fetch the file again, or set data.sha256 to its hash if you trust it",
         )
+    return actual
 
 
 @contextmanager

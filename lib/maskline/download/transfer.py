@@ -10,6 +10,7 @@ import requests
 
 from maskline.core.errors import DataError
 from maskline.core.files import write_json
+from maskline.core.text import without_secrets
 from maskline.download.progress import byte_bar
 
 _CHUNK_BYTES = 1 << 16
@@ -87,7 +88,7 @@ class ResumingDownloader:
     def _append(self, answer: requests.Response, url: str, have: int) -> None:
         length = answer.headers.get("Content-Length")
         total = have + int(length) if length else None
-        name = url.rsplit("/", 1)[-1]
+        name = without_secrets(url).rsplit("/", 1)[-1]
         with self._part.open("r+b" if have else "wb") as sink, byte_bar(name, done=have, total=total) as advance:
             sink.seek(have)
             sink.truncate()
@@ -99,7 +100,7 @@ class ResumingDownloader:
                     sink.close()
                     self.forget()
                     raise DataError(
-                        url,
+                        without_secrets(url),
                         f"longer than {self._max_bytes / 2**30:g} GiB",
                         "raise data.max_unpacked_gib if you trust the address",
                     )
@@ -121,7 +122,9 @@ def _check_status(answer: requests.Response, url: str) -> None:
     if code in (requests.codes.too_many_requests, *range(500, 600)):
         raise requests.exceptions.ChunkedEncodingError(f"the server answered {code} {answer.reason}")
     if code not in (requests.codes.ok, requests.codes.partial_content):
-        raise DataError(url, f"the server answered {code} {answer.reason}", "check the address (data.url)")
+        raise DataError(
+            without_secrets(url), f"the server answered {code} {answer.reason}", "check the address (data.url)"
+        )
 
 
 def _continues(answer: requests.Response, have: int) -> bool:

@@ -1,6 +1,8 @@
 """The model card of the export folder: what the files are, what they were made from, what to know before use."""
 
+import html
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -140,8 +142,13 @@ def _data_lines(labels: LabelSet, *, name: str, images: int) -> list[str]:
         "",
         "| id | class | color |",
         "| --- | --- | --- |",
-        *(f"| {i} | {each} | {list(labels.palette[i])} |" for i, each in enumerate(labels.class_names)),
+        *(f"| {i} | {_literal(each)} | {list(labels.palette[i])} |" for i, each in enumerate(labels.class_names)),
     ]
+
+
+def _literal(name: str) -> str:
+    """Return a name in Markdown that is no tag, link, emphasis or end of a cell."""
+    return re.sub(r"([\\`*\[\]|!~])", r"\\\1", html.escape(name, quote=False))
 
 
 def _licence_lines(name: str) -> list[str]:

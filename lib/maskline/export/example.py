@@ -5,20 +5,25 @@ Needs onnxruntime, numpy and Pillow; written beside the model by the export stag
 """
 
 import json
+import os
 import sys
 
 import numpy as np
-import onnxruntime
 from PIL import Image, ImageOps
+
+FORMATS = ("PNG", "JPEG", "TIFF", "GIF", "BMP", "WEBP", "PPM")  # Pillow would hand PostScript over to Ghostscript
 
 
 def main(model: str, picture: str, out: str) -> None:
     """Write the class of each pixel as a PNG in the model's colors, and print each class's share."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read at the import; without it, it writes and calls home
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.add_session_config_entry("session.x64quantprecision", "1")  # model-int8.onnx on processors without VNNI
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     about = json.loads(session.get_modelmeta().custom_metadata_map["maskline"])
-    with Image.open(picture) as opened:  # turned as its EXIF says; colors 0..255: the model normalizes by itself
+    with Image.open(picture, formats=FORMATS) as opened:  # turned as EXIF says; 0..255: the model normalizes by itself
         image = np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
     names = [output.name for output in session.get_outputs()]
     found = dict(zip(names, session.run(names, {"images": image[None]}), strict=True))

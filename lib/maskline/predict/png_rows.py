@@ -64,7 +64,7 @@ class PngRows:
             rows = self._inflated(count * (1 + self._row_bytes))
             plain = b"\0" + self._above if self._above else b""
             content = _png(self._width, count + bool(plain), self._kind, self._palette, plain + rows)
-            with Image.open(io.BytesIO(content)) as image:
+            with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
                 self._above = np.asarray(image)[-1].tobytes()
                 rgb = np.array(image.convert("RGB"))
         except (zlib.error, OSError, SyntaxError) as error:

@@ -18,6 +18,7 @@ from PIL import Image
 
 from maskline.core.errors import DataError
 from maskline.core.files import replace_file, write_json, write_text
+from maskline.core.text import cell, from_cell
 from maskline.data.labels import LabelSet
 from maskline.export.interface import Prediction
 from maskline.predict.image_inputs import Source
@@ -124,7 +125,7 @@ class PredictionFolder:
 
     def _add_row(self, source: Source, sha256: str, size: tuple[int, ...], counts: NDArray[np.int64]) -> None:
         shares = (f"{n / counts.sum():.6f}" for n in counts)
-        cells = [source.name, str(source.path), sha256, *size, *shares]
+        cells = [cell(source.name), cell(str(source.path)), sha256, *size, *shares]
         self._rows[source.name] = dict(zip(self._columns, map(str, cells), strict=True))
         with (self._out / TABLE_FILE).open("a", encoding="utf-8", newline="") as stream:
             csv.DictWriter(stream, self._columns, lineterminator="\n").writerow(self._rows[source.name])
@@ -157,7 +158,7 @@ class PredictionFolder:
         text = path.read_text(encoding="utf-8")
         whole = text[: text.rfind("\n") + 1]
         rows = list(csv.DictReader(io.StringIO(whole)))
-        return {row["name"]: row for row in rows if list(row) == self._columns and None not in row.values()}
+        return {from_cell(row["name"]): row for row in rows if list(row) == self._columns and None not in row.values()}
 
     def _write_table(self) -> None:
         stream = io.StringIO()

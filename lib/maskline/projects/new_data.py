@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from maskline.core.errors import DataError
 from maskline.data.labels import distinct_palette
-from maskline.reading.images import IMAGE_SUFFIXES
+from maskline.reading.images import IMAGE_SUFFIXES, open_image
 
 _MOST_MASKS = 200  # looked at, spread over the set; convert checks every pixel of all
 _MOST_COLORS = 64
@@ -61,13 +60,13 @@ def _look(folder: Path) -> tuple[str, list[tuple[int, int, int]]]:
     seen: set[object] = set()
     modes = set()
     for path in masks[:: -(-len(masks) // _MOST_MASKS)]:
-        with Image.open(path) as image:
-            modes.add("color" if image.mode in ("RGB", "RGBA") else "palette" if image.mode == "P" else "grey")
-            if image.mode in ("RGB", "RGBA"):
-                colors = image.convert("RGB").getcolors(_MOST_COLORS)
-                seen |= {color for _, color in colors} if colors else set(range(_MOST_COLORS + 1))
-            else:
-                seen |= set(np.unique(np.array(image)).tolist())
+        image = open_image(path, exif="ignore")
+        modes.add("color" if image.mode in ("RGB", "RGBA") else "palette" if image.mode == "P" else "grey")
+        if image.mode in ("RGB", "RGBA"):
+            colors = image.convert("RGB").getcolors(_MOST_COLORS)
+            seen |= {color for _, color in colors} if colors else set(range(_MOST_COLORS + 1))
+        else:
+            seen |= set(np.unique(np.array(image)).tolist())
         if len(modes) > 1:
             raise DataError(path, "masks of more than one kind (gray, palette, color)", "save all in one way")
         if len(seen) > _MOST_COLORS and "color" in modes:

