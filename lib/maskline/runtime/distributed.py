@@ -133,10 +133,10 @@ def _parallel(module: nn.Module) -> DistributedDataParallel:
     return parallel
 
 
-def _sum(_state: None, bucket: distributed.GradBucket) -> torch.futures.Future[Tensor]:
+def _sum(_state: None, bucket: distributed.GradBucket) -> torch.futures.Future[Tensor]:  # type: ignore[name-defined]
     """Send a bucket; torch's own way divides by the number of processes."""
-    future = distributed.all_reduce(bucket.buffer(), async_op=True).get_future()
-    return future.then(lambda done: done.value()[0])
+    sent: torch.futures.Future[list[Tensor]] = distributed.all_reduce(bucket.buffer(), async_op=True).get_future()
+    return sent.then(lambda done: done.value()[0])
 
 
 def _tell_nothing_of_unused() -> None:
@@ -187,6 +187,15 @@ def everyones(value: Any) -> list[Any]:
         return [value]
     values: list[Any] = [None] * size()
     distributed.all_gather_object(values, value)
+    return values
+
+
+def gathered(value: Any) -> list[Any] | None:
+    """Return the value of each process, by rank, in the first one; None in the others. Anything that pickles."""
+    if size() == 1:
+        return [value]
+    values: list[Any] | None = [None] * size() if rank() == 0 else None
+    distributed.gather_object(value, values, dst=0)
     return values
 
 
