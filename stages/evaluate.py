@@ -1,14 +1,18 @@
 """Score the trained model: data/prepared + data/models -> reports/evaluate.
 
-Run as ``python -m stages.evaluate``.
+Run as ``python -m stages.evaluate``, or on several machines by ``torchrun ... -m stages.evaluate``.
 """
 
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from maskline.cli.entry import PATH, log, params_option, stage
+from maskline.cli.entry import PATH, arguments, log, params_option, stage
+
+if TYPE_CHECKING:
+    from maskline.params.stages.evaluate import EvaluateStage
 
 
 @click.command()
@@ -25,18 +29,30 @@ from maskline.cli.entry import PATH, log, params_option, stage
 @stage
 def main(*, params_path: Path, prepared: Path, model: Path, curves: Path, **outputs: Path) -> None:
     """Score a split at its images' own sizes; write tables, images and one page with everything."""
+    from maskline.params.base.reading import load_sections
+    from maskline.params.stages.evaluate import EvaluateStage
+    from maskline.runtime.patches import memory
+
+    params = load_sections(params_path, EvaluateStage)
+    memory.tune(enabled=params.machine.tuned_memory, huge_pages=False)
+    from maskline.runtime import launch, process_group
+
+    devices = params.machine.evaluate_devices
+    if devices > 1 and not process_group.is_member():
+        launch.run(["-m", "stages.evaluate", *arguments()], devices=devices, stage="evaluate")
+        return
+    with process_group.joined(device=params.evaluate.device, stage="evaluate", key="machine.evaluate_devices"):
+        _score(params, prepared, model, curves, outputs)
+
+
+def _score(params: "EvaluateStage", prepared: Path, model: Path, curves: Path, outputs: dict[str, Path]) -> None:
     from maskline.builders.evaluate import measures, tuned_inference
     from maskline.data.dataset import PreparedSplit
     from maskline.evaluation import evaluate
     from maskline.evaluation.writing import Outputs, write_evaluation
-    from maskline.params.base.reading import load_sections
-    from maskline.params.stages.evaluate import EvaluateStage
     from maskline.runtime import checkpoint, device
-    from maskline.runtime.patches import memory
 
-    params = load_sections(params_path, EvaluateStage)
     section = params.evaluate
-    memory.tune(enabled=params.machine.tuned_memory, huge_pages=False)
     device.set_deterministic(params.train.threads)
     split = PreparedSplit.open(prepared, section.split, cache="stream")
     card = checkpoint.read_card(model)
@@ -54,6 +70,8 @@ def main(*, params_path: Path, prepared: Path, model: Path, curves: Path, **outp
         seed=params.train.seed,
         tuned_crf=tuned,
     )
+    if result is None:
+        return
     write_evaluation(
         result,
         split,

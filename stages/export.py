@@ -35,6 +35,7 @@ def main(
     from maskline.export import card, package, timing
     from maskline.params.base.reading import load_sections
     from maskline.params.stages.export import ExportStage
+    from maskline.runtime.device import resolve_kind
 
     params = load_sections(params_path, ExportStage)
     section, threads = params.export, params.train.threads
@@ -50,6 +51,7 @@ def main(
         threads=threads,
         limits=build_limits(section, "export"),
         variants=variants,
+        device=resolve_kind(section.device, place="export.device"),
     )
     card.write(out, trained, agreement, variants=variants, data_set=params.data.name, images=len(split), scores=found)
     measured = measure_latency(section, trained, variants, out, threads=threads)

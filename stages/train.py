@@ -41,14 +41,15 @@ def main(
     params = load_sections(params_path, TrainStage)
     memory.tune(enabled=params.machine.tuned_memory, huge_pages=True)  # before torch takes any
     from maskline.builders.training import build_training, describe_training
-    from maskline.engine import launch, process_group, run
+    from maskline.engine import run
     from maskline.engine.process import die_with_parent
+    from maskline.runtime import launch, process_group
 
     die_with_parent()
     if params.train.devices > 1 and not process_group.is_member():
-        launch.run(["-m", "stages.train", *arguments()], devices=params.train.devices)
+        launch.run(["-m", "stages.train", *arguments()], devices=params.train.devices, stage="train")
         return
-    with process_group.joined(device=params.train.device):
+    with process_group.joined(device=params.train.device, stage="train", key="train.devices"):
         job = build_training(params, prepared)
         log.info("train: %s", describe_training(job))
         result = run.train(job, stop_after=stop_after)

@@ -1,4 +1,4 @@
-"""Two processes with half of each batch do what one process does alone."""
+"""Two processes with half of each batch, or three with a third, do what one process does alone."""
 
 import dataclasses
 import signal
@@ -47,19 +47,19 @@ def overlap(logits, target, ignore_index):
     return dice(logits, target, ignore_index, class_weights=None, smooth=1.0)
 
 
-def prepared(norm, **changes):
+def prepared(norm, *, batch_size=4, unused=False, **changes):
     """Return a run without dropout, over images of which very different parts are ignored."""
     state, loop = run(
-        iterations=ITERATIONS,
-        log_every=1,
         criteria={
             "auxiliary_head.0": CompositeLoss([(plain, 0.4)]),
             "decode_head": CompositeLoss([(plain, 1.0), (overlap, 1.0)]),
         },
         validation=Uneven(5),
-        **{"val_every": 4, **changes},
+        **{"iterations": ITERATIONS, "log_every": 1, "val_every": 4, **changes},
     )
     network = with_norm(state.model, norm)
+    if unused:
+        network.unused = torch.nn.Linear(2, 3)
     # Adam's first steps are of one size whatever the gradient's: they would blow rounding up.
     knobs = Knobs(
         momentum=0.9,
@@ -72,7 +72,8 @@ def prepared(norm, **changes):
         centered=False,
     )
     sgd = optimizer("sgd", network.parameters(), lr=0.1, weight_decay=1e-4, knobs=knobs)
-    loop.batches.split = Uneven(6)
+    loop.batches.split, loop.batches.batch_size = Uneven(6), batch_size
+    loop.batches.positions = range(batch_size)
     job = Job(model=network, optimizer=sgd, loop=loop, card={})
     loop = dataclasses.replace(loop, batches=loop.batches.share(rank=distributed.rank(), size=distributed.size()))
     return start_state(dataclasses.replace(job, loop=loop)), loop
@@ -165,6 +166,30 @@ def broken(folder):
     return str(caught.value)
 
 
+def in_three(folder):
+    """Train without a stop, then stop after three steps and go on in a state that knows nothing of the first ones."""
+    options = {**OPTIONS, "iterations": 8, "log_every": 4, "journal_every": 3, "batch_size": 6, "unused": True}
+    straight, loop = prepared("gn", **options)
+    fit(straight, loop, journal=Journal(folder / f"straight{distributed.rank()}"), stop=StopFlag())
+    journal = Journal(folder / "stopped")
+    stopped, loop = prepared("gn", **options)
+    fit(stopped, loop, journal=journal, stop=StopFlag(), stop_after=3)
+    distributed.wait()
+    resumed, loop = prepared("gn", **options)
+    resumed.restore(distributed.firsts(journal.read() if distributed.rank() == 0 else None))
+    assert resumed.iteration == 3
+    fit(resumed, loop, journal=journal, stop=StopFlag())
+    found = {"straight": results(straight), "resumed": results(resumed), "unused": straight.model.unused.weight.grad}
+    torch.save(found, folder / f"rank{distributed.rank()}.pt")
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("three")
+    together(in_three, folder, count=3)
+    return [torch.load(folder / f"rank{rank}.pt") for rank in range(3)]
+
+
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
     folder = tmp_path_factory.mktemp("two")
@@ -221,6 +246,25 @@ def test_a_signal_to_one_stops_both_and_they_go_on_bit_by_bit(two):
 def test_validation_is_that_of_one_process_to_the_last_bit(two):
     for rank in two[1]:
         assert rank["validation"] == validation()
+
+
+def test_three_processes_that_go_on_give_the_bits_of_those_never_stopped(three, tmp_path):
+    for rank in three:
+        # Where it stopped there is a point more.
+        assert rank["resumed"]["steps"][1:] == rank["straight"]["steps"] == three[0]["straight"]["steps"]
+        for key, tensor in rank["straight"]["weights"].items():
+            assert torch.equal(rank["resumed"]["weights"][key], tensor), key
+            assert torch.equal(three[0]["straight"]["weights"][key], tensor), key
+
+
+def test_three_processes_follow_one_and_a_layer_that_is_not_used_has_no_gradient(three, tmp_path):
+    alone, loop = prepared("gn", **OPTIONS, iterations=8, log_every=4, batch_size=6, unused=True)
+    fit(alone, loop, journal=Journal(tmp_path), stop=StopFlag())
+    assert [row["iteration"] for row in alone.steps] == [4, 8]
+    for row, other in zip(alone.steps, three[0]["straight"]["steps"], strict=True):
+        assert other["loss"] == pytest.approx(row["loss"], abs=1e-4)
+        assert other["gradient_norm"] == pytest.approx(row["gradient_norm"], rel=1e-2)
+    assert three[0]["unused"] is None
 
 
 def test_a_loss_that_is_not_finite_leaves_the_whole_batch(two):

@@ -2,6 +2,9 @@
 
 import io
 import json
+import subprocess
+import sys
+from itertools import product
 
 import pytest
 import torch
@@ -17,6 +20,7 @@ from maskline.runtime.checkpoint import save_model
 from maskline.runtime.torch_seeds import seed_torch
 from stages import evaluate
 from tests.evaluation.conftest import TWO, draw
+from tests.processes import together
 from tools.trial import complete_params
 
 CHANGES = {
@@ -48,21 +52,21 @@ def png(pixels):
     return stream.getvalue()
 
 
-def write_prepared(folder, split):
+def write_prepared(folder, split, *, splits=("test",)):
     folder.mkdir()
     shards, rows = ShardWriter(folder), []
-    for picture in split.pictures:
+    for name, picture in product(splits, split.pictures):
         parts = {"image": picture.image, "mask": picture.mask, "second": picture.second}
         parts["valid"] = picture.valid.astype("uint8") * 255
         rows.append(
             {
-                "id": picture.id,
-                "split": "test",
-                "group": picture.group,
+                "id": f"{name}-{picture.id}" if len(splits) > 1 else picture.id,
+                "split": name,
+                "group": f"{name}-{picture.group}" if len(splits) > 1 else picture.group,
                 "source": f"{picture.id}.png",
                 "height": picture.mask.shape[0],
                 "width": picture.mask.shape[1],
-                **shards.add({name: png(pixels) for name, pixels in parts.items()}),
+                **shards.add({part: png(pixels) for part, pixels in parts.items()}),
                 **{f"pixels_{c}": int((picture.mask == c).sum()) for c in range(2)},
                 "pixels_ignored": int((picture.mask == 255).sum()),
             }
@@ -89,8 +93,8 @@ def project(root, tmp_path_factory):
     return folder
 
 
-def run(project, out, **changes):
-    places = {
+def places(project, out):
+    return {
         "params": project / "params.yaml",
         "prepared": project / "prepared",
         "model": project / "models",
@@ -102,7 +106,14 @@ def run(project, out, **changes):
         "gallery": out / "gallery",
         "report": out / "report.html",
     }
-    arguments = [text for name, path in (places | changes).items() for text in (f"--{name}", str(path))]
+
+
+def options(values):
+    return [text for name, path in values.items() for text in (f"--{name}", str(path))]
+
+
+def run(project, out, **changes):
+    arguments = options(places(project, out) | changes)
     threads = torch.get_num_threads()
     try:
         return CliRunner().invoke(evaluate.main, arguments)
@@ -113,6 +124,50 @@ def run(project, out, **changes):
 
 def files(folder):
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def share(folder):
+    """Be one of several processes that evaluate."""
+    torch.set_num_threads(1)
+    evaluate.main.main(json.loads((folder / "options.json").read_text()), standalone_mode=False)
+
+
+def files_of(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def several(root, project, tmp_path_factory):
+    """Settings with all that is chosen on the val split and all measures, and the files that one process writes."""
+    folder = tmp_path_factory.mktemp("several")
+    changes = {"evaluate.threshold": "tune", "evaluate.crf.enabled": True, "evaluate.crf.tune": True}
+    write_params(root, folder / "params.yaml", {**CHANGES, **changes})
+    write_prepared(folder / "prepared", draw(TWO, number=5, second=True), splits=("test", "val"))
+    result = run(project, folder / "alone", params=folder / "params.yaml", prepared=folder / "prepared")
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+def test_three_processes_write_the_bytes_of_one(project, several):
+    given = places(project, several / "three") | {
+        "params": several / "params.yaml",
+        "prepared": several / "prepared",
+    }
+    (several / "options.json").write_text(json.dumps(options(given)))
+    together(share, several, count=3)
+    assert len(files_of(several / "alone")) >= 6
+    assert files_of(several / "three") == files_of(several / "alone")
+
+
+def test_the_stage_starts_two_processes_that_write_the_bytes_of_one(root, project, several, tmp_path):
+    write_params(root, tmp_path / "params.yaml", {**CHANGES, "machine.evaluate_devices": 2, "evaluate.device": "cpu"})
+    assert run(project, tmp_path / "alone", params=tmp_path / "params.yaml").exit_code == 0
+    given = places(project, tmp_path / "two") | {"params": tmp_path / "params.yaml"}
+    command = [sys.executable, "-m", "stages.evaluate", *options(given)]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True, timeout=200)
+    assert "evaluate: 2 processes (gloo)" in done.stderr
+    assert done.stderr.count("evaluate: 4 images of test") == 1
+    assert files_of(tmp_path / "two") == files_of(tmp_path / "alone")
 
 
 def test_writes_the_same_bytes_twice(project, tmp_path):

@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from maskline.models.segmentor import SegmentorBase
 from maskline.optim.ema import WeightAverage
+from maskline.runtime import distributed
 
 Row = dict[str, float]
 
@@ -32,6 +33,7 @@ class TrainState:
         best_score: Best value of the chosen metric so far.
         best_iteration: Iterations done when it was reached.
         best_weights: State dict of then, on the CPU; None before the first validation.
+        pairs: The model's ``training_pairs``, whose gradients are those of all processes together.
     """
 
     model: SegmentorBase
@@ -47,6 +49,10 @@ class TrainState:
     best_score: float = float("-inf")
     best_iteration: int = 0
     best_weights: dict[str, Tensor] | None = None
+    pairs: distributed.Replica = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.pairs = distributed.Replica(self.model, self.model.training_pairs)
 
     @property
     def result(self) -> nn.Module:

@@ -192,11 +192,13 @@ def step(state: TrainState, loop: Loop, *batches: Batch, closely: bool = False) 
         state.model.train()
     set_rates(state.optimizer, loop.schedule, state.iteration)
     state.optimizer.zero_grad(set_to_none=True)
-    parts = [_backward(state, loop, batch, share=1 / len(batches)) for batch in batches]
+    parts = []
+    for number, batch in enumerate(batches, start=1):
+        with state.pairs.held_back(number < len(batches)):
+            parts.append(_backward(state, loop, batch, share=1 / len(batches)))
     losses = {name: sum(part[name] for part in parts) / len(parts) for name in parts[0]}
     if not all(map(math.isfinite, losses.values())):
         raise NotFiniteError("loss", losses["loss"], batches)
-    distributed.add_up([tensor.grad for tensor in state.model.parameters() if tensor.grad is not None])
     state.scaler.unscale_(state.optimizer)
     measured: Row = {}
     if closely or takes_norm(state, loop):
@@ -225,7 +227,7 @@ def _backward(state: TrainState, loop: Loop, batch: Batch, *, share: float) -> R
     augmented = loop.batches.finish(batch, loop.compute.device)
     images = augmented.images.contiguous(memory_format=loop.compute.memory_format)
     with loop.compute.autocast():
-        pairs = state.model.training_pairs(images, mixup_loss.packed(augmented))
+        pairs = state.pairs(images, mixup_loss.packed(augmented))
     ignore_index = loop.batches.augmentation.ignore_index
     with distributed.joint():
         losses = {

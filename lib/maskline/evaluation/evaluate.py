@@ -15,6 +15,7 @@ from maskline.evaluation.scoring import Counting, ImageScore, Split, score_split
 from maskline.inference.pipeline import Inference
 from maskline.metrics.extra import Measures
 from maskline.metrics.scores import flatten
+from maskline.runtime import distributed
 
 
 class LabelledSplit(Split, Protocol):
@@ -71,8 +72,8 @@ def evaluate(
     resamples: int,
     seed: int,
     tuned_crf: Mapping[str, float],
-) -> Evaluation:
-    """Score every image of a split at its own size.
+) -> Evaluation | None:
+    """Score every image of a split at its own size, and return it in the first of several processes.
 
     Args:
         inference: The network and what follows it.
@@ -100,12 +101,15 @@ def evaluate(
     shown = track(
         scored,
         description=f"evaluate {name}",
-        total=len(split.sizes),
+        total=len(split.sizes) / distributed.size(),
         console=Console(stderr=True),
         transient=True,
-        disable=not sys.stderr.isatty(),
+        disable=not sys.stderr.isatty() or distributed.rank() > 0,
     )
-    scores = sorted(shown, key=lambda score: score.index)
+    shares = distributed.gathered(list(shown))
+    if shares is None:
+        return None
+    scores = sorted((score for share in shares for score in share), key=lambda score: score.index)
     chosen: dict[str, Any] = {} if inference.threshold is None else {"threshold": inference.threshold}
     chosen |= {"tuned_crf": dict(tuned_crf)} if tuned_crf else {}
     metrics = tree.metrics_tree(scores, labels, resamples=resamples, seed=seed, settings=chosen)

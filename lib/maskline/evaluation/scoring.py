@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from maskline.inference.pipeline import Inference
 from maskline.metrics.confusion import confusion_matrix
 from maskline.metrics.extra import ImageExtras, Measures
+from maskline.runtime import distributed
 
 
 class Sample(Protocol):
@@ -124,6 +126,8 @@ class Counting:
 def score_split(inference: Inference, split: Split, counting: Counting) -> Iterator[ImageScore]:
     """Yield each image's score, images of one size together; order them by ``index``.
 
+    Several processes take the batches in turn, each as one process would make it.
+
     Args:
         inference: The network and what follows it.
         split: Images with their labels.
@@ -135,7 +139,8 @@ def score_split(inference: Inference, split: Split, counting: Counting) -> Itera
     """
     predictor = inference.predictor
     at_a_time = predictor.batch_size if predictor.mode == "whole" else 1
-    for indices in same_size_batches(split.sizes, batch_size=at_a_time):
+    batches = same_size_batches(split.sizes, batch_size=at_a_time)
+    for indices in islice(batches, distributed.rank(), None, distributed.size()):
         samples = [split.sample(index) for index in indices]
         images = torch.from_numpy(np.stack([sample.image for sample in samples])).to(predictor.device)
         found = inference.segment(images, probabilities=counting.measures.need_probabilities)

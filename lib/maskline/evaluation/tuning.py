@@ -1,4 +1,7 @@
-"""The threshold of two-class sets and the weights of the CRF, chosen on images that are not scored."""
+"""The threshold of two-class sets and the weights of the CRF, chosen on images that are not scored.
+
+Several processes take the images in turn and add up their counts, so all choose what one would.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -15,6 +18,7 @@ from maskline.inference.pipeline import Crf, Inference
 from maskline.inference.predictor import most_likely
 from maskline.metrics.confusion import confusion_matrix
 from maskline.metrics.scores import foreground_scores, overall_scores
+from maskline.runtime import distributed
 
 # Candidates are the edges of this many equal bins of the probability.
 _BINS = 1000
@@ -72,13 +76,14 @@ def tuned_threshold(inference: Inference, split: Split, *, ignore_index: int, wi
     """
     plain = replace(inference, threshold=None, min_component_px=0, max_hole_px=0)
     counts = np.zeros((2, _BINS + 1), dtype=np.int64)
-    for index in range(len(split.sizes)):
+    for index in range(distributed.rank(), len(split.sizes), distributed.size()):
         sample = split.sample(index)
         target = labels_to_score(sample, ignore_index=ignore_index, within_valid=within_valid)
         _, field = _seen(plain, sample.image)
         bins = np.floor(field[0, 1].cpu().numpy().astype(np.float64) * _BINS).astype(np.int64)
         for label in (0, 1):
             counts[label] += np.bincount(bins[target == label], minlength=_BINS + 1)
+    counts = np.sum(distributed.everyones(counts), axis=0)
     if not counts[1].any():
         raise DataError("evaluate.threshold", "no foreground in the val split to tune it on", "give a number")
     return best_threshold(counts)
@@ -115,8 +120,8 @@ def with_crf(inference: Inference, split: Split, *, ignore_index: int, within_va
     assert inference.crf is not None, "nothing to tune"
     plain = replace(inference, crf=None, threshold=None, min_component_px=0, max_hole_px=0)
     fields = list(fields_around(inference.crf))
-    counts: list[npt.NDArray[np.int64]] | None = None
-    for index in range(len(split.sizes)):
+    own: list[npt.NDArray[np.int64]] | None = None
+    for index in range(distributed.rank(), len(split.sizes), distributed.size()):
         sample = split.sample(index)
         target = labels_to_score(sample, ignore_index=ignore_index, within_valid=within_valid)
         images, probabilities = _seen(plain, sample.image)
@@ -129,10 +134,12 @@ def with_crf(inference: Inference, split: Split, *, ignore_index: int, within_va
             )[0].numpy()
             for field in fields
         ]
-        counts = found if counts is None else [one + more for one, more in zip(counts, found, strict=True)]
-    if counts is None or not counts[0].any():
+        own = found if own is None else [one + more for one, more in zip(own, found, strict=True)]
+    shares = [share for share in distributed.everyones(own) if share is not None]
+    counts = np.sum(shares, axis=0)
+    if not counts.any():
         raise DataError("evaluate.crf.tune", "no labelled pixel in the val split to tune it on", "set it to false")
-    return replace(inference, crf=fields[best_field(np.stack(counts))])
+    return replace(inference, crf=fields[best_field(counts)])
 
 
 def fields_around(crf: Crf) -> Iterator[Crf]:

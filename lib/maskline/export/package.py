@@ -4,6 +4,7 @@ Each way to ship a model is a file of the folder and a ``Model`` behind ``maskli
 former one's place only when every file in it has passed.
 """
 
+import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -102,20 +103,26 @@ class Trained:
             interface=self.interface,
         ).eval()
 
-    def runtime(self, *, threads: int) -> TorchModel:
-        """Return the network as the reference of the parity gate: whole images, as the interface says."""
+    def runtime(self, *, threads: int, device: str = "cpu") -> TorchModel:
+        """Return the network as the reference of the parity gate: whole images, as the interface says.
+
+        Args:
+            threads: CPU threads.
+            device: Where it runs; what is traced stays on the CPU.
+        """
         interface = self.interface
+        network = self.network if device == "cpu" else copy.deepcopy(self.network).to(device)
         resized = partial(resize, align_corners=False)
 
         def logits(images: Tensor) -> Tensor:
-            normalized = normalize(images.permute(0, 3, 1, 2).contiguous(), self.mean, self.std)
+            normalized = normalize(images.to(device).permute(0, 3, 1, 2).contiguous(), self.mean, self.std)
             size = (normalized.shape[2], normalized.shape[3])
             if interface.resize is not None:
-                seen: Tensor = resized(self.network(resized(normalized, interface.resize)), size)
+                seen: Tensor = resized(network(resized(normalized, interface.resize)), size)
                 return seen
             multiple = interface.pad_multiple or 1  # the network pads to its own stride by itself
             padded = [-(-side // multiple) * multiple for side in size]
-            seen = self.network(pad(normalized, (0, padded[1] - size[1], 0, padded[0] - size[0])))
+            seen = network(pad(normalized, (0, padded[1] - size[1], 0, padded[0] - size[0])))
             return seen[:, :, : size[0], : size[1]]
 
         return TorchModel(logits, threads=threads, activation=interface.activation, channels=len(self.mean))
@@ -131,6 +138,7 @@ def export_model(
     threads: int,
     limits: Limits,
     variants: tuple[Variant, ...],
+    device: str = "cpu",
 ) -> dict[str, Any]:
     """Write the export folder after comparing its models with torch, and return the comparison as plain types.
 
@@ -143,6 +151,7 @@ def export_model(
         threads: CPU threads of torch and onnxruntime.
         limits: Of the parity gate.
         variants: Further files; what is found for each stands under its name.
+        device: Of the network that they are compared with.
 
     Raises:
         ExportError: The network cannot be traced, or an exported model differs from it.
@@ -152,7 +161,7 @@ def export_model(
     program = trace(trained.deployable(simplified=True), example_size=example_size)
     metadata = describe(trained, example_size=example_size)
     content = onnx_graph.to_onnx(program, opset=opset, metadata=metadata, outputs=trained.interface.names)
-    reference = trained.runtime(threads=threads)
+    reference = trained.runtime(threads=threads, device=device)
     report: dict[str, Any] = {}
     with replace_folder(out) as part:
         trained.labels.write(part / LABELS_FILE)

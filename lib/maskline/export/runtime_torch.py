@@ -15,7 +15,7 @@ class TorchModel:
     """A network as evaluation uses it; it shares no code with the module that is exported.
 
     Args:
-        logits: Images NHWC uint8 -> logits NCHW float32 at their size, on the CPU.
+        logits: Images NHWC uint8 -> logits NCHW float32 at their size, on any device.
         threads: CPU threads; set for the whole process, as torch has it.
         activation: What to give as probabilities: softmax, sigmoid, or argmax for 1 at the label.
         channels: Of the images.
@@ -41,7 +41,7 @@ class TorchModel:
         check_images(images, channels=self._channels)
         with torch.inference_mode():
             logits = self._logits(torch.from_numpy(np.ascontiguousarray(images)))
-            classes = logits.argmax(1).numpy()
-            values = (logits.sigmoid() if self._activation == "sigmoid" else logits.softmax(1)).numpy()
+            classes = logits.argmax(1).cpu().numpy()
+            values = (logits.sigmoid() if self._activation == "sigmoid" else logits.softmax(1)).cpu().numpy()
         labels = classes.astype(np.uint8 if logits.shape[1] <= 256 else np.uint16)
         return Prediction(labels, one_hot(labels, logits.shape[1]) if self._activation == "argmax" else values)

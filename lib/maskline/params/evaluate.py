@@ -58,7 +58,7 @@ class EvaluateParams(Section):
         default="logits", description="What is averaged where windows overlap (slide)."
     )
     batch_size: Count = Field(default=1, description="Images, or windows, at a time.")
-    device: Literal["auto", "cpu", "cuda"] = Field(default="cpu", description="auto: cuda where there is one.")
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: cuda where there is one.")
     precision: Literal["fp32", "bf16"] = Field(
         default="fp32",
         description="Of the network's forward pass. bf16 is some times faster where the hardware computes it, and may "

@@ -42,6 +42,9 @@ class ExportParams(ExportLimits):
     """The ONNX model, its variants and their gates."""
 
     opset: Annotated[int, Field(ge=18, le=21)] = Field(default=18, description="ONNX operator set.")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="Of the network that the files are compared with. auto: cuda where there is one."
+    )
     example_size: Size = Field(default=(128, 160), description="Height and width of the traced example.")
     outputs: tuple[Literal["argmax", "softmax", "sigmoid", "logits"], ...] = Field(
         default=("argmax", "softmax"),

@@ -25,6 +25,11 @@ class MachineParams(Section):
     journal_every: CountOrNone = Field(
         default=100, description="Iterations between two entries of the resume journal; 0: none."
     )
+    evaluate_devices: Annotated[int, Field(ge=1, le=1024)] = Field(
+        default=1,
+        description="Processes that share evaluation's images, one a GPU (or any number on a CPU). Under torchrun its "
+        "world size counts instead.",
+    )
     tuned_memory: bool = Field(
         default=True,
         description="Huge pages and kept memory in training and evaluation (Linux, glibc); false: as the system does.",

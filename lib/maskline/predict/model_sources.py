@@ -162,13 +162,15 @@ def _open_trained(
     from maskline.export.package import Trained
     from maskline.predict.inference_model import InferenceModel
     from maskline.runtime.checkpoint import read_card
+    from maskline.runtime.device import resolve_kind
 
     card = read_card(folder)
     trained = Trained.from_card(load_segmentor(folder), card)
     _check_rgb(folder, trained.mean)
     made_by: dict[str, Any] = {"weights_sha256": trained.weights_sha256, "runtime": "torch"}
     if section is None:
-        return trained.runtime(threads=threads), trained.labels, made_by
+        kind = resolve_kind("auto", place="evaluate.device")
+        return trained.runtime(threads=threads, device=kind), trained.labels, made_by
     if section.threshold == "tune":
         remedy = "write the number that evaluate chose, in metrics.json under threshold"
         raise ParamsError("evaluate.threshold", "there is nothing to tune it on here", remedy)

@@ -1,17 +1,20 @@
 """The processes that train together, and sums over them. One process alone is a world of one: nothing is sent.
 
 A loss is made of sums over the pixels of a batch. Inside ``joint`` these sums go over the batches of all processes, so
-that each has the loss of the whole batch, whatever its own share of ignored pixels. Backward stays inside the process:
-the gradients of all processes together are those of the one loss, and they are to be added up, not averaged.
+that each has the loss of the whole batch, whatever its own share of ignored pixels. Backward of a loss stays inside the
+process: the gradients of all processes together are those of the one loss, and they are to be added up, not averaged.
+``Replica`` does that, while backward still runs.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
 
 _JOINT: ContextVar[bool] = ContextVar("joint", default=False)
 
@@ -67,6 +70,92 @@ def rows(values: Tensor) -> Tensor:
     return torch.cat(gathered, dim=-1)
 
 
+class Replica:
+    """This process's copy of a network that several processes train.
+
+    Backward through what it returns leaves in each parameter the sum of all processes' gradients. torch's
+    DistributedDataParallel sends them in buckets as soon as they are there, while the rest of backward runs.
+
+    Its buckets keep the order in which they were made, that of the parameters from the last to the first: it would
+    else order them anew after a first step, by when gradients came, and a run that goes on from a saved state would
+    then add up in another order than one that was never stopped (with three processes or more other bits). What keeps
+    them is the search for unused parameters, one walk over the graph a step; so a network may have some.
+
+    Args:
+        model: The network; of the same weights in every process.
+        forward: Its forward pass in training, such as a method.
+    """
+
+    def __init__(self, model: nn.Module, forward: Callable[..., Any]) -> None:
+        self._forward = _Forward(model, forward)
+        self._parallel: DistributedDataParallel | None = None
+
+    def __call__(self, *inputs: Any) -> Any:
+        """Return the forward pass's result; each process has to make the same calls."""
+        if size() == 1:
+            return self._forward.run(*inputs)
+        return self._across()(*inputs)
+
+    def held_back(self, hold: bool) -> AbstractContextManager[None]:
+        """Return a block whose gradients stay in the process, where ``hold``, until those of a later one are added up.
+
+        Forward and backward belong into it.
+        """
+        return self._across().no_sync() if hold and size() > 1 else nullcontext()
+
+    def _across(self) -> DistributedDataParallel:
+        if self._parallel is None:
+            _tell_nothing_of_unused()
+            self._parallel = _parallel(self._forward)
+        return self._parallel
+
+
+class _Forward(nn.Module):
+    def __init__(self, model: nn.Module, run: Callable[..., Any]) -> None:
+        super().__init__()
+        self.model, self.run = model, run
+
+    def forward(self, *inputs: Any) -> Any:
+        return self.run(*inputs)
+
+
+class _Parallel(DistributedDataParallel):
+    def _passing_sync_batchnorm_handle(self, module: nn.Module) -> None:
+        """Let synchronized batch norms pass on a CPU: torch's own refuse to run there, those of maskline do."""
+
+
+def _parallel(module: nn.Module) -> DistributedDataParallel:
+    with warnings.catch_warnings():
+        # torch 2.13 has another name for broadcast_buffers, which 2.11 does not know.
+        warnings.simplefilter("ignore", FutureWarning)
+        parallel = _Parallel(module, broadcast_buffers=False, gradient_as_bucket_view=True, find_unused_parameters=True)
+    parallel.register_comm_hook(None, _sum)
+    return parallel
+
+
+def _sum(_state: None, bucket: distributed.GradBucket) -> torch.futures.Future[Tensor]:  # type: ignore[name-defined]
+    """Send a bucket; torch's own way divides by the number of processes."""
+    sent: torch.futures.Future[list[Tensor]] = distributed.all_reduce(bucket.buffer(), async_op=True).get_future()
+    return sent.then(lambda done: done.value()[0])
+
+
+def _tell_nothing_of_unused() -> None:
+    """Use up torch's advice, once a process, to leave the search for unused parameters where there are none."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        _Inside.apply(torch.zeros(1))  # type: ignore[no-untyped-call]
+
+
+class _Inside(torch.autograd.Function):
+    """Here what torch's C++ warns of is a Python warning."""
+
+    @staticmethod
+    def forward(_context: Any, value: Tensor) -> Tensor:
+        with torch.enable_grad():
+            _parallel(nn.Linear(1, 1))(value)
+        return value
+
+
 def add_up(tensors: Sequence[Tensor], *, share: float = 1.0) -> None:
     """Replace tensors, of one type and device, by ``share`` times their sum over the processes."""
     if size() == 1 or not tensors:
@@ -98,6 +187,15 @@ def everyones(value: Any) -> list[Any]:
         return [value]
     values: list[Any] = [None] * size()
     distributed.all_gather_object(values, value)
+    return values
+
+
+def gathered(value: Any) -> list[Any] | None:
+    """Return the value of each process, by rank, in the first one; None in the others. Anything that pickles."""
+    if size() == 1:
+        return [value]
+    values: list[Any] | None = [None] * size() if rank() == 0 else None
+    distributed.gather_object(value, values, dst=0)
     return values
 
 

@@ -17,7 +17,7 @@ from maskline.core.errors import TrainingError
 log = logging.getLogger("maskline")
 
 
-def run(arguments: Sequence[str], *, devices: int) -> None:
+def run(arguments: Sequence[str], *, devices: int, stage: str) -> None:
     """Run ``python ARGUMENTS`` in so many processes of this machine, until all have ended.
 
     Exits with the exit code of the first that failed, which has said why; with 130 on SIGINT and 143 on SIGTERM, which
@@ -26,6 +26,7 @@ def run(arguments: Sequence[str], *, devices: int) -> None:
     Args:
         arguments: Of the Python interpreter.
         devices: Processes.
+        stage: Its name, for messages.
 
     Raises:
         TrainingError: A process was killed.
@@ -52,17 +53,18 @@ def run(arguments: Sequence[str], *, devices: int) -> None:
     except SignalException as stopped:
         sys.exit(128 + stopped.sigval)
     except ChildFailedError as failed:
-        _end(failed)
+        _end(failed, stage)
 
 
-def _end(failed: ChildFailedError) -> None:
+def _end(failed: ChildFailedError, stage: str) -> None:
     codes = {rank: int(failure.exitcode) for rank, failure in failed.failures.items()}
     said = [code for code in codes.values() if code > 0]
     if said:
         sys.exit(said[0])
     rank, code = next(iter(codes.items()))
     raise TrainingError(
-        f"train, process {rank}",
+        f"{stage}, process {rank}",
         f"ended by {signal.Signals(-code).name}, and all others with it",
-        "where memory ran out, lower train.batch_size or machine.workers; start again to go on from the journal",
+        f"where memory ran out, lower {stage}.batch_size"
+        + (", or machine.workers; start again to go on from the journal" if stage == "train" else ""),
     ) from None

@@ -1,15 +1,18 @@
-"""One of several training processes: how it joins the others, and how it ends when it or another one fails."""
+"""One of several processes of a stage: how it joins the others, and how it ends when it or another one fails."""
 
 import logging
 import os
 import sys
 import threading
+import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.distributed as torch_distributed
+from torch.distributed import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
 from maskline.core.errors import MasklineError, ParamsError, TrainingError
@@ -20,6 +23,8 @@ log = logging.getLogger("maskline")
 # How long a process that lost another one waits for its agent's signal, s.
 _PATIENCE_S = 60
 
+_POLL_S = 0.01
+
 
 def is_member() -> bool:
     """Tell whether torchrun, or our own start of its agent, started this process."""
@@ -27,13 +32,15 @@ def is_member() -> bool:
 
 
 @contextmanager
-def joined(*, device: str) -> Iterator[None]:
+def joined(*, device: str, stage: str, key: str) -> Iterator[None]:
     """Be one of the processes inside the block, where this process was started as one; each gets to its end or none.
 
     The first that fails says why; the others end without a word. Only the first process's progress is shown.
 
     Args:
         device: auto, cpu or cuda. Each process of a machine has a GPU of its own.
+        stage: Its name, for messages.
+        key: Where the number of processes stands in params.yaml.
 
     Raises:
         ParamsError: More processes than GPUs.
@@ -44,39 +51,69 @@ def joined(*, device: str) -> Iterator[None]:
         return
     on_gpu = device != "cpu" and torch.cuda.is_available()
     store, rank, size = next(rendezvous("env://"))
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        store = fresh_store(store, rank=rank, size=size)
     if rank > 0:
         log.setLevel(logging.ERROR)
     try:
         if on_gpu:
-            _take_gpu(int(os.environ.get("LOCAL_RANK", "0")))
+            _take_gpu(int(os.environ.get("LOCAL_RANK", "0")), key)
         backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
         torch_distributed.init_process_group(backend, store=store, rank=rank, world_size=size)
-        log.info("train: %d processes (%s)", size, "nccl" if on_gpu else "gloo")
+        log.info("%s: %d processes (%s)", stage, size, "nccl" if on_gpu else "gloo")
         yield
         distributed.wait()  # for the first one's results
     except Exception as error:
-        _end(error, store)
+        _end(error, store, stage)
     torch_distributed.destroy_process_group()
 
 
-def _take_gpu(number: int) -> None:
+def fresh_store(store: Store, *, rank: int, size: int) -> Store:
+    """Return a part of torchrun's store that no earlier start of these processes has written to.
+
+    torchrun keeps one store while it restarts workers, where new ones would read the addresses of dead ones; their
+    count of restarts may differ from machine to machine. So each new process shows the first one a name that it has
+    drawn, and waits for an answer to that very name.
+    """
+    name = uuid.uuid4().hex
+    if rank > 0:
+        store.set(f"maskline/asks/{rank}", name)
+        part = PrefixStore(store.get(f"maskline/answer/{name}").decode(), store)
+        part.add("here", 1)
+        return part
+    part, answered, patience = PrefixStore(name, store), set(), time.monotonic() + store.timeout.total_seconds()
+    while part.add("here", 0) < size - 1:
+        for other in range(1, size):
+            asks = f"maskline/asks/{other}"
+            asked = store.get(asks).decode() if store.check([asks]) else None
+            if asked is not None and asked not in answered:
+                store.set(f"maskline/answer/{asked}", name)
+                answered.add(asked)
+        if time.monotonic() > patience:
+            raise torch_distributed.DistStoreError("not all processes came")
+        time.sleep(_POLL_S)
+    return part
+
+
+def _take_gpu(number: int, key: str) -> None:
     count = torch.cuda.device_count()
     if number >= count:
         raise ParamsError(
-            "params.yaml: train.devices", f"more processes than GPUs ({count}) on a machine", f"set it to {count}"
+            f"params.yaml: {key}", f"more processes than GPUs ({count}) on a machine", f"set it to {count}"
         )
     torch.cuda.set_device(number)
 
 
-def _end(error: Exception, store: Any) -> None:
+def _end(error: Exception, store: Any, stage: str) -> None:
     """End this process because of ``error``: raise it, or exit where another process has spoken."""
     if _is_loss(error):
         # The agent ends us as soon as it sees that the other one is gone; so it alone says what happened.
         threading.Event().wait(_PATIENCE_S)
         error = TrainingError(
-            f"train, process {distributed.rank()}",
+            f"{stage}, process {distributed.rank()}",
             f"lost the others ({str(error).splitlines()[0]})",
-            "look at what they and torchrun say; start again to go on from the journal",
+            "look at what they and torchrun say, then start again"
+            + (" to go on from the journal" if stage == "train" else ""),
         )
     try:
         first = store.add("failed", 1) == 1
