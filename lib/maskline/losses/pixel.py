@@ -11,6 +11,7 @@ Sums and counts go over the batches of all processes where training says so
 (``maskline.runtime.distributed.joint``): a mean is over the pixels of the whole batch, however they are shared out.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Literal
 
@@ -143,7 +144,14 @@ def class_factors(logits: Tensor, class_weights: ClassWeights) -> Tensor:
         return logits.new_ones(1, classes, 1, 1)
     if len(class_weights) != classes:
         raise ShapeError("class_weights", f"{len(class_weights)} values for {classes} classes", "give one a class")
-    return torch.tensor(class_weights, dtype=torch.float32, device=logits.device).view(1, -1, 1, 1)
+    return _held(tuple(class_weights), logits.device).view(1, -1, 1, 1)
+
+
+@functools.lru_cache(maxsize=64)
+def _held(factors: tuple[float, ...], device: torch.device) -> Tensor:
+    """Return the factors on the device, copied there once: a step that is captured as a graph cannot do it."""
+    with torch.inference_mode(mode=False):
+        return torch.tensor(factors, dtype=torch.float32, device=device)
 
 
 def pixel_weights(logits: Tensor, target: Tensor, counted: Tensor, class_weights: ClassWeights) -> Tensor:
