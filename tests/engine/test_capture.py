@@ -158,6 +158,18 @@ def test_replayed_steps_are_the_steps_themselves(tmp_path, network, optimizer, l
         assert all(torch.equal(one[name], two[name]) for name in two)
 
 
+def test_what_a_gpu_would_sort_or_refuse_is_not_in_a_step(tmp_path):
+    """Of networks that resize by torch's functions, their own or a library's; forward, losses and backward."""
+    for network in (segformer, smp):
+        state, loop = started(network, "sgd", "others", graph=False)
+        graphs = RecordedGraphs(state)
+        state.captured = CapturedStep(graphs, undo=lambda: None)
+        trained(tmp_path / network.__name__, state, loop)
+        names = " ".join(graphs.operations[0])
+        assert not [part for part in ("upsample_bilinear", "scatter", "index_put", "index_add", "nll") if part in names]
+        assert "aten.bmm" in names
+
+
 def test_a_step_that_cannot_be_captured_goes_on_as_it_is(tmp_path, caplog):
     plain = trained(tmp_path / "plain", *started(unet, "sgd", graph=False))
     state, loop = started(unet, "sgd", graph=False)

@@ -32,6 +32,7 @@ from maskline.optim.schedules import Schedule
 from maskline.runtime import distributed
 from maskline.runtime.checkpoint import weights_sha256
 from maskline.runtime.device import Compute
+from maskline.runtime.patches import interpolation
 from maskline.runtime.torch_seeds import seed_torch
 
 log = logging.getLogger("maskline")
@@ -330,7 +331,7 @@ def _compute(
 
 def _backward(state: TrainState, loop: Loop, batch: Inputs, *, share: float) -> dict[str, Tensor]:
     """Add the gradients of one batch, times ``share``, and return its loss and that of each head."""
-    with loop.compute.autocast():
+    with loop.compute.autocast(), interpolation.by_products():
         pairs = state.model.training_pairs(batch.images, mixup_loss.packed(batch))
     ignore_index = loop.batches.augmentation.ignore_index
     with distributed.joint():
