@@ -14,6 +14,7 @@ from maskline.augment.pixel_ops import PixelOps
 from maskline.augment.sample import Augmented, RegionBatch
 from maskline.data.dataset import Sample
 from maskline.engine import mixup_loss
+from maskline.engine.inputs import Inputs
 from maskline.engine.train import step
 from maskline.losses.composite import CompositeLoss
 from tests.engine.conftest import MemorySplit, augmentation, plain, run
@@ -190,10 +191,11 @@ def test_both_targets_of_a_blended_sample_count():
     other = torch.randint(0, 3, (2, 8, 8), generator=torch.Generator().manual_seed(2))
     own[0, 0], other[0, 1] = 65535, 65535
     made = Augmented(images=logits, targets=own, valid=None, second=None, other_targets=other, share=0.7)
-    found = mixup_loss.loss(criterion, logits, mixup_loss.packed(made), ignore_index=65535, batch=made)
+    given = Inputs.of(made, memory_format=torch.contiguous_format)
+    found = mixup_loss.loss(criterion, logits, mixup_loss.packed(given), ignore_index=65535, batch=given)
     expected = 0.7 * criterion(logits, own, 65535) + 0.3 * criterion(logits, other, 65535)
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
-    alone = dataclasses.replace(made, other_targets=None, share=1.0)
+    alone = dataclasses.replace(given, other_targets=None, share=(1.0, 0.0))
     assert mixup_loss.packed(alone) is own
     found = mixup_loss.loss(criterion, logits, own, ignore_index=65535, batch=alone)
     assert torch.equal(found, criterion(logits, own, 65535))

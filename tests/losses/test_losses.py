@@ -6,10 +6,12 @@ import pytest
 import torch
 from scipy import ndimage
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from maskline.core.errors import ShapeError
 from maskline.losses import pixel, region, shape
 from maskline.losses.composite import CompositeLoss
+from maskline.runtime import gpu_forms
 
 
 def settled(function, **settings):
@@ -291,3 +293,41 @@ def test_skeleton_of_a_bar_is_its_middle():
     bar = line().unsqueeze(1).float()
     found = shape.skeleton(bar, 3)[0, 0]
     assert found.nonzero()[:, 0].unique().tolist() == [10]
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+def test_the_forms_of_a_gpu_are_the_same_loss(batch, name):
+    """And nothing in them, or in their gradient, is what torch sorts on a GPU that has to be deterministic."""
+    logits, target = batch
+    found = []
+    for forms in (torch.enable_grad, gpu_forms.everywhere):
+        given = logits.double().float().requires_grad_()
+        with forms(), Operations() as operations:
+            loss = LOSSES[name](given, target, IGNORE)
+            loss.backward()
+        found.append((loss.detach(), given.grad))
+    torch.testing.assert_close(found[1][0], found[0][0], rtol=1e-6, atol=0)
+    torch.testing.assert_close(found[1][1], found[0][1], rtol=1e-5, atol=1e-8)
+    allowed = {"aten.gather"} if name == "lovasz" else set()  # of values without a gradient
+    assert not operations.seen & {"aten.scatter_add", "aten.scatter", "aten.scatter_", "aten.index_put_"}
+    assert not operations.seen & ({"aten.gather", "aten.index_select", "aten.index_add"} - allowed)
+
+
+class Operations(TorchDispatchMode):
+    """Names of what is run."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.seen.add(str(function.overloadpacket))
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("radius", [1, 2, 9])
+def test_neighbours_by_slices_are_those_by_index(radius):
+    regions = torch.randn(2, 3, 5, 7)
+    expected = shape.dilate(regions, radius)
+    with gpu_forms.everywhere():
+        assert torch.equal(shape.dilate(regions, radius), expected)

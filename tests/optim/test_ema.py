@@ -8,6 +8,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from maskline.optim.ema import WeightAverage
+from maskline.runtime import gpu_forms
 
 
 def _model() -> nn.Sequential:
@@ -60,3 +61,17 @@ def test_statistics_and_counters_are_copied() -> None:
     assert torch.equal(average.model[1].running_mean, model[1].running_mean)
     assert average.model[1].num_batches_tracked.item() == 3
     assert not average.model.training
+
+
+def test_the_form_of_a_gpu_overwrites_its_share_in_place() -> None:
+    model = _model()
+    plain, held = WeightAverage(model, decay=0.99), WeightAverage(model, decay=0.99)
+    for iteration in (1, 2, 3, 50):
+        _move(model)
+        plain.update(model, iteration)
+        with gpu_forms.everywhere():
+            held.update(model, iteration)
+        assert isinstance(held._share, torch.Tensor)
+        assert float(held._share) == pytest.approx(1 - (1 + iteration) / (10 + iteration))
+    for mine, other in zip(held.model.parameters(), plain.model.parameters(), strict=True):
+        torch.testing.assert_close(mine, other)

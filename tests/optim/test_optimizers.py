@@ -1,5 +1,6 @@
 """Optimizers by name against torch's own, and the knobs that each one reads."""
 
+import contextlib
 import dataclasses
 import math
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 
 from maskline.optim import optimizers
+from maskline.runtime import gpu_forms
 
 KNOBS = optimizers.Knobs(
     momentum=0.9,
@@ -171,3 +173,48 @@ def test_fused_steps_of_channels_last_copy_nothing(name):
 
 def laid_out(x, layout):
     return x.contiguous(memory_format=layout) if x.ndim == 4 else x
+
+
+ON_GPU = {  # Adam's kin refuses to be captured unless it is told both
+    "sgd": {"fused"},
+    "adagrad": {"fused"},
+    "adam": {"fused", "capturable"},
+    "adamw": {"fused", "capturable"},
+}
+
+
+@pytest.mark.parametrize("name", sorted(EXPECTED))
+def test_on_a_gpu_no_step_waits_for_a_value(name):
+    """torch takes the flags, and with a tensor as the rate; what a scale of fp16 needs the host for is known."""
+    flags = optimizers.flags(name, on_gpu=True)
+    assert flags == dict.fromkeys(ON_GPU.get(name, {"capturable"}), True)
+    made = optimizers._KINDS[name][0](layer().parameters(), lr=torch.tensor(0.1), **flags)
+    assert optimizers.steps_without_host(made, scaled=False)
+    assert optimizers.steps_without_host(made, scaled=True) == (name in ON_GPU)
+    assert not optimizers.steps_without_host(torch.optim.RMSprop(layer().parameters()), scaled=False)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+def test_a_rate_in_a_tensor_gives_the_same_bits(name):
+    """As long as the rate is one that float32 has; it is overwritten in place, and saved as a number."""
+    rates = [0.5, 0.25, 0.125]
+    schedule = SimpleNamespace(rate=lambda iteration, _: rates[iteration])
+    plain, held = layer(), layer()
+    ends, places = [], set()
+    for module, forms in ((plain, contextlib.nullcontext()), (held, gpu_forms.everywhere())):
+        made = make(name, module.parameters())
+        with forms:
+            for iteration in range(3):
+                assert optimizers.set_rates(made, schedule, iteration) == [rates[iteration]]
+                made.zero_grad()
+                module(torch.ones(4, 3)).square().sum().backward()
+                made.step()
+                rate = made.param_groups[0]["lr"]
+                if isinstance(rate, torch.Tensor):
+                    places.add(rate.data_ptr())
+                if iteration == 1:
+                    made.load_state_dict(optimizers.to_dict(made))
+                    assert isinstance(made.param_groups[0]["lr"], float)
+        ends.append(module.weight)
+    assert torch.equal(*ends)
+    assert len(places) == 1

@@ -21,7 +21,7 @@ from maskline.engine.train import Loop, step
 
 log = logging.getLogger("maskline")
 
-Precision = Literal["fp32", "bf16", "fp16"]
+Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 
 _NOISE = 0.03  # a choice must be better than the present one by more than this share
 _LONGEST_PROBLEM = 160

@@ -40,8 +40,8 @@ def build_training(params: TrainStage, prepared: Path) -> Job:
     train, own = params.train, params.model.own_code()
     check_listed(own)
     memory.tune(enabled=params.machine.tuned_memory, huge_pages=False)
-    device.set_deterministic(train.threads)
     compute = device.resolve(device=train.device, precision=train.precision, channels_last=train.channels_last)
+    device.set_deterministic(train.threads, enabled=train.deterministic or compute.device.type == "cpu")
     split = PreparedSplit.open(prepared, "train", cache=params.machine.cache)
     check_channels(params.model, split)
     seed_torch(train.seed, "weights")
@@ -149,6 +149,8 @@ def _loop(params: TrainStage, prepared: Path, split: PreparedSplit, compute: dev
         early_stop=train.early_stop,
         ema_decay=train.ema_decay,
         compiled=device.resolve_compile(train.compile, compute.device.type),
+        deferred=compute.device.type == "cuda",
+        graph=device.resolve_graph(train.graph, compute.device.type, own_code=bool(params.model.own_code())),
     )
 
 

@@ -11,7 +11,7 @@ from maskline.augment.loader import Batch, TrainBatches
 from maskline.core.errors import TrainingError
 from maskline.core.files import replace_file
 from maskline.engine.journal import Journal
-from maskline.engine.state import TrainState
+from maskline.engine.state import SpoiltError, TrainState
 from maskline.runtime import distributed
 
 REPLAY_FILE = "not-finite.pt"
@@ -33,10 +33,6 @@ class NotFiniteError(Exception):
         self.batches = batches
 
 
-class SpoiltError(Exception):
-    """A weight is not finite: the gradient of some iteration was not, and no one looked at it."""
-
-
 def check_weights(state: TrainState) -> None:
     """Look at the weights before they are kept.
 
@@ -45,7 +41,7 @@ def check_weights(state: TrainState) -> None:
     """
     weights = [each.detach() for each in state.model.parameters()]
     if not torch.nn.utils.get_total_norm(weights, norm_type=float("inf")).isfinite():
-        raise SpoiltError
+        raise SpoiltError("a weight")
 
 
 @contextmanager

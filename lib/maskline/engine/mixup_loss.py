@@ -8,19 +8,19 @@ Source: Zhang et al. 2018, mixup: Beyond Empirical Risk Minimization.
 
 from torch import Tensor, nn
 
-from maskline.augment.sample import Augmented
+from maskline.engine.inputs import Inputs
 
 _BITS = 16  # class ids and the ignore index are below 2^16
 
 
-def packed(batch: Augmented) -> Tensor:
+def packed(batch: Inputs) -> Tensor:
     """Return what the network's heads get as their target: NHW int64."""
     if batch.other_targets is None:
         return batch.targets
     return batch.targets | (batch.other_targets << _BITS)
 
 
-def loss(criterion: nn.Module, logits: Tensor, target: Tensor, *, ignore_index: int, batch: Augmented) -> Tensor:
+def loss(criterion: nn.Module, logits: Tensor, target: Tensor, *, ignore_index: int, batch: Inputs) -> Tensor:
     """Return a head's loss as a scalar.
 
     Args:
@@ -28,11 +28,12 @@ def loss(criterion: nn.Module, logits: Tensor, target: Tensor, *, ignore_index: 
         logits: As the head gives them.
         target: As the head gives it, of ``packed``.
         ignore_index: Target value that does not count.
-        batch: Whose ``share`` weighs its own targets.
+        batch: Whose ``share`` weighs the two targets.
     """
     if batch.other_targets is None:
         own: Tensor = criterion(logits, target, ignore_index)
         return own
     own = criterion(logits, target & ((1 << _BITS) - 1), ignore_index)
     other: Tensor = criterion(logits, target >> _BITS, ignore_index)
-    return batch.share * own + (1 - batch.share) * other
+    share, rest = batch.share
+    return share * own + rest * other

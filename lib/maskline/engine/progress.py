@@ -32,14 +32,13 @@ class Meter:
         self.started = self.spoken = time.perf_counter()
         self.task = bar.add_task("train", total=total, completed=done, loss="", speed="") if bar else None
 
-    def advance(self, iteration: int, loss: float) -> None:
-        """Show that ``iteration`` iterations are done."""
+    def advance(self, iteration: int, loss: float | None) -> None:
+        """Show that ``iteration`` iterations are done, and the last loss that was read, if any."""
+        text = "" if loss is None else f"loss {loss:.4f}"
         if self.bar is not None and self.task is not None:
-            self.bar.update(
-                self.task, completed=iteration, loss=f"loss {loss:.4f}", speed=f"{self.speed(iteration):.2f} it/s"
-            )
+            self.bar.update(self.task, completed=iteration, loss=text, speed=f"{self.speed(iteration):.2f} it/s")
         elif time.perf_counter() - self.spoken >= _QUIET_SECONDS:
-            self.report(iteration, f"loss {loss:.4f}")
+            self.report(iteration, text)
 
     def speed(self, iteration: int) -> float:
         """Return iterations a second since the start, validation included."""

@@ -21,7 +21,7 @@ from maskline.engine.compilation import compile_training
 from maskline.engine.journal import Journal, journal_root
 from maskline.engine.process import stop_on_signals
 from maskline.engine.state import Row, TrainState, weights_of
-from maskline.engine.train import Loop, StoppedError, fit
+from maskline.engine.train import Loop, StoppedError, captured_step, fit
 from maskline.models.segmentor import SegmentorBase
 from maskline.optim.ema import WeightAverage
 from maskline.runtime import checkpoint, distributed
@@ -134,7 +134,9 @@ def start_state(job: Job) -> TrainState:
     average = WeightAverage(job.model, decay=loop.ema_decay) if loop.ema_decay else None
     if loop.compiled:
         compile_training(job.model)
-    return TrainState(model=job.model, optimizer=job.optimizer, average=average, scaler=loop.compute.scaler())
+    state = TrainState(model=job.model, optimizer=job.optimizer, average=average, scaler=loop.compute.scaler())
+    state.captured = captured_step(state, loop)
+    return state
 
 
 def write(

@@ -1,6 +1,8 @@
 """What a training run is made of between two iterations; all of it goes into the journal."""
 
 import copy
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,11 +10,74 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from maskline.engine.capture import CapturedStep
 from maskline.models.segmentor import SegmentorBase
+from maskline.optim import optimizers
 from maskline.optim.ema import WeightAverage
 from maskline.runtime import distributed
 
 Row = dict[str, float]
+
+
+class SpoiltError(Exception):
+    """A weight or a loss is not finite, and no one looked at the gradient or loss that came first.
+
+    Args:
+        what: Which of both.
+    """
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self.what = what
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What one iteration measured: on the device, until ``read`` asks for it.
+
+    Args:
+        iteration: Its number, from 1.
+        rates: Learning rate by the name of its column.
+        names: Of the losses: the sum, then each head's.
+        losses: Float32, (batches, names).
+        norm: Of the gradients, float32 scalar; None: not taken.
+        logged: Whether it is a point of the loss curve.
+    """
+
+    iteration: int
+    rates: Row
+    names: tuple[str, ...]
+    losses: Tensor
+    norm: Tensor | None
+    logged: bool
+
+    def row(self, losses: Sequence[float], norm: Sequence[float]) -> Row:
+        """Return the point of the curve for values that were read: losses flat, and one norm or none."""
+        width, count = len(self.names), len(self.losses)
+        means = {name: sum(losses[i::width]) / count for i, name in enumerate(self.names)}
+        first, *others = self.rates.items()
+        norms = {"gradient_norm": norm[0]} if norm else {}
+        return {
+            "iteration": self.iteration,
+            **dict([first]),
+            "loss": means.pop("loss"),
+            **norms,
+            **means,
+            **dict(others),
+        }
+
+
+def read(measured: Sequence[Measured]) -> list[Row]:
+    """Return the points of some iterations; all their values come from the device in one copy."""
+    if not measured:
+        return []
+    parts = [part for each in measured for part in (each.losses, each.norm) if part is not None]
+    values = iter(torch.cat([part.detach().reshape(-1) for part in parts]).tolist())
+    rows = []
+    for each in measured:
+        losses = [next(values) for _ in range(each.losses.numel())]
+        rows.append(each.row(losses, [next(values)] if each.norm is not None else []))
+    return rows
 
 
 @dataclass(slots=True, kw_only=True)
@@ -34,6 +99,8 @@ class TrainState:
         best_iteration: Iterations done when it was reached.
         best_weights: State dict of then, on the CPU; None before the first validation.
         pairs: The model's ``training_pairs``, whose gradients are those of all processes together.
+        pending: What was measured and has not been read yet; none of it goes into the journal.
+        captured: Runs steps whose values nobody looks at; None: they run as they are.
     """
 
     model: SegmentorBase
@@ -49,6 +116,8 @@ class TrainState:
     best_score: float = float("-inf")
     best_iteration: int = 0
     best_weights: dict[str, Tensor] | None = None
+    pending: list[Measured] = field(default_factory=list)
+    captured: CapturedStep | None = None
     pairs: distributed.Replica = field(init=False)
 
     def __post_init__(self) -> None:
@@ -70,11 +139,30 @@ class TrainState:
             self.best_iteration = self.iteration
             self.best_weights = weights_of(self.result)
 
+    def settle(self) -> None:
+        """Read what was measured since the last time, and note it down.
+
+        Raises:
+            SpoiltError: A loss or a norm is not finite. With fp16 a norm may be: the optimizer left that step out.
+        """
+        measured, self.pending = self.pending, []
+        for each, row in zip(measured, read(measured), strict=True):
+            losses = [row[name] for name in each.names]
+            norm = row.get("gradient_norm")
+            if not all(map(math.isfinite, losses)):
+                raise SpoiltError("a loss")
+            if norm is not None and not math.isfinite(norm) and not self.scaler.is_enabled():
+                raise SpoiltError("a gradient")
+            self.recent.append(row["loss"])
+            self.trace.append((row["loss"], norm))
+            if each.logged:
+                self.steps.append(row)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the state as tensors and plain types."""
         return {
             "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": optimizers.to_dict(self.optimizer),
             "average": None if self.average is None else self.average.model.state_dict(),
             "scaler": self.scaler.state_dict(),
             "iteration": self.iteration,
@@ -95,6 +183,7 @@ class TrainState:
         if self.average is not None:
             self.average.model.load_state_dict(saved["average"])
         self.scaler.load_state_dict(saved["scaler"])
+        self.pending = []
         self.iteration = saved["iteration"]
         self.steps = copy.deepcopy(saved["steps"])
         self.recent = list(saved["recent"])

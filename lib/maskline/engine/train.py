@@ -6,30 +6,33 @@ that was never stopped.
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from maskline.augment.loader import Batch, TrainBatches, iterate
 from maskline.core.errors import ParamsError, TrainingError
 from maskline.data.dataset import PreparedSplit
 from maskline.engine import mixup_loss, preview
-from maskline.engine.guards import NotFiniteError, SpoiltError, check_weights, guarded_step
+from maskline.engine.capture import CapturedStep, CudaGraphs, Graphs, Values, reason_against
+from maskline.engine.guards import NotFiniteError, check_weights, guarded_step
+from maskline.engine.inputs import Inputs
 from maskline.engine.journal import Journal
 from maskline.engine.process import StopFlag
 from maskline.engine.progress import Meter, meter
-from maskline.engine.state import Row, TrainState, weights_of
+from maskline.engine.state import Measured, Row, SpoiltError, TrainState, read, weights_of
 from maskline.engine.validate import validate
 from maskline.models.sync_norm import share_statistics
-from maskline.optim.optimizers import clip_gradients, set_rates
+from maskline.optim.optimizers import clip_gradients, set_rates, steps_without_host
 from maskline.optim.schedules import Schedule
 from maskline.runtime import distributed
 from maskline.runtime.checkpoint import weights_sha256
 from maskline.runtime.device import Compute
+from maskline.runtime.patches import interpolation
 from maskline.runtime.torch_seeds import seed_torch
 
 log = logging.getLogger("maskline")
@@ -70,6 +73,10 @@ class Loop:
         early_stop: Validations without a better score that end the run; 0: none does.
         ema_decay: Of the average of the weights; 0: none is kept.
         compiled: The network is compiled.
+        deferred: Losses and norms stay on the device until a point of the curve, a validation or a journal entry needs
+            them; one that is not finite is found then, and its iteration by going over those since the last journal
+            entry again. Without a journal, each is looked at all the same.
+        graph: The step is captured as a graph, where the device and the network's parts let it.
     """
 
     batches: TrainBatches
@@ -90,13 +97,16 @@ class Loop:
     early_stop: int
     ema_decay: float
     compiled: bool
+    deferred: bool = False
+    graph: bool = False
 
 
 def fit(state: TrainState, loop: Loop, *, journal: Journal, stop: StopFlag, stop_after: int = 0) -> None:
     """Train until ``loop.iterations`` iterations are done; ``state`` holds the results.
 
     The norm of the gradients is taken where ``takes_norm`` says. When a gradient that is not finite has reached the
-    weights unseen, the iterations since the last journal entry are done again, each with its norm, to find it.
+    weights unseen, or a loss was not looked at in time, the iterations since the last journal entry are done again,
+    each with its norm and a look at both, to find it.
 
     Args:
         state: Fresh, or restored from the journal.
@@ -111,20 +121,20 @@ def fit(state: TrainState, loop: Loop, *, journal: Journal, stop: StopFlag, stop
         ParamsError: ``best_metric`` is not one of the validation's.
     """
     last = min(stop_after, loop.iterations) or loop.iterations
-    closely = _must_take_each_norm(state, loop)
-    if state.iteration == 0 and not closely:
+    closely = _must_look_at_each(state, loop)
+    if state.iteration == 0 and not closely and distributed.rank() == 0:
         journal.write(0, state.to_dict())
     try:
         _go_on(state, loop, last=last, closely=closely, journal=journal, stop=stop)
-    except SpoiltError:
-        seen, saved = state.iteration, journal.read()
-        problem = "a weight is non-finite, and the journal has no entry from which to look for the iteration"
+    except SpoiltError as error:
+        seen, saved = state.iteration, distributed.firsts(journal.read() if distributed.rank() == 0 else None)
+        problem = f"{error.what} is non-finite, and the journal has no entry from which to look for the iteration"
         if saved is not None:
             state.restore(saved)
-            log.warning("train: a weight is non-finite; going over all since iteration %d again", state.iteration)
+            log.warning("train: %s is non-finite; going over all since iteration %d again", error.what, state.iteration)
             # One more: where no gradient is at fault, the weights themselves got too large, which the next loss shows.
             _go_on(state, loop, last=min(seen + 1, last), closely=True, journal=journal, stop=stop)
-            problem = "a weight is non-finite, and no gradient was"
+            problem = f"{error.what} is non-finite, and no gradient was"
         raise TrainingError(
             f"train, iteration {seen}", problem, "lower optimizer.lr, or set optimizer.clip_norm"
         ) from None
@@ -138,7 +148,15 @@ def takes_norm(state: TrainState, loop: Loop) -> bool:
 
 def _must_take_each_norm(state: TrainState, loop: Loop) -> bool:
     """Clipping and fp16 need it; without a journal, or with several processes, no one looks at an iteration again."""
-    return loop.clip_norm is not None or state.scaler.is_enabled() or loop.journal_every == 0 or distributed.size() > 1
+    return loop.clip_norm is not None or state.scaler.is_enabled() or _must_look_at_each(state, loop)
+
+
+def _must_look_at_each(state: TrainState, loop: Loop) -> bool:
+    """Tell whether each iteration looks at its loss and norm before the optimizer's step."""
+    if loop.deferred:
+        return loop.journal_every == 0
+    takes = loop.clip_norm is not None or state.scaler.is_enabled()
+    return takes or loop.journal_every == 0 or distributed.size() > 1
 
 
 def _go_on(state: TrainState, loop: Loop, *, last: int, closely: bool, journal: Journal, stop: StopFlag) -> None:
@@ -149,31 +167,35 @@ def _go_on(state: TrainState, loop: Loop, *, last: int, closely: bool, journal: 
     with meter(total=last, done=state.iteration) as shown, closing(batches):
         while state.iteration < last and not _stops_early(state, loop):
             with guarded_step(state, loop.batches, accumulate=loop.accumulate, closely=closely, journal=journal):
-                row = step(state, loop, *(next(batches) for _ in range(loop.accumulate)), closely=closely)
+                measured = advance(
+                    state, loop, *(next(batches) for _ in range(loop.accumulate)), closely=closely, last=last
+                )
             state.iteration += 1
-            state.recent.append(row["loss"])
-            state.trace.append((row["loss"], row.get("gradient_norm")))
-            shown.advance(state.iteration, row["loss"])
-            if state.iteration % loop.log_every == 0 or state.iteration == last:
-                state.steps.append(row)
-            if state.iteration % loop.val_every == 0 or state.iteration == last:
+            state.pending.append(measured)
+            validates = state.iteration % loop.val_every == 0 or state.iteration == last
+            if closely or not loop.deferred or measured.logged or validates:
+                state.settle()
+            shown.advance(state.iteration, state.trace[-1][0] if state.trace else None)
+            if validates:
                 if not closely:
                     check_weights(state)
                 _validate(state, loop, shown)
             if _is_due(state.iteration, loop.preview_every):
                 _draw(state, loop, journal.pictures / f"iteration-{state.iteration:09d}.png")
             signalled = distributed.largest(stop.signal or 0)
-            if (signalled or _is_due(state.iteration, loop.journal_every)) and distributed.rank() == 0:
-                if not closely:
-                    check_weights(state)
-                journal.write(state.iteration, state.to_dict())
+            if signalled or _is_due(state.iteration, loop.journal_every):
+                state.settle()
+                if distributed.rank() == 0:
+                    if not closely:
+                        check_weights(state)
+                    journal.write(state.iteration, state.to_dict())
             if signalled:
                 distributed.wait()  # for the journal
                 raise StoppedError(signalled)
 
 
 def step(state: TrainState, loop: Loop, *batches: Batch, closely: bool = False) -> Row:
-    """Do one iteration and return its point of the curve.
+    """Do one iteration and return its point of the curve, read from the device.
 
     That is iteration, lr of the first group, loss, gradient norm where it is taken, each head's loss, and the lr of
     each further group.
@@ -185,59 +207,143 @@ def step(state: TrainState, loop: Loop, *batches: Batch, closely: bool = False) 
         closely: Take the norm of the gradients whatever ``takes_norm`` says.
 
     Raises:
-        NotFiniteError: The loss, or the norm where it is taken; the weights have not changed.
+        NotFiniteError: As ``advance``.
+    """
+    (row,) = read([advance(state, loop, *batches, closely=closely, last=loop.iterations)])
+    return row
+
+
+def advance(state: TrainState, loop: Loop, *batches: Batch, closely: bool, last: int) -> Measured:
+    """Do one iteration and return what it measured, on the device.
+
+    Args:
+        state: Its model, optimizer and average change.
+        loop: See there.
+        batches: Those of the iteration; gradients are their mean.
+        closely: Take the norm of the gradients whatever ``takes_norm`` says, and look at it and the losses.
+        last: Iteration whose point of the curve is kept whatever ``log_every`` says.
+
+    Raises:
+        NotFiniteError: The loss, or the norm where it is taken, and both are looked at: ``closely``, or the loop is not
+            ``deferred``; the weights have not changed.
     """
     seed_torch(loop.batches.seed, "step", state.iteration, *([distributed.rank()] if distributed.rank() else []))
     if not state.model.training:  # a walk through all modules
         state.model.train()
-    set_rates(state.optimizer, loop.schedule, state.iteration)
+    number, looks = state.iteration + 1, closely or not loop.deferred
+    rates = set_rates(state.optimizer, loop.schedule, state.iteration)
+    if state.average is not None:
+        state.average.set_share(number)
+    takes = closely or takes_norm(state, loop)
+    inputs = (_inputs(loop, batch) for batch in batches)
+    if state.captured is not None and not looks:
+        values = state.captured.run(lambda given: _compute(state, loop, given, len(given), takes=True), list(inputs))
+    else:
+        values = _compute(state, loop, inputs, len(batches), takes=takes, looked_at=batches if looks else None)
+    names = ("lr", *(f"lr_{group['name']}" for group in state.optimizer.param_groups[1:]))
+    return Measured(
+        iteration=number,
+        rates=dict(zip(names, rates, strict=True)),
+        names=values.names,
+        losses=values.losses,
+        norm=values.norm if takes else None,
+        logged=number % loop.log_every == 0 or number == last,
+    )
+
+
+def captured_step(state: TrainState, loop: Loop, graphs: Callable[[], Graphs] = CudaGraphs) -> CapturedStep | None:
+    """Return what captures the steps of a run as graphs; None where ``loop.graph`` is off or something is against it.
+
+    Args:
+        state: Before the first iteration.
+        loop: See there.
+        graphs: Of the device.
+    """
+    if not loop.graph:
+        return None
+    scaled = state.scaler.is_enabled()
+    against = reason_against(state.model, list(loop.criteria.values()))
+    if distributed.size() > 1:
+        against = "several processes exchange sums in it"
+    elif not loop.deferred or loop.journal_every == 0:
+        against = "each iteration looks at its loss (machine.journal_every: 0)" if loop.deferred else "this is a CPU"
+    elif scaled and not steps_without_host(state.optimizer, scaled=True):
+        against = "this optimizer asks in each step whether the scale of fp16 overflowed"
+    if against is not None:
+        log.info("train: the step is not captured as a graph: %s", against)
+        return None
+
+    def undo() -> None:
+        # A capture that failed between the scale's two halves leaves it waiting for the second.
+        state.scaler._per_optimizer_states.clear()
+
+    return CapturedStep(graphs(), undo=undo)
+
+
+def _inputs(loop: Loop, batch: Batch) -> Inputs:
+    return Inputs.of(loop.batches.finish(batch, loop.compute.device), memory_format=loop.compute.memory_format)
+
+
+def _compute(
+    state: TrainState,
+    loop: Loop,
+    batches: Iterable[Inputs],
+    count: int,
+    *,
+    takes: bool,
+    looked_at: Sequence[Batch] | None = None,
+) -> Values:
+    """Do the part of an iteration that may be captured: all numbers that differ between two lie in tensors.
+
+    Args:
+        state: See ``advance``.
+        loop: See ``advance``.
+        batches: Their gradients' mean is taken; each is made when it is its turn.
+        count: How many.
+        takes: The norm of the gradients.
+        looked_at: What a loss or norm that is not finite is said of; None: they are not looked at.
+
+    Raises:
+        NotFiniteError: See ``advance``.
+    """
     state.optimizer.zero_grad(set_to_none=True)
     parts = []
     for number, batch in enumerate(batches, start=1):
-        with state.pairs.held_back(number < len(batches)):
-            parts.append(_backward(state, loop, batch, share=1 / len(batches)))
-    losses = {name: sum(part[name] for part in parts) / len(parts) for name in parts[0]}
-    if not all(map(math.isfinite, losses.values())):
-        raise NotFiniteError("loss", losses["loss"], batches)
+        with state.pairs.held_back(number < count):
+            parts.append(_backward(state, loop, batch, share=1 / count))
+    names, losses = tuple(parts[0]), torch.stack([torch.stack([*part.values()]) for part in parts])
+    if looked_at is not None:
+        means = [sum(column) / len(column) for column in losses.T.tolist()]
+        if not all(map(math.isfinite, means)):
+            raise NotFiniteError("loss", means[0], looked_at)
     state.scaler.unscale_(state.optimizer)
-    measured: Row = {}
-    if closely or takes_norm(state, loop):
-        measured["gradient_norm"] = norm = float(clip_gradients(state.optimizer, loop.clip_norm))
+    norm = None
+    if takes:
+        norm = clip_gradients(state.optimizer, loop.clip_norm)
         # With fp16 a gradient that is not finite lowers the scale, and the optimizer leaves this step out.
-        if not math.isfinite(norm) and not state.scaler.is_enabled():
-            raise NotFiniteError("gradient", norm, batches)
+        if looked_at is not None and not state.scaler.is_enabled() and not math.isfinite(float(norm)):
+            raise NotFiniteError("gradient", float(norm), looked_at)
     state.scaler.step(state.optimizer)
     state.scaler.update()
     share_statistics(state.model)
     if state.average is not None:
-        state.average.update(state.model, state.iteration + 1)
-    first, *others = state.optimizer.param_groups
-    return {
-        "iteration": state.iteration + 1,
-        "lr": first["lr"],
-        "loss": losses.pop("loss"),
-        **measured,
-        **losses,
-        **{f"lr_{group['name']}": group["lr"] for group in others},
-    }
+        state.average.move(state.model)
+    return Values(names=names, losses=losses, norm=norm)
 
 
-def _backward(state: TrainState, loop: Loop, batch: Batch, *, share: float) -> Row:
+def _backward(state: TrainState, loop: Loop, batch: Inputs, *, share: float) -> dict[str, Tensor]:
     """Add the gradients of one batch, times ``share``, and return its loss and that of each head."""
-    augmented = loop.batches.finish(batch, loop.compute.device)
-    images = augmented.images.contiguous(memory_format=loop.compute.memory_format)
-    with loop.compute.autocast():
-        pairs = state.pairs(images, mixup_loss.packed(augmented))
+    with loop.compute.autocast(), interpolation.by_products():
+        pairs = state.pairs(batch.images, mixup_loss.packed(batch))
     ignore_index = loop.batches.augmentation.ignore_index
     with distributed.joint():
         losses = {
-            name: mixup_loss.loss(loop.criteria[name], logits, target, ignore_index=ignore_index, batch=augmented)
+            name: mixup_loss.loss(loop.criteria[name], logits, target, ignore_index=ignore_index, batch=batch)
             for name, (logits, target) in pairs.items()
         }
     total = torch.stack(list(losses.values())).sum()
     state.scaler.scale(total * share).backward()  # type: ignore[no-untyped-call]
-    parts = {f"loss_{name}": float(part.detach()) for name, part in losses.items()}
-    return {"loss": float(total.detach()), **parts}
+    return {"loss": total.detach(), **{f"loss_{name}": part.detach() for name, part in losses.items()}}
 
 
 def _stops_early(state: TrainState, loop: Loop) -> bool:

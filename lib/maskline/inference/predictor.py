@@ -9,11 +9,12 @@ from torch import Tensor, nn
 
 from maskline.core.errors import CheckpointError
 from maskline.inference.slide import Weighting, Windows, slide_bands
+from maskline.runtime.device import tf32
 from maskline.runtime.normalize import normalize
 
 Mode = Literal["whole", "slide"]
 Average = Literal["logits", "probabilities"]
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["fp32", "tf32", "bf16"]
 
 # Keeps the logarithm of a probability finite.
 _LEAST = 1e-30
@@ -33,7 +34,8 @@ class Predictor:
         batch_size: Images (whole) or windows (slide) at a time.
         weighting: How much a window counts at each of its pixels (slide).
         average: What is averaged where windows overlap (slide).
-        precision: bf16: the network computes in bfloat16, channels last; all that follows stays float32.
+        precision: bf16: the network computes in bfloat16, channels last; all that follows stays float32. tf32: a GPU
+            rounds the products of float32, which it does not otherwise.
     """
 
     model: nn.Module
@@ -103,8 +105,9 @@ class Predictor:
                 yield iter([self._forward(normalized[start : start + self.batch_size])])
 
     def _forward(self, normalized: Tensor) -> Tensor:
-        if self.precision == "fp32":
-            return self.model(normalized).float()  # type: ignore[no-any-return]
+        if self.precision != "bf16":
+            with tf32(allowed=self.precision == "tf32"):
+                return self.model(normalized).float()  # type: ignore[no-any-return]
         with torch.autocast(normalized.device.type, dtype=torch.bfloat16):
             return self.model(normalized.contiguous(memory_format=torch.channels_last)).float()  # type: ignore[no-any-return]
 

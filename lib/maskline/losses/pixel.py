@@ -11,6 +11,7 @@ Sums and counts go over the batches of all processes where training says so
 (``maskline.runtime.distributed.joint``): a mean is over the pixels of the whole batch, however they are shared out.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Literal
 
@@ -19,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from maskline.core.errors import ShapeError
+from maskline.runtime import gpu_forms
 from maskline.runtime.distributed import is_joint, rows, size, totals
 
 IGNORED_LOGIT = 0.0
@@ -31,7 +33,7 @@ def cross_entropy(
 ) -> Tensor:
     """Return the mean of -log softmax(logits)[target] over the pixels that are not ignored.
 
-    Written with ``gather``: torch's own 2D loss has no deterministic backward on CUDA. Values are torch's.
+    Written with ``of_truth``: torch's own 2D loss has no deterministic backward on CUDA. Values are torch's.
 
     Args:
         logits: NCHW, any float type; computed in float32.
@@ -43,7 +45,7 @@ def cross_entropy(
     logits, target, valid = keep_valid(logits, target, ignore_index)
     log_probabilities = torch.log_softmax(logits, dim=1)
     factors = pixel_weights(logits, target, valid, class_weights)
-    negative_log = -log_probabilities.gather(1, target.unsqueeze(1)).squeeze(1)
+    negative_log = -of_truth(log_probabilities, target)
     loss = _mean(negative_log * factors, factors)
     if label_smoothing == 0:
         return loss
@@ -71,7 +73,7 @@ def ohem(
     2016; the choice of pixels follows MMSegmentation 1.2.2 (Apache-2.0), whose mean is over all pixels instead.
     """
     logits, target, valid = keep_valid(logits, target, ignore_index)
-    negative_log = -torch.log_softmax(logits, dim=1).gather(1, target.unsqueeze(1)).squeeze(1)
+    negative_log = -of_truth(torch.log_softmax(logits, dim=1), target)
     with torch.no_grad():
         probability = torch.exp(-negative_log).masked_fill(~valid, torch.inf)
         bound = _rank_of(probability, min_kept) if min_kept else probability.new_zeros(())
@@ -105,7 +107,7 @@ def focal(
     """
     logits, target, valid = keep_valid(logits, target, ignore_index)
     if activation == "softmax":
-        log_probability = torch.log_softmax(logits, dim=1).gather(1, target.unsqueeze(1)).squeeze(1)
+        log_probability = of_truth(torch.log_softmax(logits, dim=1), target)
         factors = pixel_weights(logits, target, valid, class_weights)
         eased = -((1 - log_probability.exp()).clamp(min=0) ** gamma) * log_probability
         return _mean(eased * factors, factors)
@@ -132,6 +134,23 @@ def one_hot(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     return (target.unsqueeze(1) == classes) & valid.unsqueeze(1)
 
 
+def of_truth(values: Tensor, target: Tensor) -> Tensor:
+    """Return each pixel's value of its own class, NHW.
+
+    What ``gather`` gives; yet its gradient, where a GPU has to be deterministic, is sorted before it is written. There
+    the others are masked and the sum is taken, which adds only zeros.
+
+    Args:
+        values: NCHW.
+        target: Class ids, int64 NHW, none ignored.
+    """
+    index = target.unsqueeze(1)
+    if not gpu_forms.deterministic(values):
+        return values.gather(1, index).squeeze(1)
+    classes = torch.arange(values.shape[1], device=values.device).view(1, -1, 1, 1)
+    return values.masked_fill(index != classes, 0.0).sum(1)
+
+
 def class_factors(logits: Tensor, class_weights: ClassWeights) -> Tensor:
     """Return the factor of each class as float32 1C11, ones for None.
 
@@ -143,7 +162,14 @@ def class_factors(logits: Tensor, class_weights: ClassWeights) -> Tensor:
         return logits.new_ones(1, classes, 1, 1)
     if len(class_weights) != classes:
         raise ShapeError("class_weights", f"{len(class_weights)} values for {classes} classes", "give one a class")
-    return torch.tensor(class_weights, dtype=torch.float32, device=logits.device).view(1, -1, 1, 1)
+    return _held(tuple(class_weights), logits.device).view(1, -1, 1, 1)
+
+
+@functools.lru_cache(maxsize=64)
+def _held(factors: tuple[float, ...], device: torch.device) -> Tensor:
+    """Return the factors on the device, copied there once: a step that is captured as a graph cannot do it."""
+    with torch.inference_mode(mode=False):
+        return torch.tensor(factors, dtype=torch.float32, device=device)
 
 
 def pixel_weights(logits: Tensor, target: Tensor, counted: Tensor, class_weights: ClassWeights) -> Tensor:

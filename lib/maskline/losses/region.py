@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from maskline.losses.pixel import ClassWeights, class_factors, keep_valid, one_hot
+from maskline.runtime import gpu_forms
 from maskline.runtime.distributed import is_joint, rank, rows, size, totals
 
 
@@ -179,7 +180,10 @@ def _slopes(errors: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
     union = actual + (1 - hits).cumsum(1)
     index = 1 - (actual - hits.cumsum(1)).float() / union
     sorted_slopes = torch.cat([index[:, :1], index[:, 1:] - index[:, :-1]], dim=1)
-    return torch.empty_like(sorted_slopes).scatter_(1, order, sorted_slopes), actual.squeeze(1) > 0
+    present = actual.squeeze(1) > 0
+    if gpu_forms.deterministic(errors):  # to write by an index, a GPU would sort it first, and more slowly
+        return sorted_slopes.gather(1, order.argsort(dim=1)), present
+    return torch.empty_like(sorted_slopes).scatter_(1, order, sorted_slopes), present
 
 
 def mean_of_present(lost: Tensor, present: Tensor, class_weights: ClassWeights) -> Tensor:

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from maskline.losses.pixel import ClassWeights, keep_valid, one_hot
 from maskline.losses.region import mean_of_present
+from maskline.runtime import gpu_forms
 from maskline.runtime.distributed import totals
 
 _EPS = 1e-7
@@ -109,6 +110,22 @@ def _erode_cross(regions: Tensor) -> Tensor:
 def _shifted(regions: Tensor, radius: int, axis: int) -> Tensor:
     """Return the regions moved by -radius to radius pixels along an axis, as one more, first, dimension."""
     length = regions.shape[axis]
+    if gpu_forms.deterministic(regions):
+        return torch.stack([_moved(regions, step, axis) for step in range(-radius, radius + 1)])
     index = torch.arange(length, device=regions.device)
     moved = [regions.index_select(axis, (index + step).clamp(0, length - 1)) for step in range(-radius, radius + 1)]
     return torch.stack(moved)
+
+
+def _moved(regions: Tensor, step: int, axis: int) -> Tensor:
+    """Return the regions moved by ``step`` pixels, by slices: a GPU sorts the gradient of an index."""
+    length = regions.shape[axis]
+    count = min(abs(step), length - 1)
+    if count == 0:
+        return regions
+    border, start = (length - 1, count) if step > 0 else (0, 0)
+    ends = [-1] * regions.ndim
+    ends[axis] = count
+    edge = regions.narrow(axis, border, 1).expand(ends)
+    kept = regions.narrow(axis, start, length - count)
+    return torch.cat([kept, edge] if step > 0 else [edge, kept], dim=axis)

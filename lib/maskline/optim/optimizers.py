@@ -21,6 +21,7 @@ from torch.optim import (
 )
 
 from maskline.optim.schedules import Schedule
+from maskline.runtime import gpu_forms
 
 OptimizerName = Literal["sgd", "adam", "adamw", "rmsprop", "adagrad", "adadelta", "nadam", "radam", "adamax", "asgd"]
 
@@ -97,6 +98,18 @@ _KINDS: dict[str, tuple[type[Optimizer], dict[str, str]]] = {
 # Those with one kernel for the whole step, on CPUs and GPUs alike; each tensor is then read and written once.
 _FUSED = frozenset({"sgd", "adam", "adamw"})
 
+# How each takes its step on a GPU without the host looking at a value: fused where torch has such a kernel, else with
+# all of its state on the device. Adam's kin has to be told both, or refuses to be captured as a graph.
+_ON_GPU: dict[str, dict[str, bool]] = {
+    "sgd": {"fused": True},
+    "adagrad": {"fused": True},
+    "adam": {"fused": True, "capturable": True},
+    "adamw": {"fused": True, "capturable": True},
+    **{name: {"capturable": True} for name in ("rmsprop", "adadelta", "nadam", "radam", "adamax", "asgd")},
+}
+
+_RATES = "maskline_rates"  # the attribute of an optimizer that holds the tensor of its rates
+
 KNOBS = tuple(Knobs.__dataclass_fields__)
 
 
@@ -127,18 +140,68 @@ def optimizer(
     kind, read = _KINDS[name]
     trained = [part for part in parameters if isinstance(part, dict) or part.requires_grad]
     own = {argument: getattr(knobs, knob) for knob, argument in read.items()}
-    if name in _FUSED:
-        own["fused"] = True
+    tensors = [each for part in trained for each in (part["params"] if isinstance(part, dict) else [part])]
+    own |= flags(name, on_gpu=any(each.is_cuda for each in tensors))
     optimizer_: Optimizer = kind(trained, lr=lr, weight_decay=weight_decay, **own)  # type: ignore[arg-type,call-arg]
     for group in optimizer_.param_groups:
         group["initial_lr"] = group["lr"]
     return optimizer_
 
 
-def set_rates(optimizer: Optimizer, schedule: Schedule, iteration: int) -> None:
-    """Set each group's learning rate to what the schedule makes of its full rate."""
-    for group in optimizer.param_groups:
-        group["lr"] = schedule.rate(iteration, group["initial_lr"])
+def flags(name: OptimizerName, *, on_gpu: bool) -> dict[str, bool]:
+    """Return the arguments by which an optimizer takes its step in the way that is best for the device."""
+    if on_gpu:
+        return dict(_ON_GPU[name])
+    return {"fused": True} if name in _FUSED else {}
+
+
+def steps_without_host(optimizer: Optimizer, *, scaled: bool) -> bool:
+    """Tell whether no step on a GPU waits for a value.
+
+    Args:
+        optimizer: Made with the ``flags`` for a GPU.
+        scaled: The loss has a scale (fp16): without a fused kernel the scaler asks whether a gradient overflowed.
+    """
+    return all(group.get("fused") or (group.get("capturable") and not scaled) for group in optimizer.param_groups)
+
+
+def set_rates(optimizer: Optimizer, schedule: Schedule, iteration: int) -> list[float]:
+    """Set each group's learning rate to what the schedule makes of its full rate, and return them.
+
+    On a GPU the rates are views of one tensor that keeps its place: a captured step reads them there. They are float32
+    then, as fused kernels take them.
+    """
+    groups = optimizer.param_groups
+    rates = [schedule.rate(iteration, group["initial_lr"]) for group in groups]
+    held = _held_rates(optimizer)
+    if held is None:
+        for group, rate in zip(groups, rates, strict=True):
+            group["lr"] = rate
+        return rates
+    # Pinned, so that the copy need not be waited for; torch keeps the memory until it is done.
+    held.copy_(torch.tensor(rates, dtype=held.dtype, pin_memory=held.is_cuda), non_blocking=True)
+    for group, rate_ in zip(groups, held.unbind(), strict=True):
+        group["lr"] = rate_
+    return rates
+
+
+def to_dict(optimizer: Optimizer) -> dict[str, Any]:
+    """Return the optimizer's state dict, its rates as numbers."""
+    saved: dict[str, Any] = optimizer.state_dict()
+    saved["param_groups"] = [{**group, "lr": float(group["lr"])} for group in saved["param_groups"]]
+    return saved
+
+
+def _held_rates(optimizer: Optimizer) -> Tensor | None:
+    """Return the tensor of the groups' rates, made once; None where they are numbers."""
+    first: Tensor = optimizer.param_groups[0]["params"][0]
+    if not gpu_forms.wanted(first):
+        return None
+    held: Tensor | None = getattr(optimizer, _RATES, None)
+    if held is None:
+        held = torch.zeros(len(optimizer.param_groups), dtype=torch.float32, device=first.device)
+        setattr(optimizer, _RATES, held)
+    return held
 
 
 def clip_gradients(optimizer: Optimizer, max_norm: float | None) -> Tensor:

@@ -59,10 +59,10 @@ class EvaluateParams(Section):
     )
     batch_size: Count = Field(default=1, description="Images, or windows, at a time.")
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: cuda where there is one.")
-    precision: Literal["fp32", "bf16"] = Field(
+    precision: Literal["fp32", "tf32", "bf16"] = Field(
         default="fp32",
         description="Of the network's forward pass. bf16 is some times faster where the hardware computes it, and may "
-        "move scores in the fourth decimal.",
+        "move scores in the fourth decimal. tf32: on a GPU convolutions and matrix products keep ten binary digits.",
     )
     tta: TtaParams = TtaParams()
     crf: CrfParams = CrfParams()

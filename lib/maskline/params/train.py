@@ -45,8 +45,22 @@ class TrainParams(Section):
         description="Training processes, one a GPU (or any number on a CPU); each takes batch_size / devices samples "
         "of every batch. Under torchrun its world size counts instead.",
     )
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        default="auto", description="auto: bf16 where the device computes it. fp16: cuda only, with a loss scale."
+    precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = Field(
+        default="auto",
+        description="auto: bf16 where the device computes it. Cuda only: fp16, with a loss scale; tf32, which is fp32 "
+        "whose convolutions and matrix products keep ten binary digits. fp32 never does so.",
+    )
+    deterministic: bool = Field(
+        default=True,
+        description="On a GPU: the same bits twice on one card, which costs time; false: torch and cuDNN choose what is "
+        "fastest, and a run cannot be repeated to the bit. A CPU always gives the same bits.",
+    )
+    graph: bool | Literal["auto"] = Field(
+        default="auto",
+        description="On a GPU: a step is captured as one graph after three iterations and replayed, which saves the "
+        "launching of its kernels one by one and changes no bit. The log says where a part cannot be captured. auto: "
+        "where there is a GPU, unless the model has code of your own, whose numbers a graph might keep from iteration "
+        "to iteration; true: then too.",
     )
     compile: bool | Literal["auto"] = Field(
         default=False,

@@ -2,14 +2,18 @@
 
 import os
 import shutil
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 
 from maskline.core.errors import ParamsError
+
+
+Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,12 +22,12 @@ class Compute:
 
     Args:
         device: Where the network runs.
-        precision: Of the forward pass; weights and losses stay float32.
+        precision: Of the forward pass; weights and losses stay float32. tf32 is fp32 whose products a GPU rounds.
         channels_last: Memory format of 4-d tensors.
     """
 
     device: torch.device
-    precision: Literal["fp32", "bf16", "fp16"]
+    precision: Precision
     channels_last: bool
 
     @property
@@ -34,7 +38,7 @@ class Compute:
     def autocast(self) -> AbstractContextManager[None]:
         """Return the context of the forward pass."""
         dtype = torch.float16 if self.precision == "fp16" else torch.bfloat16
-        return torch.autocast(self.device.type, dtype=dtype, enabled=self.precision != "fp32")
+        return torch.autocast(self.device.type, dtype=dtype, enabled=self.precision in {"bf16", "fp16"})
 
     def scaler(self) -> torch.amp.GradScaler:
         """Return a fresh scaler of the loss, which does nothing but for fp16."""
@@ -42,27 +46,43 @@ class Compute:
 
 
 def resolve(*, device: str, precision: str, channels_last: bool) -> Compute:
-    """Turn ``auto`` values into what this machine has.
+    """Turn ``auto`` values into what this machine has, and let torch round products to tf32 where that was chosen.
 
     Args:
         device: auto, cpu or cuda.
-        precision: auto, fp32, bf16 or fp16.
+        precision: auto, fp32, tf32, bf16 or fp16.
         channels_last: See ``Compute``.
 
     Raises:
-        ParamsError: cuda is asked for and not there, or fp16 without it.
+        ParamsError: cuda is asked for and not there, or fp16 or tf32 without it.
     """
     kind = resolve_kind(device, place="train.device")
-    if precision == "fp16" and kind != "cuda":
-        raise ParamsError("train.precision", "fp16 trains on a GPU only", "set train.precision to auto, bf16 or fp32")
+    if precision in {"fp16", "tf32"} and kind != "cuda":
+        remedy = "set train.precision to auto, bf16 or fp32"
+        raise ParamsError("train.precision", f"{precision} trains on a GPU only", remedy)
     if precision == "auto":
         precision = "bf16" if _computes_bf16(kind) else "fp32"
-    chosen: Literal["fp32", "bf16", "fp16"] = "bf16" if precision == "bf16" else "fp32"
-    return Compute(
-        device=torch.device(kind),
-        precision="fp16" if precision == "fp16" else chosen,
-        channels_last=channels_last,
-    )
+    chosen: Precision = cast(Precision, precision)
+    _allow_tf32(chosen == "tf32")
+    return Compute(device=torch.device(kind), precision=chosen, channels_last=channels_last)
+
+
+@contextmanager
+def tf32(*, allowed: bool) -> Iterator[None]:
+    """Let a GPU round convolutions and matrix products of float32 to tf32 inside the block, or not.
+
+    torch's own default rounds convolutions: three decimal digits, where a model's promise may be more.
+    """
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    _allow_tf32(allowed)
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
+
+
+def _allow_tf32(allowed: bool) -> None:
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = allowed
 
 
 def resolve_kind(device: str, *, place: str) -> str:
@@ -96,18 +116,36 @@ def resolve_compile(wanted: bool | Literal["auto"], kind: str) -> bool:
     return kind == "cuda" and find_spec("triton") is not None and any(map(shutil.which, ("cc", "gcc", "clang")))
 
 
-def set_deterministic(threads: int) -> None:
+def resolve_graph(wanted: bool | Literal["auto"], kind: str, *, own_code: bool) -> bool:
+    """Tell whether to capture the training step as a graph.
+
+    Args:
+        wanted: As in params.
+        kind: cpu or cuda.
+        own_code: The network or a loss is of the user's own code: numbers that change from iteration to iteration, such
+            as a weight that rises, would stay what they were in the captured one.
+    """
+    return wanted if wanted != "auto" else kind == "cuda" and not own_code
+
+
+def set_deterministic(threads: int, *, enabled: bool = True) -> None:
     """Fix the thread count and choose deterministic algorithms.
 
     The bits of sums and convolution gradients depend on the number of CPU threads, so it is a parameter.
+
+    Args:
+        threads: Of the CPU.
+        enabled: False: torch's defaults, and the fastest convolutions that cuDNN finds by trying.
     """
     # cuBLAS needs this before its first use to give the same bits twice.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(threads)
-    torch.set_deterministic_debug_mode("error")  # without loading the compiler, as torch's other way does
+    # Without loading the compiler, as torch's other way does.
+    torch.set_deterministic_debug_mode("error" if enabled else "default")
     # Filling fresh memory only helps to find reads of it; it costs up to a fifth of a step.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = enabled
+    torch.backends.cudnn.benchmark = not enabled
 
 
 def _computes_bf16(kind: str) -> bool:

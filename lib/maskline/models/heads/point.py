@@ -3,6 +3,7 @@
 Source: Kirillov et al., "PointRend: Image Segmentation as Rendering", 2020; names as in MMSegmentation.
 """
 
+import functools
 from dataclasses import dataclass
 from typing import Unpack
 
@@ -13,6 +14,7 @@ from torch.nn import functional as F
 from maskline.core.errors import ShapeError
 from maskline.models.heads.base import Features, Head, HeadOptions
 from maskline.models.layers import size_of
+from maskline.runtime import gpu_forms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +118,7 @@ class PointHead(Head):
         """See ``Head``: the loss compares points, as logits (N, classes, P, 1) and target (N, P, 1)."""
         coarse = _needed(previous)
         height, width = target.shape[1:]
-        covered = torch.tensor([width / padded[1], height / padded[0]], device=coarse.device)
+        covered = _covered(width / padded[1], height / padded[0], coarse.device)
         with torch.no_grad():
             points = self._training_points(coarse, covered)
         logits = self.predict(self.select_all(features), coarse, points * covered).unsqueeze(3)
@@ -160,10 +162,35 @@ def uncertainty(logits: Tensor) -> Tensor:
 
 def sample_points(x: Tensor, points: Tensor, *, align_corners: bool) -> Tensor:
     """Return values (N, C, P) of ``x`` (NCHW) at points (N, P, 2), x and y from 0 to 1, bilinear, zero outside."""
+    if gpu_forms.deterministic(x) and x.requires_grad and torch.is_grad_enabled():
+        return _sampled(x.float(), points.float(), align_corners=align_corners).to(x.dtype)
     # In bfloat16 a coordinate would have 8 bits.
     grid = (2 * points.float() - 1).unsqueeze(2)
     sampled = F.grid_sample(x.float(), grid, mode="bilinear", padding_mode="zeros", align_corners=align_corners)
     return sampled.squeeze(3).to(x.dtype)
+
+
+@functools.lru_cache(maxsize=64)
+def _covered(across: float, down: float, device: torch.device) -> Tensor:
+    """Return both on the device, copied there once: a step that is captured as a graph cannot do it."""
+    return torch.tensor([across, down], device=device)
+
+
+def _sampled(x: Tensor, points: Tensor, *, align_corners: bool) -> Tensor:
+    """See ``sample_points``: by four gathers, since torch's sampler refuses to be deterministic on a GPU."""
+    height, width = size_of(x)
+    less = 1.0 if align_corners else 0.0
+    shift = 0.0 if align_corners else -0.5
+    across, down = (points[..., i] * (length - less) + shift for i, length in ((0, width), (1, height)))
+    left, top = across.floor(), down.floor()
+    flat = x.flatten(2)
+    parts = []
+    for column, row in ((left, top), (left + 1, top), (left, top + 1), (left + 1, top + 1)):
+        inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+        share = (1 - (across - column).abs()) * (1 - (down - row).abs()) * inside
+        index = (row.clamp(0, height - 1) * width + column.clamp(0, width - 1)).long()
+        parts.append(flat.gather(2, index.unsqueeze(1).expand(-1, x.shape[1], -1)) * share.unsqueeze(1))
+    return torch.stack(parts).sum(0)
 
 
 def _needed(previous: Tensor | None) -> Tensor:
