@@ -15,12 +15,13 @@ from torch import Tensor
 from maskline.augment import color_jitter, color_matrix, deform, geometric, mixing
 from maskline.augment.color_jitter import ColorJitter
 from maskline.augment.deform import Deform
+from maskline.augment.extra import Transform
 from maskline.augment.mixing import Mixing
 from maskline.augment.pixel_ops import PixelOps
 from maskline.augment.resize import Resize
 from maskline.augment.sample import Augmented, Draw, Region, RegionBatch
 from maskline.augment.warp import Reading, warp
-from maskline.core.seeds import numpy_generator
+from maskline.core.seeds import derive, numpy_generator
 from maskline.runtime.normalize import normalize
 
 
@@ -34,6 +35,7 @@ class Augmentation:
         fill: Gray levels outside the source, one a channel.
         within_valid: Pixels outside an image's valid area are ignored.
         class_crop: Probability that a crop is laid over a pixel of a drawn class.
+        extra: Transforms of kornia, in their order, after all operations on colors.
     """
 
     crop_size: tuple[int, int]
@@ -61,6 +63,7 @@ class Augmentation:
     ignore_index: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    extra: tuple[Transform, ...] = ()
 
     @property
     def looks_for_classes(self) -> bool:
@@ -109,6 +112,11 @@ class Augmentation:
             steps=None if self.color_jitter is None else self.color_jitter.draw(family("steps")),
             effect=None if self.pixel_ops is None else self.pixel_ops.draw(family("effect"), self.crop_size),
             mix=None if self.mixing is None else self.mixing.draw(seed, iteration, position, crop_size=self.crop_size),
+            extra=tuple(
+                transform.draw(derive(seed, f"augment extra {number}", iteration, position))
+                for number, transform in enumerate(self.extra)
+            )
+            or None,
         )
 
     def _draw_geometry(
@@ -182,13 +190,16 @@ class Augmentation:
         given = [(masks.to(device), value) for masks, value in annotations if masks is not None]
         images, labels, beyond = warp(batch.images.to(device), given, self._reading(batch, device), fill=fill)
         images = self._recolored(images, batch, outside=beyond, fill=fill)
+        outside = [value for _, value in given]
+        for number, transform in enumerate(self.extra):
+            samples = [draw.extra[number] for draw in batch.draws if draw.extra is not None]
+            images, labels = transform.apply(images, list(zip(labels, outside, strict=True)), samples, fill=fill)
         rows = {position: row for row, position in enumerate(batch.positions)}
         mixes = [draw.mix for draw in batch.draws if draw.mix is not None]
         if self.mixing is not None:
             self.mixing.paste(images, labels, mixes, rows)
         if self.pixel_ops is not None:
             erased = [draw.effect for draw in batch.draws if draw.effect is not None]
-            outside = [value for _, value in given]
             self.pixel_ops.erase(images, list(zip(labels, outside, strict=True)), erased, fill=fill)
         others, share = None, 1.0
         if any(mix.mixup is not None for mix in mixes):

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from maskline.augment.color_jitter import Steps
 from maskline.augment.color_matrix import Photometric
+from maskline.augment.extra import Extra
 from maskline.augment.geometric import Geometry
 from maskline.augment.mixing import Mix
 from maskline.augment.pixel_ops import Effect
@@ -26,15 +27,17 @@ class Draw:
     steps: Steps | None
     effect: Effect | None
     mix: Mix | None
+    extra: tuple[Extra, ...] | None = None
 
     def happened(self) -> tuple[str, ...]:
-        """Return the names of the operations that not every sample undergoes and that this one did."""
+        """Return what not every sample undergoes and this one did: names, with the numbers of kornia's transforms."""
         found = {} if self.geometry.bend is None else asdict(self.geometry.bend)
         found |= {} if self.effect is None else asdict(self.effect)
         found |= {} if self.mix is None else asdict(self.mix)
         found = {"blur": self.photometric.blur_sigma or None, "noise": self.photometric.noise_std or None, **found}
         did = [key for key, value in found.items() if value is not None and value is not False and value != ()]
-        return tuple(_NAMES.get(key, key.replace("_", " ")) for key in did if key != "rotates")
+        rows = [each.in_words() for each in self.extra or () if each.happens]
+        return (*(_NAMES.get(key, key.replace("_", " ")) for key in did if key != "rotates"), *rows)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types, without what did not happen."""
