@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maskline.augment import color_jitter, color_matrix, deform, geometric, mixing
+from maskline.augment import color_jitter, color_matrix, deform, fixed, geometric, mixing
 from maskline.augment.color_jitter import ColorJitter
 from maskline.augment.deform import Deform
 from maskline.augment.extra import Transform
+from maskline.augment.fixed import FixedBatch
 from maskline.augment.mixing import Mixing
 from maskline.augment.pixel_ops import PixelOps
 from maskline.augment.resize import Resize
@@ -149,7 +150,7 @@ class Augmentation:
 
     def region(
         self,
-        image: np.ndarray | Tensor,
+        image: np.ndarray,
         mask: np.ndarray,
         draw: Draw,
         *,
@@ -159,7 +160,7 @@ class Augmentation:
         """Cut out what the sample will read, so that only that travels to the device.
 
         Args:
-            image: HWC uint8, the whole source; an array, or a tensor on a device.
+            image: HWC uint8, the whole source.
             mask: HW integer class ids.
             draw: From ``draw``.
             valid: HW bool, or None.
@@ -183,12 +184,28 @@ class Augmentation:
             draw=draw,
         )
 
-    def apply(self, batch: RegionBatch, device: torch.device) -> Augmented:
-        """Make the batch that the network sees, on the device: image and all masks by the same positions."""
-        fill = torch.tensor(self.fill, device=device)
-        annotations = ((batch.masks, self.ignore_index), (batch.valid, 0), (batch.second, self.ignore_index))
-        given = [(masks.to(device), value) for masks, value in annotations if masks is not None]
-        images, labels, beyond = warp(batch.images.to(device), given, self._reading(batch, device), fill=fill)
+    def apply(self, batch: RegionBatch | FixedBatch, device: torch.device) -> Augmented:
+        """Make the batch that the network sees, on the device: image and all masks by the same positions.
+
+        On a CPU what a sample does not do costs nothing. On other devices, and for a batch that is packed already, it
+        is a fixed series of operations (``maskline.augment.fixed``).
+        """
+        if isinstance(batch, FixedBatch):
+            if batch.packed.buffer.device.type == device.type:
+                return fixed.apply(self, batch)
+            batch = batch.source
+        if device.type != "cpu":
+            return fixed.apply(self, fixed.pack(self, batch).to(device))
+        fill = torch.tensor(self.fill)
+        images, masks = batch.images, batch.masks
+        if batch.resident is not None:
+            there, starts = batch.resident.images.device, torch.tensor(batch.starts, dtype=torch.int64)
+            places = [each.to(there) for each in (starts, batch.boxes, batch.sizes)]
+            cut = batch.resident.cut(places[0], places[1], places[2], batch.region_size)
+            images, masks = cut[0].to(device), cut[1].to(device)
+        annotations = ((masks, self.ignore_index), (batch.valid, 0), (batch.second, self.ignore_index))
+        given = [(each, value) for each, value in annotations if each is not None]
+        images, labels, beyond = warp(images, given, self._reading(batch), fill=fill)
         images = self._recolored(images, batch, outside=beyond, fill=fill)
         outside = [value for _, value in given]
         for number, transform in enumerate(self.extra):
@@ -215,17 +232,17 @@ class Augmentation:
             share=share,
         )
 
-    def _reading(self, batch: RegionBatch, device: torch.device) -> Reading:
+    def _reading(self, batch: RegionBatch) -> Reading:
         bends = [(row, draw.geometry.bend) for row, draw in enumerate(batch.draws)]
         fields = {
-            row: deform.field(bend.elastic, self.crop_size).to(device)
+            row: deform.field(bend.elastic, self.crop_size)
             for row, bend in bends
             if bend is not None and bend.elastic is not None
         }
         return Reading(
-            transforms=batch.transforms.to(device),
-            boxes=batch.boxes.to(device),
-            sizes=batch.sizes.to(device),
+            transforms=batch.transforms,
+            boxes=batch.boxes,
+            sizes=batch.sizes,
             crop_size=self.crop_size,
             fields=fields,
             projective=any(bend is not None and bend.tilt is not None for _, bend in bends),

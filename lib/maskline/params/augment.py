@@ -223,7 +223,8 @@ class AugmentParams(Section):
     cutmix: CutMixParams = CutMixParams()
     mixup: MixupParams = MixupParams()
     extra: tuple[ExtraParams, ...] = Field(
-        default=(), description="Transforms of kornia.augmentation, in this order, after the operations on colors."
+        default=(ExtraParams.model_validate({"name": "RandomGamma", "p": 0.3, "gamma": [0.8, 1.25]}),),
+        description="Transforms of kornia.augmentation, in this order, after the operations on colors.",
     )
 
     @model_validator(mode="after")
