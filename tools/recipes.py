@@ -132,7 +132,7 @@ def _measured() -> Iterator[tuple[str, str]]:
 
 
 def _file(name: str, comment: str, values: dict[str, Any]) -> tuple[str, str]:
-    machine = {"cache": "ram", "journal_every": 100} | values.get("machine", {})
+    machine = {"cache": "auto", "journal_every": 100} | values.get("machine", {})
     return name, f"{HEADER}# {name}\n{comment}{_dump({**overlay(values, place=name), 'machine': machine})}"
 
 
@@ -203,6 +203,7 @@ def _task(
                 "contrast": [0.5, 1.5],
                 "saturation": [0.5, 1.5],
             },
+            "extra": [],
         },
         "model": network,
         "optimizer": dict(_SGD),

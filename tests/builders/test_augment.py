@@ -27,6 +27,7 @@ def test_as_shipped_no_family_is_on(root):
     made = built(root, {})
     assert (made.deform, made.color_jitter, made.pixel_ops, made.mixing) == (None, None, None, None)
     assert made.fill == made.mean
+    assert [transform.name for transform in made.extra] == ["RandomGamma"], "a transform of kornia's is on"
     assert not made.within_valid
 
 
@@ -74,6 +75,8 @@ def test_a_fill_of_ones_own(root):
         ({"erase.area": [0.5, 0.1]}, 4, "first value 0.5 is larger than the second 0.1"),
         ({"photometric.mode": "mmsegm"}, 4, "photometric.mode"),
         ({"scale": [512]}, 4, "augment.scale"),
+        ({"extra": [{"name": "RandomMosaic"}]}, 4, r"augment.extra.0: .*RandomMosaic cannot be a row"),
+        ({"extra": [{"name": "RandomGama"}]}, 4, "augment.extra.0: 'RandomGama' is no .* did you mean RandomGamma"),
     ],
 )
 def test_what_cannot_work_is_told(root, changes, batch_size, message):

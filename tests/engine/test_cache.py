@@ -2,17 +2,21 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from torch.nn import BatchNorm2d
 
+from maskline.augment import fixed
 from maskline.augment.loader import TrainBatches, iterate
+from maskline.augment.resident import Resident
 from maskline.builders.training import build_training
 from maskline.convert.archive import convert_archive
 from maskline.convert.formats import folder
 from maskline.convert.records import LayoutSettings
+from maskline.core.errors import DataError
 from maskline.core.files import write_json
 from maskline.data.dataset import PreparedSplit
 from maskline.download.archives import pack_folder
@@ -69,6 +73,42 @@ def test_the_same_pixels(prepared, tmp_path, monkeypatch, cache, workers):
     expected, found = pixels(prepared, "stream", 0), pixels(prepared, cache, workers)
     assert len(expected) == len(found) == 8
     assert all(np.array_equal(one, other) for one, other in zip(expected, found, strict=True))
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_a_split_on_a_device_is_cut_by_index_to_the_same_bits(prepared, monkeypatch, wide):
+    """The form for a GPU too: regions from here, or cut out there."""
+    split = PreparedSplit.open(prepared, "train", cache="ram")
+    if wide:
+        narrow = split.sample
+        monkeypatch.setattr(split, "sample", lambda i: replace(narrow(i), mask=narrow(i).mask.astype(np.uint16)))
+    there, here = (TrainBatches(split, augmentation(), seed=3, batch_size=4) for _ in range(2))
+    assert not there.fits(torch.device("cpu"))
+    there.reside(torch.device("cpu"))
+    assert there.is_resident
+    for number in range(3):
+        batch = there.batch(number)
+        assert batch.images.numel() == batch.masks.numel() == 0, "no pixels travel"
+        for form in (lambda batch: batch, lambda batch: fixed.pack(here.augmentation, batch)):
+            one, other = (here.finish(form(each), torch.device("cpu")) for each in (batch, here.batch(number)))
+            assert torch.equal(one.images, other.images)
+            assert torch.equal(one.targets, other.targets)
+        assert there.batch(number, annotations=True).images.numel() > 0
+
+
+@pytest.mark.parametrize(("times", "fits", "resides"), [(3.1, True, True), (2.9, False, True), (1.9, False, False)])
+def test_a_split_is_kept_on_a_gpu_that_has_room(prepared, monkeypatch, times, fits, resides):
+    made = TrainBatches(PreparedSplit.open(prepared, "train", cache="ram"), augmentation(), seed=3, batch_size=4)
+    needed = 4 * sum(height * width for height, width in made.split.sizes)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _device: (int(times * needed), 10**12))
+    monkeypatch.setattr(Resident, "of", lambda images, masks, device: "there")
+    assert made.fits(torch.device("cuda")) == fits
+    if resides:
+        made.reside(torch.device("cuda"))
+    else:
+        with pytest.raises(DataError, match=r"the GPU has .* GiB free; set it to ram or mmap"):
+            made.reside(torch.device("cuda"))
+    assert made.is_resident == resides
 
 
 def test_a_run_goes_on_with_another_use_of_the_machine(prepared, root, tmp_path, monkeypatch):

@@ -2,21 +2,25 @@
 
 import dataclasses
 
+import kornia.augmentation
 import numpy as np
 import pytest
 import torch
 
+from maskline.augment import loader
 from maskline.augment.color_jitter import ColorJitter
 from maskline.augment.deform import Deform
 from maskline.augment.loader import TrainBatches, iterate
 from maskline.augment.mixing import Mixing
 from maskline.augment.pixel_ops import PixelOps
 from maskline.augment.sample import Augmented, RegionBatch
+from maskline.builders.extra import extra_transforms
 from maskline.data.dataset import Sample
 from maskline.engine import mixup_loss
 from maskline.engine.inputs import Inputs
 from maskline.engine.train import step
 from maskline.losses.composite import CompositeLoss
+from maskline.params.whole import load_params
 from tests.engine.conftest import MemorySplit, augmentation, plain, run
 
 CPU = torch.device("cpu")
@@ -98,7 +102,8 @@ def trained_pixels(made, *, start, stop, workers):
 @pytest.mark.parametrize(
     ("workers", "device", "kind"), [(0, "cpu", RegionBatch), (1, "cpu", Augmented), (1, "cuda", RegionBatch)]
 )
-def test_loader_processes_augment_for_a_cpu_and_leave_it_to_a_gpu(workers, device, kind):
+def test_loader_processes_augment_for_a_cpu_and_leave_it_to_a_gpu(workers, device, kind, monkeypatch):
+    monkeypatch.setattr(loader, "on_gpu", lambda source, _augmentation, _device: source)
     made = iterate(batches(), start=0, stop=2, workers=workers, device=torch.device(device))
     assert [type(batch) for batch in made] == [kind] * 2
 
@@ -221,6 +226,29 @@ def test_a_step_of_training_uses_both_targets():
     for name in ("loss", "loss_decode_head", "loss_auxiliary_head.0"):
         assert found[name] == pytest.approx(blended.share * own[name] + (1 - blended.share) * other[name], rel=1e-5)
         assert own[name] != pytest.approx(other[name], rel=1e-4)
+
+
+def test_kornia_runs_in_a_step_of_training_on_the_batchs_device(root, monkeypatch):
+    """The row of params.yaml as shipped; what was drawn is in the batch, and kornia gets the images of its samples."""
+    rows = load_params(root / "params.yaml").augment.extra
+    (shipped,) = extra_transforms(rows, channels=3, crop_size=(32, 32))
+    state, loop = run()
+    loop.batches.augmentation = dataclasses.replace(loop.batches.augmentation, extra=(shipped,))
+    kind, seen = getattr(kornia.augmentation, shipped.name), []
+    plain_transform = kind.apply_transform
+
+    def noted(self, images, *args, **kwargs):
+        seen.append(images.device)
+        return plain_transform(self, images, *args, **kwargs)
+
+    monkeypatch.setattr(kind, "apply_transform", noted)
+    for number in range(3):
+        batch = loop.batches.batch(number)
+        happened = sum(draw.extra[0].happens for draw in batch.draws)
+        step(state, loop, batch)
+        assert seen == [loop.compute.device] * happened
+        assert happened or number < 2
+        seen.clear()
 
 
 class _Fixed:

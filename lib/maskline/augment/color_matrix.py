@@ -90,6 +90,11 @@ def color_matrix(sample: Photometric) -> np.ndarray:
     return np.concatenate([factors, shift], axis=1)
 
 
+def matrices(samples: list[Photometric], channels: int) -> np.ndarray:
+    """Return the matrix of each sample, N x C x (C + 1) float64; where C is not 3, contrast and brightness alone."""
+    return np.stack([color_matrix(each) if channels == 3 else _gray_matrix(each, channels) for each in samples])
+
+
 def _gray_matrix(sample: Photometric, channels: int) -> np.ndarray:
     """Return what ``color_matrix`` does for channels that are no colors: contrast and brightness alone."""
     shift = np.full((channels, 1), sample.contrast * sample.brightness)
@@ -110,9 +115,8 @@ def apply(images: Tensor, samples: list[Photometric], *, matrix: bool) -> Tensor
     """
     if matrix:
         channels = images.shape[1]
-        made = [color_matrix(sample) if channels == 3 else _gray_matrix(sample, channels) for sample in samples]
-        matrices = torch.from_numpy(np.stack(made)).to(images)
-        flat = torch.baddbmm(matrices[:, :, channels:], matrices[:, :, :channels], images.flatten(2))
+        colors = torch.from_numpy(matrices(samples, channels)).to(images)
+        flat = torch.baddbmm(colors[:, :, channels:], colors[:, :, :channels], images.flatten(2))
         images = flat.view_as(images).clamp_(0, 255)
     images = _blur(images, [sample.blur_sigma for sample in samples])
     return _add_noise(images, samples)

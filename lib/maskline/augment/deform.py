@@ -118,22 +118,31 @@ def matrix(bend: Bend, *, crop_size: tuple[int, int]) -> np.ndarray:
 
 def field(elastic: Elastic, crop_size: tuple[int, int]) -> Tensor:
     """Return where each output pixel reads: (2, height, width) float32, movements in x and y, px of the crop."""
-    rows, columns = (_weights(side, elastic.spacing_px) for side in crop_size)
+    rows, columns = (weights(side, elastic.spacing_px) for side in crop_size)
+    return torch.from_numpy((rows @ points(elastic, crop_size) @ columns.T).astype(np.float32))
+
+
+def points(elastic: Elastic, crop_size: tuple[int, int]) -> np.ndarray:
+    """Return the movements of the control points in x and y: (2, rows of them, columns of them) float64."""
+    counts = [_first(side, elastic.spacing_px)[-1] + 4 for side in crop_size]
     rng = numpy_generator(elastic.seed, "elastic")
-    points = rng.uniform(-elastic.magnitude_px, elastic.magnitude_px, (2, rows.shape[1], columns.shape[1]))
-    return torch.from_numpy((rows @ points @ columns.T).astype(np.float32))
+    return rng.uniform(-elastic.magnitude_px, elastic.magnitude_px, (2, *counts))
 
 
-def _weights(side: int, spacing: float) -> np.ndarray:
+def weights(side: int, spacing: float) -> np.ndarray:
     """Return what each control point adds to each pixel of a side: (side, points), rows add up to 1."""
-    place = np.arange(side) / spacing
-    first = np.floor(place).astype(np.int64)
-    t = place - first
+    first = _first(side, spacing)
+    t = np.arange(side) / spacing - first
     parts = [(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3]
     made = np.zeros((side, int(first[-1]) + 4))
     for offset, part in enumerate(parts):
         made[np.arange(side), first + offset] = part / 6
     return made
+
+
+def _first(side: int, spacing: float) -> np.ndarray:
+    """Return the first control point that moves each pixel of a side."""
+    return np.floor(np.arange(side) / spacing).astype(np.int64)
 
 
 def _pair(values: np.ndarray) -> tuple[float, float]:

@@ -26,8 +26,13 @@ def rgb_to_hsv(images: Tensor) -> Tensor:
     return torch.stack([torch.where(hue < 0, hue + _HUES, hue), saturation, value], dim=1)
 
 
-def hsv_to_rgb(hsv: Tensor) -> Tensor:
-    """Undo ``rgb_to_hsv``: N3HW float32 whole gray levels."""
+def hsv_to_rgb(hsv: Tensor, table: Tensor | None = None) -> Tensor:
+    """Undo ``rgb_to_hsv``: N3HW float32 whole gray levels.
+
+    Args:
+        hsv: As there.
+        table: ``SHADES`` on the device, for one that would wait for a copy of it; None: it is copied.
+    """
     hue, saturation, value = hsv.float().unbind(1)
     sixth = hue * (6 / _HUES)
     sector = sixth.floor()
@@ -37,12 +42,13 @@ def hsv_to_rgb(hsv: Tensor) -> Tensor:
     falling = value * (1 - saturation.double() * part).float()
     rising = value * (1 - saturation.double() * (1 - part)).float()
     shades = torch.stack([value, value * (1 - saturation), falling, rising], dim=1)
-    order = torch.tensor(_SHADES, device=hsv.device)[(sector.long() % 6)]  # NHW3
+    table = torch.tensor(SHADES, device=hsv.device) if table is None else table
+    order = table[(sector.long() % 6)]  # NHW3
     return (shades.gather(1, order.movedim(-1, 1)) * 255).floor().clamp_(0, 255)  # OpenCV cuts off
 
 
-# Which of value, low, falling, rising is red, green, blue in each sixth of the circle.
-_SHADES = ((0, 3, 1), (2, 0, 1), (1, 0, 3), (1, 2, 0), (3, 1, 0), (0, 1, 2))
+SHADES = ((0, 3, 1), (2, 0, 1), (1, 0, 3), (1, 2, 0), (3, 1, 0), (0, 1, 2))
+"""Which of value, low, falling, rising is red, green, blue in each sixth of the circle."""
 
 
 def _reciprocal(numerator: float, divisor: Tensor) -> Tensor:

@@ -13,17 +13,21 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from maskline.augment.class_index import ClassIndex
+from maskline.augment.fixed import FixedBatch
 from maskline.augment.pipeline import Augmentation
+from maskline.augment.prefetch import on_gpu
+from maskline.augment.resident import Resident
 from maskline.augment.sample import Augmented, AugmentedSample, Region, RegionBatch, collate
 from maskline.augment.sampler import batch_indices
 from maskline.core.errors import DataError, MasklineError, ParamsError, TrainingError
 from maskline.data.dataset import PreparedSplit, Sample
 from maskline.runtime.normalize import denormalize
 
-# As cut out, and as the network sees it.
-Batch = RegionBatch | Augmented
+# As cut out, as packed for a GPU, and as the network sees it.
+Batch = RegionBatch | FixedBatch | Augmented
 
-_MOST_RESIDENT = 0.5  # of the device's free memory, in images
+_MOST_RESIDENT = 0.5  # of the device's free memory, in images and masks
+_UNASKED = 1 / 3  # of it, where nobody asked for them to be kept there
 
 
 class TrainBatches(Dataset[Batch | MasklineError]):
@@ -43,7 +47,7 @@ class TrainBatches(Dataset[Batch | MasklineError]):
         self.batch_size = batch_size
         # Where this process's own samples stand in a batch.
         self.positions = range(batch_size)
-        self._resident: list[Tensor] | None = None
+        self._resident: Resident | None = None
         self._indexes: dict[int, ClassIndex] = {}
         # Items are what the network sees: loader processes make it, beside the computation.
         self.finished = False
@@ -69,13 +73,22 @@ class TrainBatches(Dataset[Batch | MasklineError]):
         shared.positions = range(rank * own, (rank + 1) * own)
         return shared
 
+    @property
+    def is_resident(self) -> bool:
+        """Whether images and masks are kept on a device; then no loader process can share them."""
+        return self._resident is not None
+
+    def fits(self, device: torch.device) -> bool:
+        """Tell whether images and masks take no more than a third of a GPU's free memory."""
+        return device.type == "cuda" and self._bytes() <= _UNASKED * torch.cuda.mem_get_info(device)[0]
+
     def reside(self, device: torch.device) -> None:
-        """Keep all images on the device; masks stay where they are, for draws look at them.
+        """Keep all images and masks on the device; draws look at the masks that stay here.
 
         Raises:
             DataError: The device has too little memory.
         """
-        needed = self.split.channels * sum(height * width for height, width in self.split.sizes)
+        needed = self._bytes()
         free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else math.inf
         if needed > _MOST_RESIDENT * free:
             raise DataError(
@@ -83,7 +96,13 @@ class TrainBatches(Dataset[Batch | MasklineError]):
                 f"device: the train images need {needed / 2**30:.2f} GiB, the GPU has {free / 2**30:.2f} GiB free",
                 "set it to ram or mmap",
             )
-        self._resident = [torch.from_numpy(self.split.sample(i).image).to(device) for i in range(len(self.split))]
+        samples = [self.split.sample(i) for i in range(len(self.split))]
+        targets = [self.augmentation.target(sample.mask, sample.valid) for sample in samples]
+        self._resident = Resident.of([sample.image for sample in samples], targets, device)
+
+    def _bytes(self) -> int:
+        wide = 4 if self.augmentation.ignore_index > 255 else 1  # as masks are stacked
+        return (self.split.channels + wide) * sum(height * width for height, width in self.split.sizes)
 
     def indices(self, iteration: int) -> tuple[int, ...]:
         """Return the images of a batch as indices into the split."""
@@ -97,8 +116,7 @@ class TrainBatches(Dataset[Batch | MasklineError]):
         mask = self.augmentation.target(sample.mask, sample.valid)
         index = self._index(image, mask)
         draw = self.augmentation.draw(mask, seed=self.seed, iteration=iteration, position=position, index=index)
-        pixels = sample.image if self._resident is None else self._resident[image]
-        return self.augmentation.region(pixels, mask, draw, valid=sample.valid, second=sample.second)
+        return self.augmentation.region(sample.image, mask, draw, valid=sample.valid, second=sample.second)
 
     def _index(self, image: int, mask: np.ndarray) -> ClassIndex | None:
         """Return the class index of an image, made when it is first asked for."""
@@ -121,12 +139,15 @@ class TrainBatches(Dataset[Batch | MasklineError]):
             regions |= {position: self.region(iteration, position) for position in wanted}
             mixes = [region.draw.mix for region in regions.values() if region.draw.mix is not None]
             wanted = sorted({position for mix in mixes for position in mix.partners} - regions.keys())
+        resident, indices = None if annotations else self._resident, self.indices(iteration)
         return collate(
             list(regions.values()),
             positions=list(regions),
             count=len(self.positions),
             annotations=annotations,
             ignore_index=self.augmentation.ignore_index,
+            resident=resident,
+            starts=() if resident is None else [resident.starts[indices[position]] for position in regions],
         )
 
     def finish(self, batch: Batch, device: torch.device) -> Augmented:
@@ -196,7 +217,8 @@ def iterate(
 ) -> Generator[Batch, None, None]:
     """Yield the batches of iterations ``start`` to ``stop - 1``, for ``TrainBatches.finish``.
 
-    For a network on the CPU loader processes finish them; for one on a GPU that is left to the GPU.
+    For a network on the CPU loader processes finish them; for one on a GPU that is left to the GPU, to which a thread
+    sends them two ahead.
 
     Args:
         batches: Where they come from.
@@ -219,8 +241,16 @@ def iterate(
         pin_memory=False,
         worker_init_fn=_one_thread if workers else None,
     )
+    source = _checked(batches, iter(loader))
+    if device.type == "cuda":
+        yield from on_gpu(source, batches.augmentation, device)  # type: ignore[arg-type]
+    else:
+        yield from source
+
+
+def _checked(batches: TrainBatches, items: Iterator[Batch | MasklineError]) -> Generator[Batch, None, None]:
     try:
-        for item in loader:
+        for item in items:
             if isinstance(item, MasklineError):
                 raise item
             yield item

@@ -12,15 +12,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maskline.augment import color_jitter, color_matrix, deform, geometric, mixing
+from maskline.augment import color_jitter, color_matrix, deform, fixed, geometric, mixing
 from maskline.augment.color_jitter import ColorJitter
 from maskline.augment.deform import Deform
+from maskline.augment.extra import Transform
+from maskline.augment.fixed import FixedBatch
 from maskline.augment.mixing import Mixing
 from maskline.augment.pixel_ops import PixelOps
 from maskline.augment.resize import Resize
 from maskline.augment.sample import Augmented, Draw, Region, RegionBatch
 from maskline.augment.warp import Reading, warp
-from maskline.core.seeds import numpy_generator
+from maskline.core.seeds import derive, numpy_generator
 from maskline.runtime.normalize import normalize
 
 
@@ -34,6 +36,7 @@ class Augmentation:
         fill: Gray levels outside the source, one a channel.
         within_valid: Pixels outside an image's valid area are ignored.
         class_crop: Probability that a crop is laid over a pixel of a drawn class.
+        extra: Transforms of kornia, in their order, after all operations on colors.
     """
 
     crop_size: tuple[int, int]
@@ -61,6 +64,7 @@ class Augmentation:
     ignore_index: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    extra: tuple[Transform, ...] = ()
 
     @property
     def looks_for_classes(self) -> bool:
@@ -109,6 +113,11 @@ class Augmentation:
             steps=None if self.color_jitter is None else self.color_jitter.draw(family("steps")),
             effect=None if self.pixel_ops is None else self.pixel_ops.draw(family("effect"), self.crop_size),
             mix=None if self.mixing is None else self.mixing.draw(seed, iteration, position, crop_size=self.crop_size),
+            extra=tuple(
+                transform.draw(derive(seed, f"augment extra {number}", iteration, position))
+                for number, transform in enumerate(self.extra)
+            )
+            or None,
         )
 
     def _draw_geometry(
@@ -141,7 +150,7 @@ class Augmentation:
 
     def region(
         self,
-        image: np.ndarray | Tensor,
+        image: np.ndarray,
         mask: np.ndarray,
         draw: Draw,
         *,
@@ -151,7 +160,7 @@ class Augmentation:
         """Cut out what the sample will read, so that only that travels to the device.
 
         Args:
-            image: HWC uint8, the whole source; an array, or a tensor on a device.
+            image: HWC uint8, the whole source.
             mask: HW integer class ids.
             draw: From ``draw``.
             valid: HW bool, or None.
@@ -175,20 +184,39 @@ class Augmentation:
             draw=draw,
         )
 
-    def apply(self, batch: RegionBatch, device: torch.device) -> Augmented:
-        """Make the batch that the network sees, on the device: image and all masks by the same positions."""
-        fill = torch.tensor(self.fill, device=device)
-        annotations = ((batch.masks, self.ignore_index), (batch.valid, 0), (batch.second, self.ignore_index))
-        given = [(masks.to(device), value) for masks, value in annotations if masks is not None]
-        images, labels, beyond = warp(batch.images.to(device), given, self._reading(batch, device), fill=fill)
+    def apply(self, batch: RegionBatch | FixedBatch, device: torch.device) -> Augmented:
+        """Make the batch that the network sees, on the device: image and all masks by the same positions.
+
+        On a CPU what a sample does not do costs nothing. On other devices, and for a batch that is packed already, it
+        is a fixed series of operations (``maskline.augment.fixed``).
+        """
+        if isinstance(batch, FixedBatch):
+            if batch.packed.buffer.device.type == device.type:
+                return fixed.apply(self, batch)
+            batch = batch.source
+        if device.type != "cpu":
+            return fixed.apply(self, fixed.pack(self, batch).to(device))
+        fill = torch.tensor(self.fill)
+        images, masks = batch.images, batch.masks
+        if batch.resident is not None:
+            there, starts = batch.resident.images.device, torch.tensor(batch.starts, dtype=torch.int64)
+            places = [each.to(there) for each in (starts, batch.boxes, batch.sizes)]
+            cut = batch.resident.cut(places[0], places[1], places[2], batch.region_size)
+            images, masks = cut[0].to(device), cut[1].to(device)
+        annotations = ((masks, self.ignore_index), (batch.valid, 0), (batch.second, self.ignore_index))
+        given = [(each, value) for each, value in annotations if each is not None]
+        images, labels, beyond = warp(images, given, self._reading(batch), fill=fill)
         images = self._recolored(images, batch, outside=beyond, fill=fill)
+        outside = [value for _, value in given]
+        for number, transform in enumerate(self.extra):
+            samples = [draw.extra[number] for draw in batch.draws if draw.extra is not None]
+            images, labels = transform.apply(images, list(zip(labels, outside, strict=True)), samples, fill=fill)
         rows = {position: row for row, position in enumerate(batch.positions)}
         mixes = [draw.mix for draw in batch.draws if draw.mix is not None]
         if self.mixing is not None:
             self.mixing.paste(images, labels, mixes, rows)
         if self.pixel_ops is not None:
             erased = [draw.effect for draw in batch.draws if draw.effect is not None]
-            outside = [value for _, value in given]
             self.pixel_ops.erase(images, list(zip(labels, outside, strict=True)), erased, fill=fill)
         others, share = None, 1.0
         if any(mix.mixup is not None for mix in mixes):
@@ -204,17 +232,17 @@ class Augmentation:
             share=share,
         )
 
-    def _reading(self, batch: RegionBatch, device: torch.device) -> Reading:
+    def _reading(self, batch: RegionBatch) -> Reading:
         bends = [(row, draw.geometry.bend) for row, draw in enumerate(batch.draws)]
         fields = {
-            row: deform.field(bend.elastic, self.crop_size).to(device)
+            row: deform.field(bend.elastic, self.crop_size)
             for row, bend in bends
             if bend is not None and bend.elastic is not None
         }
         return Reading(
-            transforms=batch.transforms.to(device),
-            boxes=batch.boxes.to(device),
-            sizes=batch.sizes.to(device),
+            transforms=batch.transforms,
+            boxes=batch.boxes,
+            sizes=batch.sizes,
             crop_size=self.crop_size,
             fields=fields,
             projective=any(bend is not None and bend.tilt is not None for _, bend in bends),

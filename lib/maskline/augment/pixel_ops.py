@@ -12,7 +12,8 @@ import kornia.enhance
 import numpy as np
 from torch import Tensor
 
-_LUMA = (0.299, 0.587, 0.114)
+LUMA = (0.299, 0.587, 0.114)
+"""Shares of red, green and blue in a gray level."""
 _LEAST_ASPECT = 0.3  # of an erased box; the most is its inverse
 
 
@@ -83,8 +84,8 @@ class PixelOps:
                 images[i] = kornia.enhance.equalize_clahe(scaled, sample.clahe_clip, tiles).clamp(0, 1) * 255
             if sample.gamma is not None:
                 images[i] = (images[i] / 255).clamp(0, 1).pow(sample.gamma) * 255
-            if sample.grayscale and len(images[i]) == len(_LUMA):
-                images[i] = sum(share * images[i, c] for c, share in enumerate(_LUMA))
+            if sample.grayscale and len(images[i]) == len(LUMA):
+                images[i] = sum(share * images[i, c] for c, share in enumerate(LUMA))
             if sample.lost_channel is not None:
                 images[i, sample.lost_channel] = fill[sample.lost_channel]
         return images

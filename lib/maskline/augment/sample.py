@@ -10,9 +10,11 @@ from torch import Tensor
 
 from maskline.augment.color_jitter import Steps
 from maskline.augment.color_matrix import Photometric
+from maskline.augment.extra import Extra
 from maskline.augment.geometric import Geometry
 from maskline.augment.mixing import Mix
 from maskline.augment.pixel_ops import Effect
+from maskline.augment.resident import Resident
 
 _NAMES = {"tilt": "perspective", "clahe_clip": "clahe"}
 
@@ -26,15 +28,17 @@ class Draw:
     steps: Steps | None
     effect: Effect | None
     mix: Mix | None
+    extra: tuple[Extra, ...] | None = None
 
     def happened(self) -> tuple[str, ...]:
-        """Return the names of the operations that not every sample undergoes and that this one did."""
+        """Return what not every sample undergoes and this one did: names, with the numbers of kornia's transforms."""
         found = {} if self.geometry.bend is None else asdict(self.geometry.bend)
         found |= {} if self.effect is None else asdict(self.effect)
         found |= {} if self.mix is None else asdict(self.mix)
         found = {"blur": self.photometric.blur_sigma or None, "noise": self.photometric.noise_std or None, **found}
         did = [key for key, value in found.items() if value is not None and value is not False and value != ()]
-        return tuple(_NAMES.get(key, key.replace("_", " ")) for key in did if key != "rotates")
+        rows = [each.in_words() for each in self.extra or () if each.happens]
+        return (*(_NAMES.get(key, key.replace("_", " ")) for key in did if key != "rotates"), *rows)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types, without what did not happen."""
@@ -46,7 +50,7 @@ class Region:
     """The part of one source image that a sample reads, with its draw.
 
     Args:
-        image: HWC uint8; a tensor where the images are kept on a device.
+        image: HWC uint8.
         mask: HW integer class ids.
         valid: HW bool, or None: all is valid, or nobody asked.
         second: HW class ids by a second observer, or None.
@@ -56,7 +60,7 @@ class Region:
         draw: The drawn parameters.
     """
 
-    image: np.ndarray | Tensor
+    image: np.ndarray
     mask: np.ndarray
     valid: np.ndarray | None
     second: np.ndarray | None
@@ -71,7 +75,7 @@ class RegionBatch:
     """Regions of a batch as tensors, padded on the right and bottom to one size.
 
     Args:
-        images: NCHW uint8.
+        images: NCHW uint8; of a split that is kept on a device an empty tensor, as the masks.
         masks: NHW uint8, or int32 above 255.
         valid: NHW uint8, or None.
         second: NHW as ``masks``, or None.
@@ -81,6 +85,9 @@ class RegionBatch:
         draws: N entries.
         positions: Of each row in the whole batch.
         count: Rows that are samples; those after it only lend pixels.
+        resident: The split on a device, from which the regions are cut out; None: they are here.
+        starts: There, the first pixel of each row's image.
+        region_size: There, height and width of the largest region.
     """
 
     images: Tensor
@@ -93,6 +100,9 @@ class RegionBatch:
     draws: tuple[Draw, ...]
     positions: tuple[int, ...]
     count: int
+    resident: Resident | None = None
+    starts: tuple[int, ...] = ()
+    region_size: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +160,14 @@ class AugmentedSample:
 
 
 def collate(
-    regions: Sequence[Region], *, positions: Sequence[int], count: int, annotations: bool, ignore_index: int
+    regions: Sequence[Region],
+    *,
+    positions: Sequence[int],
+    count: int,
+    annotations: bool,
+    ignore_index: int,
+    resident: Resident | None = None,
+    starts: Sequence[int] = (),
 ) -> RegionBatch:
     """Stack regions of different sizes; what is added on the right and bottom is never read.
 
@@ -160,6 +177,8 @@ def collate(
         count: Regions that are samples; those after it only lend pixels.
         annotations: Whether valid-area masks and second annotations are wanted.
         ignore_index: Of a second annotation that an image does not have.
+        resident: The split on a device, where it is kept; no pixels are stacked then.
+        starts: There, the first pixel of each region's image.
     """
     size = (max(region.mask.shape[0] for region in regions), max(region.mask.shape[1] for region in regions))
     valid = second = None
@@ -167,8 +186,8 @@ def collate(
         valid = _stacked([_given(region.valid, region.mask, 1) for region in regions], size)
         second = _stacked([_given(region.second, region.mask, ignore_index) for region in regions], size)
     return RegionBatch(
-        images=_images([region.image for region in regions], size),
-        masks=_stacked([region.mask for region in regions], size),
+        images=_images([region.image for region in regions], size) if resident is None else torch.empty(0),
+        masks=_stacked([region.mask for region in regions], size) if resident is None else torch.empty(0),
         valid=valid,
         second=second,
         transforms=torch.from_numpy(np.stack([region.transform for region in regions]).astype(np.float32)),
@@ -177,21 +196,17 @@ def collate(
         draws=tuple(region.draw for region in regions),
         positions=tuple(positions),
         count=count,
+        resident=resident,
+        starts=tuple(starts),
+        region_size=size,
     )
 
 
-def _images(parts: Sequence[np.ndarray | Tensor], size: tuple[int, int]) -> Tensor:
-    """Return NCHW uint8: on the CPU, or where the parts are."""
-    shape = (len(parts), parts[0].shape[2], *size)
-    on_device = [part for part in parts if isinstance(part, Tensor)]
-    if on_device:
-        made = torch.zeros(shape, dtype=torch.uint8, device=on_device[0].device)
-        for i, tensor in enumerate(on_device):
-            made[i, :, : tensor.shape[0], : tensor.shape[1]] = tensor.permute(2, 0, 1)
-        return made
-    images = np.zeros(shape, dtype=np.uint8)
+def _images(parts: Sequence[np.ndarray], size: tuple[int, int]) -> Tensor:
+    """Return NCHW uint8."""
+    images = np.zeros((len(parts), parts[0].shape[2], *size), dtype=np.uint8)
     for i, part in enumerate(parts):
-        images[i, :, : part.shape[0], : part.shape[1]] = np.asarray(part).transpose(2, 0, 1)
+        images[i, :, : part.shape[0], : part.shape[1]] = part.transpose(2, 0, 1)
     return torch.from_numpy(images)
 
 

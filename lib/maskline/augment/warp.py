@@ -26,6 +26,7 @@ class Reading:
         crop_size: Height and width of the output.
         fields: Elastic deformations by row of the batch.
         projective: Whether any of the transforms has a perspective.
+        moved: Elastic deformations of all rows, 2NHW, in place of ``fields``.
     """
 
     transforms: Tensor
@@ -34,6 +35,7 @@ class Reading:
     crop_size: tuple[int, int]
     fields: dict[int, Tensor]
     projective: bool
+    moved: Tensor | None = None
 
     def part(self, rows: slice) -> "Reading":
         """Return that of some rows of the batch."""
@@ -43,7 +45,7 @@ class Reading:
 
 
 def warp(
-    images: Tensor, labels: Sequence[tuple[Tensor, int]], reading: Reading, *, fill: Tensor
+    images: Tensor, labels: Sequence[tuple[Tensor, int]], reading: Reading, *, fill: Tensor, fixed: bool = False
 ) -> tuple[Tensor, list[Tensor], Tensor]:
     """Resample a batch of source regions: images bilinear, labels nearest.
 
@@ -52,17 +54,19 @@ def warp(
         labels: Masks NHW, integers, of the same regions; each with its value outside the source.
         reading: From where.
         fill: C float, value of the images outside the source.
+        fixed: The whole batch at once, by operations that depend on no value and read none back: for a GPU.
 
     Returns:
         Images NCHW float32; the masks NHW int64; NHW bool, where the source does not reach.
     """
     count, size, device = len(images), reading.crop_size, images.device
+    if fixed:
+        return _warp_at_once(images, labels, reading, fill=fill)
     warped = torch.empty(count, images.shape[1], *size, device=device)
     picked = [torch.empty(count, *size, dtype=torch.int64, device=device) for _ in labels]
     outside = torch.empty(count, *size, dtype=torch.bool, device=device)
-    # A CPU takes so few samples that their numbers stay in its cache from step to step, at least one a thread.
-    cached = max(torch.get_num_threads(), _CACHED_PX // (size[0] * size[1]))
-    step = cached if device.type == "cpu" else count
+    # So few samples that their numbers stay in the CPU's cache from step to step, at least one a thread.
+    step = max(torch.get_num_threads(), _CACHED_PX // (size[0] * size[1]))
     for start in range(0, count, step):
         rows = slice(start, min(start + step, count))
         grid, index = _places(reading.part(rows), outside[rows], (images.shape[2], images.shape[3]))
@@ -71,12 +75,23 @@ def warp(
         )
         for made, (masks, _) in zip(picked, labels, strict=True):
             made[rows] = masks[rows].flatten(1).gather(1, index.flatten(1)).view_as(index)
-        if device.type != "cpu" or bool(outside[rows].any()):
+        if bool(outside[rows].any()):
             for channel, value in enumerate(fill):
                 warped[rows, channel].masked_fill_(outside[rows], value)
             for made, (_, number) in zip(picked, labels, strict=True):
                 made[rows].masked_fill_(outside[rows], number)
     return warped, picked, outside
+
+
+def _warp_at_once(
+    images: Tensor, labels: Sequence[tuple[Tensor, int]], reading: Reading, *, fill: Tensor
+) -> tuple[Tensor, list[Tensor], Tensor]:
+    outside = torch.empty(len(images), *reading.crop_size, dtype=torch.bool, device=images.device)
+    grid, index = _places(reading, outside, (images.shape[2], images.shape[3]))
+    warped = F.grid_sample(images.float(), grid, mode="bilinear", padding_mode="border", align_corners=False)
+    picked = [masks.flatten(1).gather(1, index.flatten(1)).view_as(index).long() for masks, _ in labels]
+    warped = torch.where(outside[:, None], fill[None, :, None, None], warped)
+    return warped, [torch.where(outside, value, mask) for mask, (_, value) in zip(picked, labels, strict=True)], outside
 
 
 def _places(reading: Reading, outside: Tensor, region_size: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -111,6 +126,8 @@ def _source_positions(reading: Reading) -> tuple[Tensor, Tensor]:
         for i, field in reading.fields.items():
             moved[:, i] = field
         columns, rows = columns + moved[0], rows + moved[1]
+    if reading.moved is not None:
+        columns, rows = columns + reading.moved[0], rows + reading.moved[1]
     a = reading.transforms[:, :, :, None, None]
     x = (a[:, 0, 0] * columns + a[:, 0, 1] * rows).add_(a[:, 0, 2])
     y = (a[:, 1, 0] * columns + a[:, 1, 1] * rows).add_(a[:, 1, 2])

@@ -10,6 +10,7 @@ from maskline.augment.mixing import Mixing
 from maskline.augment.pipeline import Augmentation
 from maskline.augment.pixel_ops import PixelOps
 from maskline.augment.resize import Resize
+from maskline.builders.extra import extra_transforms
 from maskline.core.errors import ParamsError
 from maskline.data.dataset import PreparedSplit
 from maskline.data.labels import LabelSet
@@ -51,7 +52,8 @@ def augmentation(
         std: Likewise.
 
     Raises:
-        ParamsError: A class that is none; samples that lend, in batches of one; colors where there are none.
+        ParamsError: A class that is none; samples that lend, in batches of one; colors where there are none; a row
+            of ``extra`` that cannot be used.
     """
     _check_channels(params, channels=len(mean))
     return Augmentation(
@@ -80,6 +82,7 @@ def augmentation(
         ignore_index=labels.ignore_index,
         mean=mean,
         std=std,
+        extra=extra_transforms(params.extra, channels=len(mean), crop_size=params.crop_size),
     )
 
 

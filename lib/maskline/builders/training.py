@@ -42,7 +42,7 @@ def build_training(params: TrainStage, prepared: Path) -> Job:
     memory.tune(enabled=params.machine.tuned_memory, huge_pages=False)
     compute = device.resolve(device=train.device, precision=train.precision, channels_last=train.channels_last)
     device.set_deterministic(train.threads, enabled=train.deterministic or compute.device.type == "cpu")
-    split = PreparedSplit.open(prepared, "train", cache=params.machine.cache)
+    split = PreparedSplit.open(prepared, "train", cache=params.machine.kept)
     check_channels(params.model, split)
     seed_torch(train.seed, "weights")
     model = _network(params.model, split.labels.num_classes, fast_layers=train.fast_layers)
@@ -128,11 +128,12 @@ def _loop(params: TrainStage, prepared: Path, split: PreparedSplit, compute: dev
     shared = build_batches(split, augment=params.augment, look=params.model, train=params.train).share(
         rank=distributed.rank(), size=distributed.size()
     )
-    if params.machine.cache == "device":
+    cache = params.machine.cache
+    if cache == "device" or (cache == "auto" and shared.fits(compute.device)):
         shared.reside(compute.device)
     return Loop(
         batches=shared,
-        validation=PreparedSplit.find(prepared, "val", cache=params.machine.cache),
+        validation=PreparedSplit.find(prepared, "val", cache=params.machine.kept),
         criteria=criteria(params.model),
         schedule=run_schedule(params, split),
         compute=compute,
@@ -144,7 +145,7 @@ def _loop(params: TrainStage, prepared: Path, split: PreparedSplit, compute: dev
         journal_every=params.machine.journal_every,
         best_metric=train.best_metric,
         clip_norm=params.optimizer.clip_norm,
-        workers=params.machine.workers,
+        workers=0 if shared.is_resident else params.machine.workers,
         accumulate=train.accumulate,
         early_stop=train.early_stop,
         ema_decay=train.ema_decay,

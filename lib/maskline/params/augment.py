@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from maskline.params.base.types import Byte, Fraction, NonNegative, Positive, Section, Size
+from maskline.params.extra import ExtraParams
 
 _FOLD_FREE = 0.48  # as maskline.augment.deform, which needs torch
 
@@ -221,6 +222,10 @@ class AugmentParams(Section):
     copy_paste: CopyPasteParams = CopyPasteParams()
     cutmix: CutMixParams = CutMixParams()
     mixup: MixupParams = MixupParams()
+    extra: tuple[ExtraParams, ...] = Field(
+        default=(ExtraParams.model_validate({"name": "RandomGamma", "p": 0.3, "gamma": [0.8, 1.25]}),),
+        description="Transforms of kornia.augmentation, in this order, after the operations on colors.",
+    )
 
     @model_validator(mode="after")
     def _check(self) -> "AugmentParams":

@@ -17,10 +17,11 @@ class MachineParams(Section):
         default=0, description="Loader processes of training; for a network on the CPU they augment too."
     )
     convert_workers: Annotated[int, Field(ge=1, le=256)] = Field(default=1, description="Processes that convert.")
-    cache: Literal["ram", "stream", "mmap", "device"] = Field(
-        default="ram",
-        description="Keep decoded images in memory, decode each time, keep them decoded in a file of which a crop "
-        "reads its part, or keep the train images on the GPU.",
+    cache: Literal["auto", "ram", "stream", "mmap", "device"] = Field(
+        default="auto",
+        description="ram: keep decoded images in memory. stream: decode each time. mmap: keep them decoded in a file "
+        "of which a crop reads its part. device: keep the train images and masks on the GPU, without loader "
+        "processes. auto: device where they fit into a third of the GPU's free memory, else ram.",
     )
     journal_every: CountOrNone = Field(
         default=100, description="Iterations between two entries of the resume journal; 0: none."
@@ -34,6 +35,11 @@ class MachineParams(Section):
         default=True,
         description="Huge pages and kept memory in training and evaluation (Linux, glibc); false: as the system does.",
     )
+
+    @property
+    def kept(self) -> Literal["ram", "stream", "mmap", "device"]:
+        """Where decoded images are kept on this side of a GPU."""
+        return "ram" if self.cache == "auto" else self.cache
 
     @model_validator(mode="after")
     def _check(self) -> "MachineParams":

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 import torch.distributed as torch_distributed
-from torch.distributed import PrefixStore, Store
+from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 from torch.distributed.rendezvous import rendezvous
 
 from maskline.core.errors import MasklineError, ParamsError, TrainingError
@@ -81,7 +81,7 @@ def fresh_store(store: Store, *, rank: int, size: int) -> Store:
         part = PrefixStore(store.get(f"maskline/answer/{name}").decode(), store)
         part.add("here", 1)
         return part
-    part, answered, patience = PrefixStore(name, store), set(), time.monotonic() + store.timeout.total_seconds()
+    part, answered, patience = PrefixStore(name, store), set(), time.monotonic() + store.timeout.total_seconds()  # type: ignore[attr-defined]
     while part.add("here", 0) < size - 1:
         for other in range(1, size):
             asks = f"maskline/asks/{other}"
