@@ -116,7 +116,8 @@ class PointHead(Head):
         """See ``Head``: the loss compares points, as logits (N, classes, P, 1) and target (N, P, 1)."""
         coarse = _needed(previous)
         height, width = target.shape[1:]
-        covered = torch.tensor([width / padded[1], height / padded[0]], device=coarse.device)
+        shares = (width / padded[1], height / padded[0])
+        covered = torch.stack([torch.full((), share, device=coarse.device) for share in shares])  # copies nothing
         with torch.no_grad():
             points = self._training_points(coarse, covered)
         logits = self.predict(self.select_all(features), coarse, points * covered).unsqueeze(3)
