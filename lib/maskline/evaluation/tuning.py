@@ -52,8 +52,8 @@ def with_threshold(
     if not tune:
         return inference
     assert validation is not None, "tuning needs images"
-    found = tuned_threshold(inference, validation(), ignore_index=ignore_index, within_valid=within_valid)
-    return replace(inference, threshold=found)
+    threshold = tuned_threshold(inference, validation(), ignore_index=ignore_index, within_valid=within_valid)
+    return replace(inference, threshold=threshold)
 
 
 def tuned_threshold(inference: Inference, split: Split, *, ignore_index: int, within_valid: bool) -> float:
@@ -120,7 +120,7 @@ def with_crf(inference: Inference, split: Split, *, ignore_index: int, within_va
         sample = split.sample(index)
         target = labels_to_score(sample, ignore_index=ignore_index, within_valid=within_valid)
         images, probabilities = _seen(plain, sample.image)
-        found = [
+        matrices = [
             confusion_matrix(
                 most_likely(field(probabilities, images.permute(0, 3, 1, 2))).cpu(),
                 torch.tensor(target)[None],
@@ -129,7 +129,7 @@ def with_crf(inference: Inference, split: Split, *, ignore_index: int, within_va
             )[0].numpy()
             for field in fields
         ]
-        counts = found if counts is None else [one + more for one, more in zip(counts, found, strict=True)]
+        counts = matrices if counts is None else [one + more for one, more in zip(counts, matrices, strict=True)]
     if counts is None or not counts[0].any():
         raise DataError("evaluate.crf.tune", "no labelled pixel in the val split to tune it on", "set it to false")
     return replace(inference, crf=fields[best_field(np.stack(counts))])
