@@ -18,10 +18,10 @@ def invoke(*arguments, answer=None):
 
 
 @pytest.fixture
-def own(tmp_path, root):
+def own(tmp_path, shipped_params):
     """A copy of the shipped params.yaml."""
     path = tmp_path / "params.yaml"
-    path.write_bytes((root / "params.yaml").read_bytes())
+    path.write_bytes((shipped_params).read_bytes())
     return path
 
 
