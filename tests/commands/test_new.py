@@ -117,9 +117,9 @@ def test_upgrade_writes_what_is_ours_and_leaves_the_rest(project):
     assert "not a project that maskline new made" in new(project.parent, "--upgrade", code=2)
 
 
-def test_upgrade_adds_new_sections_to_an_older_params_file(project):
+def test_upgrade_adds_new_sections_to_an_older_params_file(project, shipped_params):
     path = project / "params.yaml"
-    text = path.read_text()
+    text = shipped_params.read_text()
     older = text.replace("preview:\n  samples: 8\n", "").replace(
         "  flip_vertical", "  preview_samples: 3\n  flip_vertical"
     )
