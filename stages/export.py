@@ -39,7 +39,7 @@ def main(
 
     params = load_sections(params_path, ExportStage)
     section, threads = params.export, params.train.threads
-    trained, found = build_trained(section, model), card.read_scores(scores)
+    trained, trained_scores = build_trained(section, model), card.read_scores(scores)
     split = PreparedSplit.open(prepared, "test", cache="stream")
     variants = build_variants(section, trained, prepared, threads=threads)
     agreement = package.export_model(
@@ -53,7 +53,9 @@ def main(
         variants=variants,
         device=resolve_kind(section.device, place="export.device"),
     )
-    card.write(out, trained, agreement, variants=variants, data_set=params.data.name, images=len(split), scores=found)
+    card.write(
+        out, trained, agreement, variants=variants, data_set=params.data.name, images=len(split), scores=trained_scores
+    )
     measured = measure_latency(section, trained, variants, out, threads=threads)
     write_json(metrics, agreement)
     write_json(latency, measured)

@@ -54,6 +54,17 @@ def committed(root):
 
 
 @pytest.fixture(scope="session")
+def shipped_params(root, tmp_path_factory):
+    """params.yaml as it is committed, in a folder of its own: ``dvc exp run -S`` changes the one of the checkout."""
+    from tools import trial
+
+    path = tmp_path_factory.mktemp("shipped") / "params.yaml"
+    path.write_bytes(trial.shipped_params(root))
+    path.chmod(0o444)
+    return path
+
+
+@pytest.fixture(scope="session")
 def finished_project(root, tmp_path_factory):
     """A copy of the project in which the whole pipeline has run with tiny settings; for copying only."""
     from tools.trial import TINY, copy_of
@@ -94,7 +105,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how many tests read the folders beside the checkout, to show in a log whether they ran; and why many fail."""
+    """Say how many tests read the folders beside the checkout, to show in a log whether they ran."""
     for folder in SHARED_FIXTURES.values():
         counts = {
             outcome: sum(
@@ -103,18 +114,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             for outcome in ("passed", "failed", "skipped")
         }
         terminalreporter.write_line(f"tests that read {folder}: " + ", ".join(f"{n} {o}" for o, n in counts.items()))
-    if (terminalreporter.stats.get("failed") or terminalreporter.stats.get("error")) and _params_are_edited():
-        terminalreporter.write_line(
-            "params.yaml has changes that are not committed, such as dvc exp run -S leaves; many tests start from its "
-            "values as shipped: git stash push params.yaml, test, git stash pop"
-        )
-
-
-def _params_are_edited() -> bool:
-    if not shutil.which("git"):
-        return False
-    command = ["git", "status", "--porcelain", "--untracked-files=no", "--", "params.yaml"]
-    return bool(subprocess.run(command, cwd=ROOT, capture_output=True, check=False).stdout)
 
 
 @pytest.fixture

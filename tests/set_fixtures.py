@@ -47,7 +47,7 @@ def make_set(tmp_path):
 
 
 @pytest.fixture
-def workspace(tmp_path, monkeypatch, root):
+def workspace(tmp_path, monkeypatch, shipped_params):
     """Run download and convert in an empty working folder with a params file of our own."""
     folder = tmp_path / "work"
     folder.mkdir()
@@ -57,7 +57,7 @@ def workspace(tmp_path, monkeypatch, root):
     monkeypatch.delenv("DVC_ROOT", raising=False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(log, "handlers", [])
-    base = complete_params(root / "params.yaml")
+    base = complete_params(shipped_params)
 
     class Workspace:
         path = folder

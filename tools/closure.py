@@ -118,15 +118,15 @@ def _imported(node: ast.AST) -> Iterator[tuple[str, bool]]:
 def _data_files(path: Path, source: str, root: Path) -> set[Path]:
     """Return the files beside ``path`` that its source names, and those that they name in turn."""
     others = [file for file in (root / path).parent.iterdir() if file.is_file() and file.suffix in SUFFIXES - {".py"}]
-    found: set[Path] = set()
+    named: set[Path] = set()
     texts = [source]
     while texts:
         text = texts.pop()
         for file in others:
-            if file not in found and file.name in text:
-                found.add(file)
+            if file not in named and file.name in text:
+                named.add(file)
                 texts.append(file.read_text(encoding="utf-8", errors="ignore"))
-    return {path.parent / file.name for file in found}
+    return {path.parent / file.name for file in named}
 
 
 def main() -> None:

@@ -50,11 +50,11 @@ def prepare(folder: Path, *, size: int, changes: Mapping[str, Any] | None = None
     write_params(params, {"data.synthetic.size": size, **(changes or {})})
     shared = ["--params", str(params), "--raw", str(folder / "raw")]
     download.main(shared, standalone_mode=False)
-    made = ["--prepared", str(folder / "prepared")]
+    outputs = ["--prepared", str(folder / "prepared")]
     for option in convert.main.params:  # the reports go beside
         if option.name not in {"params_path", "raw", "prepared"} and isinstance(option.type, click.Path):
-            made += [option.opts[0], str(folder / str(option.name))]
-    convert.main([*shared, *made], standalone_mode=False)
+            outputs += [option.opts[0], str(folder / str(option.name))]
+    convert.main([*shared, *outputs], standalone_mode=False)
     return folder / "prepared"
 
 
@@ -90,13 +90,13 @@ def ready_steps(job: Any) -> Iterator[Any]:
     import torch
 
     loop = job.loop
-    made = loop.batches.finish(loop.batches.batch(0), loop.compute.device)
-    images = made.images.contiguous(memory_format=loop.compute.memory_format)
+    batch = loop.batches.finish(loop.batches.batch(0), loop.compute.device)
+    images = batch.images.contiguous(memory_format=loop.compute.memory_format)
     job.model.train()
     while True:
         job.optimizer.zero_grad(set_to_none=True)
         with loop.compute.autocast():
-            pairs = job.model.training_pairs(images, made.targets)
+            pairs = job.model.training_pairs(images, batch.targets)
         ignored = loop.batches.augmentation.ignore_index
         losses = [loop.criteria[name](logits, target, ignored) for name, (logits, target) in pairs.items()]
         total = torch.stack(losses).sum()
@@ -179,9 +179,9 @@ def train_both(prepared: Path, files: Path, *, seeds: int, iterations: int, thre
     from maskline.engine.validate import validate as score
     from maskline.runtime.device import resolve
 
-    found: dict[str, list[float]] = {"engine": [], "plain": []}
+    by_way: dict[str, list[float]] = {"engine": [], "plain": []}
     for seed in range(seeds):
-        for way, scores in found.items():
+        for way, scores in by_way.items():
             values = complete_params(ROOT / "params.yaml")
             values["train"] |= {"threads": threads, "seed": seed, "iterations": iterations}
             values["schedule"]["warmup_length"] = min(values["schedule"]["warmup_length"], iterations // 10)
@@ -201,7 +201,7 @@ def train_both(prepared: Path, files: Path, *, seeds: int, iterations: int, thre
             )
             scores.append(round(row["mDice"], 4))
             click.echo(f"seed {seed}, {way}: val mDice {scores[-1]}", err=True)
-    return found
+    return by_way
 
 
 def report(case: str, found: Mapping[str, Mapping[str, float]]) -> str:
@@ -258,12 +258,12 @@ def main(
             click.echo(json.dumps(scores, indent=2))
             return
         options = ["--threads", str(threads), "--workers", str(workers), *(["--compile"] if compiled else [])]
-        found = {}
+        measured = {}
         for case in cases or CASES:
-            found[case] = measure(case, options, rounds=rounds, steps=steps, base=folder)
-            click.echo(report(case, found[case]), err=as_json)
+            measured[case] = measure(case, options, rounds=rounds, steps=steps, base=folder)
+            click.echo(report(case, measured[case]), err=as_json)
         if as_json:
-            click.echo(json.dumps(found, indent=2))
+            click.echo(json.dumps(measured, indent=2))
 
 
 def _files(prepared: Path, folder: Path) -> Path:

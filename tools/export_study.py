@@ -82,9 +82,9 @@ def _lines(name: str, agreement: Mapping[str, Any], times: Mapping[str, Any]) ->
         lines.append(
             f"  {kind:<16}{time['median_ms']:9.1f}{time.get('ratio', 1.0):8.3f}  {targets.get(kind, '')}".rstrip()
         )
-    found = agreement["int8"]["test"]
-    lines.append(f"  same class in int8: {1 - found['disagreement']:.5f}, at least {AGREEMENT}")
-    lines.append(f"  mIoU torch {found['mIoU_torch']}, int8 {found['mIoU_exported']}")
+    of_int8 = agreement["int8"]["test"]
+    lines.append(f"  same class in int8: {1 - of_int8['disagreement']:.5f}, at least {AGREEMENT}")
+    lines.append(f"  mIoU torch {of_int8['mIoU_torch']}, int8 {of_int8['mIoU_exported']}")
     lines.append(f"  bytes fp32 {agreement['bytes']}, int8 {agreement['int8']['bytes']}")
     return lines
 

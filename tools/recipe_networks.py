@@ -52,10 +52,10 @@ def build(section: ModelParams, *, classes: int) -> SegmentorBase:
 def compiled(model: SegmentorBase, *, backend: str) -> float:
     """Return the difference of the compiled network, as one graph, over the largest logit."""
     torch.compiler.reset()
-    made = torch.compile(model, backend=backend, fullgraph=True, dynamic=False)
+    compiled = torch.compile(model, backend=backend, fullgraph=True, dynamic=False)
     images = torch.randn(1, 3, *EXAMPLE)
     with torch.no_grad():
-        return _difference(made(images), model(images))
+        return _difference(compiled(images), model(images))
 
 
 def exported(model: SegmentorBase, *, classes: int) -> tuple[float, float]:

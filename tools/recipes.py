@@ -260,9 +260,9 @@ def overlay(values: dict[str, Any], *, place: str) -> dict[str, Any]:
         ParamsError: A value is wrong.
     """
     whole = validate_params(values, place=place)
-    found: dict[str, Any] = _said(values, whole.model_dump(mode="json", exclude_defaults=True))
-    assert validate_params(found, place=place) == whole
-    return found
+    overlay: dict[str, Any] = _said(values, whole.model_dump(mode="json", exclude_defaults=True))
+    assert validate_params(overlay, place=place) == whole
+    return overlay
 
 
 def _said(values: Any, differing: Any) -> Any:

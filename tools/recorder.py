@@ -42,10 +42,10 @@ class Recorder:
             return sections
 
         def recorded_copy(section: Section, **options: Any) -> Section:
-            made = copy(section, **options)
+            copied = copy(section, **options)
             if id(section) in self._names:
-                self._name(made, self._names[id(section)])
-            return made
+                self._name(copied, self._names[id(section)])
+            return copied
 
         def recorded_dump(section: Section, **options: Any) -> dict[str, Any]:
             for key in set(type(section).model_fields) - set(options.get("exclude") or ()):

@@ -73,8 +73,10 @@ class Result:
     @property
     def interval(self) -> str:
         """The score's 95 % interval."""
-        found = self.content["metrics"].get("uncertainty_95", {})
-        return _interval(found.get("foreground", {}).get("Dice") if self.score_name == "Dice" else found.get("mIoU"))
+        intervals = self.content["metrics"].get("uncertainty_95", {})
+        return _interval(
+            intervals.get("foreground", {}).get("Dice") if self.score_name == "Dice" else intervals.get("mIoU")
+        )
 
     @property
     def images(self) -> str:
@@ -96,10 +98,10 @@ def page(folder: Path) -> str:
 
 def read(folder: Path) -> list[Result]:
     """Return the runs below a folder, in the order of their tables and seeds."""
-    found = [
+    runs = [
         Result(place=place, content=json.loads(place.read_text(encoding="utf-8"))) for place in folder.rglob("*.json")
     ]
-    return sorted(found, key=lambda result: (result.key, result.content["seed"]))
+    return sorted(runs, key=lambda result: (result.key, result.content["seed"]))
 
 
 def _glance(names: Sequence[str], tables: dict[_Key, list[Result]]) -> list[str]:
@@ -206,8 +208,8 @@ def _beside(runs: Sequence[Result], other: str, tables: dict[_Key, list[Result]]
     for run in runs:
         if partner := partners.get(run.content["seed"]):
             both = [parse(one.images, place=str(one.place)) for one in (partner, run)]
-            found = compare_images(*both, resamples=2000, seed=0, place=f"{other} and {run.key[0]}")
-            (score,) = [one for one in found.scores if one.name == _COMPARED[run.score_name]]
+            comparison = compare_images(*both, resamples=2000, seed=0, place=f"{other} and {run.key[0]}")
+            (score,) = [one for one in comparison.scores if one.name == _COMPARED[run.score_name]]
             lines.append(f"- Minus `{other}`, seed {run.content['seed']}, {_difference(run.score_name, score)}")
     return [*lines, ""] if lines else []
 

@@ -18,9 +18,9 @@ VALUES = {
 
 
 @pytest.fixture(scope="session")
-def settings_file(root, tmp_path_factory):
+def settings_file(shipped_params, tmp_path_factory):
     path = tmp_path_factory.mktemp("settings") / "params.yaml"
-    path.write_bytes((root / "params.yaml").read_bytes())
+    path.write_bytes((shipped_params).read_bytes())
     write_params(path, VALUES)
     return path
 

@@ -11,8 +11,8 @@ from tools.trial import complete_params
 LABELS = LabelSet(class_names=("background", "vessel", "optic disc"), palette=((0, 0, 0), (9, 9, 9), (7, 7, 7)))
 
 
-def built(root, changes, *, batch_size=4):
-    values = complete_params(root / "params.yaml")
+def built(shipped_params, changes, *, batch_size=4):
+    values = complete_params(shipped_params)
     for key, change in changes.items():
         *sections, last = key.split(".")
         part = values["augment"]
@@ -23,8 +23,8 @@ def built(root, changes, *, batch_size=4):
     return augmentation(section, LABELS, batch_size=batch_size, mean=(120.0,) * 3, std=(60.0,) * 3)
 
 
-def test_as_shipped_no_family_is_on(root):
-    made = built(root, {})
+def test_as_shipped_no_family_is_on(shipped_params):
+    made = built(shipped_params, {})
     assert (made.deform, made.color_jitter, made.pixel_ops, made.mixing) == (None, None, None, None)
     assert made.fill == made.mean
     assert [transform.name for transform in made.extra] == ["RandomGamma"], "a transform of kornia's is on"
@@ -50,20 +50,20 @@ def test_as_shipped_no_family_is_on(root):
         ("mixup.prob", 0.5, "mixing"),
     ],
 )
-def test_each_switches_its_family_on(root, key, value, family):
-    made = built(root, {key: value})
+def test_each_switches_its_family_on(shipped_params, key, value, family):
+    made = built(shipped_params, {key: value})
     families = {"deform", "color_jitter", "pixel_ops", "mixing"}
     assert {name for name in families if getattr(made, name) is not None} == {family}
 
 
-def test_classes_to_lend_are_found_by_name(root):
-    assert built(root, {"copy_paste.prob": 0.5}).mixing.classes == (1, 2)
+def test_classes_to_lend_are_found_by_name(shipped_params):
+    assert built(shipped_params, {"copy_paste.prob": 0.5}).mixing.classes == (1, 2)
     named = {"copy_paste.prob": 0.5, "copy_paste.classes": ["optic disc"]}
-    assert built(root, named).mixing.classes == (2,)
+    assert built(shipped_params, named).mixing.classes == (2,)
 
 
-def test_a_fill_of_ones_own(root):
-    assert built(root, {"fill": [0, 128, 255]}).fill == (0.0, 128.0, 255.0)
+def test_a_fill_of_ones_own(shipped_params):
+    assert built(shipped_params, {"fill": [0, 128, 255]}).fill == (0.0, 128.0, 255.0)
 
 
 @pytest.mark.parametrize(
@@ -79,12 +79,12 @@ def test_a_fill_of_ones_own(root):
         ({"extra": [{"name": "RandomGama"}]}, 4, "augment.extra.0: 'RandomGama' is no .* did you mean RandomGamma"),
     ],
 )
-def test_what_cannot_work_is_told(root, changes, batch_size, message):
+def test_what_cannot_work_is_told(shipped_params, changes, batch_size, message):
     with pytest.raises(ParamsError, match=message):
-        built(root, changes, batch_size=batch_size)
+        built(shipped_params, changes, batch_size=batch_size)
 
 
 @pytest.mark.parametrize("scale", [[512, 1024], [[320, 640], [480, 1024]]])
-def test_a_scale_is_one_pair_or_two(root, scale):
-    made = built(root, {"scale": scale})
+def test_a_scale_is_one_pair_or_two(shipped_params, scale):
+    made = built(shipped_params, {"scale": scale})
     assert made.resize.largest((100, 100))[0] > 100

@@ -31,27 +31,27 @@ def prepared(tmp_path):
     return tmp_path
 
 
-def weighted(root, rule):
+def weighted(shipped_params, rule):
     losses = [{"name": "cross_entropy", "weight": 1.0, "class_weights": rule, "label_smoothing": 0.0}]
-    values = complete_params(root / "params.yaml")
+    values = complete_params(shipped_params)
     values["model"]["decode_head"]["losses"] = losses
     return validate_params(values)
 
 
-def test_a_rule_becomes_numbers_of_the_train_split(root, prepared):
-    section, numbers = with_class_weights(weighted(root, "auto:inverse_frequency").model, prepared)
+def test_a_rule_becomes_numbers_of_the_train_split(shipped_params, prepared):
+    section, numbers = with_class_weights(weighted(shipped_params, "auto:inverse_frequency").model, prepared)
     assert numbers == {"auto:inverse_frequency": [0.4, 1.6]}  # shares 0.8 and 0.2
     assert section.decode_head.losses[0].class_weights == (0.4, 1.6)
     assert criteria(section)  # the other heads' losses are as they were
 
 
-def test_without_a_rule_nothing_is_read(root, tmp_path):
-    model = settings(root).model
+def test_without_a_rule_nothing_is_read(shipped_params, tmp_path):
+    model = settings(shipped_params).model
     assert with_class_weights(model, tmp_path / "missing") == (model, {})
 
 
-def test_a_run_has_them_in_its_losses_and_its_receipt(root, prepared):
-    made = weighted(root, "auto:enet_log")
+def test_a_run_has_them_in_its_losses_and_its_receipt(shipped_params, prepared):
+    made = weighted(shipped_params, "auto:enet_log")
     values = made.model_dump(mode="json")
     for key, value in SMALL.items():
         _, section, name = key.split("__")
@@ -63,6 +63,6 @@ def test_a_run_has_them_in_its_losses_and_its_receipt(root, prepared):
     assert job.card["params"]["model"]["decode_head"]["losses"][0]["class_weights"] == "auto:enet_log"
 
 
-def test_an_unknown_rule_is_named(root):
+def test_an_unknown_rule_is_named(shipped_params):
     with pytest.raises(ParamsError, match=r"class_weights: \"auto:median\" .*auto:enet_log"):
-        weighted(root, "auto:median")
+        weighted(shipped_params, "auto:median")

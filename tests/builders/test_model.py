@@ -70,8 +70,8 @@ FPN_NECK = {
 
 
 @pytest.fixture(scope="module")
-def plain(root):
-    values = complete_params(root / "params.yaml")
+def plain(shipped_params):
+    values = complete_params(shipped_params)
     values["model"]["backbone"]["name"] = "resnet18_v1c"
     values["model"]["auxiliary_heads"] = []
     return values

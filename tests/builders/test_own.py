@@ -86,8 +86,8 @@ def folder(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def model_params(root):
-    values = read_yaml(root / "params.yaml")
+def model_params(shipped_params):
+    values = read_yaml(shipped_params)
     values["model"]["backbone"] |= {"base_channels": 4, "num_stages": 3}
 
     def make(**changes):

@@ -56,11 +56,11 @@ def folder(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def params(root):
+def params(shipped_params):
     """Return a function that gives the shipped params, tiny, with changes of the section model."""
 
     def made(**model):
-        values = read_yaml(root / "params.yaml")
+        values = read_yaml(shipped_params)
         for key, value in TINY.items():
             section = values
             *path, last = key.split(".")

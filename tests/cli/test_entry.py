@@ -26,9 +26,9 @@ def run(function, *arguments, wrap=stage):
     return CliRunner().invoke(command(function, wrap), arguments)
 
 
-def test_a_stage_gets_its_params_path(tmp_path, root):
+def test_a_stage_gets_its_params_path(tmp_path, shipped_params):
     seen, other = [], tmp_path / "other.yaml"
-    shutil.copy(root / "params.yaml", other)
+    shutil.copy(shipped_params, other)
 
     def note(params_path):
         seen.append(params_path)

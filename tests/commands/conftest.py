@@ -18,8 +18,8 @@ LABELS = LabelSet(class_names=("background", "vessel"), palette=((0, 0, 0), (230
 
 
 @pytest.fixture(scope="session")
-def trained_folder(root, tmp_path_factory):
-    values = complete_params(root / "params.yaml")
+def trained_folder(shipped_params, tmp_path_factory):
+    values = complete_params(shipped_params)
     values["model"]["backbone"] |= {"base_channels": 4, "num_stages": 2}
     values["model"]["decode_head"]["channels"] = 4
     values["model"]["auxiliary_heads"] = []

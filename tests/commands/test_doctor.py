@@ -25,9 +25,9 @@ from tools.trial import complete_params
 
 
 @pytest.fixture
-def folder(root, tmp_path, monkeypatch):
+def folder(root, shipped_params, tmp_path, monkeypatch):
     """A project of its own: settings, schema, .dvc and one commit."""
-    shutil.copy(root / "params.yaml", tmp_path)
+    shutil.copy(shipped_params, tmp_path)
     (tmp_path / "dvc.yaml").write_text("stages: {a: {cmd: x, deps: [params.yaml], outs: [b]}, c: {cmd: x, deps: [b]}}")
     (tmp_path / "params.schema.json").write_text(json.dumps(json_schema()))
     (tmp_path / ".dvc" / "tmp").mkdir(parents=True)

@@ -20,13 +20,13 @@ class Split(SimpleNamespace):
 
 
 @pytest.fixture
-def explain(tmp_path, root, monkeypatch):
+def explain(tmp_path, shipped_params, monkeypatch):
     """Run the command with changed optimizer settings; the prepared data is four images of two classes."""
     split = Split(labels=SimpleNamespace(num_classes=2))
     monkeypatch.setattr(PreparedSplit, "open", lambda *_, **__: split)
 
     def run(*options, **paramwise):
-        values = complete_params(root / "params.yaml")
+        values = complete_params(shipped_params)
         values["model"]["backbone"] |= {"base_channels": 4, "num_stages": 2}
         values["optimizer"]["paramwise"] |= paramwise
         values["train"]["iterations"] = 80

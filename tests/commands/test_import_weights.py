@@ -86,9 +86,9 @@ def test_the_checkpoints_own_configuration(checkpoint, network, tmp_path):
     assert all(torch.equal(state[key], value) for key, value in network.items())
 
 
-def test_training_starts_from_the_folder(checkpoint, network, tmp_path, root):
+def test_training_starts_from_the_folder(checkpoint, network, tmp_path, shipped_params):
     assert invoke(checkpoint, "-o", tmp_path / "model").exit_code == 0
-    values = complete_params(root / "params.yaml")
+    values = complete_params(shipped_params)
     card = json.loads((tmp_path / "model" / "model.json").read_text())
     values["model"] = {**card["params"]["model"], "weights": str(tmp_path / "model")}
     model = segmentor(validate_params(values).model, num_classes=5)
@@ -153,10 +153,10 @@ def test_what_has_no_counterpart_is_named(checkpoint, tmp_path, old, new, messag
     fails(message, checkpoint, "--mmseg-config", config, "-o", tmp_path / "model")
 
 
-def recipe(root, tmp_path, **changes):
+def recipe(shipped_params, tmp_path, **changes):
     from ruamel.yaml import YAML
 
-    values = complete_params(root / "params.yaml")
+    values = complete_params(shipped_params)
     values["model"] = {**values["model"], **changes}
     path = tmp_path / "recipe.yaml"
     with path.open("w") as stream:
@@ -164,8 +164,8 @@ def recipe(root, tmp_path, **changes):
     return path
 
 
-def test_an_smp_model_with_its_own_names(root, tmp_path):
-    path = recipe(root, tmp_path, type="smp")
+def test_an_smp_model_with_its_own_names(shipped_params, tmp_path):
+    path = recipe(shipped_params, tmp_path, type="smp")
     model = segmentor(load_params(path).model, num_classes=3)
     state = {key.removeprefix("model."): value for key, value in model.state_dict().items()}
     torch.save(state, tmp_path / "c.pth")
@@ -178,12 +178,12 @@ def test_an_smp_model_with_its_own_names(root, tmp_path):
     assert all(torch.equal(loaded[f"model.{key}"], value) for key, value in state.items())
 
 
-def test_a_timm_resnet_in_our_own(root, tmp_path):
+def test_a_timm_resnet_in_our_own(shipped_params, tmp_path):
     declare_missing_operators()
     import timm
 
-    backbone = complete_params(root / "params.yaml")["model"]["backbone"]
-    path = recipe(root, tmp_path, backbone={**backbone, "name": "resnet18_v1b"})
+    backbone = complete_params(shipped_params)["model"]["backbone"]
+    path = recipe(shipped_params, tmp_path, backbone={**backbone, "name": "resnet18_v1b"})
     theirs = timm.create_model("resnet18", num_classes=0, features_only=True).eval()
     torch.save(theirs.state_dict(), tmp_path / "c.pth")
     result = invoke(tmp_path / "c.pth", "--recipe", path, "-o", tmp_path / "model", "--allow-partial")
@@ -196,13 +196,13 @@ def test_a_timm_resnet_in_our_own(root, tmp_path):
             torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-5)
 
 
-def test_a_mix_transformer_of_its_authors(root, tmp_path):
+def test_a_mix_transformer_of_its_authors(shipped_params, tmp_path):
     # segmentation-models-pytorch keeps the names of the authors' files: q beside kv, and linear layers.
     theirs = encoder("mit_b0", in_channels=3, output_stride=32, pretrained=False).eval()
     state = {key.removeprefix("encoder."): value for key, value in theirs.state_dict().items()}
     torch.save({**state, "head.weight": torch.ones(1000, 256), "head.bias": torch.ones(1000)}, tmp_path / "mit_b0.pth")
-    backbone = complete_params(root / "params.yaml")["model"]["backbone"]
-    path = recipe(root, tmp_path, backbone={**backbone, "name": "mixvit_b0"})
+    backbone = complete_params(shipped_params)["model"]["backbone"]
+    path = recipe(shipped_params, tmp_path, backbone={**backbone, "name": "mixvit_b0"})
     result = invoke(tmp_path / "mit_b0.pth", "--recipe", path, "-o", tmp_path / "model", "--allow-partial")
     assert result.exit_code == 0, result.output
     assert "names: Mix Transformer with q and kv (NVlabs, SMP)" in result.output
@@ -220,9 +220,9 @@ def test_a_mix_transformer_of_its_authors(root, tmp_path):
 @pytest.mark.parametrize(
     ("architecture", "name"), [("Segformer", "mit_b0"), ("FPN", "tu-mobilenetv3_small_050"), ("DPT", "tu-test_vit")]
 )
-def test_whole_smp_models(root, tmp_path, architecture, name, prefix):
-    smp = complete_params(root / "params.yaml")["model"]["smp"]
-    path = recipe(root, tmp_path, type="smp", smp={**smp, "architecture": architecture, "encoder": name})
+def test_whole_smp_models(shipped_params, tmp_path, architecture, name, prefix):
+    smp = complete_params(shipped_params)["model"]["smp"]
+    path = recipe(shipped_params, tmp_path, type="smp", smp={**smp, "architecture": architecture, "encoder": name})
     state = segmentor(load_params(path).model, num_classes=4).state_dict()
     torch.save({f"{prefix}{key.removeprefix('model.')}": value for key, value in state.items()}, tmp_path / "c.pth")
     result = invoke(tmp_path / "c.pth", "--recipe", path, "-o", tmp_path / "model")

@@ -20,9 +20,9 @@ from maskline.projects.params_overview import ABSENT, look_up, overview
 
 
 @pytest.fixture
-def file(root, tmp_path):
+def file(root, shipped_params, tmp_path):
     shutil.copy(root / "dvc.yaml", tmp_path)
-    return shutil.copy(root / "params.yaml", tmp_path / "params.yaml")
+    return shutil.copy(shipped_params, tmp_path / "params.yaml")
 
 
 def run(file, *words):
@@ -180,8 +180,8 @@ def test_values_are_quoted_for_the_grammar_of_overrides(tmp_path, value):
     assert read_yaml(path)["a"] == value
 
 
-def test_every_key_that_is_known_can_be_explained(root):
-    found = overview(root / "params.yaml")
+def test_every_key_that_is_known_can_be_explained(shipped_params):
+    found = overview(shipped_params)
 
     def check(schema, prop, key):
         while "$ref" in prop:
@@ -197,12 +197,14 @@ def test_every_key_that_is_known_can_be_explained(root):
     check(schema, schema, "")
 
 
-def test_it_needs_no_torch_and_no_numpy():
+def test_it_needs_no_torch_and_no_numpy(shipped_params):
     code = (
         "import sys; from maskline.commands.main import main; main(['params', 'optimizer.lr'], standalone_mode=False); "
         "sys.exit(str({'torch', 'numpy', 'dvc', 'PIL'} & set(sys.modules) or 0))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=shipped_params.parent, capture_output=True, text=True, check=False
+    )
     assert done.stderr.strip() == "0"
 
 

@@ -81,9 +81,9 @@ def test_class_ids_are_the_networks(trained_folder, pictures, tmp_path):
     np.testing.assert_array_equal(pixels(tmp_path / "out" / "index" / "eye.png"), expected)
 
 
-def test_sliding_window(root, trained_folder, onnx_file, pictures, tmp_path, all_kinds):
+def test_sliding_window(shipped_params, trained_folder, onnx_file, pictures, tmp_path, all_kinds):
     Image.new("RGB", (100, 70), (200, 30, 90)).save(pictures / "large.png")
-    values = complete_params(root / "params.yaml")
+    values = complete_params(shipped_params)
     values["evaluate"] |= {"inference": "slide", "window": [32, 48], "stride": [20, 30]}
     (tmp_path / "params.yaml").write_text(json.dumps(values))  # YAML holds JSON
     options = (*all_kinds, "--params", tmp_path / "params.yaml")

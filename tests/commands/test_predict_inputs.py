@@ -28,9 +28,9 @@ def index(out, name="eye"):
 
 
 @pytest.fixture
-def small_network(root, tmp_path):
+def small_network(shipped_params, tmp_path):
     """The params file of the trained folder's network, its windows small."""
-    values = complete_params(root / "params.yaml")
+    values = complete_params(shipped_params)
     values["model"]["backbone"] |= {"base_channels": 4, "num_stages": 2}
     values["model"]["decode_head"]["channels"] = 4
     values["model"]["auxiliary_heads"] = []
@@ -72,15 +72,13 @@ def test_weights_alone_have_numbered_classes(trained_folder, small_network, pict
         assert picture.getpalette()[:6] == [0, 0, 0, 128, 0, 0]
 
 
-def test_weights_of_another_network_or_none(trained_folder, root, pictures, tmp_path):
+def test_weights_of_another_network_or_none(trained_folder, shipped_params, pictures, tmp_path):
     result = run("params.yaml", pictures, out=tmp_path / "out", options=("--weights", tmp_path / "no.safetensors"))
     assert result.exit_code == 2
-    result = run(
-        root / "params.yaml", pictures, out=tmp_path / "out", options=("--weights", tmp_path / "no.safetensors")
-    )
+    result = run(shipped_params, pictures, out=tmp_path / "out", options=("--weights", tmp_path / "no.safetensors"))
     assert result.exit_code == 2
     assert "no.safetensors: no weights" in result.stderr
-    result = run(root / "params.yaml", pictures, out=tmp_path / "out", options=("--weights", trained_folder))
+    result = run(shipped_params, pictures, out=tmp_path / "out", options=("--weights", trained_folder))
     assert result.exit_code == 2
     assert "not of the network of" in result.stderr
     assert "Traceback" not in result.output
@@ -124,7 +122,7 @@ def test_steps_need_a_trained_model_that_knows_its_settings(trained_folder, onnx
 
 
 def test_steps_of_a_model_trained_here_are_those_of_params_yaml(
-    trained_folder, with_settings, root, pictures, tmp_path, monkeypatch
+    trained_folder, with_settings, shipped_params, pictures, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
     steps = ("--save", "probabilities", "--slide", "--tta", "--crf")
@@ -132,7 +130,7 @@ def test_steps_of_a_model_trained_here_are_those_of_params_yaml(
     assert result.exit_code == 2
     assert "there is no params.yaml here; name a params file with --params" in result.stderr
     assert not (tmp_path / "out").exists()
-    values = complete_params(root / "params.yaml")
+    values = complete_params(shipped_params)
     values["evaluate"] = json.loads((with_settings / "model.json").read_text())["params"]["evaluate"]
     (tmp_path / "params.yaml").write_text(json.dumps(values))  # YAML holds JSON
     for name, model in (("here", trained_folder), ("own", with_settings)):

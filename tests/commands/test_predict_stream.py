@@ -20,16 +20,16 @@ def large(tmp_path):
     return path
 
 
-def settings(root, folder, **changes):
-    values = complete_params(root / "params.yaml")
+def settings(shipped_params, folder, **changes):
+    values = complete_params(shipped_params)
     values["evaluate"] |= SLIDE | changes
     path = folder / "params.yaml"
     path.write_text(json.dumps(values))
     return ("--params", path)
 
 
-def test_by_rows_as_in_memory(root, trained_folder, large, tmp_path):
-    options = settings(root, tmp_path)
+def test_by_rows_as_in_memory(shipped_params, trained_folder, large, tmp_path):
+    options = settings(shipped_params, tmp_path)
     assert run(trained_folder, large, out=tmp_path / "whole", options=options).exit_code == 0
     result = run(trained_folder, large, out=tmp_path / "rows", options=(*options, "--stream"))
     assert result.exit_code == 0, result.output
@@ -55,8 +55,8 @@ def run_again(model, large, folder, options):
     return "\n".join(messages)
 
 
-def test_a_tiff_by_rows_with_its_sums_on_the_disk(root, trained_folder, large, tmp_path):
-    options = (*settings(root, tmp_path, window=[64, 64], stride=[40, 40], stream_mib=1), "--stream")
+def test_a_tiff_by_rows_with_its_sums_on_the_disk(shipped_params, trained_folder, large, tmp_path):
+    options = (*settings(shipped_params, tmp_path, window=[64, 64], stride=[40, 40], stream_mib=1), "--stream")
     picture = np.random.default_rng(0).integers(0, 256, (90, 2300, 3)).astype(np.uint8)  # 1.2 MB of sums
     for name in ("a.tif", "b.png"):
         Image.fromarray(picture).save(tmp_path / name)
@@ -64,12 +64,12 @@ def test_a_tiff_by_rows_with_its_sums_on_the_disk(root, trained_folder, large, t
     np.testing.assert_array_equal(*(pixels(tmp_path / "out" / n / "index" / f"{n}.png") for n in "ab"))
 
 
-def test_what_needs_the_whole_image_is_one_line(root, trained_folder, onnx_file, large, tmp_path):
-    options = (*settings(root, tmp_path), "--stream")
+def test_what_needs_the_whole_image_is_one_line(shipped_params, trained_folder, onnx_file, large, tmp_path):
+    options = (*settings(shipped_params, tmp_path), "--stream")
     jpeg = tmp_path / "a.jpg"
     Image.open(large).save(jpeg)
     (tmp_path / "crf").mkdir()
-    crf = settings(root, tmp_path / "crf", min_component_px=9)
+    crf = settings(shipped_params, tmp_path / "crf", min_component_px=9)
     for model, picture, used, message in (
         (trained_folder, large, (*options, "--save", "overlay"), "needs the whole image in memory"),
         (trained_folder, large, ("--stream",), "no window to slide"),
@@ -83,17 +83,22 @@ def test_what_needs_the_whole_image_is_one_line(root, trained_folder, onnx_file,
         assert result.output.count("\n") == 1
 
 
-def test_steps_follow_the_network(root, trained_folder, large, tmp_path):
+def test_steps_follow_the_network(shipped_params, trained_folder, large, tmp_path):
     (tmp_path / "steps").mkdir()
-    plain, steps = settings(root, tmp_path), settings(root, tmp_path / "steps", min_component_px=10**6)
+    plain, steps = (
+        settings(shipped_params, tmp_path),
+        settings(shipped_params, tmp_path / "steps", min_component_px=10**6),
+    )
     assert run(trained_folder, large, out=tmp_path / "plain", options=plain).exit_code == 0
     assert run(trained_folder, large, out=tmp_path / "out", options=steps).exit_code == 0
     assert pixels(tmp_path / "plain" / "index" / "large.png").any()
     assert not pixels(tmp_path / "out" / "index" / "large.png").any()  # no component is that large
 
 
-def test_a_threshold_cannot_be_tuned_here(root, trained_folder, large, tmp_path):
-    result = run(trained_folder, large, out=tmp_path / "out", options=settings(root, tmp_path, threshold="tune"))
+def test_a_threshold_cannot_be_tuned_here(shipped_params, trained_folder, large, tmp_path):
+    result = run(
+        trained_folder, large, out=tmp_path / "out", options=settings(shipped_params, tmp_path, threshold="tune")
+    )
     assert result.exit_code == 2
     assert "there is nothing to tune it on here" in result.output
 

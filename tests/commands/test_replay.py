@@ -36,12 +36,12 @@ VALUES = {
 
 
 @pytest.fixture(scope="module")
-def project(root, tmp_path_factory):
+def project(shipped_params, tmp_path_factory):
     """Settings and prepared data."""
     from stages import convert, download
 
     folder = tmp_path_factory.mktemp("replay")
-    (folder / "params.yaml").write_bytes((root / "params.yaml").read_bytes())
+    (folder / "params.yaml").write_bytes((shipped_params).read_bytes())
     write_params(folder / "params.yaml", VALUES)
     shared = ["--params", str(folder / "params.yaml"), "--raw", str(folder / "raw")]
     download.main(shared, standalone_mode=False)

@@ -17,12 +17,12 @@ KEYS = ("channels_last", "precision", "compile", "threads")
 
 
 @pytest.fixture(scope="module")
-def prepared(root, tmp_path_factory):
+def prepared(shipped_params, tmp_path_factory):
     from stages import convert, download
 
     base = tmp_path_factory.mktemp("tune")
     settings = base / "params.yaml"
-    settings.write_bytes((root / "params.yaml").read_bytes())
+    settings.write_bytes((shipped_params).read_bytes())
     write_params(settings, TINY)
     shared = ["--params", str(settings), "--raw", str(base / "raw")]
     download.main(shared, standalone_mode=False)

@@ -42,8 +42,8 @@ def test_schedules(rows):
         ]
 
 
-def test_the_defaults_are_the_shipped_ones(root):
-    loaded = load_params(root / "params.yaml")
+def test_the_defaults_are_the_shipped_ones(shipped_params):
+    loaded = load_params(shipped_params)
     assert (loaded.model.backbone.name, loaded.model.decode_head.name) == ("unet", "fcn")
     assert [(loss.name, loss.weight) for loss in loaded.model.decode_head.losses] == [
         ("cross_entropy", 1.0),

@@ -1,8 +1,11 @@
 """The loss, head and measure that the how-to pages add, added: as a reader would, in a copy of the project."""
 
 import json
+import os
 import re
 import shlex
+import shutil
+import subprocess
 import sys
 
 import pytest
@@ -117,3 +120,42 @@ def test_in_a_clone_it_is_two_files(root, tmp_path):
     metrics = json.loads(project.read("reports/evaluate/metrics.json"))
     assert set(metrics["measures"]) == {"boundary_IoU", "boundary_F", "VS"}
     assert "Volumetric similarity" in project.read("reports/evaluate/report.html").decode()
+
+
+LAYOUT = '''"""One image."""
+
+def read(folder, settings):
+    raise NotImplementedError
+'''
+TRY = """
+import torch
+from maskline.builders.augment import augmentation
+from maskline.convert.layouts import layout
+from maskline.data.labels import LabelSet
+from maskline.params.whole import validate_params
+
+params = validate_params({"data": {"name": "slides"}, "augment": {"invert": {"prob": 1.0}}})
+assert layout(params.data.name).__module__ == "maskline.convert.formats.slides"
+labels = LabelSet(class_names=("a", "b"), palette=((0, 0, 0), (255, 0, 0)))
+built = augmentation(params.augment, labels, batch_size=2, mean=(1.0,) * 3, std=(1.0,) * 3)
+assert built.pixel_ops.invert_prob == 1.0
+print("both are there")
+"""
+
+
+def test_a_layout_is_one_file_and_an_operation_on_pixels_two(root, tmp_path):
+    """The table of the architecture page: what is found by itself, in a copy of the library."""
+    package = tmp_path / "lib" / "maskline"
+    shutil.copytree(root / "lib" / "maskline", package, ignore=shutil.ignore_patterns("__pycache__"))
+    (package / "convert" / "formats" / "slides.py").write_text(LAYOUT)
+    operations, section = package / "augment" / "pixel_ops.py", package / "params" / "augment.py"
+    operations.write_text(change(operations.read_text(), "     erase_prob: float\n+    invert_prob: float\n"))
+    section.write_text(
+        change(
+            section.read_text(),
+            "     channel_dropout: ChanceParams = ChanceParams()\n+    invert: ChanceParams = ChanceParams()\n",
+        )
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "lib")}
+    done = subprocess.run([sys.executable, "-c", TRY], env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout == "both are there\n", done.stderr

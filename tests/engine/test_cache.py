@@ -111,10 +111,10 @@ def test_a_split_is_kept_on_a_gpu_that_has_room(prepared, monkeypatch, times, fi
     assert made.is_resident == resides
 
 
-def test_a_run_goes_on_with_another_use_of_the_machine(prepared, root, tmp_path, monkeypatch):
+def test_a_run_goes_on_with_another_use_of_the_machine(prepared, shipped_params, tmp_path, monkeypatch):
     """As the message of one that died for memory advises: the journal is the same for all of these."""
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    values = complete_params(root / "params.yaml")
+    values = complete_params(shipped_params)
     values["augment"]["crop_size"] = [32, 32]
     values["model"]["backbone"] |= {"base_channels": 4, "num_stages": 3}
     values["train"]["threads"] = 1
@@ -137,9 +137,9 @@ def test_a_run_goes_on_with_another_use_of_the_machine(prepared, root, tmp_path,
     assert kinds == [{FasterNorm}, {BatchNorm2d}], "the switch is for the classes"
 
 
-def test_the_receipt_is_of_every_part_that_the_run_loads(prepared, root, tmp_path):
+def test_the_receipt_is_of_every_part_that_the_run_loads(prepared, shipped_params, tmp_path):
     """Heads and losses are looked up by name: those of a run must be loaded before the code is hashed."""
-    values = complete_params(root / "params.yaml")
+    values = complete_params(shipped_params)
     values["augment"]["crop_size"], values["train"]["threads"] = [32, 32], 1
     write_json(tmp_path / "params.yaml", values)
     program = f"""

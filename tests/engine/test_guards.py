@@ -9,11 +9,11 @@ from maskline.engine.guards import REPLAY_FILE, is_out_of_memory
 from maskline.params.whole import load_params
 
 
-def test_the_lines_of_the_page_show_what_is_not_finite(root, tmp_path, monkeypatch, capsys):
+def test_the_lines_of_the_page_show_what_is_not_finite(root, shipped_params, tmp_path, monkeypatch, capsys):
     page = (root / "docs/how-to/training.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "params.yaml").write_text((root / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    (tmp_path / "params.yaml").write_text((shipped_params).read_text(encoding="utf-8"), encoding="utf-8")
     model = segmentor(load_params(tmp_path / "params.yaml").model, num_classes=2)
     torch.nn.init.constant_(model.decode_head.conv_seg.bias, float("nan"))
     content = {

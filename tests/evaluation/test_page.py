@@ -57,7 +57,7 @@ def page_data(split, scored, card, **changes):
         "images": rows,
         "classes": tables.per_class_rows(scored.scores, split.labels, scored.metrics),
         "confusion": tree.total_confusion(scored.scores),
-        "pictures": [gallery.page_image(exhibit, split.labels) for exhibit in exhibits],
+        "exhibits": [gallery.page_image(exhibit, split.labels) for exhibit in exhibits],
         "curves": CURVES,
         "card": card,
         "params": {"split": "test"},

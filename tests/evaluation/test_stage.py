@@ -34,8 +34,8 @@ CHANGES = {
 }
 
 
-def write_params(root, path, changes):
-    values = complete_params(root / "params.yaml")
+def write_params(shipped_params, path, changes):
+    values = complete_params(shipped_params)
     for dotted, value in changes.items():
         *sections, key = dotted.split(".")
         place = values
@@ -75,10 +75,10 @@ def write_prepared(folder, split, *, splits=("test",)):
 
 
 @pytest.fixture(scope="module")
-def project(root, tmp_path_factory):
+def project(shipped_params, tmp_path_factory):
     """A folder with params.yaml, prepared data and an untrained model."""
     folder = tmp_path_factory.mktemp("project")
-    write_params(root, folder / "params.yaml", CHANGES)
+    write_params(shipped_params, folder / "params.yaml", CHANGES)
     write_prepared(folder / "prepared", draw(TWO, number=4, second=True))
     settings = load_params(folder / "params.yaml")
     seed_torch(0)
@@ -185,9 +185,9 @@ def test_writes_the_same_bytes_twice(project, tmp_path):
     }  # fmt: skip
 
 
-def test_params_choose_window_and_valid_area(root, project, tmp_path):
+def test_params_choose_window_and_valid_area(shipped_params, project, tmp_path):
     changes = {"evaluate.inference": "slide", "evaluate.window": [16, 16], "evaluate.stride": [12, 12]}
-    write_params(root, tmp_path / "params.yaml", {**CHANGES, **changes, "evaluate.within_valid": True})
+    write_params(shipped_params, tmp_path / "params.yaml", {**CHANGES, **changes, "evaluate.within_valid": True})
     assert run(project, tmp_path / "whole").exit_code == 0
     assert run(project, tmp_path / "slide", params=tmp_path / "params.yaml").exit_code == 0
     whole, slide = files(tmp_path / "whole"), files(tmp_path / "slide")
@@ -215,7 +215,7 @@ def test_no_model_is_one_line(project, tmp_path):
     assert "no such file; train first" in result.output
 
 
-def test_every_step_and_measure_by_params(root, project, tmp_path):
+def test_every_step_and_measure_by_params(shipped_params, project, tmp_path):
     changes = {
         "evaluate.tta.scales": [1.0, 1.25],
         "evaluate.tta.flips": ["none", "horizontal"],
@@ -225,7 +225,7 @@ def test_every_step_and_measure_by_params(root, project, tmp_path):
         "evaluate.max_hole_px": 3,
         "evaluate.extra_metrics": ["boundary", "surface", "cldice", "ranking", "calibration"],
     }
-    write_params(root, tmp_path / "params.yaml", CHANGES | changes)
+    write_params(shipped_params, tmp_path / "params.yaml", CHANGES | changes)
     for name in ("a", "b"):
         result = run(project, tmp_path / name, params=tmp_path / "params.yaml")
         assert result.exit_code == 0, result.output
@@ -241,18 +241,18 @@ def test_every_step_and_measure_by_params(root, project, tmp_path):
 @pytest.mark.parametrize(
     "change", [{"evaluate.threshold": "tune"}, {"evaluate.crf.enabled": True, "evaluate.crf.tune": True}]
 )
-def test_no_val_split_to_tune_on_is_one_line(root, project, tmp_path, change):
-    write_params(root, tmp_path / "params.yaml", {**CHANGES, **change})
+def test_no_val_split_to_tune_on_is_one_line(shipped_params, project, tmp_path, change):
+    write_params(shipped_params, tmp_path / "params.yaml", {**CHANGES, **change})
     result = run(project, tmp_path / "out", params=tmp_path / "params.yaml")
     assert result.exit_code == 2
     assert "no images in the split val" in result.output
     assert result.output.count("\n") == 1
 
 
-def test_bf16_scores_nearly_the_same(root, project, tmp_path):
+def test_bf16_scores_nearly_the_same(shipped_params, project, tmp_path):
     found = {}
     for precision in ("fp32", "bf16"):
-        write_params(root, tmp_path / "params.yaml", {**CHANGES, "evaluate.precision": precision})
+        write_params(shipped_params, tmp_path / "params.yaml", {**CHANGES, "evaluate.precision": precision})
         result = run(project, tmp_path / precision, params=tmp_path / "params.yaml")
         assert result.exit_code == 0, result.output
         found[precision] = json.loads(files(tmp_path / precision)["metrics.json"])["aAcc"]
@@ -260,8 +260,8 @@ def test_bf16_scores_nearly_the_same(root, project, tmp_path):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
-def test_no_gpu_is_one_line(root, project, tmp_path):
-    write_params(root, tmp_path / "params.yaml", {**CHANGES, "evaluate.device": "cuda"})
+def test_no_gpu_is_one_line(shipped_params, project, tmp_path):
+    write_params(shipped_params, tmp_path / "params.yaml", {**CHANGES, "evaluate.device": "cuda"})
     result = run(project, tmp_path / "out", params=tmp_path / "params.yaml")
     assert result.exit_code == 2
     assert "evaluate.device: cuda, but torch sees no GPU here; set evaluate.device to auto or cpu" in result.output

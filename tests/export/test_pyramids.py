@@ -25,8 +25,8 @@ HEADS = {
 }
 
 
-def settings(root, kind):
-    values = complete_params(root / "params.yaml")
+def settings(shipped_params, kind):
+    values = complete_params(shipped_params)
     model = values["model"]
     model["backbone"] |= {"base_channels": 4, "num_stages": 3}
     model["auxiliary_heads"] = []
@@ -40,9 +40,9 @@ def settings(root, kind):
 
 
 @pytest.mark.parametrize("kind", ["psp", "uper", "smp_PSPNet", "smp_UPerNet"])
-def test_agrees_with_torch_at_six_other_sizes(root, trained, tmp_path, kind):
+def test_agrees_with_torch_at_six_other_sizes(shipped_params, trained, tmp_path, kind):
     seed_torch(0)
-    network = segmentor(settings(root, kind).model, num_classes=3).eval()
+    network = segmentor(settings(shipped_params, kind).model, num_classes=3).eval()
     with torch.no_grad():  # logits of fresh weights lie too close together for their class to mean much
         for name, value in network.named_parameters():
             if value.ndim > 1 and "pool" not in name:

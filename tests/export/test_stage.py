@@ -32,10 +32,10 @@ CHANGES = {
 
 
 @pytest.fixture(scope="module")
-def project(root, pictures, tmp_path_factory):
+def project(shipped_params, pictures, tmp_path_factory):
     """A folder with params.yaml, prepared data and an untrained model."""
     folder = tmp_path_factory.mktemp("project")
-    values = complete_params(root / "params.yaml")
+    values = complete_params(shipped_params)
     for section, changes in CHANGES.items():
         for key, value in changes.items():
             values[section][key] = {**values[section][key], **value} if isinstance(value, dict) else value

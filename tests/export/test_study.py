@@ -21,10 +21,10 @@ def test_the_table():
     ]
 
 
-def test_settings_are_real(root, tmp_path):
+def test_settings_are_real(shipped_params, tmp_path):
     path = tmp_path / "params.yaml"
     for network in export_study.NETWORKS.values():
-        path.write_bytes((root / "params.yaml").read_bytes())
+        path.write_bytes((shipped_params).read_bytes())
         write_params(path, {"model.type": "smp", **network})
         assert load_params(path).model.type == "smp"
     assert export_study.TARGETS.keys() == export_study.NETWORKS.keys()

@@ -37,11 +37,11 @@ def content(folder):
 
 
 @pytest.fixture(scope="module")
-def finished(root, tmp_path_factory):
+def finished(shipped_params, tmp_path_factory):
     """A folder in which the stages up to evaluate have run on a tiny synthetic set."""
     folder = tmp_path_factory.mktemp("faults") / "project"
     folder.mkdir()
-    shutil.copy(root / "params.yaml", folder)
+    shutil.copy(shipped_params, folder)
     write_params(folder / "params.yaml", {**TINY, **SMALLER})
     before = Path.cwd()
     os.chdir(folder)

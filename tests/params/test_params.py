@@ -11,9 +11,9 @@ from tools.trial import complete_params
 
 
 @pytest.fixture(scope="module")
-def plain(root):
+def plain(shipped_params):
     """Every key, as the project's own file and the defaults have it."""
-    return complete_params(root / "params.yaml")
+    return complete_params(shipped_params)
 
 
 def changed(values, key, value):
@@ -56,11 +56,11 @@ def error_of(values):
     return str(caught.value)
 
 
-def test_the_projects_own_file_is_valid_and_short(root):
-    values, settings = read_yaml(root / "params.yaml"), load_params(root / "params.yaml")
+def test_the_projects_own_file_is_valid_and_short(shipped_params):
+    values, settings = read_yaml(shipped_params), load_params(shipped_params)
     assert settings.optimizer.lr == values["optimizer"]["lr"]
     assert isinstance(settings.augment.crop_size, tuple)
-    assert len((root / "params.yaml").read_text(encoding="utf-8").splitlines()) <= 170
+    assert len((shipped_params).read_text(encoding="utf-8").splitlines()) <= 170
 
 
 def test_the_projects_own_file_says_what_the_defaults_say_but_for_the_heads(root, plain):
@@ -71,15 +71,15 @@ def test_the_projects_own_file_says_what_the_defaults_say_but_for_the_heads(root
     assert all(key.startswith("model.") for key in differing)
 
 
-def test_the_projects_own_file_has_every_key_of_optimizer_and_schedule(root, plain):
-    values = read_yaml(root / "params.yaml")
+def test_the_projects_own_file_has_every_key_of_optimizer_and_schedule(shipped_params, plain):
+    values = read_yaml(shipped_params)
     for section in ("optimizer", "schedule"):
         assert set(leaves(values[section])) == set(leaves(plain[section]))
 
 
-def test_the_projects_own_file_has_every_section_that_a_stage_lists(root):
+def test_the_projects_own_file_has_every_section_that_a_stage_lists(root, shipped_params):
     listed = {key for stage in read_yaml(root / "dvc.yaml")["stages"].values() for key in stage["params"]}
-    assert listed <= read_yaml(root / "params.yaml").keys()
+    assert listed <= read_yaml(shipped_params).keys()
     assert listed <= Params.model_fields.keys(), "whole sections: a key may be left out"
 
 
@@ -91,8 +91,8 @@ def test_the_projects_own_file_fits_its_schema(plain):
         jsonschema.validate({**plain, "optimiser": {}}, schema)
 
 
-def test_the_first_line_names_the_schema(root):
-    first = (root / "params.yaml").read_text(encoding="utf-8").splitlines()[0]
+def test_the_first_line_names_the_schema(root, shipped_params):
+    first = (shipped_params).read_text(encoding="utf-8").splitlines()[0]
     assert first == "# yaml-language-server: $schema=./params.schema.json"
     assert (root / "params.schema.json").is_file()
 
@@ -131,15 +131,15 @@ def test_sections_cannot_be_changed_after_loading(plain):
     ("text", "value"),
     [("1e-3", 0.001), ("1E+2", 100.0), ("1e-05", 1e-05), (".5", 0.5), ("0.001", 0.001), ("1", 1.0)],
 )
-def test_numbers_are_read_as_yaml_1_2(tmp_path, root, text, value):
+def test_numbers_are_read_as_yaml_1_2(tmp_path, shipped_params, text, value):
     path = tmp_path / "params.yaml"
-    path.write_text((root / "params.yaml").read_text(encoding="utf-8").replace("lr: 0.002", f"lr: {text}"))
+    path.write_text((shipped_params).read_text(encoding="utf-8").replace("lr: 0.002", f"lr: {text}"))
     assert load_params(path).optimizer.lr == value
 
 
-def test_yes_and_no_are_words(tmp_path, root):
+def test_yes_and_no_are_words(tmp_path, shipped_params):
     path = tmp_path / "params.yaml"
-    path.write_text((root / "params.yaml").read_text(encoding="utf-8").replace("nesterov: false", "nesterov: no"))
+    path.write_text((shipped_params).read_text(encoding="utf-8").replace("nesterov: false", "nesterov: no"))
     with pytest.raises(ParamsError, match=r'optimizer\.nesterov: "no" is wrong'):
         load_params(path)
 

@@ -52,12 +52,12 @@ FAMILIES = ["unet", "resnet18_v1b", "resnet152_v1d", "mixvit_b0", "hrnet18", "hr
 
 
 @pytest.fixture
-def switched(root, tmp_path):
+def switched(shipped_params, tmp_path):
     """Return the params file after ``dvc exp run -S``, read."""
 
     def switch(*overrides):
         path = tmp_path / "params.yaml"
-        path.write_bytes((root / "params.yaml").read_bytes())
+        path.write_bytes((shipped_params).read_bytes())
         apply_overrides(path, list(overrides))
         return load_params(path)
 
@@ -65,8 +65,8 @@ def switched(root, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def plain(root):
-    return read_yaml(root / "params.yaml")
+def plain(shipped_params):
+    return read_yaml(shipped_params)
 
 
 def step(params, *, side=64):

@@ -122,9 +122,9 @@ def test_git_keeps_reports_and_dvc_keeps_data():
         assert not any(isinstance(entry, dict) for entry in stage.get("outs", ())), "no persist, no uncached outs"
 
 
-def test_a_stage_lists_whole_sections_that_every_params_file_has():
+def test_a_stage_lists_whole_sections_that_every_params_file_has(shipped_params):
     """A key that may be left out must not be listed: where it is missing, DVC stops."""
-    values = read_yaml(ROOT / "params.yaml")
+    values = read_yaml(shipped_params)
     for name, stage in STAGES.items():
         assert len(set(stage["params"])) == len(stage["params"]), name
         assert set(stage["params"]) <= values.keys(), name
@@ -164,9 +164,9 @@ def test_a_change_runs_no_more_than_it_must(key, expected):
     assert rerun_by(key) == expected
 
 
-def test_setting_an_equal_value_leaves_params_yaml_as_it_is(root, tmp_path):
+def test_setting_an_equal_value_leaves_params_yaml_as_it_is(shipped_params, tmp_path):
     path = tmp_path / "params.yaml"
-    before = (root / "params.yaml").read_bytes()
+    before = (shipped_params).read_bytes()
     path.write_bytes(before)
     apply_overrides(path, ["train.seed=0", "optimizer.lr=2e-3", "augment.crop_size.0=128", "model.backbone.name=unet"])
     assert path.read_bytes() == before
@@ -174,8 +174,8 @@ def test_setting_an_equal_value_leaves_params_yaml_as_it_is(root, tmp_path):
     assert path.read_bytes() == before.replace(b"  lr: 0.002\n", b"  lr: 0.01\n")
 
 
-def test_params_yaml_has_no_word_that_yaml_1_1_reads_otherwise(root):
-    for line in (root / "params.yaml").read_text(encoding="utf-8").splitlines():
+def test_params_yaml_has_no_word_that_yaml_1_1_reads_otherwise(shipped_params):
+    for line in (shipped_params).read_text(encoding="utf-8").splitlines():
         assert len(line) <= 120
         content = line.strip()
         if content and not content.startswith("#"):

@@ -8,8 +8,8 @@ from tools.trial import complete_params
 
 
 @pytest.fixture(scope="module")
-def plain(root):
-    return complete_params(root / "params.yaml")
+def plain(shipped_params):
+    return complete_params(shipped_params)
 
 
 def named(values, **changes):
@@ -62,7 +62,7 @@ def test_one_plain_cross_entropy_is_not_named(plain):
     assert "-ce-2.0-" in named(plain, model__decode_head__losses=[{**loss, "weight": 2.0}])
 
 
-def test_other_values_give_other_names(root):
+def test_other_values_give_other_names(shipped_params):
     loaded = load_params(recipes.find("unet-s5-d16_fcn_1xb16-40k_drive-64x64"))
     values = loaded.model_dump(mode="json")
     changes = ({"train__iterations": 41000}, {"train__batch_size": 15}, {"augment__crop_size": [64, 65]})

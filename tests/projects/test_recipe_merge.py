@@ -55,10 +55,10 @@ export:
 
 
 @pytest.fixture
-def path(tmp_path, root):
+def path(tmp_path, shipped_params):
     """A copy of the shipped params.yaml."""
     file = tmp_path / "params.yaml"
-    file.write_bytes((root / "params.yaml").read_bytes())
+    file.write_bytes((shipped_params).read_bytes())
     return file
 
 

@@ -36,10 +36,10 @@ TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "
 
 
 @pytest.fixture(scope="module")
-def prepared(root, tmp_path_factory):
+def prepared(root, shipped_params, tmp_path_factory):
     """A folder with settings and prepared data."""
     folder = tmp_path_factory.mktemp("launch")
-    shutil.copy(root / "params.yaml", folder)
+    shutil.copy(shipped_params, folder)
     write_params(folder / "params.yaml", SETTINGS)
     for name in ("download", "convert"):
         command = [sys.executable, "-m", f"stages.{name}"]

@@ -72,15 +72,15 @@ def main(
     if page is not None and b != WORKSPACE:
         raise DataError("--page", f"git has no report page of {b}", "name workspace second")
     tables = [parse(read_at(name, per_image), place=f"{name}: {per_image}") for name in (a, b)]
-    found = compare_images(*tables, resamples=resamples, seed=seed, place=f"{a} and {b}")
+    comparison = compare_images(*tables, resamples=resamples, seed=seed, place=f"{a} and {b}")
     if plot is not None:
-        write_bytes(plot, forest_plot(found.scores, a=a, b=b))
+        write_bytes(plot, forest_plot(comparison.scores, a=a, b=b))
     if page is not None:
-        write_text(page, with_comparison(read_at(WORKSPACE, report), found, a=a, b=b, place=report))
+        write_text(page, with_comparison(read_at(WORKSPACE, report), comparison, a=a, b=b, place=report))
     if as_json:
-        click.echo(json.dumps({"a": a, "b": b, **found.as_dict()}, indent=2, sort_keys=False))
+        click.echo(json.dumps({"a": a, "b": b, **comparison.as_dict()}, indent=2, sort_keys=False))
     else:
-        _print(found, a, b)
+        _print(comparison, a, b)
 
 
 def _print(found: "Comparison", a: str, b: str) -> None:

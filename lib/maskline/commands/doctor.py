@@ -39,13 +39,13 @@ def main(*, params_path: Path, network: bool, fix: bool, quiet: bool, as_json: b
     if quiet and not fix:
         raise click.UsageError("--quiet goes with --fix.")
     mended = _fix(params_path, removes=not quiet, aloud=not as_json) if fix else []
-    found = [] if quiet else list(examine(params_path, network=network))
-    well = all(each.state != "fault" for each in found)
+    findings = [] if quiet else list(examine(params_path, network=network))
+    well = all(each.state != "fault" for each in findings)
     if as_json:
-        report = {"ok": well, "checks": [each.to_dict() for each in found]}
+        report = {"ok": well, "checks": [each.to_dict() for each in findings]}
         click.echo(json.dumps(report | ({"mended": mended} if fix else {}), indent=2))
-    elif found:
-        _print(found)
+    elif findings:
+        _print(findings)
     sys.exit(0 if well else 1)
 
 

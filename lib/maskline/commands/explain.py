@@ -45,16 +45,16 @@ def main(
     settings = load_params(params_path)
     split = PreparedSplit.open(prepared, "train", cache="stream")
     model = segmentor(without_start_weights(settings.model), num_classes=split.labels.num_classes)
-    found = assignments(settings.optimizer, model)
+    assigned = assignments(settings.optimizer, model)
     if as_json:
-        click.echo(json.dumps([dict(zip(_COLUMNS, row, strict=True)) for row in _rows(found)], indent=2))
+        click.echo(json.dumps([dict(zip(_COLUMNS, row, strict=True)) for row in _rows(assigned)], indent=2))
     else:
-        _print(found)
+        _print(assigned)
     if csv_path is not None:
-        write_text(csv_path, _table(found))
+        write_text(csv_path, _table(assigned))
     if png_path is not None:
         length = run_length(settings, split)
-        _draw(png_path, found, run_schedule(settings, split), length)
+        _draw(png_path, assigned, run_schedule(settings, split), length)
         log.info("explain: learning rates of %d iterations in %s", length, png_path)
 
 

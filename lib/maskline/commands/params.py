@@ -23,13 +23,13 @@ def main(*, key: str | None, params_path: Path, as_json: bool) -> None:
     """
     from maskline.projects.params_overview import overview
 
-    found = overview(params_path)
+    whole = overview(params_path)
     if key is not None:
         from maskline.projects.params_key import explain
 
-        explained = explain(found, key)
+        explained = explain(whole, key)
         click.echo(json.dumps(asdict(explained), indent=2) if as_json else "\n".join(explained.lines()))
     elif as_json:
-        click.echo(json.dumps([asdict(value) for value in found.values.values()], indent=2))
+        click.echo(json.dumps([asdict(value) for value in whole.values.values()], indent=2))
     else:
-        click.echo(found.yaml())
+        click.echo(whole.yaml())

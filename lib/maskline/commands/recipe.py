@@ -32,12 +32,12 @@ def list_names(*, words: tuple[str, ...], as_json: bool) -> None:
     """Print the names of all recipes, or of those that contain every one of WORDS."""
     from maskline.projects import recipes
 
-    found = [name for name in recipes.names() if all(word in name for word in words)]
+    names = [name for name in recipes.names() if all(word in name for word in words)]
     if as_json:
-        rows = [{"name": name, "published": recipes.published(name), "file": str(recipes.find(name))} for name in found]
+        rows = [{"name": name, "published": recipes.published(name), "file": str(recipes.find(name))} for name in names]
         click.echo(json.dumps(rows, indent=2))
         return
-    for name in found:
+    for name in names:
         click.echo(name)
 
 

@@ -22,5 +22,5 @@ def main(*, source: str, size: tuple[int, int] | None, classes: int, as_json: bo
     """
     from maskline.analysis.network_size import describe
 
-    found = describe(source, size=size, classes=classes)
-    click.echo(json.dumps(asdict(found), indent=2) if as_json else "\n".join(found.lines()))
+    described = describe(source, size=size, classes=classes)
+    click.echo(json.dumps(asdict(described), indent=2) if as_json else "\n".join(described.lines()))

@@ -34,11 +34,11 @@ def main(*, number: int, first: int, name: str, metrics: Path, as_json: bool) ->
     name that was made from the current commit is not run again: what was stopped goes on.
     """
     seeds = list(range(first, first + number))
-    found = sweep(seeds, name=name, metrics=metrics, run=_dvc)
+    scores = sweep(seeds, name=name, metrics=metrics, run=_dvc)
     if as_json:
-        click.echo(json.dumps({"seeds": seeds, "scores": found}, indent=2))
+        click.echo(json.dumps({"seeds": seeds, "scores": scores}, indent=2))
     else:
-        _print(found, seeds)
+        _print(scores, seeds)
 
 
 def sweep(seeds: Sequence[int], *, name: str, metrics: Path, run: Runner) -> dict[str, dict[str, float | None]]:

@@ -54,23 +54,23 @@ def main(
     from maskline.core.files import write_json, write_text
 
     settings = load_params(params_path)
-    found = _measure(settings, prepared, steps=steps, threads=threads, compiled=not no_compile)
-    chosen = tune.best(found.measured, found.present)
+    trials = _measure(settings, prepared, steps=steps, threads=threads, compiled=not no_compile)
+    chosen = tune.best(trials.measured, trials.present)
     summary = {
-        "device": found.device,
-        "iterations": found.iterations,
-        "present": asdict(found.present),
+        "device": trials.device,
+        "iterations": trials.iterations,
+        "present": asdict(trials.present),
         "chosen": asdict(chosen),
-        "measured": [each.to_dict() for each in tune.by_speed(found.measured)],
+        "measured": [each.to_dict() for each in tune.by_speed(trials.measured)],
     }
     if not dry_run:
         write_json(reports / "tune.json", summary)
-        write_text(reports / "tune.csv", tune.table(found.measured))
+        write_text(reports / "tune.csv", tune.table(trials.measured))
         _write(params_path, chosen)
     if as_json:
         click.echo(json.dumps(summary, indent=2))
     else:
-        _print(found.measured, chosen, found.present)
+        _print(trials.measured, chosen, trials.present)
         log.info("tune: %s", "nothing written" if dry_run else f"{params_path} and {reports}/tune.json, .csv written")
 
 

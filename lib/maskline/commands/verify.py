@@ -35,20 +35,22 @@ def main(*, model: Path, params_path: Path, prepared: Path, iterations: int | No
 
     recorded = recorded_run.read(model)
     values = load_params(params_path).model_dump(mode="json")
-    found = recorded_run.integrity(recorded) + recorded_run.changed_settings(recorded, values)
+    differences = recorded_run.integrity(recorded) + recorded_run.changed_settings(recorded, values)
     with tempfile.TemporaryDirectory(prefix="maskline-verify-") as scratch:
         again = _train(recorded, values, prepared, Path(scratch), iterations)
-        found += recorded_run.compare(recorded, again)
+        differences += recorded_run.compare(recorded, again)
     done = len(again.trace)
-    weights = not any(each.what in recorded_run.OUTCOMES for each in found)
+    weights = not any(each.what in recorded_run.OUTCOMES for each in differences)
     if as_json:
-        rows = [{"what": each.what, "recorded": each.recorded, "found": each.found} for each in found]
+        rows = [{"what": each.what, "recorded": each.recorded, "found": each.found} for each in differences]
         click.echo(
-            json.dumps({"equal": not found, "reproduced": weights, "iterations": done, "differences": rows}, indent=2)
+            json.dumps(
+                {"equal": not differences, "reproduced": weights, "iterations": done, "differences": rows}, indent=2
+            )
         )
     else:
-        _print(found, f"{done} of {len(recorded.trace)} iterations", reproduced=weights)
-    if found:
+        _print(differences, f"{done} of {len(recorded.trace)} iterations", reproduced=weights)
+    if differences:
         sys.exit(1)
 
 

@@ -143,12 +143,12 @@ def score_split(inference: Inference, split: Split, counting: Counting) -> Itera
     for indices in islice(batches, distributed.rank(), None, distributed.size()):
         samples = [split.sample(index) for index in indices]
         images = torch.from_numpy(np.stack([sample.image for sample in samples])).to(predictor.device)
-        found = inference.segment(images, probabilities=counting.measures.need_probabilities)
+        segmented = inference.segment(images, probabilities=counting.measures.need_probabilities)
         for i, (index, sample) in enumerate(zip(indices, samples, strict=True)):
             seen = _Seen(
-                labels=found.labels[i].cpu().numpy(),
-                steps={name: labels[i].cpu().numpy() for name, labels in found.steps.items()},
-                probabilities=None if found.probabilities is None else found.probabilities[i].cpu().numpy(),
+                labels=segmented.labels[i].cpu().numpy(),
+                steps={name: labels[i].cpu().numpy() for name, labels in segmented.steps.items()},
+                probabilities=None if segmented.probabilities is None else segmented.probabilities[i].cpu().numpy(),
             )
             yield _score(index, sample, seen, counting)
 
@@ -183,7 +183,7 @@ def _read(
     ignore_index = counting.ignore_index
     open_px = labels == ignore_index  # no class id, so the network never says it
     closed = np.where(open_px, np.zeros_like(labels), labels) if open_px.any() else labels
-    found = {}
+    by_area = {}
     for area, within_valid in (("inside", True), ("whole", False)):
         if sample.valid is None and within_valid:
             continue
@@ -193,9 +193,9 @@ def _read(
         extras = counting.measures.measure(
             closed, target, probabilities, ignore_index=ignore_index, num_classes=counting.num_classes
         )
-        found[area] = Reading(confusion=_count(closed, target, counting), extras=extras, areas={})
-    chosen = found["inside" if counting.within_valid and "inside" in found else "whole"]
-    return Reading(confusion=chosen.confusion, extras=chosen.extras, areas=found if sample.valid is not None else {})
+        by_area[area] = Reading(confusion=_count(closed, target, counting), extras=extras, areas={})
+    chosen = by_area["inside" if counting.within_valid and "inside" in by_area else "whole"]
+    return Reading(confusion=chosen.confusion, extras=chosen.extras, areas=by_area if sample.valid is not None else {})
 
 
 def same_size_batches(sizes: Sequence[tuple[int, int]], *, batch_size: int) -> Iterator[list[int]]:

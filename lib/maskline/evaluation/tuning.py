@@ -56,8 +56,8 @@ def with_threshold(
     if not tune:
         return inference
     assert validation is not None, "tuning needs images"
-    found = tuned_threshold(inference, validation(), ignore_index=ignore_index, within_valid=within_valid)
-    return replace(inference, threshold=found)
+    threshold = tuned_threshold(inference, validation(), ignore_index=ignore_index, within_valid=within_valid)
+    return replace(inference, threshold=threshold)
 
 
 def tuned_threshold(inference: Inference, split: Split, *, ignore_index: int, within_valid: bool) -> float:
@@ -125,7 +125,7 @@ def with_crf(inference: Inference, split: Split, *, ignore_index: int, within_va
         sample = split.sample(index)
         target = labels_to_score(sample, ignore_index=ignore_index, within_valid=within_valid)
         images, probabilities = _seen(plain, sample.image)
-        found = [
+        matrices = [
             confusion_matrix(
                 most_likely(field(probabilities, images.permute(0, 3, 1, 2))).cpu(),
                 torch.tensor(target)[None],
@@ -134,7 +134,7 @@ def with_crf(inference: Inference, split: Split, *, ignore_index: int, within_va
             )[0].numpy()
             for field in fields
         ]
-        own = found if own is None else [one + more for one, more in zip(own, found, strict=True)]
+        own = matrices if own is None else [one + more for one, more in zip(own, matrices, strict=True)]
     shares = [share for share in distributed.everyones(own) if share is not None]
     counts = np.sum(shares, axis=0)
     if not counts.any():

@@ -50,7 +50,7 @@ def write_evaluation(
     rows = tables.per_image_rows(scores, labels)
     class_rows = tables.per_class_rows(scores, labels, evaluation.metrics)
     confusion = tree.total_confusion(scores)
-    files, pictures = _images(evaluation, split, rows, gallery_each)
+    files, page_images = _images(evaluation, split, rows, gallery_each)
     text = render(
         PageData(
             title=f"{_network(card)} on {evaluation.data_name}",
@@ -60,7 +60,7 @@ def write_evaluation(
             images=rows,
             classes=class_rows,
             confusion=confusion,
-            pictures=pictures,
+            exhibits=page_images,
             curves=_curves(curves),
             card=card,
             params=params,
@@ -81,7 +81,7 @@ def _images(
     evaluation: Evaluation, split: LabelledSplit, rows: Sequence[tables.Row], each: int
 ) -> tuple[dict[str, bytes], list[gallery.PageImage]]:
     """Return the gallery's files by name, and the page's images."""
-    files, pictures = {}, []
+    files, page_images = {}, []
     exhibits = gallery.open_exhibits(
         gallery.choose(rows, each=each),
         rows,
@@ -92,8 +92,8 @@ def _images(
     )
     for exhibit in exhibits:
         files[f"{exhibit.pick.name}.jpg"] = gallery.file_image(exhibit, split.labels)
-        pictures.append(gallery.page_image(exhibit, split.labels))
-    return files, pictures
+        page_images.append(gallery.page_image(exhibit, split.labels))
+    return files, page_images
 
 
 def _curves(path: Path | None) -> Curves:

@@ -70,8 +70,8 @@ class FullCrf:
             rgbim=np.ascontiguousarray(image.permute(1, 2, 0).numpy()),
             compat=self.bilateral_weight,
         )
-        found = np.array(field.inference(self.iterations), dtype=np.float32)
-        return torch.from_numpy(found).reshape(num_classes, height, width)
+        marginals = np.array(field.inference(self.iterations), dtype=np.float32)
+        return torch.from_numpy(marginals).reshape(num_classes, height, width)
 
 
 def _package() -> Any:

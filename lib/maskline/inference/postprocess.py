@@ -53,5 +53,5 @@ def _from_nearest(ids: Ids, replaced: npt.NDArray[np.bool_]) -> Ids:
     if not replaced.any() or replaced.all():
         return ids.copy()
     rows, columns = ndimage.distance_transform_edt(replaced, return_distances=False, return_indices=True)
-    found: Ids = ids[rows, columns]
-    return found
+    nearest: Ids = ids[rows, columns]
+    return nearest

@@ -51,8 +51,8 @@ def overlay(image: np.ndarray, mask: np.ndarray, labels: LabelSet, *, opacity: f
 
 def fit(image: np.ndarray, side: int) -> np.ndarray:
     """Return the image scaled so that its longer side is ``side`` px, aspect kept."""
-    picture = Image.fromarray(shown(image))
-    return np.asarray(ImageOps.contain(picture, (side, side), Image.Resampling.LANCZOS))
+    whole = Image.fromarray(shown(image))
+    return np.asarray(ImageOps.contain(whole, (side, side), Image.Resampling.LANCZOS))
 
 
 def grid(tiles: Sequence[tuple[str, np.ndarray]], *, columns: int) -> Image.Image:
@@ -62,23 +62,23 @@ def grid(tiles: Sequence[tuple[str, np.ndarray]], *, columns: int) -> Image.Imag
         tiles: Caption and HW3 uint8 image, row by row; images may differ in size.
         columns: Tiles in a row.
     """
-    width = max(picture.shape[1] for _, picture in tiles) + _MARGIN_PX
-    height = max(picture.shape[0] for _, picture in tiles) + _MARGIN_PX + _CAPTION_PX
+    width = max(image.shape[1] for _, image in tiles) + _MARGIN_PX
+    height = max(image.shape[0] for _, image in tiles) + _MARGIN_PX + _CAPTION_PX
     rows = -(-len(tiles) // columns)
     sheet = Image.new("RGB", (columns * width + _MARGIN_PX, rows * height + _MARGIN_PX), "white")
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(size=11)
-    for i, (caption, picture) in enumerate(tiles):
+    for i, (caption, image) in enumerate(tiles):
         left, top = _MARGIN_PX + (i % columns) * width, _MARGIN_PX + (i // columns) * height
         draw.text((left, top), _shortened(caption, width, font), fill="black", font=font)
-        sheet.paste(Image.fromarray(picture), (left, top + _CAPTION_PX))
+        sheet.paste(Image.fromarray(image), (left, top + _CAPTION_PX))
     return sheet
 
 
-def save_png(path: Path, picture: Image.Image) -> None:
+def save_png(path: Path, image: Image.Image) -> None:
     """Write a PNG of 256 colors, small enough for git; the same image gives the same bytes."""
     with replace_file(path) as part:
-        picture.quantize(256).save(part, format="PNG", optimize=True)
+        image.quantize(256).save(part, format="PNG", optimize=True)
 
 
 def _shortened(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:

@@ -62,13 +62,13 @@ def _tiles(sample: AugmentedSample, labels: LabelSet) -> list[tuple[str, np.ndar
         tiles.append(("valid area", np.where(sample.valid[..., None], sample.image, sample.image // 4)))
     if sample.second is not None:
         tiles.append(("second observer", overlay(sample.image, sample.second, labels)))
-    return [(caption, fit(picture, _TILE_PX)) for caption, picture in tiles]
+    return [(caption, fit(image, _TILE_PX)) for caption, image in tiles]
 
 
 def _of_ids(mask: np.ndarray) -> Image.Image:
     return Image.fromarray(mask.astype(np.uint8 if mask.max() < 256 else np.uint16))
 
 
-def _save(path: Path, picture: Image.Image) -> None:
+def _save(path: Path, image: Image.Image) -> None:
     with replace_file(path) as part:
-        picture.save(part, format="PNG")
+        image.save(part, format="PNG")

@@ -182,8 +182,8 @@ def test_few_channels_before_the_doubling_stay():
 
 
 @pytest.mark.parametrize("resize", [None, (64, 96)])
-def test_a_network_agrees_with_torch(root, trained, tmp_path, resize):
-    settings = complete_params(root / "params.yaml")
+def test_a_network_agrees_with_torch(shipped_params, trained, tmp_path, resize):
+    settings = complete_params(shipped_params)
     settings["model"]["type"] = "smp"
     settings["model"]["smp"] |= {"architecture": "Unet", "encoder": "tu-mobilenetv3_small_050"}
     seed_torch(0)

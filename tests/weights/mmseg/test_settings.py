@@ -31,7 +31,7 @@ def read(config):
     return settings(config, notes), notes
 
 
-def test_segformers_settings_are_params(root):
+def test_segformers_settings_are_params(shipped_params):
     found, notes = read(SEGFORMER)
     assert notes == []
     assert found["augment"] == {"crop_size": [1024, 1024]}
@@ -44,7 +44,7 @@ def test_segformers_settings_are_params(root):
         "end_lr": 0.0,
     }
     assert found["evaluate"] == {"inference": "slide", "window": [1024, 1024], "stride": [768, 768]}
-    values = complete_params(root / "params.yaml")
+    values = complete_params(shipped_params)
     rules = {**values["optimizer"]["paramwise"], **found["optimizer"].pop("paramwise")}
     for section, changes in found.items():
         values[section] = {**values[section], **changes}

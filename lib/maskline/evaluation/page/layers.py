@@ -64,11 +64,11 @@ def error_ids(prediction: Ids, target: Ids, labels: LabelSet) -> Ids:
     right = prediction == target
     clear = len(error_legend(labels))
     if labels.num_classes == 2:
-        found = np.where(target == 1, np.where(right, 0, 2), np.where(right, clear, 1))
+        ids = np.where(target == 1, np.where(right, 0, 2), np.where(right, clear, 1))
     else:
-        found = np.where(right, clear, 0)
-    found[target == labels.ignore_index] = clear
-    return found.astype(np.uint8)
+        ids = np.where(right, clear, 0)
+    ids[target == labels.ignore_index] = clear
+    return ids.astype(np.uint8)
 
 
 def has_background(labels: LabelSet) -> bool:
@@ -113,8 +113,8 @@ def overlay_image(
     gray = _DIMMED * np.asarray(Image.fromarray(shown(image)).convert("L"), dtype=np.float32)[..., None]
     colors = np.array([*(entry.color for entry in legend), (0, 0, 0)], dtype=np.float32)
     opacity = np.array([*(entry.opacity for entry in legend), 0], dtype=np.float32)[:, None]
-    found = error_ids(prediction, target, labels)
-    colored = (gray * (1 - opacity[found]) + colors[found] * opacity[found]).round()
+    errors = error_ids(prediction, target, labels)
+    colored = (gray * (1 - opacity[errors]) + colors[errors] * opacity[errors]).round()
     fitted = _fitted(Image.fromarray(colored.astype(np.uint8)), longest_px - _CAPTION_PX, Image.Resampling.LANCZOS)
     width = max(fitted.width, min(longest_px, 360))
     sheet = Image.new("RGB", (width, fitted.height + _CAPTION_PX), (17, 20, 24))
@@ -149,28 +149,28 @@ def _palette_png(ids: Ids, colors: Sequence[Rgba], longest_px: int) -> bytes:
     table = [*colors, (0, 0, 0, 0)]
     stream = io.BytesIO()
     if len(table) <= 256:
-        picture = Image.fromarray(fitted.astype(np.uint8))
-        picture.putpalette([value for *rgb, _ in table for value in rgb])
-        picture.save(stream, format="PNG", optimize=True, transparency=bytes(alpha for *_, alpha in table))
+        image = Image.fromarray(fitted.astype(np.uint8))
+        image.putpalette([value for *rgb, _ in table for value in rgb])
+        image.save(stream, format="PNG", optimize=True, transparency=bytes(alpha for *_, alpha in table))
     else:
         Image.fromarray(np.array(table, dtype=np.uint8)[fitted]).save(stream, format="PNG", optimize=True)
     return stream.getvalue()
 
 
-def _fitted(picture: Image.Image, longest_px: int, resample: Image.Resampling) -> Image.Image:
+def _fitted(image: Image.Image, longest_px: int, resample: Image.Resampling) -> Image.Image:
     """Return the image shrunk to fit, or a small one enlarged by a whole factor so that its pixels show."""
-    longest = max(picture.size)
+    longest = max(image.size)
     if longest > longest_px:
         scale = longest_px / longest
-        size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
-        return picture.resize(size, resample)
+        size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+        return image.resize(size, resample)
     factor = longest_px // longest
     if factor > 1:
-        return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
-    return picture
+        return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+    return image
 
 
-def _jpeg(picture: Image.Image, *, quality: int) -> bytes:
+def _jpeg(image: Image.Image, *, quality: int) -> bytes:
     stream = io.BytesIO()
-    picture.convert("RGB").save(stream, format="JPEG", quality=quality, subsampling=0, optimize=True)
+    image.convert("RGB").save(stream, format="JPEG", quality=quality, subsampling=0, optimize=True)
     return stream.getvalue()

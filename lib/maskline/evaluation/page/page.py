@@ -61,7 +61,7 @@ class PageData:
         images: One row an image.
         classes: One row a class.
         confusion: C x C counts.
-        images: Chosen images, in the order of the gallery.
+        exhibits: Chosen images, in the order of the gallery.
         curves: Columns of the training's curves; empty: none.
         card: Content of model.json.
         params: The section evaluate, every key.
@@ -75,7 +75,7 @@ class PageData:
     images: Sequence[Row]
     classes: Sequence[Row]
     confusion: npt.NDArray[np.int64]
-    pictures: Sequence[PageImage]
+    exhibits: Sequence[PageImage]
     curves: charts.Curves
     card: Mapping[str, Any]
     params: Mapping[str, Any]
@@ -95,7 +95,7 @@ def render(data: PageData) -> str:
     best_metric = data.card.get("params", {}).get("train", {}).get("best_metric", "")
     drawn = charts.training_charts(data.curves, best_metric=best_metric) if data.curves else []
     small = list(measures.small_tables(data.metrics))
-    linked = {image.pick.index: number for number, image in enumerate(data.pictures, 1)}
+    linked = {image.pick.index: number for number, image in enumerate(data.exhibits, 1)}
     names, columns = data.labels.class_names, _columns(data)
     return environment.get_template("page.html").render(
         title=data.title,
@@ -172,7 +172,7 @@ def _classes(data: PageData) -> Iterator[dict[str, Any]]:
 
 
 def _exhibits(data: PageData) -> Iterator[dict[str, Any]]:
-    for number, image in enumerate(data.pictures, 1):
+    for number, image in enumerate(data.exhibits, 1):
         pick, row = image.pick, data.images[image.pick.index]
         yield {
             "number": number,

@@ -30,7 +30,7 @@ def per_image_rows(scores: Sequence[ImageScore], labels: LabelSet) -> list[Row]:
     annotated = any(one.second is not None for one in scores)
     rows = []
     for one in scores:
-        found = flatten(all_scores(one.confusion, class_keys=labels.keys))
+        flat = flatten(all_scores(one.confusion, class_keys=labels.keys))
         row: Row = {
             "id": one.id,
             "group": one.group,
@@ -38,10 +38,10 @@ def per_image_rows(scores: Sequence[ImageScore], labels: LabelSet) -> list[Row]:
             "width": one.size[1],
             "scored_px": int(one.confusion.sum()),
         }
-        row |= {key: rounded(found[f"foreground.{key}"]) for key in _foreground_names(labels)}
-        row |= {key: rounded(found[key]) for key in ("aAcc", "mIoU", "mAcc", "mDice")}
+        row |= {key: rounded(flat[f"foreground.{key}"]) for key in _foreground_names(labels)}
+        row |= {key: rounded(flat[key]) for key in ("aAcc", "mIoU", "mAcc", "mDice")}
         row |= _second_score(one, labels) if annotated else {}
-        row |= {f"IoU_{key}": rounded(found[f"per_class.{key}.IoU"]) for key in labels.keys}
+        row |= {f"IoU_{key}": rounded(flat[f"per_class.{key}.IoU"]) for key in labels.keys}
         row |= _extra_columns(one, labels)
         row |= count_columns(one.confusion, labels)
         rows.append(row)

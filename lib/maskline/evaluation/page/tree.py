@@ -64,14 +64,14 @@ def metrics_tree(
         block, their_areas = _reading([reading for reading, _ in annotated], theirs)
         second = _joined({"": block, AREAS: their_areas})
     blocks = {"": main, SECOND: second, STEPS: _steps(scores, drawing), AREAS: areas}
-    found = _joined(blocks)
+    whole = _joined(blocks)
     # In the order that DVC's sorting keeps: what people look for comes first.
-    tree = {name: value for name, value in found.scores.items() if name not in {EXTRA, STEPS, AREAS}}
-    tree |= {name: found.scores[name] for name in (EXTRA, STEPS) if name in found.scores}
+    tree = {name: value for name, value in whole.scores.items() if name not in {EXTRA, STEPS, AREAS}}
+    tree |= {name: whole.scores[name] for name in (EXTRA, STEPS) if name in whole.scores}
     tree |= _plain(settings)
     if resamples:
-        tree[UNCERTAINTY] = found.intervals
-    return tree | {name: found.scores[name] for name in (AREAS,) if name in found.scores}
+        tree[UNCERTAINTY] = whole.intervals
+    return tree | {name: whole.scores[name] for name in (AREAS,) if name in whole.scores}
 
 
 def total_confusion(scores: Sequence[ImageScore]) -> Counts:
@@ -105,7 +105,7 @@ class _Drawing:
         """Return the tree of ``{"low": ..., "high": ...}``; empty without resamples."""
         if not self.resamples:
             return {}
-        found = bootstrap_intervals(
+        intervals = bootstrap_intervals(
             np.stack(matrices),
             statistic=statistic,
             groups=self.groups,
@@ -113,7 +113,7 @@ class _Drawing:
             level=LEVEL,
             seed=self.seed,
         )
-        return _ends(found)
+        return _ends(intervals)
 
     def extra(self, readings: Sequence[Reading]) -> "_Block":
         """Return the measures beyond the counts, with intervals from the same draws."""
@@ -123,8 +123,8 @@ class _Drawing:
         if not values or not self.resamples or number < 2:
             return _Block(scores=_plain(values), intervals={})
         weights = image_weights(self.groups, resamples=self.resamples, seed=self.seed)
-        found = intervals_of(flatten(score(weights=weights)), num_groups=number, level=LEVEL)
-        return _Block(scores=_plain(values), intervals=_ends(found))
+        intervals = intervals_of(flatten(score(weights=weights)), num_groups=number, level=LEVEL)
+        return _Block(scores=_plain(values), intervals=_ends(intervals))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
