@@ -23,7 +23,7 @@ from maskline.engine.state import TrainState, weights_of
 from maskline.engine.validate import validate
 from maskline.inference.predictor import Predictor
 from maskline.params.base.reading import read_yaml
-from maskline.params.model import validate_model
+from maskline.params.network.model import validate_model
 from maskline.params.whole import Params
 from maskline.runtime.checkpoint import weights_sha256
 from maskline.runtime.device import resolve

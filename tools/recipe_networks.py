@@ -21,7 +21,7 @@ from maskline.export.pt2 import to_pt2
 from maskline.export.runtime_onnx import open_session
 from maskline.export.trace import Deployable, trace
 from maskline.models.segmentor import SegmentorBase
-from maskline.params.model import ModelParams, validate_model
+from maskline.params.network.model import ModelParams, validate_model
 from tools.recipe_models import NETWORKS
 
 CLASSES = 19

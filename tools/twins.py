@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from maskline.params.model import ModelParams, validate_model
+from maskline.params.network.model import ModelParams, validate_model
 from tools.recipe_models import NETWORKS
 
 _SMALLER = {r"resnet\d+_": "resnet18_", r"hrnet\d+s?": "hrnet18s", r"mixvit_b\d": "mixvit_b0"}

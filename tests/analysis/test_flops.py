@@ -7,7 +7,7 @@ from torch import nn
 from maskline.analysis.flops import summarize
 from maskline.builders.model import segmentor
 from maskline.models.backbones.mit import MIT_PLANS, MixTransformer
-from maskline.params.model import validate_model
+from maskline.params.network.model import validate_model
 from tools.recipe_models import NETWORKS
 
 

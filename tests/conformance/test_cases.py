@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from maskline.builders.model import segmentor
-from maskline.params.model import validate_model
+from maskline.params.network.model import validate_model
 from maskline.weights.matching import match
 from maskline.weights.mmseg.model import ModelReader
 from tests.conformance.cases import CASES, fill, image, sample, section

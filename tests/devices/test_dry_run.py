@@ -13,7 +13,7 @@ from maskline.inference.crf import DenseCrf
 from maskline.inference.pipeline import Inference
 from maskline.inference.predictor import Predictor
 from maskline.inference.tta import Tta
-from maskline.params.model import validate_model
+from maskline.params.network.model import validate_model
 from tests.devices.read_backs import LISTED
 from tools.device_cases import CASES, device_params
 from tools.device_watch import DeviceWatch, most

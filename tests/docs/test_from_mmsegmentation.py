@@ -5,7 +5,7 @@ import re
 import pytest
 
 from maskline.params.base.variants import sections_in, tags
-from maskline.params.losses import LossParams
+from maskline.params.network.losses import LossParams
 from maskline.params.whole import json_schema
 from maskline.weights.mmseg import backbone, head, loss, settings
 

@@ -9,7 +9,7 @@ from torch import nn
 from maskline.builders.model import segmentor
 from maskline.optim.groups import CustomKey, Rules, assign, merge, unused
 from maskline.optim.layer_decay import LayerDecay
-from maskline.params.model import validate_model
+from maskline.params.network.model import validate_model
 from maskline.weights.mmseg.model import ModelReader
 
 MULTIPLIERS = ("norm_decay_mult", "bias_lr_mult", "bias_decay_mult", "dwconv_decay_mult", "flat_decay_mult")

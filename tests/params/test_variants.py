@@ -17,10 +17,10 @@ from maskline.core.errors import ParamsError
 from maskline.optim.optimizers import KNOBS, set_rates, unread_knobs
 from maskline.params.base.reading import read_yaml
 from maskline.params.base.variants import ByName, reads, sections_in, tags
-from maskline.params.heads import HeadParams
-from maskline.params.losses import LossParams
-from maskline.params.model import BackboneParams, validate_model
-from maskline.params.necks import NeckParams
+from maskline.params.network.heads import HeadParams
+from maskline.params.network.losses import LossParams
+from maskline.params.network.model import BackboneParams, validate_model
+from maskline.params.network.necks import NeckParams
 from maskline.params.optimizer import OptimizerParams
 from maskline.params.schedule import ScheduleParams
 from maskline.params.whole import json_schema, load_params, validate_params

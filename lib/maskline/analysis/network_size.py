@@ -9,7 +9,7 @@ from torch import nn
 from maskline.analysis.flops import summarize
 from maskline.builders.model import segmentor, without_start_weights
 from maskline.data.labels import LabelSet
-from maskline.params.model import ModelParams, validate_model
+from maskline.params.network.model import ModelParams, validate_model
 from maskline.params.whole import load_params
 from maskline.projects import recipes
 from maskline.runtime import checkpoint

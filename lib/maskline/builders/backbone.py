@@ -13,7 +13,7 @@ from maskline.models.backbones.mit import MIT_PLANS, MixTransformer
 from maskline.models.backbones.resnet import ResNet, StagePlan, Stem
 from maskline.models.backbones.unet import UNet, UNetStage
 from maskline.models.layers import Norm
-from maskline.params.model import BackboneParams, ModelParams
+from maskline.params.network.model import BackboneParams, ModelParams
 
 _RESNET = re.compile(r"resnet(18|34|50|101|152)_(v1b|v1c|v1d)")
 _MIXVIT = re.compile(r"mixvit_(b[0-5])")

@@ -5,7 +5,7 @@ from typing import Any, cast, get_args
 
 from maskline.data import manifest
 from maskline.losses.class_weights import Rule, class_weights
-from maskline.params.model import ModelParams, validate_model
+from maskline.params.network.model import ModelParams, validate_model
 
 _AUTO = "auto:"
 

@@ -15,7 +15,7 @@ from maskline.inference.predictor import Predictor
 from maskline.inference.tta import Tta
 from maskline.models.segmentor import SegmentorBase
 from maskline.params.evaluate import CrfParams, EvaluateParams
-from maskline.params.model import ModelParams, validate_model
+from maskline.params.network.model import ModelParams, validate_model
 from maskline.runtime import checkpoint, device
 
 

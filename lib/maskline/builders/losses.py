@@ -8,8 +8,8 @@ from pkgutil import iter_modules
 from maskline import losses
 from maskline.builders.own import own_function
 from maskline.losses.composite import CompositeLoss, Loss
-from maskline.params.losses import LossParams, OwnLossParams
-from maskline.params.model import ModelParams
+from maskline.params.network.losses import LossParams, OwnLossParams
+from maskline.params.network.model import ModelParams
 
 
 def criteria(params: ModelParams) -> dict[str, CompositeLoss]:

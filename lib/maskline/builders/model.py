@@ -20,9 +20,21 @@ from maskline.models.necks.fpn import FPN, Pyramid
 from maskline.models.necks.select import ResizeConcat, Select
 from maskline.models.segmentor import Segmentor, SegmentorBase
 from maskline.models.smp import SmpSegmentor, smp_segmentor
-from maskline.params.heads import FPNHeadParams, HeadParams, OwnHeadParams, PointHeadParams, SeparableASPPHeadParams
-from maskline.params.model import ModelParams, NormParams, SmpParams
-from maskline.params.necks import FPNNeckParams, NeckParams, NoNeckParams, ResizeConcatNeckParams, SelectNeckParams
+from maskline.params.network.heads import (
+    FPNHeadParams,
+    HeadParams,
+    OwnHeadParams,
+    PointHeadParams,
+    SeparableASPPHeadParams,
+)
+from maskline.params.network.model import ModelParams, NormParams, SmpParams
+from maskline.params.network.necks import (
+    FPNNeckParams,
+    NeckParams,
+    NoNeckParams,
+    ResizeConcatNeckParams,
+    SelectNeckParams,
+)
 from maskline.runtime import checkpoint
 
 _SAMPLING = ("train_points", "oversample", "uncertain_share", "steps", "step_points", "scale_factor")

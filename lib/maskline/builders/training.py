@@ -20,7 +20,7 @@ from maskline.engine.train import Loop
 from maskline.models.segmentor import SegmentorBase
 from maskline.models.sync_norm import synchronize
 from maskline.optim.schedules import Schedule
-from maskline.params.model import ModelParams
+from maskline.params.network.model import ModelParams
 from maskline.params.stages.train import TrainStage
 from maskline.runtime import device, distributed
 from maskline.runtime.patches import batch_norm, depthwise, memory

@@ -7,9 +7,9 @@ parts joined by ``_``, words inside of a part by ``-``. As the name is computed,
 import re
 from collections.abc import Sequence
 
-from maskline.params.heads import FCNHeadParams, FCNSkipHeadParams, HeadParams
-from maskline.params.losses import LossParams
-from maskline.params.model import BackboneParams, ModelParams
+from maskline.params.network.heads import FCNHeadParams, FCNSkipHeadParams, HeadParams
+from maskline.params.network.losses import LossParams
+from maskline.params.network.model import BackboneParams, ModelParams
 from maskline.params.whole import Params
 
 _ALGORITHMS = {

@@ -13,7 +13,7 @@ from maskline.core.errors import CheckpointError
 from maskline.core.files import sha256_file
 from maskline.data.labels import LabelSet, bit_palette
 from maskline.models.segmentor import SegmentorBase
-from maskline.params.model import ModelParams, validate_model
+from maskline.params.network.model import ModelParams, validate_model
 from maskline.params.whole import load_params
 from maskline.projects import recipes
 from maskline.runtime import checkpoint

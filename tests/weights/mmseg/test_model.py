@@ -7,7 +7,7 @@ import torch
 
 from maskline.builders.model import segmentor
 from maskline.core.errors import ShapeError
-from maskline.params.model import validate_model
+from maskline.params.network.model import validate_model
 from maskline.weights.mmseg.model import ModelReader
 
 BN = {"type": "SyncBN", "requires_grad": True}

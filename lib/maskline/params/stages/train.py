@@ -5,7 +5,7 @@ from pydantic import model_validator
 from maskline.params.augment import AugmentParams
 from maskline.params.base.types import Section
 from maskline.params.machine import MachineParams
-from maskline.params.model import ModelParams
+from maskline.params.network.model import ModelParams
 from maskline.params.optimizer import OptimizerParams
 from maskline.params.schedule import ScheduleParams
 from maskline.params.train import TrainParams

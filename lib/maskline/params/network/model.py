@@ -10,10 +10,10 @@ from maskline.params.base.own import AnyName, Options
 from maskline.params.base.reading import validated
 from maskline.params.base.types import Count, Fraction, Positive, Section
 from maskline.params.base.variants import read_by
-from maskline.params.heads import FCNHeadParams, HeadParams
 from maskline.params.input import InputParams
-from maskline.params.losses import CrossEntropyParams, DiceParams, LossParams
-from maskline.params.necks import NeckParams, NoNeckParams
+from maskline.params.network.heads import FCNHeadParams, HeadParams
+from maskline.params.network.losses import CrossEntropyParams, DiceParams, LossParams
+from maskline.params.network.necks import NeckParams, NoNeckParams
 
 _UNET, _RESNET, _MIXVIT, _HRNET = "unet", r"resnet(18|34|50|101|152)_v1[bcd]", "mixvit_b[0-5]", r"hrnet\d+s?"
 _OWN = r".*\.py:\w+"

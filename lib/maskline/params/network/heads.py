@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from maskline.params.base.own import OwnSection
 from maskline.params.base.types import Count, CountOrNone, Fraction, Section
 from maskline.params.base.variants import ByName
-from maskline.params.losses import CrossEntropyParams, LossParams
+from maskline.params.network.losses import CrossEntropyParams, LossParams
 
 Several = Annotated[tuple[int, ...], Field(min_length=1)]
 Counts = Annotated[tuple[Count, ...], Field(min_length=1)]
