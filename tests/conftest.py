@@ -54,12 +54,12 @@ def committed(root):
 
 
 @pytest.fixture(scope="session")
-def shipped_params(root, tmp_path_factory):
+def shipped_params(tmp_path_factory):
     """params.yaml as it is committed, in a folder of its own: ``dvc exp run -S`` changes the one of the checkout."""
-    from tools import trial
+    from maskline.projects import resources
 
     path = tmp_path_factory.mktemp("shipped") / "params.yaml"
-    path.write_bytes(trial.shipped_params(root))
+    path.write_bytes(resources.shipped_params().read_bytes())
     path.chmod(0o444)
     return path
 

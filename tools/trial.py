@@ -12,6 +12,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from maskline.params.whole import load_params
+from maskline.projects import resources
 
 TINY: Mapping[str, Any] = {
     "data.synthetic.num_train": 6,
@@ -118,16 +119,6 @@ def ran(output: str) -> list[str]:
     return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage '")]
 
 
-def shipped_params(root: Path) -> bytes:
-    """Return params.yaml as it is committed; where git does not know the checkout, as it lies there.
-
-    ``dvc exp run -S`` leaves its values in the checkout's own.
-    """
-    command = ["git", "-C", str(root), "show", "HEAD:./params.yaml"]
-    shown = subprocess.run(command, capture_output=True, check=False) if shutil.which("git") else None
-    return (root / "params.yaml").read_bytes() if shown is None or shown.returncode else shown.stdout
-
-
 def copy_of(root: Path, base: Path, values: Mapping[str, Any]) -> Project:
     """Copy what git has or would take into a new repository under ``base``: uncommitted edits, but of params.yaml."""
     folder = base / "project"
@@ -142,7 +133,7 @@ def copy_of(root: Path, base: Path, values: Mapping[str, Any]) -> Project:
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(root / name, target)
-    (folder / "params.yaml").write_bytes(shipped_params(root))
+    shutil.copyfile(resources.shipped_params(), folder / "params.yaml")
     (folder / "dvc.lock").unlink(missing_ok=True)
     shutil.rmtree(folder / "reports", ignore_errors=True)
     project = Project(folder, base / "site")

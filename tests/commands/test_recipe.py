@@ -77,9 +77,7 @@ def test_show_prints_every_key(tmp_path):
     assert read_yaml(path) == whole.model_dump(mode="json")
 
 
-def test_use_without_a_file_makes_the_shipped_one_with_the_data(tmp_path, shipped_params, monkeypatch):
-    for module in ("resources", "recipe_merge"):
-        monkeypatch.setattr(f"maskline.projects.{module}.pipeline_folder", lambda: shipped_params.parent)
+def test_use_without_a_file_makes_the_shipped_one_with_the_data(tmp_path):
     path = tmp_path / "params.yaml"
     assert invoke("recipe", "use", NAME, "--params", path, "--yes").exit_code == 0
     assert path.read_text(encoding="utf-8").startswith("# yaml-language-server: $schema=./params.schema.json\n")

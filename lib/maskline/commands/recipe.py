@@ -89,14 +89,14 @@ def use(
     from maskline.core.files import write_text
     from maskline.projects import recipe_merge, recipes
     from maskline.projects.overrides import with_overrides
-    from maskline.projects.resources import pipeline_folder
+    from maskline.projects.resources import shipped_params
 
     if with_data and only is not None:
         raise click.UsageError("--with-data goes without --only, whose group data has the section")
     source = recipes.find(name)
     groups = recipe_merge.groups(only)
     there = params_path.is_file()
-    base = params_path if there else pipeline_folder() / "params.yaml"
+    base = params_path if there else shipped_params()
     data = with_data or only is not None or not there
     text = recipe_merge.merged(base, source, only=groups, with_data=data)
     text = with_overrides(text, overrides, place=f"{params_path} with {source.stem}")

@@ -14,7 +14,7 @@ from maskline.params.whole import load_params
 from maskline.projects import plots_page, recipes, yaml_lines
 from maskline.projects.overrides import with_overrides
 from maskline.projects.recipe_merge import merged
-from maskline.projects.resources import pipeline_folder
+from maskline.projects.resources import pipeline_folder, shipped_params
 
 _DVC_YAML_HEAD = """\
 # The pipeline. Stages depend on their script, on data, on the listed keys of params.yaml, and on requirements.lock,
@@ -79,7 +79,7 @@ def _add_sections(path: Path) -> list[str]:
     They hold the keys that the shipped file has, with the file's own values where these stood elsewhere before.
     """
     resolved, own = load_params(path).model_dump(mode="json"), read_yaml(path)
-    shipped = read_yaml(pipeline_folder() / "params.yaml")
+    shipped = read_yaml(shipped_params())
     added = {
         name: {key: resolved[name][key] for key in section} for name, section in shipped.items() if name not in own
     }
@@ -89,7 +89,7 @@ def _add_sections(path: Path) -> list[str]:
 
 
 def _params(recipe: str | None, overrides: Sequence[str], *, with_data: bool) -> str:
-    shipped = pipeline_folder() / "params.yaml"
+    shipped = shipped_params()
     text = shipped.read_text(encoding="utf-8")
     if recipe:
         text = merged(shipped, recipes.find(recipe), with_data=with_data)

@@ -20,7 +20,7 @@ from maskline.params.base.types import Section
 from maskline.params.base.variants import sections_in, tags
 from maskline.params.whole import SECTIONS, Params, load_params, validate_params
 from maskline.projects import yaml_lines
-from maskline.projects.resources import pipeline_folder
+from maskline.projects.resources import shipped_params
 from maskline.projects.yaml_lines import Entry, Lines
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
@@ -116,7 +116,7 @@ def _wanted(path: Path, recipe: Path, taken: Mapping[str, set[str]]) -> Params:
 def _merge(text: str, said: Mapping[str, Any], taken: Mapping[str, set[str]]) -> str:
     lines = Lines(text)
     values = yaml_lines.load(text)
-    shipped = read_yaml(pipeline_folder() / "params.yaml")
+    shipped = read_yaml(shipped_params())
     sections = {entry.key: entry for entry in lines.entries}
     for name, keys in taken.items():
         new = {key: value for key, value in said.get(name, {}).items() if key in keys}
