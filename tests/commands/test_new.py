@@ -46,10 +46,10 @@ def project(tmp_path):
     return tmp_path / "demo"
 
 
-def test_everything_is_committed_and_the_settings_are_the_shipped_ones(project, root):
+def test_everything_is_committed_and_the_settings_are_the_shipped_ones(project, root, shipped_params):
     assert git(project, "status", "--porcelain") == ""
     assert git(project, "log", "--format=%s") == "New maskline project\n"
-    assert (project / "params.yaml").read_bytes() == (root / "params.yaml").read_bytes()
+    assert (project / "params.yaml").read_bytes() == shipped_params.read_bytes()
     for name in ("train", "export"):
         assert (project / "stages" / f"{name}.py").read_bytes() == (root / "stages" / f"{name}.py").read_bytes()
     assert "maskline doctor" in (project / "README.md").read_text(encoding="utf-8")
@@ -128,7 +128,7 @@ def test_upgrade_adds_new_sections_to_an_older_params_file(project, shipped_para
     git(project, "commit", "--quiet", "--all", "--message", "older")
     before = load_params(path)
     assert "params.yaml: new sections preview, machine" in new(project, "--upgrade")
-    assert path.read_text() == older + "preview:\n  samples: 3\nmachine:\n  workers: 2\n  cache: ram\n"
+    assert path.read_text() == older + "preview:\n  samples: 3\nmachine:\n  workers: 2\n  cache: auto\n"
     assert load_params(path) == before
     assert set(read_yaml(project / "dvc.yaml")["stages"]["augment-preview"]["params"]) <= read_yaml(path).keys()
     assert "at the installed maskline already" in new(project, "--upgrade")
