@@ -91,12 +91,12 @@ class Bench:
         for key in changes:
             if key.startswith("train.") and not knows(key.removeprefix("train.")):
                 raise Skip(f"not there: this checkout has no {key}")
-        if self.device.type == "cpu" and (form in {"compiled", "graph", "cache device", "8 workers"}):
+        if self.device.type == "cpu" and (form in {"compiled", "graph", "eager", "cache device", "8 workers"}):
             raise Skip("not on a CPU")
         params = self.params(case, changes)
-        row = device_steps.engine(self.job(params), self.plan)
-        graph = getattr(params.train, "graph", False)
-        return {**row, "captured": graph is not False, **self._rate(params, row)}
+        job = self.job(params)
+        row = device_steps.engine(job, self.plan)
+        return {**row, "captured": bool(getattr(job.loop, "graph", False)), **self._rate(params, row)}
 
     def plain(self, case: str) -> Row:
         """Measure the plain loop."""
@@ -290,7 +290,7 @@ def items(folder: Path, *, device: str, tiny: bool) -> list[Item]:
         *first_forms(smp),
         check(BITS[0], 10, bench.twice),
         check(BITS[1], 10, bench.stopped),
-        *(further_form(name, form, 10) for name in (unet, smp) for form in ("not deterministic", "graph")),
+        *(further_form(name, form, 10) for name in (unet, smp) for form in ("not deterministic", "graph", "eager")),
         *(check(f"prediction, {name}", 5, functools.partial(bench.predicted, name)) for name in CASES),
         check("validation", 5, bench.validated),
         *(check(f"augmentation, {n}", 2, functools.partial(bench.augmented, c)) for n, c in augmentations.items()),
@@ -298,7 +298,7 @@ def items(folder: Path, *, device: str, tiny: bool) -> list[Item]:
         check(f"recipe {_SCRATCH}", 5, bench.pretrained),
         *(check(f"network, {name}", 3, functools.partial(bench.twin, name)) for name in small),
         *(item for name in others for item in first_forms(name)),
-        *(further_form(name, form, 10) for name in others for form in ("not deterministic", "graph")),
+        *(further_form(name, form, 10) for name in others for form in ("not deterministic", "graph", "eager")),
         *(further_form(unet, form, 15) for form in UNET_FORMS),
         *(further_form(name, "compiled", 60) for name in CASES),
     ]

@@ -13,6 +13,7 @@ FORMS: Mapping[str, Mapping[str, Any]] = {
     "deterministic": {},
     "not deterministic": {"train.deterministic": False},
     "graph": {"train.graph": True},
+    "eager": {"train.graph": False},
     "compiled": {"train.compile": True},
 }
 """How the engine trains, by the params that differ from the checkout's; UNet has further ones."""

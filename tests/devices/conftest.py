@@ -1,35 +1,19 @@
 """Training runs whose tensors lie on the meta device, under the eyes of a DeviceWatch."""
 
-from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import torch
-from torch.optim import optimizer
-from torch.utils import _foreach_utils
 
 from maskline.builders.training import build_training
 from maskline.core.errors import ParamsError
-from maskline.runtime import device
-from maskline.runtime.device import Compute
 from tools import device_steps
-from tools.compare_loops import prepare
 from tools.device_watch import DeviceWatch
+from tools.meta import on_meta
+from tools.operations import prepared_set
 
 # What a value that is read is taken to be, where 0 would end the run or leave a part of it out.
 ANSWERS = {"engine/guards.py check_weights": 1.0, "augment/mixing.py Mixing._taken": 1.0}
-
-
-class MetaCompute(Compute):
-    """float32 on the meta device, which knows no autocast."""
-
-    __slots__ = ()
-
-    def autocast(self):
-        return nullcontext()
-
-    def scaler(self):
-        return torch.amp.GradScaler("cpu", enabled=False)
 
 
 @pytest.fixture(scope="package")
@@ -37,11 +21,7 @@ def prepared(tmp_path_factory):
     """Folder of a small prepared set."""
     folder, patch = tmp_path_factory.mktemp("devices"), pytest.MonkeyPatch()
     patch.setenv("DVC_ROOT", str(folder))
-    made = prepare(
-        folder,
-        size=96,
-        changes={"data.synthetic.num_train": 6, "data.synthetic.num_test": 2, "data.val_fraction": 0.34},
-    )
+    made = prepared_set(folder)
     patch.undo()
     return made
 
@@ -50,12 +30,9 @@ def prepared(tmp_path_factory):
 def meta(monkeypatch, prepared, root):
     """A function that builds a run of these params on the meta device."""
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    compute = MetaCompute(device=torch.device("meta"), precision="fp32", channels_last=True)
-    monkeypatch.setattr(device, "resolve", lambda **_: compute)
     monkeypatch.chdir(root)
-    fused = _foreach_utils._get_fused_kernels_supported_devices()
-    monkeypatch.setattr(optimizer, "_get_fused_kernels_supported_devices", lambda: [*fused, "meta"])
-    yield lambda params: build_training(params, prepared)
+    with on_meta():
+        yield lambda params: build_training(params, prepared)
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(deterministic)
 
