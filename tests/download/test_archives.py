@@ -2,6 +2,7 @@ import io
 import os
 import stat
 import tarfile
+import tracemalloc
 import zipfile
 
 import pytest
@@ -87,6 +88,50 @@ def test_paths_outside_are_refused_and_nothing_is_written_there(tmp_path, name, 
             call()
     assert tree(tmp_path / "x") == {}
     assert not (tmp_path / "evil").exists()
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_zip_that_python_unpacks_at_once_is_refused(tmp_path, method):
+    with zipfile.ZipFile(tmp_path / "a", "w", method) as archive:
+        archive.writestr("zeros", bytes(10**6))
+    with pytest.raises(DataError, match="packed by bzip2"):
+        archives.inspect(tmp_path / "a", max_bytes=BIG)
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_a_long_header_takes_no_memory(tmp_path, kind):
+    with tarfile.open(tmp_path / "a", "w:bz2") as archive:
+        info = tarfile.TarInfo("header")
+        info.type, info.size = kind, 50 << 20
+        archive.addfile(info, io.BytesIO(bytes(50 << 20)))
+    tracemalloc.start()
+    with pytest.raises(DataError, match="header of more than 4 MiB"):
+        archives.inspect(tmp_path / "a", max_bytes=10**6)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20 << 20
+
+
+def test_many_small_headers_take_no_memory(tmp_path):
+    with tarfile.open(tmp_path / "a", "w:gz", format=tarfile.PAX_FORMAT) as archive:
+        for number in range(8):
+            content = tarfile.TarInfo.create_pax_global_header({f"key{number}": "x" * (1 << 20)})
+            archive.fileobj.write(content)
+            archive.offset += len(content)
+            archive.addfile(tarfile.TarInfo(f"file{number}"), io.BytesIO())
+    with pytest.raises(DataError, match="headers of more than 4 MiB"):
+        archives.inspect(tmp_path / "a", max_bytes=BIG)
+
+
+@pytest.mark.parametrize("name", [".", "./"])
+def test_the_folder_itself_is_no_attack(tmp_path, name):
+    """``tar -C FOLDER .`` begins with it."""
+    with tarfile.open(tmp_path / "a", "w") as archive:
+        info = tarfile.TarInfo(name)
+        info.type = tarfile.DIRTYPE
+        archive.addfile(info)
+        archive.addfile(tarfile.TarInfo("./b"), io.BytesIO())
+    assert archives.inspect(tmp_path / "a", max_bytes=BIG) == 1
 
 
 def test_links_and_devices_are_refused(tmp_path):

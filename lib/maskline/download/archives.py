@@ -3,6 +3,7 @@
 No archive is trusted: every member's path, kind and real unpacked size are checked, whatever its headers say.
 """
 
+import bz2
 import gzip
 import lzma
 import os
@@ -18,11 +19,14 @@ from typing import IO, Any
 
 from maskline.core.errors import DataError
 from maskline.core.files import copy_stream, storage_errors
+from maskline.core.text import printable
 
 MAX_MEMBERS = 1_000_000
 """An archive of more files is refused: no set of images that this project reads has as many."""
 
 _CHUNK_BYTES = 1 << 20
+_MOST_HEADER_BYTES = 4 << 20  # of a tar; also the longest read of a member
+_UNTRUSTED = "do not use this archive"
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 _READ_ERRORS = (
     zipfile.BadZipFile,
@@ -202,20 +206,29 @@ def _zip_members(path: Path, max_members: int) -> Iterator[tuple[str, IO[bytes]]
                 raise DataError(path, f"member {info.filename!r} is a link or device", "make the archive without links")
             if info.flag_bits & 1:
                 raise DataError(path, f"member {info.filename!r} is encrypted", "make the archive without a password")
+            if info.compress_type not in (
+                zipfile.ZIP_STORED,
+                zipfile.ZIP_DEFLATED,
+            ):  # of others, Python unpacks at once
+                raise DataError(path, f"member {info.filename!r} is packed by bzip2, LZMA or the like", "use deflate")
             if info.is_dir():
-                _safe_name(path, info.orig_filename)
+                _check_folder_name(path, info.orig_filename)
                 continue
             with archive.open(info) as stream:
                 yield info.orig_filename, stream
 
 
 def _tar_members(path: Path, max_members: int) -> Iterator[tuple[str, IO[bytes]]]:
-    with tarfile.open(path, "r:*") as archive:
+    openers: dict[str, Any] = {".tar.gz": gzip.open, ".tar.bz2": bz2.open, ".tar.xz": lzma.open}
+    plain: IO[bytes] = openers.get(suffix(path), open)(path, "rb")
+    with plain, tarfile.open(fileobj=_SmallReads(plain, path), mode="r:") as archive:  # type: ignore[call-overload]
         for count, info in enumerate(archive, start=1):
             _check_count(path, count, max_members)
-            archive.members.clear()  # type: ignore[attr-defined]  # it would keep every header
+            if len(str(archive.pax_headers)) > _MOST_HEADER_BYTES:
+                raise DataError(path, f"headers of more than {_MOST_HEADER_BYTES >> 20} MiB", _UNTRUSTED)
+            archive.members.clear()  # it would keep every header
             if info.isdir():
-                _safe_name(path, info.name)
+                _check_folder_name(path, info.name)
                 continue
             stream = archive.extractfile(info) if info.isreg() else None
             if stream is None:
@@ -240,14 +253,20 @@ def _check_count(path: Path, count: int, max_members: int) -> None:
         raise DataError(path, f"more than {max_members} members", "split the archive")
 
 
+def _check_folder_name(path: Path, name: str) -> None:
+    if name.strip("/") != "." or name.startswith("/"):  # "." is what tar -C FOLDER . begins with
+        _safe_name(path, name)
+
+
 def _safe_name(path: Path, name: str) -> PurePosixPath:
     """Return a member's path if it stays inside the target folder on every system."""
     plain = name.replace("\\", "/")
     parts = [part for part in plain.split("/") if part not in ("", ".")]
-    bad = plain.startswith("/") or ".." in parts or not parts or any(ord(letter) < 32 for letter in plain)
+    controls = printable(plain) != plain or not {"\t", "\n"}.isdisjoint(plain)
+    bad = plain.startswith("/") or ".." in parts or not parts or controls
     drive = bool(parts) and len(parts[0]) >= 2 and parts[0][1] == ":"
     if bad or drive:
-        raise DataError(path, f"member {name!r} leads outside of the target folder", "do not use this archive")
+        raise DataError(path, f"member {name!r} leads outside of the target folder", _UNTRUSTED)
     if plain.encode(errors="replace").decode() != plain:
         raise DataError(path, f"member {name!r} has a name that is not UTF-8", "rename it and make the archive anew")
     if any(len(part.encode()) > 255 for part in parts):
@@ -270,6 +289,19 @@ class _Budget:
                 f"unpacks to more than {limit:g} GiB",
                 "raise data.max_unpacked_gib if you trust the archive",
             )
+
+
+class _SmallReads:
+    """A tar's stream for tarfile, which reads a header at once, however long it says that it is."""
+
+    def __init__(self, stream: IO[bytes], path: Path) -> None:
+        self._stream, self._path = stream, path
+        self.seek, self.tell = stream.seek, stream.tell
+
+    def read(self, count: int) -> bytes:
+        if count > _MOST_HEADER_BYTES:
+            raise DataError(self._path, f"a header of more than {_MOST_HEADER_BYTES >> 20} MiB", _UNTRUSTED)
+        return self._stream.read(count)
 
 
 class _Counting:

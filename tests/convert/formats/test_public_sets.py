@@ -258,6 +258,36 @@ def test_coco_run_lengths():
             coco.decode(bad, (9, 10))
 
 
+def test_coco_run_lengths_of_a_megabyte_take_no_time():
+    with pytest.raises(ValueError, match="more bits"):
+        coco.decode({"counts": "o" * 10**6, "size": [9, 10]}, (9, 10))
+
+
+def test_a_declared_size_takes_no_memory(tmp_path, plain):
+    labelme_file(tmp_path / "set/a.json", [("dot", "circle", [[9, 5], [10, 5]])], size=(10**5, 10**5))
+    with pytest.raises(DataError, match="too large"):
+        labelme.read_shapes(tmp_path / "set/a.json", ids={"dot": 1})
+    masks = coco.InstanceMasks({tmp_path: coco._Drawn(shape=(10**5, 10**5), instances=[])})
+    with pytest.raises(DataError, match="too large"):
+        masks(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"images": 3, "annotations": [], "categories": []},
+        {"images": [{"id": 1}], "annotations": [], "categories": []},
+        {"images": [{"id": [], "file_name": "a", "height": 1, "width": 1}], "annotations": [], "categories": []},
+        {"images": [], "annotations": [{"image_id": {}}], "categories": [{"id": 1, "name": "a"}]},
+        {"images": [], "annotations": [], "categories": [{"id": None, "name": 3}]},
+    ],
+)
+def test_coco_of_another_form(tmp_path, plain, content):
+    (tmp_path / "instances.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match=r"instances\.json: not COCO's form"):
+        coco.read(tmp_path, plain)
+
+
 def test_coco_files(tmp_path, plain):
     for split in ("train", "val"):
         save(picture(1), tmp_path / f"{split}2017/000.png")

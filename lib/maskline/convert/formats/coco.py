@@ -18,10 +18,12 @@ from collections import defaultdict
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NotRequired
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import PositiveInt, TypeAdapter, ValidationError
+from typing_extensions import TypedDict  # pydantic wants this one on Python 3.11
 
 from maskline.convert.format_parts import polygons
 from maskline.convert.format_parts.finding import visible
@@ -30,8 +32,38 @@ from maskline.core.errors import DataError
 from maskline.data.labels import LabelSet, bit_palette
 from maskline.data.manifest import Split
 from maskline.reading import masks
-from maskline.reading.images import IMAGE_SUFFIXES
+from maskline.reading.images import IMAGE_SUFFIXES, check_pixels
 from maskline.reading.masks import read_area
+
+_MOST_BITS = 60  # of a run length: longer ones would take time by the square of the text
+
+
+class _Image(TypedDict):
+    id: int | str
+    file_name: str
+    height: PositiveInt
+    width: PositiveInt
+
+
+class _Category(TypedDict):
+    id: int
+    name: str
+
+
+class _Annotation(TypedDict):
+    id: NotRequired[Any]
+    image_id: NotRequired[int | str | None]
+    category_id: NotRequired[int | None]
+    segmentation: NotRequired[Any]
+
+
+class _File(TypedDict):
+    images: list[_Image]
+    annotations: list[_Annotation]
+    categories: list[_Category]
+
+
+_FORM = TypeAdapter(_File)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,11 +87,12 @@ class InstanceMasks:
             DataError: A segmentation that is neither polygons nor run lengths of the image's size.
         """
         image = self.drawn[path]
+        check_pixels(path, image.shape[1], image.shape[0])
         areas = []
         for id_, segmentation in image.instances:
             try:
                 areas.append((id_, decode(segmentation, image.shape)))
-            except (ValueError, TypeError, KeyError, IndexError) as error:
+            except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
                 raise DataError(path, f"segmentation that cannot be read ({error})", "fix the annotation") from error
         mask = np.zeros(image.shape, np.int32)
         for id_, inside in sorted(areas, key=lambda instance: -int(instance[1].sum())):
@@ -135,6 +168,8 @@ def _runs(text: str) -> list[int]:
     runs: list[int] = []
     value = shift = 0
     for letter in text:
+        if shift > _MOST_BITS:
+            raise ValueError("a run length of more bits than an image has pixels")
         bits = ord(letter) - 48
         value |= (bits & 0x1F) << shift
         shift += 5
@@ -152,10 +187,16 @@ def _runs(text: str) -> list[int]:
 def _load(path: Path, place: PurePosixPath) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(place.as_posix(), f"not JSON ({error})", "replace the file") from error
-    whole = isinstance(content, dict) and {"images", "annotations", "categories"} <= content.keys()
-    return content if whole else {}
+    if not (isinstance(content, dict) and {"images", "annotations", "categories"} <= content.keys()):
+        return {}
+    try:
+        return dict(_FORM.validate_python(content))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise DataError(place.as_posix(), f"not COCO's form ({where}: {first['msg']})", "fix the file") from error
 
 
 def _instances(

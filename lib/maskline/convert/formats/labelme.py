@@ -27,7 +27,7 @@ from maskline.core.errors import DataError
 from maskline.data.labels import LabelSet, bit_palette
 from maskline.data.manifest import Split
 from maskline.reading import masks
-from maskline.reading.images import IMAGE_SUFFIXES
+from maskline.reading.images import IMAGE_SUFFIXES, check_pixels
 
 _GROUND, _IGNORE = "_background_", "__ignore__"
 _LISTS = ("labels.txt", "class_names.txt")
@@ -80,7 +80,7 @@ def load(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
         sizes = [int(content[key]) for key in ("imageHeight", "imageWidth")]
         whole = min(sizes) > 0 and all(isinstance(shape["label"], str) for shape in content["shapes"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise DataError(path, f"not a labelme file ({error!r})", "save it again with labelme") from error
     if not whole:
         raise DataError(path, "not a labelme file (no size)", "save it again with labelme")
@@ -99,6 +99,7 @@ def read_shapes(path: Path, *, ids: dict[str, int]) -> masks.Ids:
     """
     content = load(path)
     shape = (int(content["imageHeight"]), int(content["imageWidth"]))
+    check_pixels(path, shape[1], shape[0])
     mask = np.zeros(shape, np.int32)
     for number, drawn in enumerate(content["shapes"], start=1):
         if drawn["label"] not in ids:
@@ -108,7 +109,7 @@ def read_shapes(path: Path, *, ids: dict[str, int]) -> masks.Ids:
         try:
             points = [(float(x), float(y)) for x, y in drawn["points"]]
             inside = _inside(shape, drawn.get("shape_type") or "polygon", points)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             problem = f"shape {number} ({drawn['label']}) has no area: {error}"
             raise DataError(path, problem, "draw it as a polygon, a rectangle or a circle") from error
         mask[inside] = ids[drawn["label"]]
