@@ -52,8 +52,8 @@ class TrainParams(Section):
     )
     deterministic: bool = Field(
         default=True,
-        description="On a GPU: the same bits twice on one card, which costs time; false: torch and cuDNN choose what is "
-        "fastest, and a run cannot be repeated to the bit. A CPU always gives the same bits.",
+        description="On a GPU: the same bits twice on one card, which costs time; false: torch and cuDNN choose what "
+        "is fastest, and a run cannot be repeated to the bit. A CPU always gives the same bits.",
     )
     graph: bool | Literal["auto"] = Field(
         default="auto",

@@ -12,7 +12,6 @@ import torch
 
 from maskline.core.errors import ParamsError
 
-
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 
 

@@ -78,7 +78,7 @@ def product(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
         rows: Of the result by those of x, of x's type.
         columns: Likewise.
     """
-    count, channels, height, width = x.shape
+    count, channels, height, _ = x.shape
     # Autocast would round float32 maps.
     with torch.autocast(x.device.type, enabled=False):
         if not x.is_contiguous(memory_format=torch.channels_last) or x.is_contiguous():
