@@ -23,7 +23,7 @@ def together(function, folder, *, count=2):
         for rank in range(count)
     ]
     try:
-        assert [process.wait(timeout=120) for process in running] == [0] * count
+        assert [process.wait(timeout=300) for process in running] == [0] * count
     finally:
         for process in running:
             process.kill()

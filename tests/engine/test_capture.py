@@ -229,5 +229,7 @@ def test_batches_of_other_shapes_have_graphs_of_their_own(tmp_path):
             share=(share, 1 - share),
         )
         expected = float(step([given]).norm)
-        assert float(captured.run(step, [given]).norm) == pytest.approx(expected, rel=1e-6)
+        assert float(captured.run(step, [given], kind="one").norm) == pytest.approx(expected, rel=1e-6)
+    assert (graphs.captures, graphs.replays) == (3, 6)
+    captured.run(step, [given], kind="another")
     assert (graphs.captures, graphs.replays) == (3, 6)

@@ -116,7 +116,9 @@ def in_two(folder):
     found["scaled"] = results(state) | {"scale": state.scaler.get_scale()}
     found["stopped"] = stopped_and_resumed(folder)
     found["validation"] = validation()
-    found["broken"] = broken(folder)
+    found["broken"] = broken(folder / "broken")
+    found["late"] = broken(folder / "late", deferred=True)
+    found["deferred"] = results(trained("gn", folder / "deferred", deferred=True))
     found["sizes"] = [
         distributed.everyones(distributed.rank()),
         distributed.firsts(distributed.rank()),
@@ -158,11 +160,11 @@ def validation():
     return validate(model(), Uneven(5), criterion=criterion, compute=compute, mean=(120.0,) * 3, std=(60.0,) * 3)
 
 
-def broken(folder):
-    state, loop = prepared("gn")
+def broken(folder, **changes):
+    state, loop = prepared("gn", **changes)
     torch.nn.init.constant_(state.model.decode_head.conv_seg.bias, float("inf"))
     with pytest.raises(TrainingError) as caught:
-        fit(state, loop, journal=Journal(folder / "broken"), stop=StopFlag())
+        fit(state, loop, journal=Journal(folder), stop=StopFlag())
     return str(caught.value)
 
 
@@ -271,8 +273,17 @@ def test_a_loss_that_is_not_finite_leaves_the_whole_batch(two):
     folder, (one, other) = two
     assert one["broken"].startswith("train, iteration 1: the loss is")
     assert one["broken"] == other["broken"]
+    assert one["late"] == one["broken"].replace("broken/", "late/") == other["late"]
     saved = torch.load(folder / "broken" / "not-finite.pt")
     assert [len(images) for images in saved["images"]] == [4]
+
+
+def test_losses_read_where_they_are_due_change_nothing(two):
+    for rank in two[1]:
+        assert rank["deferred"]["steps"] == rank["gn"]["steps"]
+        assert rank["deferred"]["validations"] == rank["gn"]["validations"]
+        for key, tensor in rank["deferred"]["weights"].items():
+            assert torch.equal(tensor, rank["gn"]["weights"][key]), key
 
 
 def test_what_processes_tell_each_other(two):

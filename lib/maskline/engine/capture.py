@@ -7,7 +7,7 @@ of the average. Random numbers follow the seed that torch's generator has when t
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -99,18 +99,19 @@ class CapturedStep:
     def __init__(self, graphs: Graphs, *, undo: Callable[[], None]) -> None:
         self._graphs = graphs
         self._undo = undo
-        self._seen: dict[tuple[object, ...], int] = {}
-        self._captured: dict[tuple[object, ...], tuple[Callable[[], None], list[Inputs], Values]] = {}
+        self._seen: dict[Hashable, int] = {}
+        self._captured: dict[Hashable, tuple[Callable[[], None], list[Inputs], Values]] = {}
         self._fails = False
 
-    def run(self, step: Step, batches: Sequence[Inputs]) -> Values:
+    def run(self, step: Step, batches: Sequence[Inputs], *, kind: Hashable) -> Values:
         """Do one step.
 
         Args:
-            step: Always the same function, of the batches alone; reads nothing back from the device.
+            step: Of the batches alone; reads nothing back from the device.
             batches: Of the iteration.
+            kind: Steps of one kind are the same function, such as those of one precision.
         """
-        signature = tuple(batch.signature for batch in batches)
+        signature = kind, tuple(batch.signature for batch in batches)
         if signature in self._captured:
             return self._replay(signature, batches)
         seen = self._seen[signature] = self._seen.get(signature, 0) + 1
@@ -128,7 +129,7 @@ class CapturedStep:
         self._captured[signature] = replay, kept, values
         return self._replay(signature, batches)
 
-    def _replay(self, signature: tuple[object, ...], batches: Sequence[Inputs]) -> Values:
+    def _replay(self, signature: Hashable, batches: Sequence[Inputs]) -> Values:
         replay, kept, values = self._captured[signature]
         for held, batch in zip(kept, batches, strict=True):
             held.take(batch)

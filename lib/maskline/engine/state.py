@@ -140,21 +140,22 @@ class TrainState:
             self.best_weights = weights_of(self.result)
 
     def settle(self) -> None:
-        """Read what was measured since the last time, and note it down.
+        """Read what was measured since the last time, and note it down; all processes do it at the same time.
 
         Raises:
-            SpoiltError: A loss or a norm is not finite. With fp16 a norm may be: the optimizer left that step out.
+            SpoiltError: A loss or a norm of some process is not finite. With fp16 a norm may be: the optimizer left
+                that step out.
         """
         measured, self.pending = self.pending, []
-        for each, row in zip(measured, read(measured), strict=True):
-            losses = [row[name] for name in each.names]
-            norm = row.get("gradient_norm")
-            if not all(map(math.isfinite, losses)):
-                raise SpoiltError("a loss")
-            if norm is not None and not math.isfinite(norm) and not self.scaler.is_enabled():
-                raise SpoiltError("a gradient")
+        rows = read(measured)
+        losses = [row[name] for each, row in zip(measured, rows, strict=True) for name in each.names]
+        norms = [] if self.scaler.is_enabled() else [row.get("gradient_norm", 0.0) for row in rows]
+        spoilt = 2 * any(not math.isfinite(loss) for loss in losses) or any(not math.isfinite(norm) for norm in norms)
+        if measured and (worst := distributed.largest(int(spoilt))):
+            raise SpoiltError("a loss" if worst > 1 else "a gradient")
+        for each, row in zip(measured, rows, strict=True):
             self.recent.append(row["loss"])
-            self.trace.append((row["loss"], norm))
+            self.trace.append((row["loss"], row.get("gradient_norm")))
             if each.logged:
                 self.steps.append(row)
 

@@ -185,9 +185,9 @@ def _go_on(state: TrainState, loop: Loop, *, last: int, closely: bool, journal: 
             signalled = distributed.largest(stop.signal or 0)
             if signalled or _is_due(state.iteration, loop.journal_every):
                 state.settle()
+                if not closely:
+                    check_weights(state)
                 if distributed.rank() == 0:
-                    if not closely:
-                        check_weights(state)
                     journal.write(state.iteration, state.to_dict())
             if signalled:
                 distributed.wait()  # for the journal
@@ -237,7 +237,9 @@ def advance(state: TrainState, loop: Loop, *batches: Batch, closely: bool, last:
     takes = closely or takes_norm(state, loop)
     inputs = (_inputs(loop, batch) for batch in batches)
     if state.captured is not None and not looks:
-        values = state.captured.run(lambda given: _compute(state, loop, given, len(given), takes=True), list(inputs))
+        values = state.captured.run(
+            lambda given: _compute(state, loop, given, len(given), takes=True), list(inputs), kind=loop.compute
+        )
     else:
         values = _compute(state, loop, inputs, len(batches), takes=takes, looked_at=batches if looks else None)
     names = ("lr", *(f"lr_{group['name']}" for group in state.optimizer.param_groups[1:]))

@@ -143,6 +143,8 @@ def optimizer(
     tensors = [each for part in trained for each in (part["params"] if isinstance(part, dict) else [part])]
     own |= flags(name, on_gpu=any(each.is_cuda for each in tensors))
     optimizer_: Optimizer = kind(trained, lr=lr, weight_decay=weight_decay, **own)  # type: ignore[arg-type,call-arg]
+    # torch warns of a capturable step that runs before it is captured, as all of the first ones do.
+    optimizer_._warned_capturable_if_run_uncaptured = True
     for group in optimizer_.param_groups:
         group["initial_lr"] = group["lr"]
     return optimizer_
