@@ -66,8 +66,8 @@ class Extra:
     def in_words(self) -> str:
         """Return the name with its numbers, where they are few."""
         numbers = [number for value in self.params.values() for number in _flat(value)]
-        shown = " ".join(f"{number:.3g}" for number in numbers) if len(numbers) <= _FEW else ""
-        return f"{self.name.removeprefix('Random')} {shown}".strip()
+        shown = f" ({', '.join(f'{number:.3g}' for number in numbers)})" if 0 < len(numbers) <= _FEW else ""
+        return f"{self.name.removeprefix('Random')}{shown}"
 
 
 _FEW = 4
