@@ -41,6 +41,7 @@ def main(*, params_path: Path, prepared: Path, model: Path, curves: Path, **outp
     split = PreparedSplit.open(prepared, section.split, cache="stream")
     card = checkpoint.read_card(model)
     evaluate.check_labels(split.labels, card, place=model / checkpoint.CARD_FILE)
+    evaluate.check_reading(split.rule, card, place=model / checkpoint.CARD_FILE)
     validation = partial(PreparedSplit.open, prepared, "val", cache="stream")
     inference, tuned = tuned_inference(section, model, split, validation=validation)
     result = evaluate.evaluate(

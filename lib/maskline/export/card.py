@@ -8,7 +8,8 @@ from typing import Any
 from maskline.core.errors import DataError
 from maskline.core.files import write_text
 from maskline.data.labels import LabelSet
-from maskline.export import example
+from maskline.data.reading_rule import ReadingRule
+from maskline.export import example, package
 from maskline.export.interface import INPUT
 from maskline.export.package import Trained
 from maskline.export.variants import MODEL_FILE, Variant
@@ -119,15 +120,29 @@ def _file_lines(agreement_by_file: Mapping[str, Mapping[str, Any]]) -> list[str]
 
 
 def _use_lines(trained: Trained) -> list[str]:
-    channels = "3), uint8, RGB" if len(trained.mean) == 3 else f"{len(trained.mean)}), uint8"
+    channels = f"{len(trained.mean)}), uint8{package.channels(trained)}"
     return [
         "## Use",
         "",
         f"    python {EXAMPLE_FILE} {MODEL_FILE} image.jpg labels.png",
         "",
-        f"needs onnxruntime, numpy and Pillow. Input `{INPUT}`: (batch, height, width, {channels}, any size;",
+        *_reading_lines(trained.reading),
+        f"Input `{INPUT}`: (batch, height, width, {channels}, any size;",
         f"{_policy(trained)}.",
         f"Outputs: {trained.interface.describe()}.",
+    ]
+
+
+def _reading_lines(rule: ReadingRule | None) -> list[str]:
+    needs = "needs onnxruntime, numpy and Pillow; TIFF of several bands or more than 8 bits and 16-bit color PNG also"
+    lines = [needs, "tifffile and imagecodecs."]
+    if rule is None:
+        return lines
+    turned = "turned as their EXIF says" if rule.exif == "apply" else "as they are stored, whatever their EXIF says"
+    return [
+        *lines,
+        f"It reads files as training did, by the rule in the metadata under `reading`: {rule.describe()};",
+        f"{turned}. What does not fit is refused.",
     ]
 
 

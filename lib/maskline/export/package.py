@@ -16,6 +16,7 @@ from torch.nn.functional import pad
 from maskline.core.errors import DataError, ExportError
 from maskline.core.files import replace_folder
 from maskline.data.labels import LabelSet
+from maskline.data.reading_rule import ReadingRule
 from maskline.export import onnx_graph, parity
 from maskline.export.interface import WHOLE, Interface
 from maskline.export.onnx_passes import phases, segformer
@@ -56,6 +57,7 @@ class Trained:
         params: The settings it was trained with, as plain types.
         weights_sha256: SHA-256 of its weights file.
         interface: How it is to be exported.
+        reading: How the images it was trained on were read; None: not known.
     """
 
     network: SegmentorBase
@@ -65,6 +67,7 @@ class Trained:
     params: Mapping[str, Any]
     weights_sha256: str
     interface: Interface = WHOLE
+    reading: ReadingRule | None = None
 
     @classmethod
     def from_card(cls, network: SegmentorBase, card: Mapping[str, Any], *, interface: Interface = WHOLE) -> "Trained":
@@ -77,6 +80,7 @@ class Trained:
             params=card["params"],
             weights_sha256=card["receipt"]["weights_sha256"],
             interface=interface,
+            reading=ReadingRule.from_dict(card["reading"], place="model.json") if "reading" in card else None,
         )
 
     def deployable(self, *, simplified: bool = False) -> Deployable:
@@ -118,7 +122,13 @@ class Trained:
             seen = self.network(pad(normalized, (0, padded[1] - size[1], 0, padded[0] - size[0])))
             return seen[:, :, : size[0], : size[1]]
 
-        return TorchModel(logits, threads=threads, activation=interface.activation, channels=len(self.mean))
+        return TorchModel(
+            logits,
+            threads=threads,
+            activation=interface.activation,
+            channels=len(self.mean),
+            network=self.network,
+        )
 
 
 def export_model(
@@ -200,7 +210,6 @@ def check_parity(
 
 def describe(trained: Trained, *, example_size: tuple[int, int]) -> dict[str, Any]:
     """Return what the file says of itself under its metadata key, as plain types."""
-    rgb = ", RGB" if len(trained.mean) == 3 else ""
     return {
         "format": METADATA_FORMAT,
         "class_names": list(trained.labels.class_names),
@@ -209,7 +218,8 @@ def describe(trained: Trained, *, example_size: tuple[int, int]) -> dict[str, An
         "reduce_zero_label": trained.labels.reduce_zero_label,
         "mean": list(trained.mean),
         "std": list(trained.std),
-        "input": f"images (batch, height, width, {len(trained.mean)}), uint8{rgb}; normalized inside",
+        "input": f"images (batch, height, width, {len(trained.mean)}), uint8{channels(trained)}; normalized inside",
+        **({} if trained.reading is None else {"reading": trained.reading.to_dict()}),
         "outputs": trained.interface.describe(),
         "sizes": {
             "stride": trained.network.stride,
@@ -221,6 +231,13 @@ def describe(trained: Trained, *, example_size: tuple[int, int]) -> dict[str, An
         "params": _public(trained.params),
         "receipt": trained.weights_sha256,
     }
+
+
+def channels(trained: Trained) -> str:
+    """Return what the channels of the network's input are, as the end of a phrase; empty: not known."""
+    if trained.reading is not None and trained.reading.channels is not None:
+        return f", channels {list(trained.reading.channels)} of the file"
+    return ", RGB" if len(trained.mean) == 3 else ""
 
 
 def _check_split(trained: Trained, split: Split) -> None:
