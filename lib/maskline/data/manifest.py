@@ -121,6 +121,29 @@ def read(folder: Path) -> tuple[pd.DataFrame, LabelSet]:
     return frame, labels
 
 
+def scored_split(folder: Path, wanted: Literal["auto", "train", "val", "test"]) -> Split:
+    """Return the split of a prepared folder that is scored.
+
+    Args:
+        folder: The prepared data.
+        wanted: auto: test, or val where there is no test split.
+
+    Raises:
+        DataError: Neither has images; or as ``read``.
+    """
+    if wanted != "auto":
+        return wanted
+    there = set(read(folder)[0]["split"])
+    for split in ("test", "val"):
+        if split in there:
+            return split
+    raise DataError(
+        folder / MANIFEST_NAME,
+        "no images in the splits test and val: nothing to score",
+        "raise data.test_fraction or data.val_fraction, or set evaluate.split to train",
+    )
+
+
 def _is_sorted(frame: pd.DataFrame) -> bool:
     keys = list(zip(frame["split"], frame["id"], strict=True))
     return keys == sorted(keys)

@@ -135,6 +135,7 @@ def export_model(
     trained: Trained,
     split: Split,
     *,
+    name: str = "test",
     out: Path,
     opset: int,
     example_size: tuple[int, int],
@@ -147,6 +148,7 @@ def export_model(
     Args:
         trained: What to export.
         split: Compared on at original sizes, and in crops of ``maskline.export.parity.ODD_SIZES``.
+        name: Of the split.
         out: Replaced as a whole; stays as it was when the gate refuses.
         opset: ONNX operator set.
         example_size: Height and width of the traced example.
@@ -158,7 +160,7 @@ def export_model(
         ExportError: The network cannot be traced, or an exported model differs from it.
         DataError: The split has no image, or other classes than the model.
     """
-    _check_split(trained, split)
+    _check_split(trained, split, name=name)
     program = trace(trained.deployable(simplified=True), example_size=example_size)
     metadata = describe(trained, example_size=example_size)
     content = onnx_graph.to_onnx(program, opset=opset, metadata=metadata, outputs=trained.interface.names)
@@ -170,27 +172,29 @@ def export_model(
         for each in (first, *variants):
             each.write(part, program=program, content=content)
             exported = each.open(part, threads=threads)
-            agreement = check_parity(reference, exported, split, place=out / each.files[0], limits=each.limits)
+            agreement = check_parity(
+                reference, exported, split, name=name, place=out / each.files[0], limits=each.limits
+            )
             agreement["bytes"] = sum((part / file).stat().st_size for file in each.files)
             report |= {each.name: agreement} if each.name else agreement
     return report
 
 
 def check_parity(
-    reference: parity.Model, exported: parity.Model, split: Split, *, place: Path, limits: Limits
+    reference: parity.Model, exported: parity.Model, split: Split, *, name: str = "test", place: Path, limits: Limits
 ) -> dict[str, Any]:
     """Compare on the split's images and on odd sizes.
 
     Returns:
-        ``{"test": {...}, "odd_sizes": {...}}``, see ``maskline.export.parity.Parity.to_dict``.
+        ``{name: {...}, "odd_sizes": {...}}``, see ``maskline.export.parity.Parity.to_dict``.
 
     Raises:
         ExportError: The models differ by more than the limits.
     """
     labels = split.labels
     report: dict[str, Any] = {}
-    for name, where, cases in (
-        ("test", f"the {len(split)} test images", parity.original_cases(_images(split))),
+    for key, where, cases in (
+        (name, f"the {len(split)} {name} images", parity.original_cases(_images(split))),
         ("odd_sizes", "odd sizes", parity.odd_cases(_images(split))),
     ):
         comparison = parity.compare(
@@ -204,7 +208,7 @@ def check_parity(
             max_metric_change=limits.max_metric_change,
             section=limits.section,
         )
-        report[name] = comparison.to_dict()
+        report[key] = comparison.to_dict()
     return report
 
 
@@ -240,11 +244,11 @@ def channels(trained: Trained) -> str:
     return ", RGB" if len(trained.mean) == 3 else ""
 
 
-def _check_split(trained: Trained, split: Split) -> None:
+def _check_split(trained: Trained, split: Split, *, name: str) -> None:
     if not len(split):
-        raise DataError("test split", "no image to compare the exported model on", "set data.test_fraction above 0")
+        raise DataError(f"{name} split", "no image to compare the exported model on", "set data.test_fraction above 0")
     if split.labels != trained.labels:
-        raise DataError("test split", "other classes than the model's", "train on this data first (dvc repro train)")
+        raise DataError(f"{name} split", "other classes than the model's", "train on this data first (dvc repro train)")
 
 
 def _images(split: Split) -> Iterator[parity.Image]:
