@@ -48,22 +48,25 @@ def main(*, params_path: Path, prepared: Path, model: Path, curves: Path, **outp
 def _score(params: "EvaluateStage", prepared: Path, model: Path, curves: Path, outputs: dict[str, Path]) -> None:
     from maskline.builders.evaluate import measures, tuned_inference
     from maskline.data.dataset import PreparedSplit
+    from maskline.data.manifest import scored_split
     from maskline.evaluation import evaluate
     from maskline.evaluation.writing import Outputs, write_evaluation
     from maskline.runtime import checkpoint, device
 
     section = params.evaluate
     device.set_deterministic(params.train.threads)
-    split = PreparedSplit.open(prepared, section.split, cache="stream")
+    name = scored_split(prepared, section.split)
+    split = PreparedSplit.open(prepared, name, cache="stream")
     card = checkpoint.read_card(model)
     evaluate.check_labels(split.labels, card, place=model / checkpoint.CARD_FILE)
+    evaluate.check_reading(split.rule, card, place=model / checkpoint.CARD_FILE)
     validation = partial(PreparedSplit.open, prepared, "val", cache="stream")
-    inference, tuned = tuned_inference(section, model, split, validation=validation)
+    inference, tuned = tuned_inference(section, model, split, scored=name, validation=validation)
     result = evaluate.evaluate(
         inference,
         split,
         data_name=params.data.name,
-        name=section.split,
+        name=name,
         within_valid=section.within_valid,
         measures=measures(section),
         resamples=section.bootstrap,

@@ -28,10 +28,11 @@ def main(
     latency: Path,
     times: Path,
 ) -> None:
-    """Write ONNX files with pre-processing inside, after comparing each with torch on the test split."""
+    """Write ONNX files with pre-processing inside, after comparing each with torch on the split that was scored."""
     from maskline.builders.export import build_limits, build_trained, build_variants, measure_latency
     from maskline.core.files import write_json, write_text
     from maskline.data.dataset import PreparedSplit
+    from maskline.data.manifest import scored_split
     from maskline.export import card, package, timing
     from maskline.params.base.reading import load_sections
     from maskline.params.stages.export import ExportStage
@@ -40,11 +41,13 @@ def main(
     params = load_sections(params_path, ExportStage)
     section, threads = params.export, params.train.threads
     trained, trained_scores = build_trained(section, model), card.read_scores(scores)
-    split = PreparedSplit.open(prepared, "test", cache="stream")
+    name = scored_split(prepared, params.evaluate.split)
+    split = PreparedSplit.open(prepared, name, cache="stream")
     variants = build_variants(section, trained, prepared, threads=threads)
     agreement = package.export_model(
         trained,
         split,
+        name=name,
         out=out,
         opset=section.opset,
         example_size=section.example_size,
@@ -54,13 +57,20 @@ def main(
         device=resolve_kind(section.device, place="export.device"),
     )
     card.write(
-        out, trained, agreement, variants=variants, data_set=params.data.name, images=len(split), scores=trained_scores
+        out,
+        trained,
+        agreement,
+        variants=variants,
+        data_set=params.data.name,
+        split=name,
+        images=len(split),
+        scores=trained_scores,
     )
     measured = measure_latency(section, trained, variants, out, threads=threads)
     write_json(metrics, agreement)
     write_json(latency, measured)
     write_text(times, timing.table(measured, sizes=package.sizes(agreement, variants)))
-    outcome = timing.headline(agreement, measured, batch=section.latency_batches[0])
+    outcome = timing.headline(agreement, measured, split=name, batch=section.latency_batches[0])
     log.info("export: %s, %s", out / "model.onnx", outcome)
 
 

@@ -94,7 +94,13 @@ def shared_conformance() -> Path:
     return _shared("conformance")
 
 
-SHARED_FIXTURES = {"shared_data": "../shared/data", "shared_conformance": "../shared/conformance"}
+@pytest.fixture(scope="session")
+def shared_cases() -> Path:
+    """Programs that draw small sets as people's tools write them."""
+    return _shared("cases")
+
+
+SHARED_FIXTURES = {f"shared_{name}": f"../shared/{name}" for name in ("data", "conformance", "cases")}
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -182,7 +182,7 @@ def _task(
 ) -> dict[str, Any]:
     window, stride = slide or (crop[0], crop[0])
     evaluate = {
-        "split": "test" if data in _RETINA else "val",
+        "split": "auto" if data in _RETINA else "val",
         "inference": "slide" if slide else "whole",
         "window": [window, window],
         "stride": [stride, stride],

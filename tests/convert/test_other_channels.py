@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from maskline.builders.training import build_training
 from maskline.core.errors import ParamsError
 from maskline.data.dataset import PreparedSplit
+from maskline.data.reading_rule import ReadingRule
 from maskline.params.whole import validate_params
 from tests.builders.test_training import SMALL
 from tests.sets import index_mask, save
@@ -35,6 +37,14 @@ def test_images_are_the_named_channels_scaled(workspace, deep):
     for name in ("train", "val", "test"):
         split = PreparedSplit.open(workspace.prepared, name, cache="stream")
         assert split.channels == 2
+        assert split.rule == ReadingRule(
+            channels=(4, 1),
+            image_scale=(1000.0, 3550.0),
+            alpha="error",
+            exif="apply",
+            source_bands=(5,),
+            source_types=("uint16",),
+        )
         for i, id_ in enumerate(split.ids):
             assert np.array_equal(split.sample(i).image, expected[int(id_)])
 
@@ -50,6 +60,7 @@ def test_training_takes_them_and_no_other_number(workspace, deep):
         build_training(validate_params(values), workspace.prepared)
     values["model"] |= {"in_channels": 2, "mean": [100.0, 90.0], "std": [50.0, 60.0]}
     job = build_training(validate_params(values), workspace.prepared)
+    assert job.card["reading"]["channels"] == [4, 1]
     batches = job.loop.batches
     made = batches.finish(batches.batch(0), job.loop.compute.device)
     assert made.images.shape == (2, 2, 32, 32)
@@ -57,3 +68,13 @@ def test_training_takes_them_and_no_other_number(workspace, deep):
     values["augment"]["clahe"]["prob"] = 0.5
     with pytest.raises(ParamsError, match=r"augment\.clahe: works on red, green and blue"):
         build_training(validate_params(values), workspace.prepared)
+
+
+def test_a_cmyk_image_among_others_is_read_with_a_remark(workspace, make_set, tmp_path):
+    folder = make_set()
+    with Image.open(folder / "train/images/00.png") as image:
+        image.convert("CMYK").save(folder / "train/images/00.jpg")
+    (folder / "train/images/00.png").unlink()
+    assert workspace.both(archive=str(folder)).code == 0
+    remarks = (workspace.prepared / "warnings.csv").read_text()
+    assert remarks.count("CMYK, read as RGB without its color profile") == 1

@@ -104,3 +104,18 @@ def test_the_label_schema():
     for column, values in (("red", [0, 256]), ("name", ["a", "a"]), ("id", [1, 2])):
         with pytest.raises(Exception, match=column if column != "id" else "ids are not"):
             manifest.label_schema().validate(table.assign(**{column: pd.Series(values)}))
+
+
+@pytest.mark.parametrize(
+    ("splits", "expected"), [(("train", "val", "test"), "test"), (("train", "val"), "val"), (("train", "test"), "test")]
+)
+def test_what_is_scored(tmp_path, splits, expected):
+    manifest.write(tmp_path, [row(split, split) for split in splits], LABELS)
+    assert manifest.scored_split(tmp_path, "auto") == expected
+    assert manifest.scored_split(tmp_path, "train") == "train"
+
+
+def test_nothing_to_score(tmp_path):
+    manifest.write(tmp_path, [row("a")], LABELS)
+    with pytest.raises(DataError, match=r"no images in the splits test and val.*or set evaluate\.split to train"):
+        manifest.scored_split(tmp_path, "auto")

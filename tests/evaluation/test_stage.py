@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 from itertools import product
@@ -15,6 +16,7 @@ from ruamel.yaml import YAML
 from maskline.builders.model import segmentor
 from maskline.convert.shards import ShardWriter
 from maskline.data import manifest
+from maskline.data.reading_rule import ReadingRule
 from maskline.params.whole import load_params
 from maskline.runtime.checkpoint import save_model
 from maskline.runtime.torch_seeds import seed_torch
@@ -247,6 +249,38 @@ def test_no_val_split_to_tune_on_is_one_line(shipped_params, project, tmp_path, 
     assert result.exit_code == 2
     assert "no images in the split val" in result.output
     assert result.output.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ({"evaluate.threshold": "tune"}, "evaluate.threshold"),
+        ({"evaluate.crf.enabled": True, "evaluate.crf.tune": True}, "evaluate.crf.tune"),
+    ],
+)
+def test_val_never_chooses_and_scores(shipped_params, project, tmp_path, change, key):
+    shutil.copytree(project / "prepared", tmp_path / "prepared")
+    table = tmp_path / "prepared" / "manifest.csv"
+    table.write_text(table.read_text().replace(",test,", ",val,"))
+    write_params(shipped_params, tmp_path / "params.yaml", {**CHANGES, **change})
+    result = run(project, tmp_path / "out", params=tmp_path / "params.yaml", prepared=tmp_path / "prepared")
+    assert result.exit_code == 2
+    assert f"{key}: it would be chosen on the val split, which is the one that is scored" in result.output
+    assert result.output.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_set_read_in_another_way_is_refused(project, tmp_path):
+    for name in ("prepared", "models"):
+        shutil.copytree(project / name, tmp_path / name)
+    card = json.loads((project / "models" / "model.json").read_text())
+    card["reading"] = ReadingRule(channels=(2, 1, 0)).to_dict()
+    (tmp_path / "models" / "model.json").write_text(json.dumps(card))
+    ReadingRule(channels=(0, 1, 2)).write(tmp_path / "prepared")
+    places = {"prepared": tmp_path / "prepared", "model": tmp_path / "models"}
+    result = run(project, tmp_path / "out", **places)
+    assert result.exit_code == 2
+    assert "was trained with channels (2, 1, 0), the prepared data has (0, 1, 2); train again" in result.output
 
 
 def test_bf16_scores_nearly_the_same(shipped_params, project, tmp_path):

@@ -1,13 +1,17 @@
 """The card says what was found, and the program beside the model runs where no torch and no maskline is."""
 
+import dataclasses
+import json
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 from PIL import Image
 
-from maskline.export import card, package
+from maskline.data.reading_rule import ReadingRule
+from maskline.export import card, example, package
 from maskline.export.runtime_onnx import OnnxModel
 
 # Stands before the program: an import of what its user does not have fails.
@@ -74,7 +78,7 @@ def test_the_block_blocks(tmp_path):
 
 
 def test_the_example_is_short():
-    assert len(card.example_text().splitlines()) <= 45
+    assert len(card.example_text().splitlines()) <= 100
 
 
 @pytest.mark.parametrize(
@@ -119,3 +123,40 @@ def test_card_of_a_set_with_one_annotator(trained):
 def test_a_class_name_is_no_markup():
     assert card._literal("<script>a|b</script>[x](y)") == r"&lt;script&gt;a\|b&lt;/script&gt;\[x\](y)"
     assert card._literal("optic disc, 2nd") == "optic disc, 2nd"
+
+
+def test_more_classes_than_a_palette_holds_are_written_with_sixteen_bits(tmp_path):
+    count = 300
+    graph = helper.make_graph(
+        [
+            helper.make_node("Cast", ["images"], ["wide"], to=TensorProto.INT32),
+            helper.make_node("ReduceSum", ["wide", "axis"], ["sum"], keepdims=0),
+            helper.make_node("Cast", ["sum"], ["labels"], to=TensorProto.UINT16),
+        ],
+        "sums",
+        [helper.make_tensor_value_info("images", TensorProto.UINT8, ["n", "h", "w", 3])],
+        [helper.make_tensor_value_info("labels", TensorProto.UINT16, ["n", "h", "w"])],
+        [helper.make_tensor("axis", TensorProto.INT64, [1], [3])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    about = {"class_names": [f"class {i}" for i in range(count)], "palette": [[0, 0, 0]] * count}
+    helper.set_model_props(model, {"maskline": json.dumps(about)})
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    pixels = np.random.default_rng(0).integers(0, 100, (9, 7, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "p.png")
+    example.main(*(str(tmp_path / name) for name in ("m.onnx", "p.png", "out.png")))
+    with Image.open(tmp_path / "out.png") as mask:
+        written = np.array(mask)
+    assert written.max() > 255
+    np.testing.assert_array_equal(written, pixels.sum(-1, dtype=int))
+
+
+def test_the_card_says_how_images_are_read(trained):
+    found = {"test": {"mIoU_exported": 0.5, "disagreement": 0.0}, "bytes": 1}
+    rule = ReadingRule(channels=(2, 1, 0), exif="ignore", source_bands=(3,), source_types=("uint8",))
+    text = card.card_text(
+        dataclasses.replace(trained, reading=rule), found, variants=(), data_set="folder", images=1, scores=SCORES
+    )
+    assert "channels [2, 1, 0] of images of 3 bands of uint8;" in text
+    assert "as they are stored, whatever their EXIF says. What does not fit is refused." in text
+    assert "(batch, height, width, 3), uint8, channels [2, 1, 0] of the file" in text

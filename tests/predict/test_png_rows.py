@@ -1,5 +1,6 @@
 import io
 
+import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image
@@ -26,14 +27,34 @@ def test_bands_are_the_image(tmp_path, mode, band):
     with PngRows(path) as rows:
         assert rows.size == (53, 41)
         parts = [rows.read(min(band, 53 - top)) for top in range(0, 53, band)]
-    expected = np.asarray(Image.open(path).convert("RGB"))
+        assert rows.has_alpha == (mode in {"RGBA", "LA"})
+        assert rows.turn == 1
+    with Image.open(path) as image:
+        expected = np.asarray(image.convert("RGB") if mode == "P" else image).reshape(53, 41, -1)
     np.testing.assert_array_equal(np.concatenate(parts), expected)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_sixteen_bits_by_rows(tmp_path, count):
+    values = (np.random.default_rng(0).integers(0, 65536, (53, 41, count)) // 3).astype(np.uint16)
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(values))
+    with PngRows(tmp_path / "a.png") as rows:
+        parts = [rows.read(min(7, 53 - top)) for top in range(0, 53, 7)]
+    np.testing.assert_array_equal(np.concatenate(parts), values)
+
+
+def test_a_rotation_is_told(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture("RGB").save(tmp_path / "a.png", exif=exif)
+    with PngRows(tmp_path / "a.png") as rows:
+        assert rows.turn == 6
 
 
 def test_what_cannot_be_read_by_rows_is_an_error(tmp_path):
     path = tmp_path / "a.png"
-    Image.fromarray(np.zeros((4, 4), np.uint16)).save(path)
-    with pytest.raises(DataError, match="a PNG of 16 bits"):
+    Image.fromarray(np.zeros((4, 4), bool)).save(path)
+    with pytest.raises(DataError, match="a PNG of 1 bits"):
         PngRows(path)
     path.write_bytes(b"BM" + bytes(50))
     with pytest.raises(DataError, match="no PNG"):

@@ -31,11 +31,22 @@ def test_rows_are_those_of_the_whole(tmp_path, layout, step):
 
 def test_gray_and_alpha(tmp_path):
     tifffile.imwrite(tmp_path / "grey.tif", drawn(channels=1), photometric="minisblack")
-    np.testing.assert_array_equal(
-        read_all(tmp_path / "grey.tif", step=20), np.repeat(drawn(channels=1)[..., None], 3, 2)
-    )
+    np.testing.assert_array_equal(read_all(tmp_path / "grey.tif", step=20), drawn(channels=1)[..., None])
     tifffile.imwrite(tmp_path / "alpha.tif", drawn(channels=4), photometric="rgb", extrasamples=["unassalpha"])
-    np.testing.assert_array_equal(read_all(tmp_path / "alpha.tif", step=20), drawn(channels=4)[..., :3])
+    np.testing.assert_array_equal(read_all(tmp_path / "alpha.tif", step=20), drawn(channels=4))
+    with TiffRows(tmp_path / "alpha.tif") as rows:
+        assert (rows.has_alpha, rows.turn) == (True, 1)
+
+
+def test_bands_of_sixteen_bits_with_overviews(tmp_path):
+    image = drawn(channels=5).astype(np.uint16) * 250
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        shape = {"photometric": "minisblack", "planarconfig": "contig", "compression": "lzw", "tile": (32, 16)}
+        file.write(image[::2, ::2], subfiletype=1, metadata=None, **shape)
+        file.write(image, metadata=None, extratags=[(274, "H", 1, 3, True)], **shape)
+    np.testing.assert_array_equal(read_all(tmp_path / "a.tif", step=9), image)
+    with TiffRows(tmp_path / "a.tif") as rows:
+        assert (rows.has_alpha, rows.turn) == (False, 3)
 
 
 def test_pillows_own(tmp_path):
@@ -47,9 +58,12 @@ def test_what_cannot_be_read_by_rows_is_one_line(tmp_path):
     (tmp_path / "no.tif").write_bytes(b"not a picture")
     with pytest.raises(DataError, match="no TIFF"):
         TiffRows(tmp_path / "no.tif")
-    tifffile.imwrite(tmp_path / "deep.tif", drawn().astype(np.uint16), photometric="rgb")
-    with pytest.raises(DataError, match="3 channels of uint16; save it as a TIFF of 8 bits"):
-        TiffRows(tmp_path / "deep.tif")
+    tifffile.imwrite(tmp_path / "apart.tif", drawn(), photometric="rgb", planarconfig="separate")
+    with pytest.raises(DataError, match="channels, apart; save it as a TIFF of gray, RGB or more bands"):
+        TiffRows(tmp_path / "apart.tif")
+    tifffile.imwrite(tmp_path / "two.tif", np.stack([drawn(channels=1)] * 2), photometric="minisblack")
+    with pytest.raises(DataError, match="2 frames in one file"):
+        TiffRows(tmp_path / "two.tif")
 
 
 def test_a_cut_file_is_an_error(tmp_path):

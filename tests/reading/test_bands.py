@@ -12,7 +12,8 @@ from maskline.reading.headers import stored
 
 
 def read(path, *, exif="error", alpha="error", channels=None, scale="error"):
-    return read_pixels(path, exif=exif, alpha=alpha, channels=channels, scale=scale)
+    found = read_pixels(path, exif=exif, alpha=alpha, channels=channels, scale=scale)
+    return found.pixels, found.kept
 
 
 def values(channels, dtype=np.uint8, high=256):
@@ -82,7 +83,7 @@ def test_floating_point_needs_a_range(tmp_path):
         read(path, scale="full_range")
     assert read(path, scale=(-1.0, 1.0))[0].ravel()[[0, -1]].tolist() == [0, 255]
     with pytest.raises(DataError, match="not finite"):
-        to_bytes(np.array([0.0, np.nan], np.float32), (0.0, 1.0), path=path)
+        to_bytes(np.array([0.0, np.nan], np.float32), (0.0, 1.0), place=path)
 
 
 def test_alpha_rotation_and_frames_of_deep_files(tmp_path):

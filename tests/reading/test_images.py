@@ -10,7 +10,7 @@ from PIL import EpsImagePlugin, Image
 import maskline
 from maskline.core.errors import DataError
 from maskline.reading.headers import png_bit_depth
-from maskline.reading.images import open_image, read_image, to_rgb
+from maskline.reading.images import open_image, read_image
 from tests.sets import picture
 
 
@@ -25,6 +25,10 @@ def decoded(path):
         return np.array(image.convert("RGB"))
 
 
+def to_rgb(image):
+    return np.array(image.convert("RGB"))
+
+
 def rotated_jpeg(path, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -37,7 +41,7 @@ def rotated_jpeg(path, orientation):
 def test_plain_images_keep_their_bytes(tmp_path, mode, suffix):
     path = tmp_path / f"a.{suffix}"
     picture(0, mode=mode).save(path)
-    image, kept = read_image(path, exif="error", alpha="error")
+    image, kept, _ = read_image(path, exif="error", alpha="error")
     assert kept
     assert image.mode == mode
     assert to_rgb(image).shape == (10, 12, 3)
@@ -48,7 +52,7 @@ def test_plain_images_keep_their_bytes(tmp_path, mode, suffix):
 def test_other_formats_are_encoded_anew(tmp_path, suffix):
     path = tmp_path / f"a.{suffix}"
     picture(0, mode="L").save(path, **({"lossless": True} if suffix == "webp" else {}))
-    image, kept = read_image(path, exif="error", alpha="error")
+    image, kept, _ = read_image(path, exif="error", alpha="error")
     assert not kept
     assert np.abs(to_rgb(image)[..., 0].astype(int) - np.array(picture(0, mode="L"))).max() <= 1
 
@@ -62,7 +66,7 @@ def test_alpha(tmp_path, mode):
         picture(0).convert(mode).save(path)
     with pytest.raises(DataError, match=r"a.png: alpha channel .*data.alpha to drop"):
         read_image(path, exif="error", alpha="error")
-    image, kept = read_image(path, exif="error", alpha="drop")
+    image, kept, _ = read_image(path, exif="error", alpha="drop")
     assert not kept
     assert image.mode == ("L" if mode == "LA" else "RGB")
     if mode == "RGBA":
@@ -79,14 +83,14 @@ def test_exif(tmp_path):
     for orientation in range(1, 9):
         path = rotated_jpeg(tmp_path / "a.jpg", orientation)
         stored = decoded(path)
-        ignored, kept = read_image(path, exif="ignore", alpha="error")
+        ignored, kept, _ = read_image(path, exif="ignore", alpha="error")
         assert np.array_equal(np.array(ignored), stored)
         assert kept == (orientation == 1), "another reader would rotate the kept bytes"
         if orientation == 1:
             continue
         with pytest.raises(DataError, match=rf"a.jpg: EXIF orientation {orientation} .*data.exif"):
             read_image(path, exif="error", alpha="error")
-        applied, kept = read_image(path, exif="apply", alpha="error")
+        applied, kept, _ = read_image(path, exif="apply", alpha="error")
         assert not kept
         assert applied.size == ((8, 16) if orientation >= 5 else (16, 8))
     assert np.array_equal(np.array(applied), np.rot90(stored)), "8 is a quarter turn"
@@ -110,17 +114,22 @@ def test_16_bit_is_not_cut_down(tmp_path):
             read_image(tmp_path / name, exif="error", alpha="error")
 
 
-def test_cmyk(tmp_path):
-    picture(0).convert("CMYK").save(tmp_path / "a.jpg")
-    with pytest.raises(DataError, match="mode CMYK"):
-        read_image(tmp_path / "a.jpg", exif="error", alpha="error")
+@pytest.mark.parametrize("name", ["a.jpg", "a.tif"])
+def test_cmyk_becomes_rgb_by_the_plain_formula(tmp_path, name):
+    picture(0).convert("CMYK").save(tmp_path / name, quality=100)
+    with Image.open(tmp_path / name) as opened:
+        inks = np.array(opened).astype(int)
+    image, kept, mode = read_image(tmp_path / name, exif="error", alpha="error")
+    assert (image.mode, kept, mode) == ("RGB", False, "CMYK")
+    expected = (255 - inks[..., :3]) * (255 - inks[..., 3:]) / 255
+    assert np.abs(np.array(image) - expected).max() <= 1
 
 
 def test_palette_and_one_bit_images(tmp_path):
     picture(0).quantize(8).save(tmp_path / "p.png")
     picture(0).convert("1").save(tmp_path / "one.png")
     assert read_image(tmp_path / "p.png", exif="error", alpha="error")[0].mode == "RGB"
-    image, kept = read_image(tmp_path / "one.png", exif="error", alpha="error")
+    image, kept, _ = read_image(tmp_path / "one.png", exif="error", alpha="error")
     assert (image.mode, kept) == ("L", False)
     assert set(np.unique(np.array(image))) == {0, 255}
 

@@ -4,7 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from maskline.builders.inference import build_inference
+from maskline.core.errors import ParamsError
 from maskline.data.dataset import PreparedSplit
+from maskline.data.manifest import Split
 from maskline.evaluation import tuning
 from maskline.inference.pipeline import Inference
 from maskline.metrics.extra import Measures
@@ -13,7 +15,12 @@ from maskline.params.measures import MEASURES
 
 
 def tuned_inference(
-    params: EvaluateParams, model: Path, split: PreparedSplit, *, validation: Callable[[], PreparedSplit]
+    params: EvaluateParams,
+    model: Path,
+    split: PreparedSplit,
+    *,
+    scored: Split,
+    validation: Callable[[], PreparedSplit],
 ) -> tuple[Inference, dict[str, float]]:
     """Return the use of a model, and the values of the CRF that were chosen on the val split.
 
@@ -21,12 +28,15 @@ def tuned_inference(
         params: The section.
         model: Folder of the trained model.
         split: What is to be scored.
+        scored: Its name.
         validation: Opens the val split; called where something is to be tuned.
 
     Raises:
         CheckpointError: The model cannot be read.
         DataError: There is no val split to tune on.
+        ParamsError: The val split is the one to be scored: it cannot choose and score.
     """
+    check_tuning(params, scored=scored)
     inference, tuned = build_inference(params, model), {}
     ignore_index, within_valid = split.labels.ignore_index, params.within_valid
     if params.crf.enabled and params.crf.tune:
@@ -41,6 +51,23 @@ def tuned_inference(
         within_valid=within_valid,
     )
     return inference, tuned
+
+
+def check_tuning(params: EvaluateParams, *, scored: Split) -> None:
+    """Refuse to choose on the images that are scored.
+
+    Raises:
+        ParamsError: The val split is scored, and something is to be tuned on it.
+    """
+    asked = {
+        "evaluate.threshold": params.threshold == "tune",
+        "evaluate.crf.tune": params.crf.enabled and params.crf.tune,
+    }
+    for key, tuned in asked.items():
+        if tuned and scored == "val":
+            problem = "it would be chosen on the val split, which is the one that is scored"
+            remedy = "give numbers, or a test split (data.test_fraction, data.split_lists)"
+            raise ParamsError(key, problem, remedy)
 
 
 def measures(params: EvaluateParams) -> Measures:

@@ -55,6 +55,7 @@ def build_training(params: TrainStage, prepared: Path) -> Job:
         "params": trained,  # the others are not train's: DVC would not see that they are in its output
         "labels": split.labels.to_dict(),
         "preprocessing": {"mean": list(params.model.mean), "std": list(params.model.std), "scale": 255},
+        **({} if split.rule is None else {"reading": split.rule.to_dict()}),
         "receipt": receipt(
             params=trained,
             prepared=prepared,

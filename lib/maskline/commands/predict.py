@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from maskline.export.parity import Model
+    from maskline.data.reading_rule import ReadingRule
     from maskline.predict.image_inputs import Source
+    from maskline.predict.model import Model
     from maskline.predict.prediction_folder import PredictionFolder
 
 KINDS = ("index", "palette", "overlay", "probabilities", "index-tif", "probabilities-tif")
@@ -80,8 +81,9 @@ def main(
     """Segment images.
 
     MODEL is a folder that training or export wrote, an .onnx file, or a recipe with --weights. INPUT is an image, a
-    folder of images, a pattern in quotes, or a video (its frames; needs OpenCV). Images are turned as their EXIF
-    says. Inputs are never written to, and a half-done OUT is completed.
+    folder of images, a pattern in quotes, or a video (its frames; needs OpenCV). Images are read as those of the
+    training data were: the same bands, values of more than 8 bits scaled alike, turned as their EXIF says. Inputs are
+    never written to, and a half-done OUT is completed.
 
     \b
     OUT/index/NAME.png          class ids
@@ -95,7 +97,7 @@ def main(
 
     from maskline.core.errors import DataError
     from maskline.predict.image_inputs import find_sources
-    from maskline.predict.model_sources import as_folder, open_model
+    from maskline.predict.model_sources import as_folder, load
     from maskline.predict.prediction_folder import PredictionFolder
 
     sources = find_sources(inputs, out=out)
@@ -110,13 +112,10 @@ def main(
             )
         log.info("predict: %d of %d images were new; results in %s", done, len(sources), out)
         return
-    with as_folder(model, weights) as found:
-        runtime, labels, made_by = open_model(
-            found, params_path=params_path, slide=slide, tta=tta, crf=crf, threads=threads or os.cpu_count() or 1
-        )
-    _check_kinds(runtime, kinds)
-    folder = PredictionFolder(out, labels, kinds=kinds or _usual_kinds(sources), made_by=made_by)
-    done = predict(runtime, sources, folder)
+    loaded = load(model, weights=weights, params=params_path, slide=slide, tta=tta, crf=crf, threads=threads)
+    _check_kinds(loaded, kinds)
+    folder = PredictionFolder(out, loaded.labels, kinds=kinds or _usual_kinds(sources), made_by=loaded.made_by)
+    done = predict(loaded, sources, folder)
     log.info("predict: %d of %d images were new; results in %s", done, len(sources), out)
 
 
@@ -124,21 +123,21 @@ def predict(model: "Model", sources: "list[Source]", folder: "PredictionFolder")
     """Predict what is not done yet, and return how many images that were.
 
     Raises:
-        DataProblemsError: Images that cannot be read or are too small, after all others are done.
+        DataProblemsError: Images that cannot be read, are not like the model's or are too small, after all others are
+            done.
     """
     from maskline.core.errors import DataError, DataProblemsError, ExportError, ShapeError
     from maskline.core.files import sha256_file
 
     hash_once = functools.cache(sha256_file)  # a video's frames are of one file
-    reader = _Reader()
+    reader = _Reader(model.reading)
     count, problems = 0, []
     for source in _with_progress(sources):
         sha256 = hash_once(source.path)
         if folder.is_done(source, sha256):
             continue
         try:
-            image = reader.read(source)
-            folder.write(source, sha256, image, model.predict(image[None]))
+            folder.write(source, sha256, model.segment(reader.read(source)))
             count += 1
         except (DataError, ExportError, ShapeError) as error:
             problems.append(DataError(source.path, error.problem, error.remedy))
@@ -149,27 +148,28 @@ def predict(model: "Model", sources: "list[Source]", folder: "PredictionFolder")
 
 
 class _Reader:
-    """Reads images, and frames of the video that it has open."""
+    """Reads images, and frames of the video that it has open, as a model was trained to see them."""
 
-    def __init__(self) -> None:
+    def __init__(self, rule: "ReadingRule") -> None:
+        self._rule = rule
         self._video: Video | None = None
 
     def read(self, source: "Source") -> "NDArray[np.uint8]":
-        """Return (H, W, 3), RGB, turned as its EXIF says."""
-        from maskline.reading.images import read_image, to_rgb
+        """Return (H, W, channels)."""
+        from maskline.reading.as_trained import array_as_trained, read_as_trained
 
         if source.frame is None:
-            return to_rgb(read_image(source.path, exif="apply", alpha="drop")[0])
+            return read_as_trained(source.path, self._rule)
         if self._video is None or self._video.path != source.path:
             self._video = Video(source.path)
-        return self._video.read(source.frame)
+        return array_as_trained(self._video.read(source.frame), self._rule, place=source.path)
 
 
 def _check_kinds(model: "Model", kinds: "tuple[str, ...]") -> None:
     from maskline.core.errors import DataError
     from maskline.export.runtime_onnx import OnnxModel
 
-    labels_alone = isinstance(model, OnnxModel) and not model.has_probabilities
+    labels_alone = isinstance(model.runtime, OnnxModel) and not model.runtime.has_probabilities
     if labels_alone and any(kind.startswith("probabilities") for kind in kinds):
         remedy = "export it with softmax among export.outputs"
         raise DataError("--save probabilities", "the model gives labels alone", remedy)

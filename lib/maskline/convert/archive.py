@@ -24,6 +24,7 @@ from maskline.core.errors import DataError, DataProblemsError
 from maskline.core.files import replace_folder, sha256_file
 from maskline.data import manifest
 from maskline.data.manifest import Split
+from maskline.data.reading_rule import ReadingRule
 from maskline.download import archives
 
 WARNINGS_NAME = "warnings.csv"
@@ -118,8 +119,7 @@ def convert_archive(
         done = _Set(source, source_folder, part, problems)
         done.convert(settings=settings, work=work, finished=finished)
         warnings = done.finish(split)
-        if settings.channels is not None:
-            manifest.write_channels(part, settings.channels)
+        done.rule(settings).write(part)
         shutil.rmtree(source_folder)
     return warnings
 
@@ -147,6 +147,7 @@ class _Set:
         self._hashes: dict[str, str] = {}
         self._prints: dict[str, Fingerprint] = {}
         self._remarks = list(source.remarks)
+        self._sources: set[tuple[int, str]] = set()
 
     def convert(self, *, settings: LayoutSettings, work: Work, finished: Finished) -> None:
         """Convert all images and write those of a sound set to shards."""
@@ -154,6 +155,8 @@ class _Set:
         one = partial(convert_record, source=self._source, source_folder=self._source_folder, settings=settings)
         for done in work.progress(converted(records, one, finished, workers=work.workers), len(records)):
             self._problems += done.problems
+            if done.source is not None:
+                self._sources.add(done.source)
             if done.image_hash:
                 self._hashes[done.id] = done.image_hash
             if done.fingerprint is not None:
@@ -161,6 +164,17 @@ class _Set:
             self._remarks += [(done.id, warning) for warning in done.warnings]
             if not self._problems:
                 self._rows.append({**done.cells, **shards.add(done.parts)})
+
+    def rule(self, settings: LayoutSettings) -> ReadingRule:
+        """Return how the images were read, for all who use a model of them."""
+        return ReadingRule(
+            channels=settings.channels,
+            image_scale=settings.scale,
+            alpha=self._source.alpha or settings.alpha,
+            exif="ignore" if settings.exif == "ignore" else "apply",  # with error, there is none to be turned
+            source_bands=tuple(sorted({bands for bands, _ in self._sources})),
+            source_types=tuple(sorted({kind for _, kind in self._sources})),
+        )
 
     def finish(self, split: SplitSettings) -> list[tuple[str, str]]:
         """Check the set as a whole, make its splits, write its manifest and return all remarks."""

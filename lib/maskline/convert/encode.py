@@ -16,6 +16,7 @@ from maskline.convert.records import LayoutSettings, Record, SourceSet
 from maskline.convert.splitting.near_duplicates import Fingerprint, fingerprint
 from maskline.core.errors import DataError, DataProblemsError
 from maskline.data.labels import LabelSet
+from maskline.reading.as_trained import with_channels
 from maskline.reading.bands import read_pixels
 
 
@@ -27,6 +28,7 @@ class Converted:
         id: Of the record.
         cells: Manifest cells but for split and place in a shard.
         parts: Encoded files by part.
+        source: Bands of the image's file and the type of its values; None if it could not be read.
         image_hash: Of the image's pixels; empty if it could not be read.
         fingerprint: Of the image; None if it could not be read or is too flat.
         problems: What is wrong; the other fields are incomplete then.
@@ -36,6 +38,7 @@ class Converted:
     id: str
     cells: dict[str, Any] = field(default_factory=dict)
     parts: dict[str, bytes] = field(default_factory=dict)
+    source: tuple[int, str] | None = None
     image_hash: str = ""
     fingerprint: Fingerprint | None = None
     problems: list[DataError] = field(default_factory=list)
@@ -46,18 +49,20 @@ def convert_record(record: Record, source: SourceSet, source_folder: Path, *, se
     """Read, check and encode one record; problems are in the result, never raised."""
     done = Converted(id=record.id)
     with _collected(done.problems, source_folder):
-        stored, kept = read_pixels(
+        read = read_pixels(
             record.image,
             exif=settings.exif,
             alpha=source.alpha or settings.alpha,
             channels=settings.channels,
             scale=settings.scale,
         )
-        pixels = np.repeat(stored[:, :, None], 3, axis=2) if stored.ndim == 2 else stored
+        stored, pixels = read.pixels, with_channels(read.pixels)
+        done.source = (read.bands, read.type)
+        done.warnings += [read.remark] if read.remark else []
         done.image_hash, done.fingerprint = checks.image_hash(pixels), fingerprint(pixels)
         if settings.channels is not None:  # one below the other in a gray PNG: a format for any number of them
             stored = pixels.transpose(2, 0, 1).reshape(-1, pixels.shape[1])
-        done.parts["image"] = record.image.read_bytes() if kept else _png(stored)
+        done.parts["image"] = record.image.read_bytes() if read.kept else _png(stored)
         done.cells |= {
             "id": record.id,
             "group": record.group,

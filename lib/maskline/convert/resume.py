@@ -22,7 +22,7 @@ from maskline.core.code_hash import loaded_files
 from maskline.core.errors import DataError, DataProblemsError
 from maskline.core.files import sha256_file, sha256_json, storage_errors
 
-_LIBRARIES = ("numpy", "pillow", "scipy", "tifffile", "kornia_rs")
+_LIBRARIES = ("numpy", "pillow", "scipy", "tifffile", "imagecodecs")
 _DIGEST_BYTES = 32
 _LENGTH_BYTES = 8
 
@@ -128,6 +128,7 @@ def _pieces(record: Converted) -> Iterator[bytes]:
         {
             "id": record.id,
             "cells": record.cells,
+            "source": record.source,
             "picture_hash": record.image_hash,
             "fingerprint": None if print_ is None else base64.b64encode(print_.tobytes()).decode(),
             "problems": [(problem.place, problem.problem, problem.remedy) for problem in record.problems],
@@ -147,6 +148,7 @@ def _record(stream: BinaryIO) -> Converted:
         id=text["id"],
         cells=text["cells"],
         parts={name: stream.read(length) for name, length in text["parts"].items()},
+        source=None if text["source"] is None else (text["source"][0], text["source"][1]),
         image_hash=text["picture_hash"],
         fingerprint=None if print_ is None else np.frombuffer(base64.b64decode(print_), dtype=np.float32),
         problems=[DataError(*problem) for problem in text["problems"]],

@@ -17,6 +17,7 @@ from maskline.data import manifest
 from maskline.data.labels import LabelSet
 from maskline.data.manifest import PARTS
 from maskline.data.mapped import Field, MappedSamples
+from maskline.data.reading_rule import RGB, ReadingRule
 
 Cache = Literal["ram", "stream", "mmap", "device"]
 
@@ -63,7 +64,7 @@ class PreparedSplit:
         cache: ``ram``: decoded samples stay in memory once asked for; ``stream``: decoded each time; ``mmap``: decoded
             once into a file that is mapped into memory; ``device``: as ``ram``, for a loader that keeps the images on
             the device too.
-        bands: Channels of the source that the images have; None: RGB.
+        rule: How the images were read; None: not known, RGB.
     """
 
     def __init__(
@@ -73,10 +74,11 @@ class PreparedSplit:
         rows: list[dict[str, Any]],
         *,
         cache: Cache,
-        bands: tuple[int, ...] | None,
+        rule: ReadingRule | None,
     ) -> None:
         self.labels = labels
-        self.bands = bands
+        self.rule = rule
+        self.bands = None if rule is None else rule.channels
         self.ids = [str(row["id"]) for row in rows]
         self.groups = [str(row["group"]) for row in rows]
         self.sizes = [(int(row["height"]), int(row["width"])) for row in rows]
@@ -117,7 +119,7 @@ class PreparedSplit:
         if not rows:
             return None
         plain = [{str(key): value for key, value in row.items()} for row in rows]
-        prepared_split = cls(folder, labels, plain, cache=cache, bands=manifest.read_channels(Path(folder)))
+        prepared_split = cls(folder, labels, plain, cache=cache, rule=ReadingRule.read(Path(folder)))
         if cache == "mmap":
             prepared_split._map(
                 f"{sha256_file(Path(folder) / manifest.MANIFEST_NAME)[:16]}{len(prepared_split.bands or ())}-{split}"
@@ -127,7 +129,7 @@ class PreparedSplit:
     @property
     def channels(self) -> int:
         """Channels of the images."""
-        return manifest.RGB if self.bands is None else len(self.bands)
+        return RGB if self.bands is None else len(self.bands)
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -3,8 +3,6 @@
 One row an image. Images and masks are encoded files, one behind the other in a few shards; the manifest says where.
 """
 
-import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +11,7 @@ import pandera.pandas as pa
 from pandera.errors import SchemaErrors
 
 from maskline.core.errors import DataError
-from maskline.core.files import write_json, write_text
+from maskline.core.files import write_text
 from maskline.core.text import cell, from_cell
 from maskline.data.labels import LabelSet
 
@@ -22,9 +20,6 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 MANIFEST_NAME = "manifest.csv"
 LABELS_NAME = "labels.json"
-CHANNELS_NAME = "channels.json"
-RGB = 3
-"""Channels of images where nothing else is asked for; gray ones have three equal channels."""
 
 PARTS = ("image", "mask", "valid", "second")
 """Encoded files of a row; ``valid`` and ``second`` may be absent (0 bytes)."""
@@ -127,24 +122,27 @@ def read(folder: Path) -> tuple[pd.DataFrame, LabelSet]:
     return frame, labels
 
 
-def write_channels(folder: Path, channels: Sequence[int]) -> None:
-    """Write which channels of the source the images have; no file stands for RGB."""
-    write_json(folder / CHANNELS_NAME, {"channels": list(channels)})
+def scored_split(folder: Path, wanted: Literal["auto", "train", "val", "test"]) -> Split:
+    """Return the split of a prepared folder that is scored.
 
-
-def read_channels(folder: Path) -> tuple[int, ...] | None:
-    """Return which channels of the source the images have; None: RGB.
+    Args:
+        folder: The prepared data.
+        wanted: auto: test, or val where there is no test split.
 
     Raises:
-        DataError: The file is damaged.
+        DataError: Neither has images; or as ``read``.
     """
-    path = folder / CHANNELS_NAME
-    try:
-        return tuple(int(channel) for channel in json.loads(path.read_text(encoding="utf-8"))["channels"])
-    except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(path, f"not a list of channels ({error!r})", _REMEDY) from error
+    if wanted != "auto":
+        return wanted
+    there = set(read(folder)[0]["split"])
+    for split in ("test", "val"):
+        if split in there:
+            return split
+    raise DataError(
+        folder / MANIFEST_NAME,
+        "no images in the splits test and val: nothing to score",
+        "raise data.test_fraction or data.val_fraction, or set evaluate.split to train",
+    )
 
 
 def _is_sorted(frame: pd.DataFrame) -> bool:

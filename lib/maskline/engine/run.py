@@ -49,7 +49,8 @@ class Job:
         model: Initialised segmentor.
         optimizer: Over its parameters.
         loop: See there.
-        card: Content of model.json but for the weights' hash: ``params``, ``labels``, ``preprocessing``, ``receipt``.
+        card: Content of model.json but for the weights' hash: ``params``, ``labels``, ``preprocessing``, ``reading``,
+            ``receipt``.
     """
 
     model: SegmentorBase

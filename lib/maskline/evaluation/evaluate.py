@@ -10,6 +10,7 @@ from rich.progress import track
 
 from maskline.core.errors import CheckpointError
 from maskline.data.labels import LabelSet
+from maskline.data.reading_rule import ReadingRule
 from maskline.evaluation.page import tree
 from maskline.evaluation.scoring import Counting, ImageScore, Split, score_split
 from maskline.inference.pipeline import Inference
@@ -59,6 +60,21 @@ def check_labels(labels: LabelSet, card: Mapping[str, Any], *, place: object) ->
                 f"was trained with {key} {trained[key]}, the prepared data has {value}",
                 "train again (dvc repro train)",
             )
+
+
+def check_reading(rule: ReadingRule | None, card: Mapping[str, Any], *, place: object) -> None:
+    """Compare how the images of the data were read with what the model was trained on, where both are known.
+
+    Raises:
+        CheckpointError: They differ.
+    """
+    if rule is None or "reading" not in card:
+        return
+    trained = ReadingRule.from_dict(card["reading"], place=place)
+    key = trained.difference(rule)
+    if key is not None:
+        problem = f"was trained with {key} {getattr(trained, key)}, the prepared data has {getattr(rule, key)}"
+        raise CheckpointError(place, problem, "train again (dvc repro train)")
 
 
 def evaluate(

@@ -10,7 +10,8 @@ from typing import Any
 from maskline.core.errors import DataError
 from maskline.core.files import write_text
 from maskline.data.labels import LabelSet
-from maskline.export import example
+from maskline.data.reading_rule import ReadingRule
+from maskline.export import example, package
 from maskline.export.interface import INPUT
 from maskline.export.package import Trained
 from maskline.export.variants import MODEL_FILE, Variant
@@ -26,11 +27,14 @@ def write(
     *,
     variants: tuple[Variant, ...],
     data_set: str,
+    split: str = "test",
     images: int,
     scores: Mapping[str, Any],
 ) -> None:
     """Write the card and the example into the export folder; see ``card_text``."""
-    about = card_text(trained, agreement, variants=variants, data_set=data_set, images=images, scores=scores)
+    about = card_text(
+        trained, agreement, variants=variants, data_set=data_set, split=split, images=images, scores=scores
+    )
     write_text(folder / CARD_FILE, about)
     write_text(folder / EXAMPLE_FILE, example_text())
 
@@ -58,6 +62,7 @@ def card_text(
     *,
     variants: tuple[Variant, ...],
     data_set: str,
+    split: str = "test",
     images: int,
     scores: Mapping[str, Any],
 ) -> str:
@@ -68,15 +73,16 @@ def card_text(
         agreement: Of ``maskline.export.package.export_model``.
         variants: Those beside model.onnx.
         data_set: Its name, as ``data.name`` has it.
-        images: Number of test images.
+        split: Name of the split that was scored and compared on.
+        images: Number of its images.
         scores: What evaluation found on them, as in its metrics.json.
     """
     agreement_by_file = {MODEL_FILE: agreement, **{each.files[0]: agreement[each.name] for each in variants}}
     sections = [
         _INTRODUCTION,
-        _file_lines(agreement_by_file),
+        _file_lines(agreement_by_file, split),
         _use_lines(trained),
-        _data_lines(trained.labels, name=data_set, images=images),
+        _data_lines(trained.labels, name=data_set, split=split, images=images),
         [
             "## Scores",
             "",
@@ -84,7 +90,7 @@ def card_text(
             "",
             *_score_lines(scores),
         ],
-        _LIMITS,
+        _limit_lines(split),
         _licence_lines(data_set),
         [f"SHA-256 of the trained weights: `{trained.weights_sha256}`."],
     ]
@@ -98,47 +104,64 @@ _INTRODUCTION = [
     "settings stand in the metadata of each file, under the key `maskline`.",
 ]
 
-_LIMITS = [
-    "## Limits",
-    "",
-    "- The scores hold for images like the test split's: same kind of camera, scale and subject. Measure anew",
-    "  before using the model on others.",
-    "- The network was seen to agree with torch on the test split and at five further sizes; all of them on a CPU.",
-    "- It has no class for what it does not know: each pixel gets one of the classes above.",
-    "- It is not a medical device, and its output is not a diagnosis.",
-]
 
-
-def _file_lines(agreement_by_file: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _limit_lines(split: str) -> list[str]:
     return [
-        "| file | bytes | mIoU on the test split | pixels with another class than in torch |",
+        "## Limits",
+        "",
+        f"- The scores hold for images like the {split} split's: same kind of camera, scale and subject. Measure anew",
+        "  before using the model on others.",
+        f"- The network was seen to agree with torch on the {split} split and at five further sizes; all of them on a "
+        "CPU.",
+        "- It has no class for what it does not know: each pixel gets one of the classes above.",
+        "- It is not a medical device, and its output is not a diagnosis.",
+    ]
+
+
+def _file_lines(agreement_by_file: Mapping[str, Mapping[str, Any]], split: str) -> list[str]:
+    return [
+        f"| file | bytes | mIoU on the {split} split | pixels with another class than in torch |",
         "| --- | --- | --- | --- |",
         *(
-            f"| {file} | {each['bytes']} | {_score(each)} | {each['test']['disagreement']:g} |"
+            f"| {file} | {each['bytes']} | {_score(each[split])} | {each[split]['disagreement']:g} |"
             for file, each in agreement_by_file.items()
         ),
     ]
 
 
 def _use_lines(trained: Trained) -> list[str]:
-    channels = "3), uint8, RGB" if len(trained.mean) == 3 else f"{len(trained.mean)}), uint8"
+    channels = f"{len(trained.mean)}), uint8{package.channels(trained)}"
     return [
         "## Use",
         "",
         f"    python {EXAMPLE_FILE} {MODEL_FILE} image.jpg labels.png",
         "",
-        f"needs onnxruntime, numpy and Pillow. Input `{INPUT}`: (batch, height, width, {channels}, any size;",
+        *_reading_lines(trained.reading),
+        f"Input `{INPUT}`: (batch, height, width, {channels}, any size;",
         f"{_policy(trained)}.",
         f"Outputs: {trained.interface.describe()}.",
     ]
 
 
-def _data_lines(labels: LabelSet, *, name: str, images: int) -> list[str]:
+def _reading_lines(rule: ReadingRule | None) -> list[str]:
+    needs = "needs onnxruntime, numpy and Pillow; TIFF of several bands or more than 8 bits and 16-bit color PNG also"
+    lines = [needs, "tifffile and imagecodecs."]
+    if rule is None:
+        return lines
+    turned = "turned as their EXIF says" if rule.exif == "apply" else "as they are stored, whatever their EXIF says"
+    return [
+        *lines,
+        f"It reads files as training did, by the rule in the metadata under `reading`: {rule.describe()};",
+        f"{turned}. What does not fit is refused.",
+    ]
+
+
+def _data_lines(labels: LabelSet, *, name: str, split: str, images: int) -> list[str]:
     return [
         "## Data",
         "",
-        f"Data set: {_OWN.get(name, name)}; scores are of {images} test images, which training has",
-        "not seen. Pixels of the ignore index do not count.",
+        f"Data set: {_OWN.get(name, name)}; scores are of {images} {split} images, {_SEEN[split]}",
+        "Pixels of the ignore index do not count.",
         "",
         "| id | class | color |",
         "| --- | --- | --- |",
@@ -149,6 +172,15 @@ def _data_lines(labels: LabelSet, *, name: str, images: int) -> list[str]:
 def _literal(name: str) -> str:
     """Return a name in Markdown that is no tag, link, emphasis or end of a cell."""
     return re.sub(r"([\\`*\[\]|!~])", r"\\\1", html.escape(name, quote=False))
+
+
+# What training had to do with the images of the scored split.
+_SEEN = {
+    "test": "which training has not seen.",
+    "val": "which training has\nnot learned from; but it chose its weights by their scores, which are likely too "
+    "high for that.",
+    "train": "which\ntraining has learned from: they say nothing of other images.",
+}
 
 
 def _licence_lines(name: str) -> list[str]:
@@ -162,7 +194,7 @@ def _licence_lines(name: str) -> list[str]:
 
 
 def _score(agreement: Mapping[str, Any]) -> str:
-    score = agreement["test"]["mIoU_exported"]
+    score = agreement["mIoU_exported"]
     return "no pixel has a class" if score is None else f"{score:.4f}"
 
 

@@ -17,6 +17,7 @@ from torch.nn.functional import pad
 from maskline.core.errors import DataError, ExportError
 from maskline.core.files import replace_folder
 from maskline.data.labels import LabelSet
+from maskline.data.reading_rule import ReadingRule
 from maskline.export import onnx_graph, parity
 from maskline.export.interface import WHOLE, Interface
 from maskline.export.onnx_passes import phases, segformer
@@ -57,6 +58,7 @@ class Trained:
         params: The settings it was trained with, as plain types.
         weights_sha256: SHA-256 of its weights file.
         interface: How it is to be exported.
+        reading: How the images it was trained on were read; None: not known.
     """
 
     network: SegmentorBase
@@ -66,6 +68,7 @@ class Trained:
     params: Mapping[str, Any]
     weights_sha256: str
     interface: Interface = WHOLE
+    reading: ReadingRule | None = None
 
     @classmethod
     def from_card(cls, network: SegmentorBase, card: Mapping[str, Any], *, interface: Interface = WHOLE) -> "Trained":
@@ -78,6 +81,7 @@ class Trained:
             params=card["params"],
             weights_sha256=card["receipt"]["weights_sha256"],
             interface=interface,
+            reading=ReadingRule.from_dict(card["reading"], place="model.json") if "reading" in card else None,
         )
 
     def deployable(self, *, simplified: bool = False) -> Deployable:
@@ -115,7 +119,7 @@ class Trained:
         resized = partial(resize, align_corners=False)
 
         def logits(images: Tensor) -> Tensor:
-            normalized = normalize(images.to(device).permute(0, 3, 1, 2).contiguous(), self.mean, self.std)
+            normalized = normalize(images.permute(0, 3, 1, 2).contiguous(), self.mean, self.std)
             size = (normalized.shape[2], normalized.shape[3])
             if interface.resize is not None:
                 seen: Tensor = resized(network(resized(normalized, interface.resize)), size)
@@ -125,13 +129,21 @@ class Trained:
             seen = network(pad(normalized, (0, padded[1] - size[1], 0, padded[0] - size[0])))
             return seen[:, :, : size[0], : size[1]]
 
-        return TorchModel(logits, threads=threads, activation=interface.activation, channels=len(self.mean))
+        return TorchModel(
+            logits,
+            threads=threads,
+            activation=interface.activation,
+            channels=len(self.mean),
+            network=network,
+            device=device,
+        )
 
 
 def export_model(
     trained: Trained,
     split: Split,
     *,
+    name: str = "test",
     out: Path,
     opset: int,
     example_size: tuple[int, int],
@@ -145,6 +157,7 @@ def export_model(
     Args:
         trained: What to export.
         split: Compared on at original sizes, and in crops of ``maskline.export.parity.ODD_SIZES``.
+        name: Of the split.
         out: Replaced as a whole; stays as it was when the gate refuses.
         opset: ONNX operator set.
         example_size: Height and width of the traced example.
@@ -157,7 +170,7 @@ def export_model(
         ExportError: The network cannot be traced, or an exported model differs from it.
         DataError: The split has no image, or other classes than the model.
     """
-    _check_split(trained, split)
+    _check_split(trained, split, name=name)
     program = trace(trained.deployable(simplified=True), example_size=example_size)
     metadata = describe(trained, example_size=example_size)
     content = onnx_graph.to_onnx(program, opset=opset, metadata=metadata, outputs=trained.interface.names)
@@ -169,27 +182,29 @@ def export_model(
         for each in (first, *variants):
             each.write(part, program=program, content=content)
             exported = each.open(part, threads=threads)
-            agreement = check_parity(reference, exported, split, place=out / each.files[0], limits=each.limits)
+            agreement = check_parity(
+                reference, exported, split, name=name, place=out / each.files[0], limits=each.limits
+            )
             agreement["bytes"] = sum((part / file).stat().st_size for file in each.files)
             report |= {each.name: agreement} if each.name else agreement
     return report
 
 
 def check_parity(
-    reference: parity.Model, exported: parity.Model, split: Split, *, place: Path, limits: Limits
+    reference: parity.Model, exported: parity.Model, split: Split, *, name: str = "test", place: Path, limits: Limits
 ) -> dict[str, Any]:
     """Compare on the split's images and on odd sizes.
 
     Returns:
-        ``{"test": {...}, "odd_sizes": {...}}``, see ``maskline.export.parity.Parity.to_dict``.
+        ``{name: {...}, "odd_sizes": {...}}``, see ``maskline.export.parity.Parity.to_dict``.
 
     Raises:
         ExportError: The models differ by more than the limits.
     """
     labels = split.labels
     report: dict[str, Any] = {}
-    for name, where, cases in (
-        ("test", f"the {len(split)} test images", parity.original_cases(_images(split))),
+    for key, where, cases in (
+        (name, f"the {len(split)} {name} images", parity.original_cases(_images(split))),
         ("odd_sizes", "odd sizes", parity.odd_cases(_images(split))),
     ):
         comparison = parity.compare(
@@ -203,13 +218,12 @@ def check_parity(
             max_metric_change=limits.max_metric_change,
             section=limits.section,
         )
-        report[name] = comparison.to_dict()
+        report[key] = comparison.to_dict()
     return report
 
 
 def describe(trained: Trained, *, example_size: tuple[int, int]) -> dict[str, Any]:
     """Return what the file says of itself under its metadata key, as plain types."""
-    rgb = ", RGB" if len(trained.mean) == 3 else ""
     return {
         "format": METADATA_FORMAT,
         "class_names": list(trained.labels.class_names),
@@ -218,7 +232,8 @@ def describe(trained: Trained, *, example_size: tuple[int, int]) -> dict[str, An
         "reduce_zero_label": trained.labels.reduce_zero_label,
         "mean": list(trained.mean),
         "std": list(trained.std),
-        "input": f"images (batch, height, width, {len(trained.mean)}), uint8{rgb}; normalized inside",
+        "input": f"images (batch, height, width, {len(trained.mean)}), uint8{channels(trained)}; normalized inside",
+        **({} if trained.reading is None else {"reading": trained.reading.to_dict()}),
         "outputs": trained.interface.describe(),
         "sizes": {
             "stride": trained.network.stride,
@@ -232,11 +247,18 @@ def describe(trained: Trained, *, example_size: tuple[int, int]) -> dict[str, An
     }
 
 
-def _check_split(trained: Trained, split: Split) -> None:
+def channels(trained: Trained) -> str:
+    """Return what the channels of the network's input are, as the end of a phrase; empty: not known."""
+    if trained.reading is not None and trained.reading.channels is not None:
+        return f", channels {list(trained.reading.channels)} of the file"
+    return ", RGB" if len(trained.mean) == 3 else ""
+
+
+def _check_split(trained: Trained, split: Split, *, name: str) -> None:
     if not len(split):
-        raise DataError("test split", "no image to compare the exported model on", "set data.test_fraction above 0")
+        raise DataError(f"{name} split", "no image to compare the exported model on", "set data.test_fraction above 0")
     if split.labels != trained.labels:
-        raise DataError("test split", "other classes than the model's", "train on this data first (dvc repro train)")
+        raise DataError(f"{name} split", "other classes than the model's", "train on this data first (dvc repro train)")
 
 
 def _images(split: Split) -> Iterator[parity.Image]:

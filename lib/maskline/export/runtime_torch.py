@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from maskline.export.interface import Output, Prediction, one_hot
 from maskline.export.runtime_onnx import check_images
@@ -15,10 +15,12 @@ class TorchModel:
     """A network as evaluation uses it; it shares no code with the module that is exported.
 
     Args:
-        logits: Images NHWC uint8 -> logits NCHW float32 at their size, on any device.
+        logits: Images NHWC uint8 -> logits NCHW float32 at their size, on the device of the images.
         threads: CPU threads; set for the whole process, as torch has it.
         activation: What to give as probabilities: softmax, sigmoid, or argmax for 1 at the label.
         channels: Of the images.
+        network: What ``logits`` runs, to be moved by ``to``; None: it cannot be.
+        device: Where the network is.
     """
 
     def __init__(
@@ -28,9 +30,18 @@ class TorchModel:
         threads: int,
         activation: Output = "softmax",
         channels: int = 3,
+        network: nn.Module | None = None,
+        device: str = "cpu",
     ) -> None:
         torch.set_num_threads(threads)
+        self._network, self._device = network, torch.device(device)
         self._logits, self._activation, self._channels = logits, activation, channels
+
+    def to(self, device: torch.device) -> None:
+        """Move the network to a device; images and predictions stay on the CPU."""
+        assert self._network is not None, "a network to move"
+        self._network.to(device)
+        self._device = device
 
     def predict(self, images: NDArray[np.uint8]) -> Prediction:
         """Return the prediction for images (N, H, W, 3), uint8, RGB.
@@ -40,7 +51,7 @@ class TorchModel:
         """
         check_images(images, channels=self._channels)
         with torch.inference_mode():
-            logits = self._logits(torch.from_numpy(np.ascontiguousarray(images)))
+            logits = self._logits(torch.from_numpy(np.ascontiguousarray(images)).to(self._device))
             classes = logits.argmax(1).cpu().numpy()
             values = (logits.sigmoid() if self._activation == "sigmoid" else logits.softmax(1)).cpu().numpy()
         labels = classes.astype(np.uint8 if logits.shape[1] <= 256 else np.uint16)

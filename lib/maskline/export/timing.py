@@ -102,7 +102,7 @@ def _times(
     return {"torch": reference.to_dict(), **rows}
 
 
-def headline(agreement: Mapping[str, Any], measured: Mapping[str, Any], *, batch: int) -> str:
+def headline(agreement: Mapping[str, Any], measured: Mapping[str, Any], *, split: str, batch: int) -> str:
     """Return agreement and time of model.onnx beside torch's, in a line."""
-    test, ratio = agreement["test"], measured[f"batch_{batch}"]["fp32"]["ratio"]
-    return f"{test['differing_pixels']} of {test['pixels']} test pixels differ from torch, {ratio:.2f} of its time"
+    seen, ratio = agreement[split], measured[f"batch_{batch}"]["fp32"]["ratio"]
+    return f"{seen['differing_pixels']} of {seen['pixels']} {split} pixels differ from torch, {ratio:.2f} of its time"

@@ -30,8 +30,9 @@ class CrfParams(Section):
     )
     tune: bool = Field(
         default=False,
-        description="Take the best on the val split of 27 fields: bilateral_weight, bilateral_grey and smooth_weight "
-        "at half, once and twice the value here. Best by Dice of the foreground of two classes, else by mIoU.",
+        description="Take the best of 27 fields on the val split, where that is not the one to score: "
+        "bilateral_weight, bilateral_grey and smooth_weight at half, once and twice the value here. Best by Dice of "
+        "the foreground of two classes, else by mIoU.",
     )
     iterations: Count = Field(default=5, description="Updates of all pixels.")
     radius: Annotated[int, Field(ge=1, le=64)] = Field(
@@ -47,7 +48,10 @@ class CrfParams(Section):
 class EvaluateParams(Section):
     """Scoring of the trained model."""
 
-    split: Literal["train", "val", "test"] = Field(default="test", description="Split to score.")
+    split: Literal["auto", "train", "val", "test"] = Field(
+        default="auto",
+        description="Split to score, here and in export; auto: test, or val where there is no test split.",
+    )
     inference: Literal["whole", "slide"] = Field(default="whole", description="Whole images, or a sliding window.")
     window: Size = Field(default=(512, 512), description="Height and width of the window, px (slide).")
     stride: Size = Field(default=(341, 341), description="Step of the window, px (slide).")
@@ -69,7 +73,7 @@ class EvaluateParams(Section):
     threshold: Annotated[float, Field(gt=0, lt=1)] | Literal["tune"] | None = Field(
         default=None,
         description="Two-class sets: probability from which a pixel is foreground; tune: the one with the highest "
-        "Dice on the val split; null: the more likely class.",
+        "Dice on the val split, where that is not the one to score; null: the more likely class.",
     )
     min_component_px: CountOrNone = Field(
         default=0, description="Components of fewer pixels go to the nearest class; class 0 keeps its own; 0: all stay."

@@ -21,6 +21,10 @@ class InferenceModel:
         torch.set_num_threads(threads)
         self._inference = inference
 
+    def to(self, device: torch.device) -> None:
+        """Move the network to a device; images and predictions stay on the CPU."""
+        self._inference.predictor.model.to(device)
+
     def predict(self, images: NDArray[np.uint8]) -> Prediction:
         """Return the prediction for images (N, H, W, 3), uint8, RGB.
 

@@ -1,19 +1,22 @@
-"""What predict's MODEL may be besides a folder, and the evaluate section that its options make."""
+"""From a folder, an exported file or a recipe with weights to a model in use."""
 
 import json
+import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from maskline.core.errors import CheckpointError, ParamsError
+from maskline.data.reading_rule import UNKNOWN, ReadingRule
+from maskline.predict.model import Model
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from maskline.data.labels import LabelSet
-    from maskline.export.parity import Model
+    from maskline.params.data import DataParams
     from maskline.params.evaluate import EvaluateParams
 
 # Names that the last layer's weights have in the networks of this project and in those of SMP.
@@ -25,6 +28,7 @@ def as_folder(model: Path, weights: Path | None) -> Iterator[Path]:
     """Give a model folder for a recipe and its weights; without weights, ``model`` as it is.
 
     The classes are those of labels.json or model.json beside the weights; where neither lies there, they are numbered.
+    Images are read as that model.json says; else as the recipe's section data does.
 
     Args:
         model: A model; or, with weights, a recipe's name or a params file.
@@ -57,6 +61,7 @@ def as_folder(model: Path, weights: Path | None) -> Iterator[Path]:
         "params": values.model_dump(mode="json"),
         "labels": labels.to_dict(),
         "preprocessing": {"mean": list(values.model.mean), "std": list(values.model.std), "scale": 255},
+        "reading": _reading(file, values.data).to_dict(),
         "receipt": {},
     }
     with tempfile.TemporaryDirectory() as folder:
@@ -124,39 +129,68 @@ def _evaluate_here(model: Path) -> dict[str, Any]:
     return load_params(file).evaluate.model_dump(mode="json")
 
 
-def open_model(
-    path: Path, *, params_path: Path | None, slide: bool, tta: bool, crf: bool, threads: int
-) -> "tuple[Model, LabelSet, dict[str, Any]]":
-    """Return a model, its classes, and what the results depend on as plain types.
+def load(
+    path: str | Path,
+    *,
+    weights: str | Path | None = None,
+    params: str | Path | None = None,
+    slide: bool = False,
+    tta: bool = False,
+    crf: bool = False,
+    threads: int | None = None,
+) -> Model:
+    """Load a model; the images it is then shown are read as those that it was trained on.
 
     Args:
-        path: A folder that training or export wrote, or an .onnx file.
-        params_path: See ``evaluate_section``.
-        slide: Likewise.
-        tta: Likewise.
-        crf: Likewise.
-        threads: CPU threads.
+        path: A folder that training or export wrote, or an .onnx file; with weights, a recipe's name or a params file.
+        weights: A .safetensors file, or a folder with model.safetensors.
+        params: A params file, whose evaluate section says how a trained model is used; None: on whole images, or by
+            the steps named next, with the model's own settings or those of params.yaml in the current folder.
+        slide: By sliding window.
+        tta: With test-time augmentation: the section's scales and flips; where it has none, mirrored as well.
+        crf: With a dense CRF after the network.
+        threads: CPU threads; None: all cores. Torch has one number for the whole process.
 
     Raises:
         CheckpointError: Neither a model folder nor an ONNX file; or an ONNX file with steps around it.
-        ParamsError: The params file is wrong.
+        ParamsError: The params file, or the recipe, is wrong or not there.
         ExportError: An ONNX file that the export stage did not write.
     """
-    if (path / "model.json").is_file():
-        section = evaluate_section(path, params_path=params_path, slide=slide, tta=tta, crf=crf)
-        return _open_trained(path, section, threads=threads)
-    file = path / "model.onnx" if path.is_dir() else path
+    count = threads or os.cpu_count() or 1
+    params_path = None if params is None else Path(params)
+    with as_folder(Path(path), None if weights is None else Path(weights)) as folder:
+        if (folder / "model.json").is_file():
+            section = evaluate_section(folder, params_path=params_path, slide=slide, tta=tta, crf=crf)
+            return _load_trained(folder, section, threads=count)
+    file = folder / "model.onnx" if folder.is_dir() else folder
     if file.suffix != ".onnx" or not file.is_file():
-        raise CheckpointError(path, "no model", "name a folder with model.json or model.onnx, or an .onnx file")
-    if params_path is not None or slide or tta or crf:
+        raise CheckpointError(folder, "no model", "name a folder with model.json or model.onnx, or an .onnx file")
+    if params is not None or slide or tta or crf:
         remedy = "leave --params, --slide, --tta and --crf out, or name the trained folder"
         raise CheckpointError(file, "an exported model sees whole images only", remedy)
-    return _open_exported(file, threads=threads)
+    return _load_exported(file, threads=count)
 
 
-def _open_trained(
-    folder: Path, section: "EvaluateParams | None", *, threads: int
-) -> "tuple[Model, LabelSet, dict[str, Any]]":
+def reading_of(about: Mapping[str, Any], *, channels: int, place: Path) -> ReadingRule:
+    """Return how the images of a model are read.
+
+    Args:
+        about: The content of model.json, or the metadata of an exported file.
+        channels: What the network takes.
+        place: For messages.
+
+    Raises:
+        DataError: The rule is of another version.
+        CheckpointError: There is none, or one of other channels, for a model that does not take RGB.
+    """
+    rule = ReadingRule.from_dict(about["reading"], place=place) if "reading" in about else UNKNOWN
+    if rule.num_channels != channels:
+        problem = f"a model of {channels} channels that does not say which bands of an image they are"
+        raise CheckpointError(place, problem, "train or export it again, so that it does (dvc repro)")
+    return rule
+
+
+def _load_trained(folder: Path, section: "EvaluateParams | None", *, threads: int) -> Model:
     from maskline.builders.inference import build_inference, load_segmentor
     from maskline.evaluation.tuning import with_threshold
     from maskline.export.package import Trained
@@ -166,11 +200,11 @@ def _open_trained(
 
     card = read_card(folder)
     trained = Trained.from_card(load_segmentor(folder), card)
-    _check_rgb(folder, trained.mean)
+    rule = reading_of(card, channels=len(trained.mean), place=folder / "model.json")
     made_by: dict[str, Any] = {"weights_sha256": trained.weights_sha256, "runtime": "torch"}
     if section is None:
-        kind = resolve_kind("auto", place="evaluate.device")
-        return trained.runtime(threads=threads, device=kind), trained.labels, made_by
+        runtime = trained.runtime(threads=threads, device=resolve_kind("auto", place="evaluate.device"))
+        return Model(runtime, labels=trained.labels, reading=rule, made_by=made_by)
     if section.threshold == "tune":
         remedy = "write the number that evaluate chose, in metrics.json under threshold"
         raise ParamsError("evaluate.threshold", "there is nothing to tune it on here", remedy)
@@ -185,26 +219,22 @@ def _open_trained(
         ignore_index=trained.labels.ignore_index,
         within_valid=False,
     )
-    runtime = InferenceModel(inference, threads=threads)
-    return runtime, trained.labels, {**made_by, "evaluate": section.model_dump(mode="json")}
+    made_by |= {"evaluate": section.model_dump(mode="json")}
+    return Model(InferenceModel(inference, threads=threads), labels=trained.labels, reading=rule, made_by=made_by)
 
 
-def _open_exported(file: Path, *, threads: int) -> "tuple[Model, LabelSet, dict[str, Any]]":
+def _load_exported(file: Path, *, threads: int) -> Model:
     from maskline.core.files import sha256_file
     from maskline.data.labels import LabelSet
     from maskline.export.runtime_onnx import OnnxModel
 
-    model = OnnxModel(file, threads=threads)
-    _check_rgb(file, model.metadata["mean"])
-    made_by = {"onnx_sha256": sha256_file(file), "runtime": "onnxruntime"}
-    return model, LabelSet.from_dict(model.metadata, place=file), made_by
-
-
-def _check_rgb(place: Path, mean: Sequence[float]) -> None:
-    """Refuse a model that does not take what ``predict`` reads."""
-    if len(mean) != 3:
-        remedy = "call it from Python, or train on data.channels of three"
-        raise CheckpointError(place, f"a model of {len(mean)} channels; images are read as RGB here", remedy)
+    runtime = OnnxModel(file, threads=threads)
+    return Model(
+        runtime,
+        labels=LabelSet.from_dict(runtime.metadata, place=file),
+        reading=reading_of(runtime.metadata, channels=len(runtime.metadata["mean"]), place=file),
+        made_by={"onnx_sha256": sha256_file(file), "runtime": "onnxruntime"},
+    )
 
 
 def _read(file: Path) -> "Mapping[str, Tensor]":
@@ -217,6 +247,15 @@ def _read(file: Path) -> "Mapping[str, Tensor]":
         remedy = "name a .safetensors file; maskline import-weights makes a model folder of others"
         raise CheckpointError(file, f"no weights ({str(error).splitlines()[0]})", remedy) from error
     return tensors
+
+
+def _reading(file: Path, params: "DataParams") -> ReadingRule:
+    from maskline.runtime.checkpoint import read_card
+
+    if (file.parent / "model.json").is_file() and "reading" in (card := read_card(file.parent)):
+        return ReadingRule.from_dict(card["reading"], place=file.parent / "model.json")
+    exif: Literal["apply", "ignore"] = "ignore" if params.exif == "ignore" else "apply"
+    return ReadingRule(channels=params.channels, image_scale=params.image_scale, exif=exif)
 
 
 def _labels(file: Path, tensors: "Mapping[str, Tensor]") -> "LabelSet":

@@ -1,7 +1,8 @@
 """PNG files by rows, so that images larger than memory can be read and written.
 
 A PNG is one compressed stream of rows, each stored as its difference from the one above. A band of rows is read by
-handing Pillow a small PNG in memory: the last row of the band before, plain, and then the file's own rows.
+handing Pillow (imagecodecs, where a channel has 16 bits) a small PNG in memory: the last row of the band before, plain,
+and then the file's own rows.
 """
 
 import io
@@ -9,11 +10,12 @@ import struct
 import zlib
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
+import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image
 
 from maskline.core.errors import DataError
 
@@ -27,7 +29,7 @@ Color = tuple[int, int, int]
 
 
 class PngRows:
-    """Reads a PNG from top to bottom; 8 bits a channel, not interlaced.
+    """Reads a PNG from top to bottom; 8 or 16 bits a channel, not interlaced.
 
     Args:
         path: The file.
@@ -42,6 +44,8 @@ class PngRows:
         self._inflate = zlib.decompressobj()
         self._left = 0  # bytes of the current IDAT chunk that are still to be read
         self._palette = b""
+        self.turn = 1
+        """EXIF orientation; 1: upright."""
         self._above = b""
         try:
             self._read_header()
@@ -54,8 +58,13 @@ class PngRows:
         """Height and width, px."""
         return self._height, self._width
 
-    def read(self, count: int) -> NDArray[np.uint8]:
-        """Return the next ``count`` rows as RGB, (count, W, 3); alpha is dropped.
+    @property
+    def has_alpha(self) -> bool:
+        """Whether the last band is alpha."""
+        return self._kind in {4, 6}
+
+    def read(self, count: int) -> NDArray[Any]:
+        """Return the next ``count`` rows, (count, W, bands), in the file's own numbers; palettes become RGB.
 
         Raises:
             DataError: The file ends too early or is damaged.
@@ -63,13 +72,21 @@ class PngRows:
         try:
             rows = self._inflated(count * (1 + self._row_bytes))
             plain = b"\0" + self._above if self._above else b""
-            content = _png(self._width, count + bool(plain), self._kind, self._palette, plain + rows)
+            content = _png(self._width, count + bool(plain), self._kind, self._palette, plain + rows, bits=self._bits)
+            pixels = self._decoded(content)
+        except (zlib.error, OSError, SyntaxError, imagecodecs.PngError) as error:
+            raise self._problem(f"damaged ({error})", "get the file again") from error
+        return pixels[1:] if plain else pixels
+
+    def _decoded(self, content: bytes) -> NDArray[Any]:
+        if self._bits == 16:
+            pixels = imagecodecs.png_decode(content)
+            self._above = pixels[-1].astype(">u2").tobytes()
+        else:
             with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
                 self._above = np.asarray(image)[-1].tobytes()
-                rgb = np.array(image.convert("RGB"))
-        except (zlib.error, OSError, SyntaxError) as error:
-            raise self._problem(f"damaged ({error})", "get the file again") from error
-        return rgb[1:] if plain else rgb
+                pixels = np.array(image.convert("RGB") if image.mode == "P" else image)
+        return pixels.reshape(*pixels.shape[:2], -1)
 
     def close(self) -> None:
         """Close the file."""
@@ -84,22 +101,24 @@ class PngRows:
         self.close()
 
     def _read_header(self) -> None:
-        remedy = "save it as a PNG of 8 bits a channel, not interlaced"
+        remedy = "save it as a PNG of 8 or 16 bits a channel, not interlaced"
         if self._stream.read(8) != _SIGNATURE:
-            raise self._problem("no PNG", f"{remedy}, or as a TIFF of 8 bits a channel")
+            raise self._problem("no PNG", f"{remedy}, or as a TIFF")
         name, length = self._next_chunk()
         if name != b"IHDR" or length != 13:
             raise self._problem("damaged", "get the file again")
-        self._width, self._height, bits, self._kind, _, _, interlaced = struct.unpack(">IIBBBBB", self._stream.read(13))
+        header = struct.unpack(">IIBBBBB", self._stream.read(13))
+        self._width, self._height, self._bits, self._kind, _, _, interlaced = header
         self._stream.read(4)
-        if bits != 8 or interlaced or self._kind not in _CHANNELS:
-            raise self._problem(f"a PNG of {bits} bits a channel{', interlaced' if interlaced else ''}", remedy)
-        self._row_bytes = self._width * _CHANNELS[self._kind]
+        if self._bits not in {8, 16} or interlaced or self._kind not in _CHANNELS:
+            raise self._problem(f"a PNG of {self._bits} bits a channel{', interlaced' if interlaced else ''}", remedy)
+        self._row_bytes = self._width * _CHANNELS[self._kind] * self._bits // 8
         name, length = self._next_chunk()
         while name != b"IDAT":
             content = self._stream.read(length)
             self._stream.read(4)
             self._palette = content if name == b"PLTE" else self._palette
+            self.turn = _orientation(content) if name == b"eXIf" else self.turn
             name, length = self._next_chunk()
         self._left = length
 
@@ -167,8 +186,14 @@ class PngWriter:
         self._stream.write(_chunk(b"IDAT", self._waiting + self._deflate.flush()) + _chunk(b"IEND", b""))
 
 
-def _png(width: int, height: int, kind: int, palette: bytes, rows: bytes) -> bytes:
-    header = _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, kind, 0, 0, 0))
+def _orientation(content: bytes) -> int:
+    exif = Image.Exif()
+    exif.load(content)
+    return int(exif.get(ExifTags.Base.Orientation, 1))
+
+
+def _png(width: int, height: int, kind: int, palette: bytes, rows: bytes, *, bits: int) -> bytes:
+    header = _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, kind, 0, 0, 0))
     colors = _chunk(b"PLTE", palette) if palette and kind == _PALETTE else b""
     return _SIGNATURE + header + colors + _chunk(b"IDAT", zlib.compress(rows, 0)) + _chunk(b"IEND", b"")
 

@@ -1,24 +1,30 @@
 """``maskline predict --stream``: images that do not fit into memory."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from maskline.builders.inference import build_inference
 from maskline.core.errors import CheckpointError, DataError, DataProblemsError, ParamsError
 from maskline.core.files import sha256_file
 from maskline.data.labels import LabelSet
+from maskline.data.reading_rule import ReadingRule
 from maskline.inference.predictor import Predictor
 from maskline.params.base.reading import load_sections
 from maskline.params.base.types import Section
 from maskline.params.evaluate import EvaluateParams
 from maskline.params.predict import PredictParams
 from maskline.predict.image_inputs import Source
+from maskline.predict.model_sources import reading_of
 from maskline.predict.png_rows import PngRows
 from maskline.predict.prediction_folder import STREAMED, PredictionFolder
 from maskline.predict.stream import stream_classes
 from maskline.predict.tiff_rows import TiffRows
+from maskline.reading.as_trained import bands_as_trained
 from maskline.runtime.checkpoint import read_card
 
 
@@ -59,6 +65,7 @@ def predict_stream(
     labels = LabelSet.from_dict(card["labels"], place=model)
     if labels.num_classes > 256:
         raise CheckpointError(model, f"{labels.num_classes} classes", "--stream writes 256 at most")
+    rule = reading_of(card, channels=len(card["preprocessing"]["mean"]), place=model / "model.json")
     predictor = _predictor(section, model, place=f"{params_path}: evaluate")
     torch.set_num_threads(threads)
     made_by = {
@@ -74,9 +81,10 @@ def predict_stream(
             continue
         try:
             with _open(source.path) as rows:
+                _check_upright(source.path, rows, rule)
                 bands = stream_classes(
                     predictor,
-                    rows.read,
+                    partial(_read, rows, rule=rule, place=source.path),
                     size=rows.size,
                     memory_bytes=sections.predict.stream_mib << 20,
                     scratch=out,
@@ -101,6 +109,16 @@ def _predictor(section: EvaluateParams, model: Path, *, place: str) -> Predictor
 
 def _open(path: Path) -> PngRows | TiffRows:
     return TiffRows(path) if path.suffix.lower() in {".tif", ".tiff"} else PngRows(path)
+
+
+def _read(rows: PngRows | TiffRows, count: int, *, rule: ReadingRule, place: Path) -> NDArray[np.uint8]:
+    return bands_as_trained(rows.read(count), rule, has_alpha=rows.has_alpha, place=place)
+
+
+def _check_upright(path: Path, rows: PngRows | TiffRows, rule: ReadingRule) -> None:
+    if rule.exif == "apply" and rows.turn in range(2, 9):
+        problem = f"EXIF orientation {rows.turn} says that the image is to be rotated, which needs the whole of it"
+        raise DataError(path, problem, "rotate the file, or leave --stream out")
 
 
 def _sections(params_path: Path | None) -> StreamSections:

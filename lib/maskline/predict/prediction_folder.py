@@ -14,30 +14,18 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from maskline.core.errors import DataError
 from maskline.core.files import replace_file, write_json, write_text
 from maskline.core.text import cell, from_cell
 from maskline.data.labels import LabelSet
-from maskline.export.interface import Prediction
 from maskline.predict.image_inputs import Source
 from maskline.predict.png_rows import PngWriter
-from maskline.predict.tiff import geo_tags, write_tiff
-from maskline.report.overlays import overlay
+from maskline.predict.result import SUFFIXES, Result
+from maskline.predict.tiff import geo_tags
 
 NOTE_FILE = "predict.json"
 TABLE_FILE = "shares.csv"
-
-SUFFIXES = {
-    "index": ".png",
-    "palette": ".png",
-    "overlay": ".jpg",
-    "probabilities": ".npy",
-    "index-tif": ".tif",
-    "probabilities-tif": ".tif",
-}
-"""Kind of result -> suffix of its files."""
 
 STREAMED = ("index", "palette")
 """Kinds that can be written by rows."""
@@ -75,25 +63,19 @@ class PredictionFolder:
         row = self._rows.get(source.name)
         return row is not None and row["sha256"] == sha256 and all(self._path(k, source).is_file() for k in self._kinds)
 
-    def write(self, source: Source, sha256: str, image: NDArray[np.uint8], prediction: Prediction) -> None:
-        """Write the results of one image.
+    def write(self, source: Source, sha256: str, result: Result) -> None:
+        """Write what a model sees in one image.
 
         Args:
             source: The image.
             sha256: Of its file.
-            image: (H, W, 3), uint8.
-            prediction: Of a batch of this image alone.
+            result: Of this image.
         """
-        labels = prediction.labels[0]
+        tags = geo_tags(source.path) if any(kind.endswith("-tif") for kind in self._kinds) else None
         for kind in self._kinds:
-            with replace_file(self._path(kind, source)) as part:
-                if kind.endswith("-tif"):
-                    values = labels if kind == "index-tif" else prediction.probabilities[0]
-                    write_tiff(part, values, tags=geo_tags(source.path))
-                else:
-                    self._write_kind(kind, part, image, labels, prediction.probabilities[0])
-        counts = np.bincount(labels.reshape(-1), minlength=self._labels.num_classes)
-        self._add_row(source, sha256, labels.shape, counts)
+            result.save(self._path(kind, source), kind=kind, tags=tags)
+        counts = np.bincount(result.classes.reshape(-1), minlength=self._labels.num_classes)
+        self._add_row(source, sha256, result.classes.shape, counts)
 
     def write_rows(
         self, source: Source, sha256: str, size: tuple[int, int], bands: Iterable[NDArray[np.uint8]]
@@ -137,20 +119,6 @@ class PredictionFolder:
     def _path(self, kind: str, source: Source) -> Path:
         return self._out / kind / f"{source.name}{SUFFIXES[kind]}"
 
-    def _write_kind(
-        self, kind: str, path: Path, image: NDArray[np.uint8], labels: NDArray[Any], probabilities: NDArray[np.float32]
-    ) -> None:
-        match kind:
-            case "index":
-                Image.fromarray(labels).save(path, format="PNG")
-            case "palette":
-                palette_image(labels, self._labels).save(path, format="PNG")
-            case "overlay":
-                Image.fromarray(overlay(image, labels, self._labels)).save(path, format="JPEG", quality=92)
-            case "probabilities":
-                with path.open("wb") as stream:
-                    np.save(stream, probabilities)
-
     def _read_table(self) -> dict[str, dict[str, str]]:
         path = self._out / TABLE_FILE
         if not path.is_file():
@@ -166,12 +134,3 @@ class PredictionFolder:
         writer.writeheader()
         writer.writerows(self._rows[name] for name in sorted(self._rows))
         write_text(self._out / TABLE_FILE, stream.getvalue())
-
-
-def palette_image(labels: NDArray[Any], label_set: LabelSet) -> Image.Image:
-    """Return class ids (H, W) in the classes' colors: an indexed image, RGB above 256 classes."""
-    if label_set.num_classes > 256:
-        return Image.fromarray(np.asarray(label_set.palette, dtype=np.uint8)[labels])
-    image = Image.fromarray(labels.astype(np.uint8), mode="P")
-    image.putpalette([channel for color in label_set.palette for channel in color])
-    return image

@@ -29,7 +29,7 @@ def stream_classes(
 
     Args:
         predictor: The network; its windows are used whatever its mode.
-        read: Returns the next rows of the image, (count, W, 3) RGB.
+        read: Returns the next rows of the image, (count, W, channels).
         size: Height and width of the image, px.
         memory_bytes: Sums of windows up to this size are held in memory.
         scratch: Folder of the file of larger ones, which has no name and goes with the process.
@@ -41,7 +41,7 @@ def stream_classes(
     Raises:
         CheckpointError: The network gives nan.
     """
-    rows = _Rows(read, size)
+    rows = _Rows(read, (0, size[1], len(predictor.mean)))
 
     def band(top: int, count: int) -> Tensor:
         return torch.from_numpy(rows.band(top, count)).permute(2, 0, 1)[None].to(predictor.device)
@@ -74,9 +74,9 @@ def on_disk(shape: tuple[int, ...], *, scratch: Path) -> Sums:
 class _Rows:
     """The rows that windows still need."""
 
-    def __init__(self, read: ReadRows, size: tuple[int, int]) -> None:
+    def __init__(self, read: ReadRows, none: tuple[int, int, int]) -> None:
         self._read, self._first = read, 0
-        self._kept = np.zeros((0, size[1], 3), dtype=np.uint8)
+        self._kept = np.zeros(none, dtype=np.uint8)
 
     def band(self, top: int, count: int) -> npt.NDArray[np.uint8]:
         """Return rows from ``top`` on; those above it are given up."""

@@ -12,10 +12,11 @@ import tifffile
 from numpy.typing import NDArray
 
 from maskline.core.errors import DataError
+from maskline.reading.headers import Stored, stored
 
 
 class TiffRows:
-    """Reads the first page of a TIFF from top to bottom; 8 bits a channel, gray, RGB or RGB with alpha.
+    """Reads a TIFF from top to bottom: any number of bands, together; overviews are skipped.
 
     Args:
         path: The file.
@@ -31,21 +32,30 @@ class TiffRows:
         except (tifffile.TiffFileError, OSError) as error:
             raise self._problem(f"no TIFF ({error})", "get the file again") from error
         try:
-            self._page: Any = self._file.pages[0]
-            self._check()
+            form = stored(path)
+            if form is None:
+                raise self._problem("damaged", "get the file again")
+            self._page: Any = self._file.pages[form.page].aspage()
+            self._check(form)
         except BaseException:
             self._file.close()
             raise
         self._segments = iter(self._page.segments(maxworkers=1))
-        self._kept = np.zeros((0, self.size[1], 3), dtype=np.uint8)
+        self._bands = int(self._page.samplesperpixel)
+        self._kept = np.zeros((0, self.size[1], self._bands), dtype=self._page.dtype)
+        self.has_alpha = form.alpha
+        """Whether the last band is alpha."""
+        tag = self._page.tags.get("Orientation")
+        self.turn = int(tag.value) if tag else 1
+        """EXIF orientation; 1: upright."""
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width, px."""
         return int(self._page.imagelength), int(self._page.imagewidth)
 
-    def read(self, count: int) -> NDArray[np.uint8]:
-        """Return the next ``count`` rows as RGB, (count, W, 3); alpha is dropped.
+    def read(self, count: int) -> NDArray[Any]:
+        """Return the next ``count`` rows, (count, W, bands), in the file's own numbers.
 
         Raises:
             DataError: The file ends too early or is damaged.
@@ -67,18 +77,20 @@ class TiffRows:
     ) -> None:
         self.close()
 
-    def _check(self) -> None:
+    def _check(self, form: Stored) -> None:
         page = self._page
-        remedy = "save it as a TIFF of 8 bits a channel, gray or RGB, strips or tiles, channels together"
-        if page.dtype != np.uint8 or page.samplesperpixel not in {1, 3, 4} or page.planarconfig not in {None, 1}:
-            raise self._problem(f"a TIFF of {page.samplesperpixel} channels of {page.dtype}", remedy)
+        remedy = "save it as a TIFF of gray, RGB or more bands, strips or tiles, bands together"
+        if form.frames > 1:
+            raise self._problem(f"{form.frames} frames in one file", "save each frame as a file of its own")
+        if page.dtype is None or (page.samplesperpixel > 1 and page.planarconfig != 1):
+            raise self._problem(f"a TIFF of {page.samplesperpixel} channels, apart", remedy)
         if page.photometric not in {1, 2, 6} or page.imagedepth != 1:
             raise self._problem("a TIFF of other colors than gray and RGB", remedy)
 
     def _next_rows(self) -> NDArray[np.uint8]:
         """Return the rows of one line of tiles, or of one strip."""
         height, width = self.size
-        rows: NDArray[np.uint8] | None = None
+        rows: NDArray[Any] | None = None
         while True:
             try:
                 data, (_, _, top, left, _), shape = next(self._segments)
@@ -87,10 +99,10 @@ class TiffRows:
             except Exception as error:  # a codec's own
                 raise self._problem(f"cannot be decoded ({error})", "save it without compression") from error
             if rows is None:
-                rows = np.zeros((min(shape[1], height - top), width, 3), dtype=np.uint8)
+                rows = np.zeros((min(shape[1], height - top), width, self._bands), dtype=self._page.dtype)
             if data is not None:  # else a tile that was left out: zeros
                 columns = min(shape[2], width - left)
-                rows[:, left : left + columns] = data[0, : len(rows), :columns, :3]
+                rows[:, left : left + columns] = data[0, : len(rows), :columns]
             if left + shape[2] >= width:
                 return rows
 

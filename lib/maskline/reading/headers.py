@@ -6,6 +6,7 @@ Pillow cuts 16-bit RGB down to 8 bits and leaves channels out, both without a wo
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -21,12 +22,18 @@ class Stored:
         bits: Of a channel.
         whole: Pillow reads all of it.
         png: A PNG; else a TIFF.
+        alpha: The last channel is known to be alpha.
+        frames: Images in the file; overviews, thumbnails and transparency masks are none.
+        page: Where the first of them stands.
     """
 
     channels: int
     bits: int
     whole: bool
     png: bool
+    alpha: bool
+    frames: int = 1
+    page: int = 0
 
 
 def stored(path: Path) -> Stored | None:
@@ -35,7 +42,8 @@ def stored(path: Path) -> Stored | None:
         head = stream.read(26)
     if head.startswith(_PNG) and len(head) == 26 and head[25] in _PNG_CHANNELS:
         channels, bits = _PNG_CHANNELS[head[25]], head[24]
-        return Stored(channels=channels, bits=bits, whole=bits < 16 or channels == 1, png=True)
+        whole, alpha = bits < 16 or channels == 1, channels in (2, 4)
+        return Stored(channels=channels, bits=bits, whole=whole, png=True, alpha=alpha)
     return _stored_tiff(path) if head[:4] in _TIFF else None
 
 
@@ -44,14 +52,22 @@ def _stored_tiff(path: Path) -> Stored | None:
 
     try:
         with tifffile.TiffFile(path) as file:
-            page = file.pages[0].aspage()
+            full = [i for i in range(len(file.pages)) if not _is_reduced(file.pages[i])] or [0]
+            page = file.pages[full[0]].aspage()
             channels, bits = int(page.samplesperpixel), int(page.bitspersample)
-            rgb = int(page.photometric) != 1 and channels == 3 and bits <= 8
+            extra = tuple(map(int, page.extrasamples))
+            rgb = int(page.photometric) != 1 and channels == 3
             cmyk = int(page.photometric) == 5 and channels == 4
-            alpha = bits <= 8 and (cmyk or (channels in (2, 4) and tuple(map(int, page.extrasamples)) in ((1,), (2,))))
+            alpha = not cmyk and channels in (2, 4) and extra in ((1,), (2,))
     except (tifffile.TiffFileError, ValueError, IndexError, KeyError, struct.error, OSError):
         return None  # Pillow says what is wrong with it
-    return Stored(channels=channels, bits=bits, whole=channels == 1 or rgb or alpha, png=False)
+    whole = bits <= 8 and (channels == 1 or rgb or cmyk or alpha)
+    return Stored(channels=channels, bits=bits, whole=whole, png=False, alpha=alpha, frames=len(full), page=full[0])
+
+
+def _is_reduced(page: Any) -> bool:
+    """Return whether NewSubfileType calls a page a smaller copy or a transparency mask of another."""
+    return bool(int(page.aspage().subfiletype) & 0b101)
 
 
 def png_bit_depth(path: Path) -> int:

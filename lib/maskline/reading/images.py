@@ -2,16 +2,15 @@
 
 import warnings
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from maskline.core.errors import DataError
 from maskline.reading.headers import stored
 
 Exif = Literal["error", "apply", "ignore"]
+Alpha = Literal["error", "opaque", "drop"]
 
 IMAGE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".bmp", ".webp", ".ppm", ".pgm"))
 
@@ -20,7 +19,22 @@ FORMATS = ("PNG", "JPEG", "TIFF", "GIF", "BMP", "WEBP", "PPM")
 
 _KEPT_FORMATS = ("PNG", "JPEG")
 _EIGHT_BIT = ("1", "L", "P", "RGB")
+_OTHER_COLORS = ("CMYK", "YCbCr")
 _WITH_ALPHA = {"RGBA": "RGB", "LA": "L", "PA": "RGB", "La": "L", "RGBa": "RGB"}
+
+
+class PlainImage(NamedTuple):
+    """An image as RGB or gray.
+
+    Args:
+        image: Of mode RGB or L.
+        kept: The file's own bytes hold just that.
+        mode: Pillow's name of what the file holds.
+    """
+
+    image: Image.Image
+    kept: bool
+    mode: str
 
 
 def open_image(path: Path, *, exif: Exif) -> Image.Image:
@@ -33,7 +47,11 @@ def open_image(path: Path, *, exif: Exif) -> Image.Image:
     Raises:
         DataError: Not an image, truncated, of several frames, or rotated with ``error``.
     """
-    image, frames, orientation = _decode(path)
+    form = stored(path)
+    tiff = form is not None and not form.png
+    image, frames, orientation = _decode(path, page=form.page if form is not None and tiff else 0)
+    if form is not None and tiff:
+        frames = form.frames  # without overviews
     kind = image.format
     if frames > 1 and kind != "MPO":  # a camera's MPO is a JPEG with previews behind it
         raise DataError(path, f"{frames} frames in one file", "save each frame as a file of its own")
@@ -51,14 +69,16 @@ def open_image(path: Path, *, exif: Exif) -> Image.Image:
     return image
 
 
-def _decode(path: Path) -> tuple[Image.Image, int, int]:
-    """Return the decoded image, its number of frames and its EXIF orientation (1: upright)."""
+def _decode(path: Path, *, page: int) -> tuple[Image.Image, int, int]:
+    """Return an image of a file decoded, the file's number of frames and its EXIF orientation (1: upright)."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd metadata, large images (twice that size is an error)
             warnings.filterwarnings("error", message=".*([Tt]runcated|[Cc]orrupt)")
             with Image.open(path, formats=FORMATS) as image:
                 frames = getattr(image, "n_frames", 1)
+                if page:
+                    image.seek(page)
                 image.load()
                 return image, frames, image.getexif().get(ExifTags.Base.Orientation, 1)
     except Image.DecompressionBombError as error:
@@ -71,34 +91,54 @@ def _decode(path: Path) -> tuple[Image.Image, int, int]:
         raise DataError(path, f"unreadable image ({error})", "replace the file") from error
 
 
-def read_image(path: Path, *, exif: Exif, alpha: Literal["error", "drop"]) -> tuple[Image.Image, bool]:
-    """Return an image as RGB or gray, and whether the file's own bytes hold just that.
+def read_image(path: Path, *, exif: Exif, alpha: Alpha) -> PlainImage:
+    """Return an image as RGB or gray; CMYK becomes RGB without its color profile, as in Pillow and OpenCV.
+
+    Args:
+        path: The file.
+        exif: See ``open_image``.
+        alpha: An alpha channel is refused, left out where it is opaque all over, or left out.
 
     Raises:
-        DataError: As ``open_image``; an alpha channel with ``alpha`` error; more than 8 bits; CMYK; more channels
-            than Pillow reads.
+        DataError: As ``open_image``; an alpha channel that is refused; more than 8 bits; more channels than Pillow
+            reads.
     """
     form = stored(path)
     if form is not None and not form.whole:  # Pillow would cut it down silently
         depth = f" of {form.bits} bits, more than 8 bits" if form.bits > 8 else ""
         raise DataError(path, f"{form.channels} channels{depth}, not 8-bit RGB or gray", "save it as 8-bit RGB or gray")
-    image = open_image(path, exif=exif)
-    has_alpha = image.mode in _WITH_ALPHA or "transparency" in image.info
-    if has_alpha and alpha == "error":
-        raise DataError(path, f"alpha channel (mode {image.mode})", "set data.alpha to drop, or save it without")
-    kept = image.format in _KEPT_FORMATS and image.mode in ("L", "RGB") and not has_alpha
+    return plain_image(open_image(path, exif=exif), alpha=alpha, place=path)
+
+
+def plain_image(image: Image.Image, *, alpha: Alpha, place: object) -> PlainImage:
+    """Return a decoded image as RGB or gray; see ``read_image``.
+
+    Raises:
+        DataError: An alpha channel that is refused; more than 8 bits.
+    """
+    mode = image.mode
+    has_alpha = mode in _WITH_ALPHA or "transparency" in image.info
+    if has_alpha and (alpha == "error" or (alpha == "opaque" and not _is_opaque(image))):
+        raise DataError(place, f"alpha channel (mode {mode})", "set data.alpha to drop, or save it without")
+    kept = image.format in _KEPT_FORMATS and mode in ("L", "RGB") and not has_alpha
     image.info.pop("transparency", None)
-    if image.mode in _WITH_ALPHA:
-        image = image.convert(_WITH_ALPHA[image.mode])
+    if mode in _WITH_ALPHA:
+        image = image.convert(_WITH_ALPHA[mode])
+    elif mode in _OTHER_COLORS:
+        image = image.convert("RGB")
     if image.mode not in _EIGHT_BIT:
         raise DataError(
-            path,
-            f"mode {image.mode} of more than 8 bits or other colors, not 8-bit RGB or gray",
+            place,
+            f"mode {mode} of more than 8 bits or other colors, not 8-bit RGB or gray",
             "say in data.image_scale how values become 0..255, or save it as 8-bit RGB or gray",
         )
     if image.mode in ("1", "P"):
-        image = image.convert("L" if image.mode == "1" else "RGB")
-    return image, kept
+        image = image.convert("L" if mode == "1" else "RGB")
+    return PlainImage(image, kept, mode)
+
+
+def _is_opaque(image: Image.Image) -> bool:
+    return image.convert("RGBA").getchannel("A").getextrema() == (255, 255)
 
 
 def check_pixels(path: Path, width: int, height: int) -> None:
@@ -109,8 +149,3 @@ def check_pixels(path: Path, width: int, height: int) -> None:
     """
     if width * height > 2 * (Image.MAX_IMAGE_PIXELS or 2**63):
         raise DataError(path, f"image too large ({width}x{height} pixels)", "cut it into tiles")
-
-
-def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
-    """Return (h, w, 3) uint8; gray is repeated."""
-    return np.array(image.convert("RGB"), dtype=np.uint8)

@@ -37,7 +37,8 @@ def save_model(
         folder: Replaced as a whole.
         weights: Tensors of the chosen weights, contiguous, on the CPU.
         last: Tensors after the last iteration; None: there was no training, and no file.
-        card: ``params``, ``labels``, ``preprocessing``, ``receipt``; hash of the weights and format are added.
+        card: ``params``, ``labels``, ``preprocessing``, ``receipt``, and ``reading`` where it is known; hash of the
+            weights and format are added.
         trace: Text of trace.csv, by which the run can be checked; None: there was no training, and no file.
     """
     with replace_folder(folder) as part:

@@ -87,9 +87,10 @@ def test_camvid(converted):
         assert counts(frame, source, labels) == histogram(np.array(mask), range(11), [11])
 
 
-def test_cityscapes(converted):
+def test_cityscapes(converted, workspace):
     archive, frame, labels = converted("cityscapes", "cityscapes_mini1.zip")
     assert (splits(frame), frame["group"].tolist()) == ({"val": 1}, ["frankfurt"])
+    assert manifest.scored_split(workspace.prepared, "auto") == "val"
     assert (labels.class_names[0], labels.class_names[18], labels.palette[10]) == ("road", "bicycle", (70, 130, 180))
     train_ids = next(name for name in archive.names if name.endswith("labelTrainIds.png"))
     expected, ignored = histogram(np.array(archive.picture(train_ids)), range(19), [255])
@@ -99,9 +100,10 @@ def test_cityscapes(converted):
     assert found_ignored == pytest.approx(ignored, abs=6)
 
 
-def test_ade20k(converted):
+def test_ade20k(converted, workspace):
     archive, frame, labels = converted("ade20k", "ade20k_sample.zip")
     assert splits(frame) == {"val": 3}
+    assert manifest.scored_split(workspace.prepared, "auto") == "val"
     assert labels.reduce_zero_label
     for source in frame.index:
         mask = archive.picture(source.replace("images", "annotations").replace(".jpg", ".png"))

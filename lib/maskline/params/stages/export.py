@@ -2,6 +2,7 @@
 
 from maskline.params.base.types import Section
 from maskline.params.data import DataParams
+from maskline.params.evaluate import EvaluateParams
 from maskline.params.export import ExportParams
 from maskline.params.train import TrainParams
 
@@ -11,4 +12,5 @@ class ExportStage(Section):
 
     data: DataParams = DataParams()
     train: TrainParams = TrainParams()
+    evaluate: EvaluateParams = EvaluateParams()
     export: ExportParams = ExportParams()
