@@ -99,24 +99,34 @@ def explain(overview: Overview, key: str) -> Explanation:
     path = [part for part in key.split(".") if part]
     while path and path[-1].isdigit() and not _entries(overview, path):
         path.pop()  # an item of a list of plain values is explained by its list
-    key, at = ".".join(path), _find(overview, path)
+    key = ".".join(path)
     value = overview.values.get(key)
-    sections = sections_in(at.field.annotation)
-    default = at.field.get_default(call_default_factory=True)
+    # A keyword of a class of another library has no field: it is told by the list of such rows.
+    is_foreign = len(path) > 2 and path[-2].isdigit() and _takes_any(_find(overview, path[:-1]), path[-1])
+    at = _find(overview, path[:-2] if is_foreign else path)
+    sections = [] if is_foreign else sections_in(at.field.annotation)
+    default = "" if is_foreign else at.field.get_default(call_default_factory=True)
     inside = {name: f"{scalar(each.value)} ({each.comment})" for name, each in overview.values.items()}
     return Explanation(
         key=key,
         description=_description(overview, key, at.field, sections),
-        kind=_kind(at, sections),
-        default="" if at.field.is_required() or isinstance(default, Section) else scalar(plain(default)),
+        kind="as the class takes it" if is_foreign else _kind(at, sections),
+        default="" if is_foreign or at.field.is_required() or isinstance(default, Section) else scalar(plain(default)),
         here=scalar(value.value) if value else "",
         origin=value.origin if value else "",
         names=tuple(tag for holder in at.holders for tag in tags(holder)) if at.others else (),
         unread=value.unread if value else "",
         stages=tuple(_stages(overview.path.parent, key)),
-        line=_line(overview, key, value.value if value else plain(default)) if not sections or value else "",
+        line=_line(overview, key, value.value if value else plain(default))
+        if value or not (sections or is_foreign)
+        else "",
         keys={name: text for name, text in inside.items() if sections and name.startswith(f"{key}.")},
     )
+
+
+def _takes_any(at: _Found, key: str) -> bool:
+    sections = sections_in(at.field.annotation)
+    return any(each.model_config.get("extra") == "allow" and key not in each.model_fields for each in sections)
 
 
 def _entries(overview: Overview, path: list[str]) -> bool:

@@ -133,6 +133,8 @@ def read_by(*names: str) -> dict[str, Any]:
 
 def reads(kind: type[Section], key: str, name: Any) -> bool:
     """Whether a name reads a key of a section in which the keys of several stand side by side (``read_by``)."""
+    if key not in kind.model_fields:  # of a section that takes any
+        return True
     extra = kind.model_fields[key].json_schema_extra
     readers = extra.get("read_by") if isinstance(extra, dict) else None
     return not isinstance(readers, list) or any(re.fullmatch(str(reader), str(name)) for reader in readers)
