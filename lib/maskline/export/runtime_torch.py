@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from maskline.export.interface import Output, Prediction, one_hot
+from maskline.export.interface import Output, Prediction, check_values, one_hot
 from maskline.export.runtime_onnx import check_images
 
 
@@ -37,10 +37,12 @@ class TorchModel:
 
         Raises:
             ShapeError: Another shape or type.
+            ExportError: The network gives nan.
         """
         check_images(images, channels=self._channels)
         with torch.inference_mode():
             logits = self._logits(torch.from_numpy(np.ascontiguousarray(images)))
+            check_values(logits.numpy())
             classes = logits.argmax(1).numpy()
             values = (logits.sigmoid() if self._activation == "sigmoid" else logits.softmax(1)).numpy()
         labels = classes.astype(np.uint8 if logits.shape[1] <= 256 else np.uint16)
