@@ -57,6 +57,14 @@ def test_names_send_no_commands_to_the_terminal():
     assert log.handlers[0].format(line) == "read \\x1b[2J"
 
 
+@pytest.mark.parametrize(("code", "expected"), [(0, 2), (None, 2), (3, 3)])
+def test_code_that_ends_the_stage_does_not_end_it_well(code, expected):
+    def leave(params_path):
+        sys.exit(code)
+
+    assert run(leave).exit_code == expected
+
+
 def test_a_section_that_the_stage_does_not_read_is_checked_before_any_work(tmp_path):
     seen, other = [], tmp_path / "other.yaml"
     other.write_text("export:\n  opsett: 18\n")

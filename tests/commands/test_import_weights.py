@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from maskline.builders.inference import load_segmentor
 from maskline.builders.model import segmentor
 from maskline.commands.main import main
+from maskline.core.errors import CheckpointError
 from maskline.models.backbones.encoder import encoder
 from maskline.models.torchvision_ops import declare_missing_operators
 from maskline.params.whole import load_params, validate_params
@@ -65,6 +66,32 @@ def network(tmp_path_factory):
 def checkpoint(network, tmp_path):
     torch.save({"state_dict": network, "meta": META}, tmp_path / "c.pth")
     return tmp_path / "c.pth"
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "problem"),
+    [
+        ("conv_seg.weight", lambda value: value * float("nan"), "is not finite"),
+        ("conv_seg.weight", lambda value: value / 0, "is not finite"),
+        ("conv_seg.weight", lambda value: value.to(torch.complex64), "is of type complex64"),
+        ("conv_seg.weight", lambda value: value > 0, "is of type bool"),
+        ("running_var", lambda value: -value, "has negative variances"),
+    ],
+)
+def test_values_that_no_training_leaves_are_refused(network, tmp_path, kind, change, problem):
+    name = next(key for key in network if key.endswith(kind))
+    torch.save({"state_dict": {**network, name: change(network[name])}, "meta": META}, tmp_path / "c.pth")
+    fails(f"{name} {problem}", tmp_path / "c.pth", "-o", tmp_path / "m")
+    assert not (tmp_path / "m").exists()
+
+
+def test_a_card_that_describes_more_than_the_weights_takes_no_memory(checkpoint, tmp_path):
+    invoke(checkpoint, "-o", tmp_path / "m")
+    card = json.loads((tmp_path / "m/model.json").read_text())
+    card["params"]["model"]["backbone"]["base_channels"] = 20_000
+    (tmp_path / "m/model.json").write_text(json.dumps(card))
+    with pytest.raises(CheckpointError, match="much larger than its weights"):
+        load_segmentor(tmp_path / "m")
 
 
 def test_the_checkpoints_own_configuration(checkpoint, network, tmp_path):

@@ -1,6 +1,8 @@
 import csv
 import hashlib
 import json
+import os
+import shutil
 import subprocess
 import sys
 
@@ -190,3 +192,14 @@ def test_no_model(pictures, tmp_path, name):
     assert result.exit_code == 2
     assert "no model; name a folder with model.json or model.onnx, or an .onnx file" in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_an_image_that_cannot_be_read_does_not_keep_others_from_their_results(trained_folder, pictures, tmp_path):
+    """A TIFF without a page, a name that is not UTF-8, a name too long for its result."""
+    (pictures / "empty.tif").write_bytes(b"II*\0\0\0\0\0")
+    for name in ("a" * 248 + ".png", os.fsdecode(b"\xff.png")):
+        shutil.copy(pictures / "eye.png", pictures / name)
+    done = run(trained_folder, pictures, out=tmp_path / "out")
+    assert done.exit_code == 2, done.output
+    assert done.output.count("error: ") == 3, done.output
+    assert len((tmp_path / "out" / "shares.csv").read_text().splitlines()) == 1 + len(NAMES)

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -27,6 +29,54 @@ def test_file_of_another_tool(tmp_path, content):
     onnx.save(model, path)
     with pytest.raises(ExportError, match="no metadata under the key maskline"):
         OnnxModel(path, threads=1)
+
+
+def spoilt(content, *, outputs=None):
+    """Return a file with nan for its first weight, and only some outputs."""
+    model = onnx.load_from_string(content)
+    weight = next(one for one in model.graph.initializer if len(one.dims) == 4)
+    values = onnx.numpy_helper.to_array(weight).copy()
+    values.flat[0] = np.nan
+    weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
+    kept = [one for one in model.graph.output if outputs is None or one.name in outputs]
+    del model.graph.output[:]
+    model.graph.output.extend(kept)
+    return model.SerializeToString()
+
+
+def test_nan_is_no_class(tmp_path, content):
+    (tmp_path / "model.onnx").write_bytes(spoilt(content))
+    with pytest.raises(ExportError, match="its output is nan"):
+        OnnxModel(tmp_path / "model.onnx", threads=1).predict(np.zeros((1, 40, 48, 3), np.uint8))
+
+
+def test_nan_in_a_file_that_gives_labels_alone(tmp_path, content):
+    (tmp_path / "model.onnx").write_bytes(spoilt(content, outputs={"labels"}))
+    with pytest.raises(ExportError, match="not finite"):
+        OnnxModel(tmp_path / "model.onnx", threads=1)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"std": [0, 1, 1]}, {"mean": "x"}, {"class_names": None}, {"mean": [float("nan")] * 3}, None],
+)
+def test_metadata_of_another_form(tmp_path, content, changes):
+    model = onnx.load_from_string(content)
+    entry = next(one for one in model.metadata_props if one.key == "maskline")
+    entry.value = "[1" if changes is None else json.dumps({**json.loads(entry.value), **changes})
+    onnx.save(model, tmp_path / "model.onnx")
+    with pytest.raises(ExportError, match="metadata is of another form"):
+        OnnxModel(tmp_path / "model.onnx", threads=1)
+
+
+def test_fewer_classes_than_the_graph_has(tmp_path, content):
+    model = onnx.load_from_string(content)
+    entry = next(one for one in model.metadata_props if one.key == "maskline")
+    about = json.loads(entry.value)
+    entry.value = json.dumps({**about, "class_names": [*about["class_names"], "another"]})
+    onnx.save(model, tmp_path / "model.onnx")
+    with pytest.raises(ExportError, match="not those of"):
+        OnnxModel(tmp_path / "model.onnx", threads=1).predict(np.zeros((1, 40, 48, 3), np.uint8))
 
 
 def test_eight_bit_sums_do_not_overflow(content):

@@ -168,6 +168,7 @@ def test_yes_and_no_are_words(tmp_path, shipped_params):
         ("augment.blur.sigma", [2.0, 1.0], "augment.blur: the first value 2 is larger"),
         ("model.mean", [0.0, 0.0], "model: mean has 2 values for 3 channels"),
         ("model.decode_head.losses", [], "model.decode_head.losses"),
+        ("model.decode_head.losses", [{"name": "dice", "weight": 0}], "nothing would be learned"),
         ("optimizer.momentum", 1.0, "optimizer.momentum: 1.0 is wrong; give less than 1"),
         ("schedule.milestones", [3, 2], "schedule: milestones must rise"),
         ("schedule.warmup_length", 1200, "warmup_length 1200 is not below train.iterations 1200"),

@@ -9,7 +9,12 @@ from maskline.core.errors import CheckpointError
 from maskline.runtime import checkpoint
 
 WEIGHTS = {"a.weight": torch.arange(6.0).reshape(2, 3), "b.count": torch.tensor(4)}
-CARD = {"params": {"x": 1}, "labels": {}, "preprocessing": {}, "receipt": {"threads": 2}}
+CARD = {
+    "params": {"model": {}},
+    "labels": {},
+    "preprocessing": {"mean": [120.0], "std": [60.0]},
+    "receipt": {"threads": 2},
+}
 
 
 def save(folder):
@@ -66,3 +71,38 @@ def test_a_misfit_is_told_by_counts_and_three_names_of_each_kind():
         "of 92 tensors 90 missing: own.0, own.1, own.2, ...; 2 unexpected: other.0, other.1; "
         "1 of another shape: scale 4x5 instead of one number"
     )
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(tmp_path, value):
+    weights = {**WEIGHTS, "a.weight": torch.tensor([1.0, value])}
+    checkpoint.save_model(tmp_path / "m", weights=weights, last=None, card=CARD)
+    with pytest.raises(CheckpointError, match=r"a\.weight is not finite"):
+        checkpoint.read_weights(tmp_path / "m")
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"preprocessing": {"mean": [1.0], "std": [0]}}, r"preprocessing\.std\.0: .* greater than 0"),
+        ({"preprocessing": {"mean": ["x"], "std": [1]}}, r"preprocessing\.mean\.0"),
+        ({"preprocessing": None}, "preprocessing"),
+        ({"params": {}}, r"params\.model"),
+        ({"params": [1]}, "params"),
+        ({"labels": "a"}, "labels"),
+        ({"receipt": {"weights_sha256": 3}}, "receipt"),
+    ],
+)
+def test_a_card_of_another_form(tmp_path, changes, problem):
+    folder = save(tmp_path / "m")
+    card = json.loads((folder / checkpoint.CARD_FILE).read_text())
+    (folder / checkpoint.CARD_FILE).write_text(json.dumps({**card, **changes}))
+    with pytest.raises(CheckpointError, match=problem):
+        checkpoint.read_card(folder)
+
+
+def test_a_card_that_is_too_deep(tmp_path):
+    folder = save(tmp_path / "m")
+    (folder / checkpoint.CARD_FILE).write_text("[" * 100_000)
+    with pytest.raises(CheckpointError, match="not JSON"):
+        checkpoint.read_card(folder)

@@ -17,6 +17,9 @@ from maskline.models.segmentor import SegmentorBase
 from maskline.params.evaluate import CrfParams, EvaluateParams
 from maskline.params.network.model import ModelParams, validate_model
 from maskline.runtime import checkpoint, device
+from maskline.runtime.device import TooManyValues, ValueLimit
+
+_SPARE_VALUES = 20_000_000  # of parts that encoders make and drop
 
 
 def load_segmentor(folder: Path) -> SegmentorBase:
@@ -32,9 +35,15 @@ def load_segmentor(folder: Path) -> SegmentorBase:
     except ParamsError as error:
         raise CheckpointError(error.place, error.problem, "the model is of another version; train again") from error
     _check_own_code(folder / checkpoint.CARD_FILE, params, card["receipt"].get("own_code", {}))
-    # The file's own weights follow: neither a download nor the weights it once started from are needed.
-    model = segmentor(without_start_weights(params), num_classes=labels.num_classes)
     weights = checkpoint.read_weights(folder, expected_sha256=card["receipt"].get("weights_sha256"))
+    try:
+        # A card could declare a network that fills the memory.
+        with ValueLimit(_SPARE_VALUES + 4 * sum(value.numel() for value in weights.values())):
+            # The file's own weights follow: neither a download nor the weights it once started from are needed.
+            model = segmentor(without_start_weights(params), num_classes=labels.num_classes)
+    except TooManyValues as error:
+        problem = "describes a network much larger than its weights"
+        raise CheckpointError(folder / checkpoint.CARD_FILE, problem, "take both from one run") from error
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:

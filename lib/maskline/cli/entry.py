@@ -14,7 +14,7 @@ from typing import ParamSpec
 
 import click
 
-from maskline.core.errors import DataProblemsError, MasklineError
+from maskline.core.errors import DataProblemsError, MasklineError, ParamsError
 from maskline.core.text import printable
 
 P = ParamSpec("P")
@@ -103,6 +103,14 @@ def _guarded(function: Callable[P, None]) -> Callable[P, None]:
         if "DVC_STAGE" in os.environ:
             kept_lock.keep_lock(Path.cwd())
         with unchanged_inputs(), storage_errors(Path.cwd()):
-            function(*args, **kwargs)
+            try:
+                function(*args, **kwargs)
+            except SystemExit as error:
+                if error.code:
+                    raise
+                # Only code of the user's own does that. DVC would record a stage that has written nothing.
+                raise ParamsError(
+                    "code of your own", "ended the stage (sys.exit)", "let it return, or raise"
+                ) from error
 
     return wrapped

@@ -79,7 +79,7 @@ def _module(file: Path, place: str) -> ModuleType:
     except ParamsError:
         del sys.modules[name]
         raise
-    except Exception as error:  # the user's code may raise anything
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
         del sys.modules[name]
         raise ParamsError(place, f"cannot be imported ({error!r})", "fix the file") from error
     return module

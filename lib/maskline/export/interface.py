@@ -7,6 +7,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from maskline.core.errors import ExportError
+
 Output = Literal["argmax", "softmax", "sigmoid", "logits"]
 
 INPUT = "images"
@@ -14,6 +16,8 @@ LABELS, PROBABILITIES, SCORES, LOGITS = "labels", "probabilities", "scores", "lo
 
 NAMES: Mapping[Output, str] = {"argmax": LABELS, "softmax": PROBABILITIES, "sigmoid": SCORES, "logits": LOGITS}
 """Output -> its name in a file."""
+
+OUTPUTS = frozenset(NAMES.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +74,11 @@ class Prediction:
 
 
 def read(outputs: Mapping[str, NDArray[Any]], *, num_classes: int) -> Prediction:
-    """Return the prediction that a file's outputs, by name, stand for."""
+    """Return the prediction that a file's outputs, by name, stand for.
+
+    Raises:
+        ExportError: Of another shape, with class ids that are none, or nan.
+    """
     if PROBABILITIES in outputs:
         values = outputs[PROBABILITIES]
     elif LOGITS in outputs:
@@ -79,9 +87,24 @@ def read(outputs: Mapping[str, NDArray[Any]], *, num_classes: int) -> Prediction
         values = outputs[SCORES]
     else:
         values = one_hot(outputs[LABELS], num_classes)
-    if LABELS in outputs:
-        return Prediction(outputs[LABELS], values)
-    return Prediction(values.argmax(1).astype(np.uint8 if num_classes <= 256 else np.uint16), values)
+    check_values(values)
+    labels = outputs.get(LABELS)
+    if labels is None:
+        labels = values.argmax(1).astype(np.uint8 if num_classes <= 256 else np.uint16)
+    fits = values.ndim == 4 and values.shape[1] == num_classes and labels.shape == values[:, 0].shape
+    if not fits or labels.dtype.kind not in "iu" or not np.all(labels < num_classes):
+        raise ExportError("model", f"its outputs are not those of {num_classes} classes", "export it again")
+    return Prediction(labels, values)
+
+
+def check_values(values: NDArray[np.float32]) -> None:
+    """Check what a model gives, of whatever runtime: a nan would become class 0.
+
+    Raises:
+        ExportError: There is a nan.
+    """
+    if bool(np.isnan(values).any()):
+        raise ExportError("model", "its output is nan", "train again with a lower optimizer.lr, or export it again")
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -2,15 +2,16 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail
+from pydantic import BaseModel, Field, FiniteFloat
 
 from maskline.core.errors import ExportError, ShapeError
-from maskline.export.interface import INPUT, LABELS, Prediction, read
+from maskline.export.interface import INPUT, LABELS, OUTPUTS, Prediction, read
 
 
 class OnnxModel:
@@ -36,8 +37,16 @@ class OnnxModel:
         text = self._session.get_modelmeta().custom_metadata_map.get("maskline")
         if text is None:
             raise ExportError(path, "no metadata under the key maskline", remedy)
-        self.metadata: dict[str, Any] = json.loads(text)
+        try:
+            _Metadata.model_validate_json(text)
+            self.metadata: dict[str, Any] = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ExportError(path, f"its metadata is of another form ({error})", remedy) from error
         self._names = [output.name for output in self._session.get_outputs()]
+        if not OUTPUTS.intersection(self._names):
+            raise ExportError(path, f"its outputs are {', '.join(self._names)}", remedy)
+        if self._names == [LABELS]:
+            _check_weights(Path(path))
 
     @property
     def has_probabilities(self) -> bool:
@@ -60,6 +69,24 @@ class OnnxModel:
                 self._path, f"fails at {size} px ({error})", "the export stage has to refuse it"
             ) from error
         return read(outputs, num_classes=len(self.metadata["class_names"]))
+
+
+class _Metadata(BaseModel):
+    """What is read of a file's metadata; the classes are checked by ``LabelSet``."""
+
+    class_names: tuple[str, ...]
+    mean: tuple[FiniteFloat, ...]
+    std: tuple[Annotated[FiniteFloat, Field(gt=0)], ...]
+
+
+def _check_weights(path: Path) -> None:
+    """Refuse weights that are not finite where a file gives labels alone, in which a nan cannot be seen."""
+    import onnx
+
+    for tensor in onnx.load(path, load_external_data=False).graph.initializer:
+        values = onnx.numpy_helper.to_array(tensor, base_dir=str(path.parent))
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise ExportError(path, f"{tensor.name} is not finite", "train again with a lower optimizer.lr")
 
 
 def open_session(model: Path | bytes, *, threads: int) -> onnxruntime.InferenceSession:

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from maskline.export.interface import Output, Prediction, one_hot
+from maskline.export.interface import Output, Prediction, check_values, one_hot
 from maskline.export.runtime_onnx import check_images
 
 
@@ -48,10 +48,12 @@ class TorchModel:
 
         Raises:
             ShapeError: Another shape or type.
+            ExportError: The network gives nan.
         """
         check_images(images, channels=self._channels)
         with torch.inference_mode():
             logits = self._logits(torch.from_numpy(np.ascontiguousarray(images)).to(self._device))
+            check_values(logits.cpu().numpy())
             classes = logits.argmax(1).cpu().numpy()
             values = (logits.sigmoid() if self._activation == "sigmoid" else logits.softmax(1)).cpu().numpy()
         labels = classes.astype(np.uint8 if logits.shape[1] <= 256 else np.uint16)

@@ -4,9 +4,10 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import safetensors
+from pydantic import BaseModel, Field, FiniteFloat, ValidationError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
@@ -21,6 +22,29 @@ TRACE_FILE = "trace.csv"
 
 # Names of tensors that an error tells of each kind.
 _NAMED = 3
+
+
+class _Preprocessing(BaseModel):
+    mean: tuple[FiniteFloat, ...]
+    std: tuple[Annotated[FiniteFloat, Field(gt=0)], ...]
+
+
+class _Params(BaseModel):
+    model: dict[str, Any]
+
+
+class _Receipt(BaseModel):
+    weights_sha256: str
+    own_code: dict[str, str] = {}
+
+
+class _Card(BaseModel):
+    """What all that read a card rely on; each section is checked by its own reader."""
+
+    params: _Params
+    labels: dict[str, Any]
+    preprocessing: _Preprocessing
+    receipt: _Receipt
 
 
 def save_model(
@@ -62,17 +86,23 @@ def read_card(folder: Path) -> dict[str, Any]:
     """Read model.json.
 
     Raises:
-        CheckpointError: No such file, no JSON, or a format this version does not know.
+        CheckpointError: No such file, no JSON, a format this version does not know, or of another form.
     """
     path = Path(folder) / CARD_FILE
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise CheckpointError(path, "no such file", "train first (dvc repro train), or name a model folder") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(path, f"not JSON ({error})", "train again (dvc repro -f train)") from error
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         raise CheckpointError(path, f"not a model card of format {FORMAT}", "train again, or use the version it is of")
+    try:
+        _Card.model_validate(card)
+    except ValidationError as error:
+        first = error.errors()[0]
+        problem = f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}"
+        raise CheckpointError(path, problem, "take it as training wrote it, or train again") from error
     return card
 
 
@@ -84,17 +114,21 @@ def read_weights(folder: Path, *, expected_sha256: str | None = None) -> dict[st
         expected_sha256: From the receipt; the file is checked against it.
 
     Raises:
-        CheckpointError: No such file, damaged, or not the file of the receipt.
+        CheckpointError: No such file, damaged, not the file of the receipt, or with values that are not finite.
     """
     path = Path(folder) / WEIGHTS_FILE
     try:
         if expected_sha256 is not None and sha256_file(path) != expected_sha256:
             raise CheckpointError(path, "not the weights that model.json describes", "take both from one run")
-        return dict(load_file(path))
+        weights = dict(load_file(path))
     except FileNotFoundError as error:
         raise CheckpointError(path, "no such file", "train first (dvc repro train), or name a model folder") from error
     except safetensors.SafetensorError as error:
         raise CheckpointError(path, f"damaged ({error})", "copy it anew, or train again") from error
+    for name, value in weights.items():
+        if not bool(value.isfinite().all()):
+            raise CheckpointError(path, f"{name} is not finite", "train again with a lower optimizer.lr")
+    return weights
 
 
 def misfit(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> str:

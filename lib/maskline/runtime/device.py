@@ -1,14 +1,16 @@
-"""Where and how to compute: device, precision, threads, determinism."""
+"""Where and how to compute: device, precision, threads, determinism, and how large a network may be."""
 
+import math
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from maskline.core.errors import ParamsError
 
@@ -145,6 +147,34 @@ def set_deterministic(threads: int, *, enabled: bool = True) -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.deterministic = enabled
     torch.backends.cudnn.benchmark = not enabled
+
+
+class TooManyValues(Exception):  # noqa: N818 - the reason of an error, not the error that a user sees
+    """More values were asked for than allowed."""
+
+
+class ValueLimit(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Inside the block, empty tensors may have so many values together; each parameter of a module begins as one.
+
+    Args:
+        most: Values; filled ones and what computations give are not counted.
+
+    Raises:
+        TooManyValues: Before the tensor that is one too many.
+    """
+
+    def __init__(self, most: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._left = most
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Count what an operation asks for, then run it."""
+        del types
+        if func is torch.ops.aten.empty.memory_format:
+            self._left -= math.prod(args[0])
+            if self._left < 0:
+                raise TooManyValues
+        return func(*args, **(kwargs or {}))
 
 
 def _computes_bf16(kind: str) -> bool:

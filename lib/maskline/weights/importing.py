@@ -26,6 +26,8 @@ from maskline.weights.reading import Foreign, read_checkpoint
 # Classifiers, whose channels are the number of classes: MMSegmentation's, and the last of an SMP model.
 _CLASSIFIER = re.compile(r"decode_head\.(\d+\.)?conv_seg\.weight|(model\.)?segmentation_head\..*\.weight")
 
+_COMPLEX = (torch.complex32, torch.complex64, torch.complex128)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Import:
@@ -85,6 +87,7 @@ def write_import(
     model = segmentor(network.params, num_classes=network.num_classes)
     tensor_match = match(foreign.tensors, model.state_dict(), binary=network.binary)
     _check(tensor_match, source, allow_partial=allow_partial)
+    _check_values(tensor_match, model, source)
     _write(model, tensor_match, output, card=_card(source, network, labels))
     return Import(match=tensor_match, notes=network.notes, sections=network.sections)
 
@@ -158,6 +161,21 @@ def _check(tensor_match: Match, source: Path, *, allow_partial: bool) -> None:
         f"{len(tensor_match.unfit)} of another shape; the first: {first}",
         "give the configuration it was trained with, or --allow-partial",
     )
+
+
+def _check_values(tensor_match: Match, model: SegmentorBase, source: Path) -> None:
+    """Refuse numbers that no training leaves behind: with them a network gives nonsense, and says nothing."""
+    own = model.state_dict()
+    for name, tensor in tensor_match.tensors.items():
+        problem = ""
+        if tensor.is_floating_point() != own[name].is_floating_point() or tensor.dtype in (torch.bool, *_COMPLEX):
+            problem = f"is of type {str(tensor.dtype).removeprefix('torch.')}"
+        elif not bool(tensor.to(own[name].dtype).isfinite().all()):
+            problem = "is not finite"
+        elif name.endswith("running_var") and bool((tensor < 0).any()):
+            problem = "has negative variances"
+        if problem:
+            raise CheckpointError(source, f"{name} {problem}", "take another checkpoint of the same run")
 
 
 def _card(source: Path, network: _Network, labels: LabelSet) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from maskline.params.base.own import OwnSection
 from maskline.params.base.types import Count, CountOrNone, Fraction, Section
 from maskline.params.base.variants import ByName
-from maskline.params.network.losses import CrossEntropyParams, LossParams
+from maskline.params.network.losses import CrossEntropyParams, Losses
 
 Several = Annotated[tuple[int, ...], Field(min_length=1)]
 Counts = Annotated[tuple[Count, ...], Field(min_length=1)]
@@ -31,7 +31,7 @@ class _Head(Section):
     with_norm: bool = Field(
         default=True, description="The model's norm after each convolution; else convolutions have a bias."
     )
-    losses: tuple[LossParams, ...] = Field(
+    losses: Losses = Field(
         default=(CrossEntropyParams(name="cross_entropy"),), min_length=1, description="Weighted sum."
     )
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from maskline.params.base.own import OwnSection
 from maskline.params.base.types import Count, CountOrNone, Fraction, NonNegative, Positive, Section
@@ -152,3 +152,14 @@ LossParams = Annotated[
     | OwnLossParams,
     ByName(),
 ]
+
+
+def _counting(losses: tuple[LossParams, ...]) -> tuple[LossParams, ...]:
+    """Refuse a sum that is always 0: training would go through, and learn nothing."""
+    if not any(loss.weight > 0 for loss in losses):
+        raise ValueError("every weight is 0, so that nothing would be learned; give a loss a weight above 0")
+    return losses
+
+
+Losses = Annotated[tuple[LossParams, ...], AfterValidator(_counting)]
+"""Losses of which one at least has a weight."""

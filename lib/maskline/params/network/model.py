@@ -12,7 +12,7 @@ from maskline.params.base.types import Count, Fraction, Positive, Section
 from maskline.params.base.variants import read_by
 from maskline.params.input import InputParams
 from maskline.params.network.heads import FCNHeadParams, HeadParams
-from maskline.params.network.losses import CrossEntropyParams, DiceParams, LossParams
+from maskline.params.network.losses import CrossEntropyParams, DiceParams, Losses
 from maskline.params.network.necks import NeckParams, NoNeckParams
 
 _UNET, _RESNET, _MIXVIT, _HRNET = "unet", r"resnet(18|34|50|101|152)_v1[bcd]", "mixvit_b[0-5]", r"hrnet\d+s?"
@@ -153,7 +153,7 @@ class SmpParams(Section):
     pretrained: bool = Field(
         default=False, description="Start from ImageNet weights: an installed package's, or downloaded."
     )
-    losses: tuple[LossParams, ...] = Field(
+    losses: Losses = Field(
         default=(CrossEntropyParams(name="cross_entropy"), DiceParams(name="dice")),
         min_length=1,
         description="Weighted sum.",
