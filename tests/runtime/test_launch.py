@@ -5,8 +5,10 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -149,6 +151,45 @@ def test_killed_stopped_and_resumed_it_gives_the_same_bytes(root, prepared, fini
     resumed = Run(root, folder)
     assert resumed.end() == 0
     assert bytes_of(folder) == bytes_of(finished)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_a_killed_worker_joins_again_under_torchrun_and_the_bytes_are_the_same(root, prepared, finished, tmp_path):
+    folder = copied(prepared, tmp_path / "elastic")
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        endpoint = f"localhost:{free.getsockname()[1]}"
+    launcher = ("-m", "torch.distributed.run", "--nnodes=1:2", "--nproc-per-node=1", "--max-restarts=3")
+    meeting = ("--rdzv-backend=c10d", f"--rdzv-endpoint={endpoint}", "--rdzv-id=elastic", "--local-addr=localhost")
+    conf = "--rdzv-conf=last_call_timeout=120"
+    command = [sys.executable, *launcher, *meeting, conf, "-m", "stages.train"]
+    said = [tmp_path / f"agent{number}" for number in range(2)]
+    agents = []
+    try:
+        for path in said:
+            with path.open("w") as stream:
+                agents.append(
+                    subprocess.Popen(command, cwd=folder, env=environment(root), stderr=stream, stdout=stream)
+                )
+        wait_for(said, "10/30")
+        workers = Path(f"/proc/{agents[1].pid}/task/{agents[1].pid}/children").read_text().split()
+        os.kill(int(workers[0]), signal.SIGKILL)
+        assert [agent.wait(timeout=200) for agent in agents] == [0, 0], "".join(path.read_text() for path in said)
+    finally:
+        for agent in agents:
+            agent.kill()
+    text = "".join(path.read_text() for path in said)
+    assert text.count("train: going on after iteration") == 1, text
+    assert text.count("train: 2 processes (gloo)") == 2
+    assert bytes_of(folder) == bytes_of(finished)
+
+
+def wait_for(paths, start):
+    for _ in range(3000):
+        if any(line.startswith(start) for path in paths for line in path.read_text().splitlines()):
+            return
+        time.sleep(0.05)
+    raise AssertionError("".join(path.read_text() for path in paths))
 
 
 def test_one_process_that_fails_ends_all_with_one_line(root, prepared, tmp_path):
