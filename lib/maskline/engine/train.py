@@ -235,7 +235,7 @@ def _backward(state: TrainState, loop: Loop, batch: Batch, *, share: float) -> R
             for name, (logits, target) in pairs.items()
         }
     total = torch.stack(list(losses.values())).sum()
-    state.scaler.scale(total * share).backward()  # type: ignore[no-untyped-call]
+    state.scaler.scale(total * (share * distributed.size())).backward()  # type: ignore[no-untyped-call]
     parts = {f"loss_{name}": float(part.detach()) for name, part in losses.items()}
     return {"loss": float(total.detach()), **parts}
 
