@@ -14,7 +14,7 @@ from typing import ParamSpec
 
 import click
 
-from maskline.core.errors import DataProblemsError, MasklineError
+from maskline.core.errors import DataProblemsError, MasklineError, StorageError
 
 P = ParamSpec("P")
 
@@ -83,6 +83,10 @@ def start_logging() -> None:
 def _guarded(function: Callable[P, None]) -> Callable[P, None]:
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        if sys.platform == "win32":
+            raise StorageError(
+                "Windows", "files are locked by what only Unix has (fcntl)", "run the pipeline in WSL 2 or a container"
+            )
         from maskline.cli import kept_lock, package_lock
         from maskline.cli.guard import unchanged_inputs  # reads YAML: not needed for --help
         from maskline.cli.whole_params import check_whole
