@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -12,6 +13,8 @@ import time
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
+from torch.distributed import run as torchrun_options
 
 from tools.trial import TINY, write_params
 
@@ -182,6 +185,53 @@ def test_a_killed_worker_joins_again_under_torchrun_and_the_bytes_are_the_same(r
     assert text.count("train: going on after iteration") == 1, text
     assert text.count("train: 2 processes (gloo)") == 2
     assert bytes_of(folder) == bytes_of(finished)
+
+
+CLUSTER = Path(__file__).parents[2] / "docs/how-to/cluster"
+
+
+def test_the_slurm_file_trains(root, prepared, finished, tmp_path):
+    folder = copied(prepared, tmp_path / "slurm")
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    for name, line in {"scontrol": "echo localhost", "srun": 'exec "$@"'}.items():
+        (commands / name).write_text(f"#!/bin/sh\n{line}\n")
+        (commands / name).chmod(0o755)
+    slurm = {"JOB_ID": str(os.getpid()), "NNODES": "1", "GPUS_ON_NODE": "2", "JOB_NODELIST": "localhost"}
+    given = environment(root) | {f"SLURM_{name}": value for name, value in slurm.items()}
+    given["PATH"] = os.pathsep.join([str(commands), str(Path(sys.executable).parent), given["PATH"]])
+    done = subprocess.run(
+        ["bash", CLUSTER / "train.sbatch"], cwd=folder, env=given, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert bytes_of(folder) == bytes_of(finished)
+
+
+def test_the_files_for_clusters_hold_one_command_and_fit_together():
+    script = (CLUSTER / "train.sbatch").read_text().replace("\\\n", "")
+    (line,) = [line for line in script.splitlines() if line.startswith("srun torchrun")]
+    service, job = YAML(typ="safe", pure=True).load_all((CLUSTER / "train-job.yaml").read_text())
+    pod = job["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    torchrun, *options = container["command"]
+    assert torchrun == "torchrun"
+    slurm, pods = (torchrun_options.get_args_parser().parse_args(given) for given in (shlex.split(line)[2:], options))
+    for name in ("max_restarts", "rdzv_backend", "module", "training_script", "training_script_args"):
+        assert getattr(slurm, name) == getattr(pods, name), name
+    assert pods.module
+    assert pods.training_script == "stages.train"
+    assert job["spec"]["completionMode"] == "Indexed"
+    assert int(pods.nnodes) == job["spec"]["completions"] == job["spec"]["parallelism"]
+    assert int(pods.nproc_per_node) == container["resources"]["limits"]["nvidia.com/gpu"]
+    # The first pod's name within the service without an address.
+    host, port = pods.rdzv_endpoint.split(":")
+    name = job["metadata"]["name"]
+    assert host == f"{name}-0.{pod['subdomain']}"
+    assert service["metadata"]["name"] == pod["subdomain"]
+    assert service["spec"]["clusterIP"] == "None"
+    assert service["spec"]["selector"] == {"job-name": name}
+    assert [int(port)] == [each["port"] for each in service["spec"]["ports"]]
+    assert {each["name"] for each in container["volumeMounts"]} == {each["name"] for each in pod["volumes"]}
 
 
 def wait_for(paths, start):
