@@ -35,9 +35,10 @@ def main(*, params_path: Path, prepared: Path, model: Path, curves: Path, **outp
 
     params = load_sections(params_path, EvaluateStage)
     memory.tune(enabled=params.machine.tuned_memory, huge_pages=False)
-    from maskline.runtime import launch, process_group
+    from maskline.runtime import gpus, launch, process_group
 
     devices = params.machine.evaluate_devices
+    gpus.take(devices, device=params.evaluate.device)
     if devices > 1 and not process_group.is_member():
         launch.run(["-m", "stages.evaluate", *arguments()], devices=devices, stage="evaluate")
         return

@@ -36,9 +36,11 @@ def main(
     from maskline.export import card, package, timing
     from maskline.params.base.reading import load_sections
     from maskline.params.stages.export import ExportStage
+    from maskline.runtime import gpus
     from maskline.runtime.device import resolve_kind
 
     params = load_sections(params_path, ExportStage)
+    gpus.take(1, device=params.export.device)
     section, threads = params.export, params.train.threads
     trained, trained_scores = build_trained(section, model), card.read_scores(scores)
     name = scored_split(prepared, params.evaluate.split)

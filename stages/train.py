@@ -43,9 +43,10 @@ def main(
     from maskline.builders.training import build_training, describe_training
     from maskline.engine import run
     from maskline.engine.process import die_with_parent
-    from maskline.runtime import launch, process_group
+    from maskline.runtime import gpus, launch, process_group
 
     die_with_parent()
+    gpus.take(params.train.devices, device=params.train.device)
     if params.train.devices > 1 and not process_group.is_member():
         launch.run(["-m", "stages.train", *arguments()], devices=params.train.devices, stage="train")
         return

@@ -38,6 +38,14 @@ def test_a_stage_gets_its_params_path(tmp_path, shipped_params):
     assert seen == [other]
 
 
+def test_windows_is_refused_in_one_line_before_any_work(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "win32")
+    result = run(lambda params_path: pytest.fail("it ran"))
+    assert result.exit_code == 2
+    assert result.output.count("\n") == 1
+    assert result.output.startswith("error: Windows: files are locked")
+
+
 def test_a_user_error_is_one_line_and_exit_code_2():
     def fail(params_path):
         raise ParamsError(params_path, "wrong\nvalue", "fix it")

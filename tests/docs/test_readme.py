@@ -136,11 +136,11 @@ COMMANDS = {
         "tests/engine/test_same_pixels.py::test_replay_is_training_bit_by_bit"
     ),
     "maskline replay 12 3": "tests/commands/test_replay.py::test_the_folder_is_named_after_the_sample",
-    "dvc exp run -S ++train.devices=8": "tests/engine/test_launch.py::test_dvc_runs_the_stage_in_two_processes",
+    "dvc exp run -S ++train.devices=8": "tests/runtime/test_launch.py::test_dvc_runs_the_stage_in_two_processes",
     "torchrun --nnodes 2 --nproc-per-node 8 --rdzv-backend c10d --rdzv-endpoint node1:29500 -m stages.train": (
-        "tests/engine/test_launch.py::test_torchrun_gives_the_same_bytes"
+        "tests/runtime/test_launch.py::test_torchrun_gives_the_same_bytes"
     ),
-    "dvc commit --force train": "tests/engine/test_launch.py::test_dvc_runs_the_stage_in_two_processes",
+    "dvc commit --force train": "tests/runtime/test_launch.py::test_dvc_runs_the_stage_in_two_processes",
     "dvc metrics show": RUN,
     "dvc metrics diff": RUN,
     "dvc plots diff": RUN,
@@ -208,19 +208,11 @@ def test_the_other_commands_run(finished_copy):
     assert finished_copy.run("dvc", "queue", "status").count("Queued") == 7
 
 
-def test_the_slurm_script_and_torchruns_options_are_real(tmp_path):
+def test_torchruns_options_are_real():
     text = PAGES_TEXT["docs/how-to/distributed.md"]
-    script = next(block for language, block in FENCE.findall(text) if language == "slurm")
-    (tmp_path / "job.sh").write_text(script, encoding="utf-8")
-    subprocess.run(["bash", "-n", tmp_path / "job.sh"], check=True)
-    parser = run.get_args_parser()
-    lines = [
-        line for line in (text + script.replace("\\\n", "")).splitlines() if " torchrun " in f" {line}" and "-m" in line
-    ]
-    assert len(lines) == 2
-    for line in lines:
-        given = parser.parse_args(shlex.split(line.split("torchrun ")[1]))
-        assert (given.module, given.training_script, given.nproc_per_node) == (True, "stages.train", "8")
+    (line,) = [line for line in text.splitlines() if " torchrun " in f" {line}" and "-m" in line]
+    given = run.get_args_parser().parse_args(shlex.split(line.split("torchrun ")[1]))
+    assert (given.module, given.training_script, given.nproc_per_node) == (True, "stages.train", "8")
 
 
 def test_the_graph_is_the_pipelines():

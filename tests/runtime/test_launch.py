@@ -3,13 +3,18 @@
 import csv
 import json
 import os
+import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
+from torch.distributed import run as torchrun_options
 
 from tools.trial import TINY, write_params
 
@@ -149,6 +154,92 @@ def test_killed_stopped_and_resumed_it_gives_the_same_bytes(root, prepared, fini
     resumed = Run(root, folder)
     assert resumed.end() == 0
     assert bytes_of(folder) == bytes_of(finished)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_a_killed_worker_joins_again_under_torchrun_and_the_bytes_are_the_same(root, prepared, finished, tmp_path):
+    folder = copied(prepared, tmp_path / "elastic")
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        endpoint = f"localhost:{free.getsockname()[1]}"
+    launcher = ("-m", "torch.distributed.run", "--nnodes=1:2", "--nproc-per-node=1", "--max-restarts=3")
+    meeting = ("--rdzv-backend=c10d", f"--rdzv-endpoint={endpoint}", "--rdzv-id=elastic", "--local-addr=localhost")
+    conf = "--rdzv-conf=last_call_timeout=120"
+    command = [sys.executable, *launcher, *meeting, conf, "-m", "stages.train"]
+    said = [tmp_path / f"agent{number}" for number in range(2)]
+    agents = []
+    try:
+        for path in said:
+            with path.open("w") as stream:
+                agents.append(
+                    subprocess.Popen(command, cwd=folder, env=environment(root), stderr=stream, stdout=stream)
+                )
+        wait_for(said, "10/30")
+        workers = Path(f"/proc/{agents[1].pid}/task/{agents[1].pid}/children").read_text().split()
+        os.kill(int(workers[0]), signal.SIGKILL)
+        assert [agent.wait(timeout=200) for agent in agents] == [0, 0], "".join(path.read_text() for path in said)
+    finally:
+        for agent in agents:
+            agent.kill()
+    text = "".join(path.read_text() for path in said)
+    assert text.count("train: going on after iteration") == 1, text
+    assert text.count("train: 2 processes (gloo)") == 2
+    assert bytes_of(folder) == bytes_of(finished)
+
+
+CLUSTER = Path(__file__).parents[2] / "docs/how-to/cluster"
+
+
+def test_the_slurm_file_trains(root, prepared, finished, tmp_path):
+    folder = copied(prepared, tmp_path / "slurm")
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    for name, line in {"scontrol": "echo localhost", "srun": 'exec "$@"'}.items():
+        (commands / name).write_text(f"#!/bin/sh\n{line}\n")
+        (commands / name).chmod(0o755)
+    slurm = {"JOB_ID": str(os.getpid()), "NNODES": "1", "GPUS_ON_NODE": "2", "JOB_NODELIST": "localhost"}
+    given = environment(root) | {f"SLURM_{name}": value for name, value in slurm.items()}
+    given["PATH"] = os.pathsep.join([str(commands), str(Path(sys.executable).parent), given["PATH"]])
+    done = subprocess.run(
+        ["bash", CLUSTER / "train.sbatch"], cwd=folder, env=given, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert bytes_of(folder) == bytes_of(finished)
+
+
+def test_the_files_for_clusters_hold_one_command_and_fit_together():
+    script = (CLUSTER / "train.sbatch").read_text().replace("\\\n", "")
+    (line,) = [line for line in script.splitlines() if line.startswith("srun torchrun")]
+    service, job = YAML(typ="safe", pure=True).load_all((CLUSTER / "train-job.yaml").read_text())
+    pod = job["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    torchrun, *options = container["command"]
+    assert torchrun == "torchrun"
+    slurm, pods = (torchrun_options.get_args_parser().parse_args(given) for given in (shlex.split(line)[2:], options))
+    for name in ("max_restarts", "rdzv_backend", "module", "training_script", "training_script_args"):
+        assert getattr(slurm, name) == getattr(pods, name), name
+    assert pods.module
+    assert pods.training_script == "stages.train"
+    assert job["spec"]["completionMode"] == "Indexed"
+    assert int(pods.nnodes) == job["spec"]["completions"] == job["spec"]["parallelism"]
+    assert int(pods.nproc_per_node) == container["resources"]["limits"]["nvidia.com/gpu"]
+    # The first pod's name within the service without an address.
+    host, port = pods.rdzv_endpoint.split(":")
+    name = job["metadata"]["name"]
+    assert host == f"{name}-0.{pod['subdomain']}"
+    assert service["metadata"]["name"] == pod["subdomain"]
+    assert service["spec"]["clusterIP"] == "None"
+    assert service["spec"]["selector"] == {"job-name": name}
+    assert [int(port)] == [each["port"] for each in service["spec"]["ports"]]
+    assert {each["name"] for each in container["volumeMounts"]} == {each["name"] for each in pod["volumes"]}
+
+
+def wait_for(paths, start):
+    for _ in range(3000):
+        if any(line.startswith(start) for path in paths for line in path.read_text().splitlines()):
+            return
+        time.sleep(0.05)
+    raise AssertionError("".join(path.read_text() for path in paths))
 
 
 def test_one_process_that_fails_ends_all_with_one_line(root, prepared, tmp_path):

@@ -14,7 +14,7 @@ from typing import ParamSpec
 
 import click
 
-from maskline.core.errors import DataProblemsError, MasklineError, ParamsError
+from maskline.core.errors import DataProblemsError, MasklineError, ParamsError, StorageError
 from maskline.core.text import printable
 
 P = ParamSpec("P")
@@ -91,6 +91,10 @@ class _Plain(logging.Formatter):
 def _guarded(function: Callable[P, None]) -> Callable[P, None]:
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        if sys.platform == "win32":
+            raise StorageError(
+                "Windows", "files are locked by what only Unix has (fcntl)", "run the pipeline in WSL 2 or a container"
+            )
         from maskline.cli import kept_lock, package_lock
         from maskline.cli.guard import unchanged_inputs  # reads YAML: not needed for --help
         from maskline.cli.whole_params import check_whole

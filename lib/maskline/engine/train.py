@@ -344,7 +344,7 @@ def _backward(state: TrainState, loop: Loop, batch: Inputs, *, share: float) -> 
             for name, (logits, target) in pairs.items()
         }
     total = torch.stack(list(losses.values())).sum()
-    state.scaler.scale(total * share).backward()  # type: ignore[no-untyped-call]
+    state.scaler.scale(total * (share * distributed.size())).backward()  # type: ignore[no-untyped-call]
     return {"loss": total.detach(), **{f"loss_{name}": part.detach() for name, part in losses.items()}}
 
 

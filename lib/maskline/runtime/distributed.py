@@ -6,6 +6,7 @@ process: the gradients of all processes together are those of the one loss, and 
 ``Replica`` does that, while backward still runs.
 """
 
+import ctypes
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -73,8 +74,9 @@ def rows(values: Tensor) -> Tensor:
 class Replica:
     """This process's copy of a network that several processes train.
 
-    Backward through what it returns leaves in each parameter the sum of all processes' gradients. torch's
-    DistributedDataParallel sends them in buckets as soon as they are there, while the rest of backward runs.
+    Backward through what it returns leaves in each parameter the mean of all processes' gradients; so the loss is to be
+    taken ``size()`` times, for the sum. torch's DistributedDataParallel sends them in buckets as soon as they are
+    there, while the rest of backward runs. (A hook that adds up would run Python in the threads of gloo.)
 
     Its buckets keep the order in which they were made, that of the parameters from the last to the first: it would
     else order them anew after a first step, by when gradients came, and a run that goes on from a saved state would
@@ -105,6 +107,7 @@ class Replica:
 
     def _across(self) -> DistributedDataParallel:
         if self._parallel is None:
+            _keep_group()
             _tell_nothing_of_unused()
             self._parallel = _parallel(self._forward)
         return self._parallel
@@ -128,15 +131,16 @@ def _parallel(module: nn.Module) -> DistributedDataParallel:
     with warnings.catch_warnings():
         # torch 2.13 has another name for broadcast_buffers, which 2.11 does not know.
         warnings.simplefilter("ignore", FutureWarning)
-        parallel = _Parallel(module, broadcast_buffers=False, gradient_as_bucket_view=True, find_unused_parameters=True)
-    parallel.register_comm_hook(None, _sum)
-    return parallel
+        return _Parallel(module, broadcast_buffers=False, gradient_as_bucket_view=True, find_unused_parameters=True)
 
 
-def _sum(_state: None, bucket: distributed.GradBucket) -> torch.futures.Future[Tensor]:  # type: ignore[name-defined]
-    """Send a bucket; torch's own way divides by the number of processes."""
-    sent: torch.futures.Future[list[Tensor]] = distributed.all_reduce(bucket.buffer(), async_op=True).get_future()
-    return sent.then(lambda done: done.value()[0])
+def _keep_group() -> None:
+    """Keep the group of processes until this one ends, whoever holds it.
+
+    DistributedDataParallel may be the last to hold it, and ends it without giving up Python's lock, for which a thread
+    of gloo may wait that is to be ended: seen in torch 2.13 as a process that never ended after its last step.
+    """
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(distributed.group.WORLD))
 
 
 def _tell_nothing_of_unused() -> None:

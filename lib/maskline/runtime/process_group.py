@@ -23,6 +23,8 @@ log = logging.getLogger("maskline")
 # How long a process that lost another one waits for its agent's signal, s.
 _PATIENCE_S = 60
 
+# How long the first process waits for all others to have started, s.
+_MEETING_S = 1800
 _POLL_S = 0.01
 
 
@@ -81,7 +83,7 @@ def fresh_store(store: Store, *, rank: int, size: int) -> Store:
         part = PrefixStore(store.get(f"maskline/answer/{name}").decode(), store)
         part.add("here", 1)
         return part
-    part, answered, patience = PrefixStore(name, store), set(), time.monotonic() + store.timeout.total_seconds()  # type: ignore[attr-defined]
+    part, answered, until = PrefixStore(name, store), set(), time.monotonic() + _MEETING_S
     while part.add("here", 0) < size - 1:
         for other in range(1, size):
             asks = f"maskline/asks/{other}"
@@ -89,7 +91,7 @@ def fresh_store(store: Store, *, rank: int, size: int) -> Store:
             if asked is not None and asked not in answered:
                 store.set(f"maskline/answer/{asked}", name)
                 answered.add(asked)
-        if time.monotonic() > patience:
+        if time.monotonic() > until:
             raise torch_distributed.DistStoreError("not all processes came")
         time.sleep(_POLL_S)
     return part
