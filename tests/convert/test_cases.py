@@ -1,0 +1,39 @@
+"""Sets as people's tools write them, from the folder to the prepared data; predict reads the same files alike."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from maskline.data.dataset import PreparedSplit
+from maskline.reading.as_trained import read_as_trained
+
+FOUR = {"channels": [0, 1, 2, 3], "image_scale": [0.0, 4080.0]}
+BINARY = {"mask_encoding": "binary"}
+
+CASES = [
+    ("07_tiff_4_bands_uint16.py", ["none"], FOUR, (4,), ("uint16",)),
+    ("07_tiff_4_bands_uint16.py", ["zlib", "tile"], FOUR, (4,), ("uint16",)),
+    ("07b_tiff_4_bands_lzw.py", [], FOUR, (4,), ("uint16",)),
+    ("08_tiff_with_overview.py", [], {}, (3,), ("uint8",)),
+    ("10_png_16_bit_grey.py", [], {"image_scale": [0.0, 4080.0]}, (1,), ("uint16",)),
+    ("12_one_cmyk_jpeg.py", [], {}, (3,), ("uint8",)),
+    ("45_channel_order.py", [], {"channels": [2, 1, 0], **BINARY}, (3,), ("uint8",)),
+]
+
+
+@pytest.mark.parametrize(("program", "options", "data", "bands", "types"), CASES)
+def test_predict_reads_what_convert_took(shared_cases, workspace, tmp_path, program, options, data, bands, types):
+    drawn = tmp_path / "set"
+    subprocess.run([sys.executable, program, str(drawn), *options], cwd=shared_cases, check=True)
+    result = workspace.both(archive=str(drawn), **data)
+    assert result.code == 0, result.err
+    split = PreparedSplit.open(workspace.prepared, "train", cache="stream")
+    assert (split.rule.source_bands, split.rule.source_types) == (bands, types)
+    for i, name in enumerate(split.ids):
+        (file,) = (drawn / "images").glob(f"{name}.*")
+        image = split.sample(i).image
+        np.testing.assert_array_equal(read_as_trained(file, split.rule), image)
+        assert image.shape == (64, 64, split.rule.num_channels)
+        assert image.max() - image.min() > 100, "neither cut nor saturated"
