@@ -27,7 +27,7 @@ def test_as_shipped_no_family_is_on(shipped_params):
     made = built(shipped_params, {})
     assert (made.deform, made.color_jitter, made.pixel_ops, made.mixing) == (None, None, None, None)
     assert made.fill == made.mean
-    assert [transform.name for transform in made.extra] == ["RandomGamma"], "a transform of kornia's is on"
+    assert [transform.name for transform in made.extra] == ["RandomSharpness"], "a transform of kornia's is on"
     assert not made.within_valid
 
 

@@ -223,7 +223,7 @@ class AugmentParams(Section):
     cutmix: CutMixParams = CutMixParams()
     mixup: MixupParams = MixupParams()
     extra: tuple[ExtraParams, ...] = Field(
-        default=(ExtraParams.model_validate({"name": "RandomGamma", "p": 0.3, "gamma": [0.8, 1.25]}),),
+        default=(ExtraParams.model_validate({"name": "RandomSharpness", "p": 0.3}),),
         description="Transforms of kornia.augmentation, in this order, after the operations on colors.",
     )
 
