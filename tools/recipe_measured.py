@@ -61,7 +61,6 @@ def _nuclei(*, pretrained: bool) -> dict[str, Any]:
             "ratio_range": [0.5, 2.0],
             "crop_size": [256, 256],
             "photometric": {"brightness": 32, "contrast": [0.6, 1.6]},
-            "extra": [],
         },
         **_lite0("Unet", pretrained=pretrained),
         "train": _training(950, 8),
@@ -79,7 +78,6 @@ def _scenes(*, pretrained: bool) -> dict[str, Any]:
             "crop_size": [288, 384],
             "class_crop": 0.5,
             "photometric": {"brightness": 32, "contrast": [0.7, 1.4]},
-            "extra": [],
         },
         **_lite0("FPN", pretrained=pretrained),
         "train": _training(1000, 4),
@@ -100,7 +98,7 @@ def _vessels(iterations: int, batch_size: int) -> dict[str, Any]:
         # All train images train; the settings were chosen on folds of them.
         "data": {"name": "chase_db1", "val_fraction": 0.0},
         # Half of the crops lie over a pixel of a class, each class alike: one in six holds next to no vessel otherwise.
-        "augment": {"ratio_range": [0.9, 1.1], "rotate_degrees": 45, "class_crop": 0.5, "extra": []},
+        "augment": {"ratio_range": [0.9, 1.1], "rotate_degrees": 45, "class_crop": 0.5},
         "model": {
             # Half the images' size from the first convolution on, at twice the channels.
             "backbone": {"base_channels": 32, "strides": [2, 1, 1, 1]},

@@ -203,7 +203,6 @@ def _task(
                 "contrast": [0.5, 1.5],
                 "saturation": [0.5, 1.5],
             },
-            "extra": [],
         },
         "model": network,
         "optimizer": dict(_SGD),

@@ -137,6 +137,12 @@ COMMANDS = {
     ),
     "maskline replay 12 3": "tests/commands/test_replay.py::test_the_folder_is_named_after_the_sample",
     "dvc exp run -S ++train.devices=8": "tests/runtime/test_launch.py::test_dvc_runs_the_stage_in_two_processes",
+    "dvc exp run -S ++machine.evaluate_devices=8": (
+        "tests/evaluation/test_stage.py::test_the_stage_starts_two_processes_that_write_the_bytes_of_one"
+    ),
+    "PYTHONPATH=lib python -m tools.gpu_check --minutes 6 --json gpu_check.json": (
+        "tests/tools/test_gpu_check.py::test_a_tiny_run_on_a_cpu"
+    ),
     "torchrun --nnodes 2 --nproc-per-node 8 --rdzv-backend c10d --rdzv-endpoint node1:29500 -m stages.train": (
         "tests/runtime/test_launch.py::test_torchrun_gives_the_same_bytes"
     ),

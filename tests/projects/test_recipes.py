@@ -65,8 +65,8 @@ def test_each_says_what_differs_from_the_defaults_and_no_more(root, everything):
         differing.pop("machine", None)
         assert said == differing, name
         lengths.append(len(path.read_text(encoding="utf-8").splitlines()))
-    assert statistics.median(lengths) <= 41
-    assert max(lengths) <= 51
+    assert statistics.median(lengths) <= 40
+    assert max(lengths) <= 50
 
 
 def test_each_is_named_by_what_it_does(settings):

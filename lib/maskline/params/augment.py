@@ -223,7 +223,7 @@ class AugmentParams(Section):
     cutmix: CutMixParams = CutMixParams()
     mixup: MixupParams = MixupParams()
     extra: tuple[ExtraParams, ...] = Field(
-        default=(ExtraParams.model_validate({"name": "RandomSharpness", "p": 0.3}),),
+        default=(),
         description="Transforms of kornia.augmentation, in this order, after the operations on colors.",
     )
 
