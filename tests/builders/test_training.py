@@ -98,7 +98,7 @@ def save(folder: Path, made: Params, num_classes: int) -> dict[str, torch.Tensor
     card = {
         "params": {"model": made.model.model_dump(mode="json")},
         "labels": labels.to_dict(),
-        "preprocessing": {},
+        "preprocessing": {"mean": list(made.model.mean), "std": list(made.model.std)},
         "receipt": {},
     }
     checkpoint.save_model(folder, weights=weights, last=weights, card=card)

@@ -87,7 +87,7 @@ def test_weights_that_are_not_finite_are_refused(tmp_path, value):
         ({"preprocessing": {"mean": [1.0], "std": [0]}}, r"preprocessing\.std\.0: .* greater than 0"),
         ({"preprocessing": {"mean": ["x"], "std": [1]}}, r"preprocessing\.mean\.0"),
         ({"preprocessing": None}, "preprocessing"),
-        ({"params": {}}, r"params\.model"),
+        ({"params": {"model": 3}}, r"params\.model"),
         ({"params": [1]}, "params"),
         ({"labels": "a"}, "labels"),
         ({"receipt": {"weights_sha256": 3}}, "receipt"),

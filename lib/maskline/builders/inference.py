@@ -29,6 +29,9 @@ def load_segmentor(folder: Path) -> SegmentorBase:
         CheckpointError: The folder is not whole, or its weights do not fit its params.
     """
     card = checkpoint.read_card(folder)
+    if not card["params"].get("model") or not {"mean", "std"} <= card["preprocessing"].keys():
+        problem = "says nothing of the network or its images"
+        raise CheckpointError(folder / checkpoint.CARD_FILE, problem, "take it as training wrote it, or train again")
     labels = LabelSet.from_dict(card["labels"], place=folder / checkpoint.CARD_FILE)
     try:
         params = validate_model(card["params"]["model"], place=folder / checkpoint.CARD_FILE)

@@ -25,12 +25,12 @@ _NAMED = 3
 
 
 class _Preprocessing(BaseModel):
-    mean: tuple[FiniteFloat, ...]
-    std: tuple[Annotated[FiniteFloat, Field(gt=0)], ...]
+    mean: tuple[FiniteFloat, ...] = ()
+    std: tuple[Annotated[FiniteFloat, Field(gt=0)], ...] = ()
 
 
 class _Params(BaseModel):
-    model: dict[str, Any]
+    model: dict[str, Any] = {}
 
 
 class _Receipt(BaseModel):
@@ -39,7 +39,7 @@ class _Receipt(BaseModel):
 
 
 class _Card(BaseModel):
-    """What all that read a card rely on; each section is checked by its own reader."""
+    """The form of what is there; what a network needs is checked where one is made."""
 
     params: _Params
     labels: dict[str, Any]
