@@ -8,7 +8,7 @@ import torch
 from torch.optim import optimizer
 from torch.utils import _foreach_utils
 
-from maskline.runtime import device
+from maskline.runtime import device, gpu_forms
 from maskline.runtime.device import Compute
 
 
@@ -28,11 +28,13 @@ class MetaCompute(Compute):
 
 @contextmanager
 def on_meta() -> Iterator[None]:
-    """Build runs on the meta device inside the block, whatever their params say."""
+    """Build runs on the meta device inside the block, whatever their params say, in the forms that a GPU is given."""
     compute = MetaCompute(device=torch.device("meta"), precision="fp32", channels_last=True)
     fused = [*_foreach_utils._get_fused_kernels_supported_devices(), "meta"]
     with (
         patch.object(device, "resolve", lambda **_: compute),
+        patch.object(torch, "autocast", lambda *_, **__: nullcontext()),
+        gpu_forms.everywhere(),
         patch.object(optimizer, "_get_fused_kernels_supported_devices", lambda: fused),
     ):
         yield

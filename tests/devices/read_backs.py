@@ -4,50 +4,37 @@ A key is an operation and its place. The number is how often it happens at most 
 that happens oftener is an error, and one that happens less, or no more, is to be corrected here.
 """
 
-_LOSSES = "the loss and that of each head are looked at in each step, so that none that is not finite passes"
-_BORDER = "the fill value of a channel lies on the device, and filling reads it"
-_PACK = "masks, transforms, boxes, sizes, fields and fill values are copied one by one"
+_BATCH = "pixels and draws of the batch, in one buffer"
+_RATES = "learning rates and the share of the average, pinned, in one buffer"
+_CURVE = "the losses and norms of all steps since the last point of the curve, in one copy"
+_ONCE = "made on the CPU at the first step, then kept"
 _MEAN = "mean and deviation of the channels are made on the CPU each time"
-_COLORS = "the color matrices are made on the CPU, from the draws"
 _WEIGHTS = "row and column weights of a window are made on the CPU"
 
 LISTED = {
     "a step": {
-        "_local_scalar_dense at engine/train.py _backward": (3, _LOSSES),
-        "masked_fill_ at augment/warp.py warp": (3, _BORDER),
-        "copy to it at augment/color_matrix.py apply": (1, _COLORS),
-        "copy to it at augment/pipeline.py Augmentation._reading": (3, _PACK),
-        "copy to it at augment/pipeline.py Augmentation.apply": (3, _PACK),
-        "copy to it at runtime/normalize.py normalize": (2, _MEAN),
+        "copy to it at augment/packed.py Packed.to": (1, _BATCH),
+        "copy to it at optim/optimizers.py set_rates": (1, _RATES),
     },
     "a step that logs": {
-        "_local_scalar_dense at engine/train.py _backward": (3, _LOSSES),
-        "_local_scalar_dense at engine/train.py step": (1, "the norm of the gradients, for the curve"),
+        "copy at engine/state.py read": (1, _CURVE),
+        "copy to it at optim/optimizers.py set_rates": (1, _RATES),
     },
     "options of a step": {
-        "_local_scalar_dense at engine/train.py _backward": (6, f"{_LOSSES}; twice, for two batches"),
-        "_local_scalar_dense at engine/train.py step": (1, "the norm of the gradients, to clip them"),
+        "copy to it at optim/optimizers.py set_rates": (1, _RATES),
     },
     "networks": {
-        "_local_scalar_dense at engine/train.py _backward": (3, _LOSSES),
+        "copy to it at models/heads/point.py _covered": (1, _ONCE),
+        "copy to it at optim/optimizers.py set_rates": (1, _RATES),
     },
     "augmentations": {
-        "_local_scalar_dense at augment/mixing.py Mixing._taken": (4, "which classes a sample can lend, a sample"),
-        "masked_fill_ at augment/warp.py warp": (3, _BORDER),
-        "copy to it at augment/color_jitter.py _jittered": (4, "kornia makes the turn of the hue on the CPU, a sample"),
-        "copy to it at augment/color_matrix.py _add_noise": (4, "noise is drawn by the CPU's generator, a sample"),
-        "copy to it at augment/color_matrix.py apply": (1, _COLORS),
-        "copy to it at augment/hsv.py hsv_to_rgb": (8, "the order of the shades, a list, at each turn of a sample"),
-        "copy to it at augment/pipeline.py Augmentation._reading": (7, f"{_PACK}; a field a sample"),
-        "copy to it at augment/pipeline.py Augmentation.apply": (3, _PACK),
-        "copy to it at augment/pixel_ops.py PixelOps.recolor": (
-            8,
-            "kornia makes what CLAHE needs on the CPU, a sample",
-        ),
-        "copy to it at runtime/normalize.py normalize": (2, _MEAN),
+        "copy to it at augment/extra.py Transform._applied": (2, "kornia's own parameters of a row of augment.extra"),
+        "copy to it at augment/extra.py _wide": (1, "which samples the row changes"),
+        "copy to it at augment/fixed.py _effects": (8, "kornia makes what CLAHE needs on the CPU, a sample"),
+        "copy to it at augment/packed.py Packed.to": (1, _BATCH),
     },
     "losses": {
-        "copy to it at losses/pixel.py class_factors": (2, "class weights are made on the CPU each time"),
+        "copy to it at losses/pixel.py _held": (1, f"class weights are {_ONCE}"),
     },
     "predictors": {
         "_local_scalar_dense at inference/predictor.py most_likely": (2, "a nan ends it, after each step"),

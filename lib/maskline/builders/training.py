@@ -151,7 +151,7 @@ def _loop(params: TrainStage, prepared: Path, split: PreparedSplit, compute: dev
         early_stop=train.early_stop,
         ema_decay=train.ema_decay,
         compiled=device.resolve_compile(train.compile, compute.device.type),
-        deferred=compute.device.type == "cuda",
+        deferred=compute.device.type != "cpu",
         graph=device.resolve_graph(train.graph, compute.device.type, own_code=bool(params.model.own_code())),
     )
 
