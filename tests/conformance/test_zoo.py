@@ -24,6 +24,7 @@ IMPORTED = [
     "bisenetv1_r18-d32_4xb4-160k_cityscapes-1024x1024",
     "bisenetv2_fcn_4xb4-160k_cityscapes-1024x1024",
     "ccnet_r50-d8_4xb2-40k_cityscapes-512x1024",
+    "convnext-tiny_upernet_8xb2-amp-160k_ade20k-512x512",
     "danet_r50-d8_4xb2-40k_cityscapes-512x1024",
     "dmnet_r50-d8_4xb2-40k_cityscapes-512x1024",
     "dnl_r50-d8_4xb2-40k_cityscapes-512x1024",

@@ -12,6 +12,7 @@ from maskline.core.errors import ShapeError
 from maskline.losses.presence import class_presence
 from maskline.models.backbones.bisenet_v1 import BiSeNetV1
 from maskline.models.backbones.bisenet_v2 import BiSeNetV2
+from maskline.models.backbones.convnext import ConvNeXt
 from maskline.models.backbones.encoder import encoder
 from maskline.models.backbones.hrnet import HRNet, HRStage
 from maskline.models.backbones.icnet import ICNet
@@ -207,6 +208,7 @@ MEMBERS = {
     "mobilenet-v2": lambda: on_backbone(MobileNetV2(in_channels=3)),
     "bisenet-v1": lambda: awake(on_backbone(BiSeNetV1(depth=18, in_channels=3, base_channels=8), 0)),
     "bisenet-v2": lambda: on_backbone(BiSeNetV2(in_channels=3), 0),
+    "convnext": lambda: on_all(ConvNeXt(size="atto", in_channels=3)),
     "icnet": icnet,
     "encoder": lambda: on_backbone(
         encoder("mobilenetv3_small_050", in_channels=3, output_stride=32, pretrained=False), -2

@@ -10,6 +10,7 @@ from maskline.models.backbones import packaged
 from maskline.models.backbones.base import BackboneBase
 from maskline.models.backbones.bisenet_v1 import BiSeNetV1
 from maskline.models.backbones.bisenet_v2 import BiSeNetV2
+from maskline.models.backbones.convnext import ConvNeXt
 from maskline.models.backbones.encoder import encoder, resolve_encoder
 from maskline.models.backbones.hrnet import HRNet, hrnet_stages
 from maskline.models.backbones.icnet import ICNet
@@ -24,6 +25,7 @@ from maskline.params.model import BackboneParams, ModelParams
 _RESNET = re.compile(r"resnet(18|34|50|101|152)_(v1b|v1c|v1d)")
 _RESNEST = re.compile(r"resnest(50|101)")
 _AROUND_RESNET = re.compile(r"(bisenet_v1|icnet)_r(18|50|101)")
+_CONVNEXT = re.compile(r"convnext_(tiny|small|base|large|xlarge)_normed")
 _MIXVIT = re.compile(r"mixvit_(b[0-5])")
 _HRNET = re.compile(r"hrnet(\d+)(s?)")
 _PLAIN: dict[str, Callable[..., BackboneBase]] = {"mobilenet_v2_d8": MobileNetV2, "bisenet_v2": BiSeNetV2}
@@ -71,6 +73,8 @@ def _own(params: BackboneParams, *, in_channels: int, norm: Norm) -> BackboneBas
     if match := _AROUND_RESNET.fullmatch(params.name):
         kind = BiSeNetV1 if match[1] == "bisenet_v1" else ICNet
         return kind(depth=int(match[2]), in_channels=in_channels, norm=norm)
+    if match := _CONVNEXT.fullmatch(params.name):
+        return ConvNeXt(size=match[1], in_channels=in_channels, drop_path=params.drop_path)
     if params.name in _PLAIN:
         return _PLAIN[params.name](in_channels=in_channels, norm=norm)
     if match := _MIXVIT.fullmatch(params.name):

@@ -63,6 +63,7 @@ def backbone_params(section: Section, *, norm: NormReader) -> tuple[dict[str, An
         "BiSeNetV1": _bisenet_v1,
         "BiSeNetV2": _bisenet_v2,
         "ICNet": _icnet,
+        "mmpretrain.ConvNeXt": _convnext,
     }
     if section.type not in readers:
         raise section.unknown_type(readers)
@@ -157,6 +158,14 @@ def _icnet(section: Section, norm: NormReader) -> dict[str, Any]:
     section.expect("act_cfg", {"type": "ReLU"})
     norm(section.take("norm_cfg", _BATCH_NORM), section.place)
     return {"name": f"icnet_r{depth}", "norm_eval": knobs["norm_eval"], "frozen_stages": knobs["frozen_stages"]}
+
+
+def _convnext(section: Section, _norm: NormReader) -> dict[str, Any]:
+    size = section.take("arch", "tiny")
+    section.check("arch", size, "tiny", "small", "base", "large", "xlarge")
+    section.expect("gap_before_final_norm", False)
+    section.ignore("layer_scale_init_value")
+    return {"name": f"convnext_{size}_normed", "drop_path": section.take("drop_path_rate", 0.0)}
 
 
 def _inner_resnet(section: Section, norm: NormReader, *, kind: str, output_stride: int) -> dict[str, Any]:
