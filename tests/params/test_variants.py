@@ -44,6 +44,11 @@ BACKBONES = [
     "resnet18_v1b",
     "mixvit_b0",
     "hrnet18s",
+    "resnest50",
+    "mobilenet_v2_d8",
+    "bisenet_v1_r18",
+    "bisenet_v2",
+    "icnet_r18",
     "resnet18",
     "mobilenet_v2",
     "tu-convnext_atto",
@@ -293,7 +298,7 @@ def test_of_knobs_that_stand_side_by_side_too(plain, caplog, section, changes, t
         ),
         (
             {"neck": {"name": "fnp"}},
-            'model.neck.name: "fnp" is not one of none, fpn, select, resize_concat; did you mean fpn?',
+            'model.neck.name: "fnp" is not one of none, fpn, select, resize_concat, jpu, ic; did you mean fpn?',
         ),
         (
             {"auxiliary_heads": [{"name": "fcn"}, {"name": "fcn", "losses": [{"name": "focal", "gama": 2.0}]}]},
@@ -304,7 +309,7 @@ def test_of_knobs_that_stand_side_by_side_too(plain, caplog, section, changes, t
             "model.auxiliary_heads.0.losses.0.name: missing; add the key name to its section",
         ),
         ({"cascade_heads": [{"name": "upr"}]}, 'model.cascade_heads.0.name: "upr" is not one of fcn,'),
-        ({"cascade_heads": [{"name": "qqq"}]}, "point, path/to/file.py:Name; choose one of them"),
+        ({"cascade_heads": [{"name": "qqq"}]}, "ema, path/to/file.py:Name; choose one of them"),
         ({"smp": {"losses": [{"name": "dise"}]}}, "did you mean dice?"),
         (
             {"backbone": {"name": "unet", "base_chanels": 8}},

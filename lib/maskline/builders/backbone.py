@@ -1,23 +1,34 @@
 """The backbone from its params, by name."""
 
 import re
+from collections.abc import Callable
 
 from maskline.builders.own import own_module
 from maskline.core.errors import ParamsError
 from maskline.core.own_code import is_own
 from maskline.models.backbones import packaged
 from maskline.models.backbones.base import BackboneBase
+from maskline.models.backbones.bisenet_v1 import BiSeNetV1
+from maskline.models.backbones.bisenet_v2 import BiSeNetV2
+from maskline.models.backbones.convnext import ConvNeXt
 from maskline.models.backbones.encoder import encoder, resolve_encoder
 from maskline.models.backbones.hrnet import HRNet, hrnet_stages
+from maskline.models.backbones.icnet import ICNet
 from maskline.models.backbones.mit import MIT_PLANS, MixTransformer
+from maskline.models.backbones.mobilenet_v2 import MobileNetV2
+from maskline.models.backbones.resnest import SplitBottleneck
 from maskline.models.backbones.resnet import ResNet, StagePlan, Stem
 from maskline.models.backbones.unet import UNet, UNetStage
 from maskline.models.layers import Norm
 from maskline.params.network.model import BackboneParams, ModelParams
 
 _RESNET = re.compile(r"resnet(18|34|50|101|152)_(v1b|v1c|v1d)")
+_RESNEST = re.compile(r"resnest(50|101)")
+_AROUND_RESNET = re.compile(r"(bisenet_v1|icnet)_r(18|50|101)")
+_CONVNEXT = re.compile(r"convnext_(tiny|small|base|large|xlarge)_normed")
 _MIXVIT = re.compile(r"mixvit_(b[0-5])")
 _HRNET = re.compile(r"hrnet(\d+)(s?)")
+_PLAIN: dict[str, Callable[..., BackboneBase]] = {"mobilenet_v2_d8": MobileNetV2, "bisenet_v2": BiSeNetV2}
 
 
 def backbone(params: BackboneParams, *, in_channels: int, norm: Norm) -> BackboneBase:
@@ -57,6 +68,15 @@ def _own(params: BackboneParams, *, in_channels: int, norm: Norm) -> BackboneBas
         return _unet(params, in_channels=in_channels, norm=norm)
     if match := _RESNET.fullmatch(params.name):
         return _resnet(params, int(match[1]), match[2], in_channels=in_channels, norm=norm)
+    if match := _RESNEST.fullmatch(params.name):
+        return _resnet(params, int(match[1]), "nest", in_channels=in_channels, norm=norm)
+    if match := _AROUND_RESNET.fullmatch(params.name):
+        kind = BiSeNetV1 if match[1] == "bisenet_v1" else ICNet
+        return kind(depth=int(match[2]), in_channels=in_channels, norm=norm)
+    if match := _CONVNEXT.fullmatch(params.name):
+        return ConvNeXt(size=match[1], in_channels=in_channels, drop_path=params.drop_path)
+    if params.name in _PLAIN:
+        return _PLAIN[params.name](in_channels=in_channels, norm=norm)
     if match := _MIXVIT.fullmatch(params.name):
         return MixTransformer(
             in_channels=in_channels,
@@ -127,15 +147,20 @@ def _resnet(params: BackboneParams, depth: int, version: str, *, in_channels: in
         dilations=params.dilations or usual.dilations,
         contract_dilation=params.contract_dilation,
         multi_grid=params.multi_grid,
-        average_shortcut=version == "v1d",
+        average_shortcut=version in ("v1d", "nest"),
     )
     return ResNet(
         depth=depth,
         in_channels=in_channels,
         plan=plan,
-        stem=Stem(kind="7x7" if version == "v1b" else "deep"),
+        stem=Stem(kind="7x7" if version == "v1b" else "deep", channels=_stem_channels(depth, version)),
         norm=norm,
+        block=SplitBottleneck if version == "nest" else None,
     )
+
+
+def _stem_channels(depth: int, version: str) -> int:
+    return 128 if version == "nest" and depth > 50 else 64
 
 
 def _check_length(params: BackboneParams, key: str, length: int) -> None:

@@ -1,6 +1,6 @@
 """The losses from their params, by name."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from importlib import import_module
 from pkgutil import iter_modules
@@ -8,20 +8,33 @@ from pkgutil import iter_modules
 from maskline import losses
 from maskline.builders.own import own_function
 from maskline.losses.composite import CompositeLoss, Loss
+from maskline.losses.presence import class_presence
+from maskline.params.network.heads import DAHeadParams, EncHeadParams, HeadParams
 from maskline.params.network.losses import LossParams, OwnLossParams
 from maskline.params.network.model import ModelParams
 
 
 def criteria(params: ModelParams) -> dict[str, CompositeLoss]:
-    """Build the loss of each head by its name; that of the final logits is last."""
+    """Build the loss of each head's outputs by their name; that of the final logits is last."""
     parts = params.smp.auxiliary_heads if params.type == "smp" else params.auxiliary_heads
-    auxiliary = {f"auxiliary_head.{i}": criterion(part.losses) for i, part in enumerate(parts)}
+    auxiliary = {key: value for i, part in enumerate(parts) for key, value in _of_head(f"auxiliary_head.{i}", part)}
     if params.type == "smp":
         return {**auxiliary, "decode_head": criterion(params.smp.losses)}
     cascade = (*params.cascade_heads, params.decode_head)
-    if len(cascade) == 1:
-        return {**auxiliary, "decode_head": criterion(params.decode_head.losses)}
-    return {**auxiliary, **{f"decode_head.{i}": criterion(part.losses) for i, part in enumerate(cascade)}}
+    names = ["decode_head"] if len(cascade) == 1 else [f"decode_head.{i}" for i in range(len(cascade))]
+    decode = {key: value for name, part in zip(names, cascade, strict=True) for key, value in _of_head(name, part)}
+    return {**auxiliary, **decode}
+
+
+def _of_head(name: str, params: HeadParams) -> Iterator[tuple[str, CompositeLoss]]:
+    """Yield the losses of a head's outputs, those of ``Head.supervise_outputs``; the main one's last."""
+    main = criterion(params.losses)
+    match params:
+        case DAHeadParams():
+            yield from ((f"{name}.{output}", main) for output in ("position", "channel"))
+        case EncHeadParams() if params.presence_weight > 0:
+            yield f"{name}.presence", CompositeLoss([(class_presence, params.presence_weight)])
+    yield name, main
 
 
 def criterion(params: Sequence[LossParams]) -> CompositeLoss:

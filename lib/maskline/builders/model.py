@@ -17,10 +17,13 @@ from maskline.models.heads.base import Head, HeadOptions
 from maskline.models.heads.point import PointSampling
 from maskline.models.layers import Norm
 from maskline.models.necks.fpn import FPN, Pyramid
+from maskline.models.necks.ic import ICNeck
+from maskline.models.necks.jpu import JPU
 from maskline.models.necks.select import ResizeConcat, Select
 from maskline.models.segmentor import Segmentor, SegmentorBase
 from maskline.models.smp import SmpSegmentor, smp_segmentor
 from maskline.params.network.heads import (
+    EncHeadParams,
     FPNHeadParams,
     HeadParams,
     OwnHeadParams,
@@ -30,6 +33,8 @@ from maskline.params.network.heads import (
 from maskline.params.network.model import ModelParams, NormParams, SmpParams
 from maskline.params.network.necks import (
     FPNNeckParams,
+    ICNeckParams,
+    JPUNeckParams,
     NeckParams,
     NoNeckParams,
     ResizeConcatNeckParams,
@@ -189,6 +194,38 @@ def neck(
             chosen = features.pick(indices, place="model.neck.indices")
             joined = Features(channels=(sum(chosen.channels),), strides=chosen.strides[:1])
             return ResizeConcat(indices=indices, align_corners=align_corners), joined
+        case JPUNeckParams():
+            indices = params.indices or _coarsest(features, count=3)
+            chosen = features.pick(indices, place="model.neck.indices")
+            if len(chosen.channels) < 2:
+                raise DataError(
+                    "params.yaml: model.neck.indices", "one feature for the neck jpu", "give it two or more"
+                )
+            upsampling = JPU(
+                in_channels=chosen.channels,
+                indices=indices,
+                mid_channels=params.mid_channels,
+                dilations=params.dilations,
+                align_corners=align_corners,
+                norm=norm,
+            )
+            strides = (*chosen.strides[:2], chosen.strides[0])
+            return upsampling, Features(channels=upsampling.channels, strides=strides)
+        case ICNeckParams():
+            indices = params.indices or _coarsest(features, count=3)
+            chosen = features.pick(indices, place="model.neck.indices")
+            if len(chosen.channels) != 3:
+                told = f"{len(chosen.channels)} features for the neck ic"
+                raise DataError("params.yaml: model.neck.indices", told, "give it three, finest first")
+            fusion = ICNeck(
+                in_channels=chosen.channels,
+                indices=indices,
+                out_channels=params.out_channels,
+                align_corners=align_corners,
+                norm=norm,
+            )
+            fine, middle, _ = chosen.strides
+            return fusion, Features(channels=fusion.channels, strides=(middle, fine, fine))
         case _:
             assert_never(params)
 
@@ -238,6 +275,8 @@ def head(params: HeadParams, *, features: Features, num_classes: int, norm: Norm
         own["c1_in_channels"] = features.channels[0] if params.c1_channels else 0
     if isinstance(params, FPNHeadParams) and params.strides is None:
         own["strides"] = chosen.strides
+    if isinstance(params, EncHeadParams):
+        own["with_presence"] = own.pop("presence_weight") > 0
     if isinstance(params, PointHeadParams):
         own["sampling"] = PointSampling(**{key: own.pop(key) for key in _SAMPLING})
     return _head_class(params.name)(**own, **options)
@@ -248,6 +287,11 @@ def _head_class(name: str) -> Callable[..., Head]:
     module = import_module(f"{heads.__name__}.{name}")
     own = [value for value in vars(module).values() if getattr(value, "__module__", "") == module.__name__]
     return next(value for value in own if isinstance(value, type) and issubclass(value, Head))
+
+
+def _coarsest(features: Features, *, count: int) -> tuple[int, ...]:
+    finest_first = sorted(range(len(features.strides)), key=features.strides.__getitem__)
+    return tuple(finest_first[-count:])
 
 
 def _indices(given: tuple[int, ...] | None, features: Features) -> tuple[int, ...]:

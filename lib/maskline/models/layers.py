@@ -121,11 +121,25 @@ class SeparableConv(nn.Module):
     """A 3x3 convolution in two steps: one a channel (``depthwise_conv``), then 1x1 (``pointwise_conv``)."""
 
     def __init__(
-        self, in_channels: int, out_channels: int, *, dilation: int = 1, norm: Norm | None = BATCH_NORM
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        stride: int = 1,
+        dilation: int = 1,
+        norm: Norm | None = BATCH_NORM,
+        depthwise_activation: bool = True,
     ) -> None:
         super().__init__()
         self.depthwise_conv = ConvNormAct(
-            in_channels, in_channels, kernel_size=3, dilation=dilation, groups=in_channels, norm=norm
+            in_channels,
+            in_channels,
+            kernel_size=3,
+            stride=stride,
+            dilation=dilation,
+            groups=in_channels,
+            norm=norm,
+            activation=depthwise_activation,
         )
         self.pointwise_conv = ConvNormAct(in_channels, out_channels, norm=norm)
 

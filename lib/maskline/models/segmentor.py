@@ -79,6 +79,8 @@ class SegmentorBase(nn.Module, ABC):
     def training_pairs(self, images: Tensor, target: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
         """Return, by head, the logits and the target that its loss compares; the main head's last.
 
+        A head's further outputs stand before it under its name and theirs, as ``decode_head.presence``.
+
         Args:
             images: Normalized, float NCHW.
             target: Class ids, int64 NHW, of the images' size.
@@ -176,7 +178,8 @@ class Segmentor(SegmentorBase):
         pairs: dict[str, tuple[Tensor, Tensor]] = {}
         previous = None
         for name, head in self.heads().items():
-            logits, pairs[name] = head.supervise(features, previous, target, padded=size_of(images))
+            logits, own = head.supervise_outputs(features, previous, target, padded=size_of(images))
+            pairs |= {name + output: pair for output, pair in own.items()}
             if name.startswith("decode_head"):
                 previous = logits
         return pairs

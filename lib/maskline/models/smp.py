@@ -63,7 +63,11 @@ class SmpSegmentor(SegmentorBase):
         features = parts.encoder(images)
         inputs = features if isinstance(features, tuple) else (features,)
         padded = size_of(images)
-        pairs = {name: head.supervise(inputs[0], None, target, padded=padded)[1] for name, head in self.heads().items()}
+        pairs = {
+            name + output: pair
+            for name, head in self.heads().items()
+            for output, pair in head.supervise_outputs(inputs[0], None, target, padded=padded)[1].items()
+        }
         logits = parts.segmentation_head(parts.decoder(*inputs))
         full = resize(logits, padded, align_corners=self.align_corners)
         pairs["decode_head"] = (full[:, :, : target.shape[1], : target.shape[2]], target)

@@ -24,6 +24,18 @@ _ALGORITHMS = {
     "segformer": "segformer",
     "ocr": "ocrnet",
     "point": "pointrend",
+    "non_local": "nonlocal",
+    "dnl": "dnl",
+    "gc": "gcnet",
+    "cc": "ccnet",
+    "da": "danet",
+    "isa": "isanet",
+    "ann": "ann",
+    "psa": "psanet",
+    "enc": "encnet",
+    "apc": "apcnet",
+    "dm": "dmnet",
+    "ema": "emanet",
 }
 _LOSSES = {"cross_entropy": "ce", "dice_mmseg": "dice", "dice": "softdice"}
 _FAMILIES = {"v1b": "b", "v1c": "", "v1d": "d"}

@@ -39,6 +39,15 @@ _MIXVIT: Table = tuple(
     )
 )
 
+_CONVNEXT: Table = (
+    (r"^backbone\.downsample_layers\.0\.", "backbone.model.stem."),
+    (r"^backbone\.downsample_layers\.(\d)\.", r"backbone.model.stages.\1.downsample."),
+    (r"^backbone\.stages\.(\d)\.(\d+)\.depthwise_conv\.", r"backbone.model.stages.\1.blocks.\2.conv_dw."),
+    (r"^backbone\.stages\.(\d)\.(\d+)\.pointwise_conv(\d)\.", r"backbone.model.stages.\1.blocks.\2.mlp.fc\3."),
+    (r"^backbone\.stages\.(\d)\.(\d+)\.", r"backbone.model.stages.\1.blocks.\2."),
+    (r"^", ""),
+)
+
 TABLES: dict[str, Table] = {
     "MMSegmentation, or maskline's own names": ((r"^", ""),),
     "segmentation-models-pytorch, whole model": ((r"^(encoder|decoder|segmentation_head)\.", r"model.\1."),),
@@ -47,6 +56,7 @@ TABLES: dict[str, Table] = {
     "torchvision or timm ResNet": ((r"^(conv1\.weight|bn1\.|layer[1-4]\.)", r"backbone.\1"),),
     "timm ResNet with a deep stem": (*_DEEP_STEM, (r"^(layer[1-4]\.)", r"backbone.\1")),
     "Mix Transformer with q and kv (NVlabs, SMP)": _MIXVIT,
+    "MMSegmentation with mmpretrain's ConvNeXt": _CONVNEXT,
     "backbone alone": ((r"^(.*)", r"backbone.\1"),),
 }
 # What a table's checkpoints need before their names are looked up.

@@ -88,6 +88,7 @@ class ResNet(BackboneBase):
         base_channels: Width of the first stage; each further one is twice as wide.
         out_indices: Stages whose output is a feature.
         norm: Norm after each convolution.
+        block: Another residual block than the depth's own, as ``Bottleneck`` is called and as wide.
         zero_init: Blocks start as the identity.
     """
 
@@ -101,10 +102,12 @@ class ResNet(BackboneBase):
         base_channels: int = 64,
         out_indices: Sequence[int] = (0, 1, 2, 3),
         norm: Norm = BATCH_NORM,
+        block: Block | None = None,
         zero_init: bool = True,
     ) -> None:
         super().__init__()
-        block, num_blocks = _checked(depth, plan)
+        usual, num_blocks = _checked(depth, plan)
+        block = block or usual
         self._norm_key = norm.key
         self._add_stem(stem, in_channels, norm=norm)
         self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)

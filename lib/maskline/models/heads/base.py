@@ -17,6 +17,8 @@ from maskline.models.layers import BATCH_NORM, Norm, resize, size_of
 InputTransform = Literal["resize_concat", "multiple_select"]
 
 Features = Sequence[Tensor]
+Pair = tuple[Tensor, Tensor]
+"""Logits and target that a loss compares."""
 
 
 class HeadOptions(TypedDict):
@@ -100,7 +102,7 @@ class Head(nn.Module, ABC):
 
     def supervise(
         self, features: Features, previous: Tensor | None, target: Tensor, *, padded: tuple[int, int]
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    ) -> tuple[Tensor, Pair]:
         """Return the logits, for the next head, and the logits and target that the loss compares.
 
         Args:
@@ -110,8 +112,23 @@ class Head(nn.Module, ABC):
             padded: Height and width that the features cover: those of ``target``, or more at the bottom and right.
         """
         logits = self(features, previous)
+        return logits, self.pair(logits, target, padded=padded)
+
+    def supervise_outputs(
+        self, features: Features, previous: Tensor | None, target: Tensor, *, padded: tuple[int, int]
+    ) -> tuple[Tensor, dict[str, Pair]]:
+        """Return the logits, for the next head, and by what follows the head's name each pair that a loss compares.
+
+        The main output's pair is last, under an empty name. Heads with further outputs override this, and their losses
+        are built by ``maskline.builders.losses``. Arguments as in ``supervise``.
+        """
+        logits, pair = self.supervise(features, previous, target, padded=padded)
+        return logits, {"": pair}
+
+    def pair(self, logits: Tensor, target: Tensor, *, padded: tuple[int, int]) -> Pair:
+        """Return logits resized to the target's pixels, and the target; arguments as in ``supervise``."""
         full = resize(logits, padded, align_corners=self.align_corners)
-        return logits, (full[:, :, : target.shape[1], : target.shape[2]], target)
+        return full[:, :, : target.shape[1], : target.shape[2]], target
 
 
 def classifier(channels: int, num_classes: int) -> nn.Conv2d:

@@ -6,9 +6,10 @@ Source: Yuan et al., "Object-Contextual Representations for Semantic Segmentatio
 from typing import Unpack
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from maskline.core.errors import ShapeError
+from maskline.models.heads.attention import SelfAttention
 from maskline.models.heads.base import Features, Head, HeadOptions, InputTransform
 from maskline.models.layers import ConvNormAct, Norm, resize, size_of
 
@@ -54,23 +55,22 @@ class OCRHead(Head):
         return (x.flatten(2) @ weights.transpose(1, 2)).unsqueeze(3)
 
 
-class _ObjectAttention(nn.Module):
+class _ObjectAttention(SelfAttention):
     """Pixels query the class regions; the answer is joined with the pixel's own feature."""
 
     def __init__(self, channels: int, inner: int, *, norm: Norm | None) -> None:
-        super().__init__()
-        self.key_project = nn.Sequential(ConvNormAct(channels, inner, norm=norm), ConvNormAct(inner, inner, norm=norm))
-        self.query_project = nn.Sequential(
-            ConvNormAct(channels, inner, norm=norm), ConvNormAct(inner, inner, norm=norm)
+        super().__init__(
+            query_channels=channels,
+            key_channels=channels,
+            channels=inner,
+            out_channels=channels,
+            norm=norm,
+            keys_normed=True,
+            values_normed=True,
+            num_convs=2,
+            project_out=True,
         )
-        self.value_project = ConvNormAct(channels, inner, norm=norm)
-        self.out_project = ConvNormAct(inner, channels, norm=norm)
         self.bottleneck = ConvNormAct(2 * channels, channels, norm=norm)
 
-    def forward(self, x: Tensor, regions: Tensor) -> Tensor:
-        query = self.query_project(x).flatten(2).transpose(1, 2)
-        key = self.key_project(regions).flatten(2)
-        value = self.value_project(regions).flatten(2).transpose(1, 2)
-        attention = torch.softmax(query @ key * key.shape[1] ** -0.5, dim=2)
-        context = (attention @ value).transpose(1, 2).unflatten(2, size_of(x))
-        return self.bottleneck(torch.cat([self.out_project(context), x], dim=1))  # type: ignore[no-any-return]
+    def forward(self, x: Tensor, source: Tensor) -> Tensor:
+        return self.bottleneck(torch.cat([super().forward(x, source), x], dim=1))  # type: ignore[no-any-return]

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from maskline.params.base.own import OwnSection
-from maskline.params.base.types import Count, CountOrNone, Fraction, Section
+from maskline.params.base.types import Count, CountOrNone, Fraction, NonNegative, Positive, Section
 from maskline.params.base.variants import ByName
 from maskline.params.network.losses import CrossEntropyParams, Losses
 
@@ -166,6 +166,133 @@ class PointHeadParams(_Head):
     )
 
 
+class _FCNContextHead(_OneInput):
+    """A block between two convolutions."""
+
+    concat_input: bool = Field(
+        default=True, description="Join the input to the last convolution's output, and convolve once more."
+    )
+
+
+class NonLocalHeadParams(_FCNContextHead):
+    """Non-local: each pixel sees all others."""
+
+    name: Literal["non_local"] = Field(description="The head.")
+    reduction: Count = Field(default=2, description="What the block's inner channels are fewer by.")
+    scaled: bool = Field(default=True, description="Divide scores by the root of the inner channels.")
+
+
+class DNLHeadParams(_FCNContextHead):
+    """Disentangled non-local: deviations from the mean, and the mean, by themselves."""
+
+    name: Literal["dnl"] = Field(description="The head.")
+    reduction: Count = Field(default=2, description="What the block's inner channels are fewer by.")
+    scaled: bool = Field(default=True, description="Divide scores by the root of the inner channels.")
+    temperature: Positive = Field(default=0.05, description="What scores are divided by.")
+
+
+class GCHeadParams(_FCNContextHead):
+    """GCNet: all pixels see one mean over the image."""
+
+    name: Literal["gc"] = Field(description="The head.")
+    ratio: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.25, description="Share of the channels that the mean is reduced to in between."
+    )
+    pooling: Literal["att", "avg"] = Field(default="att", description="A mean with learned weights, or the plain one.")
+    fusion_types: Annotated[tuple[Literal["channel_add", "channel_mul"], ...], Field(min_length=1)] = Field(
+        default=("channel_add",), description="The mean is added, its sigmoid scales, or both."
+    )
+
+
+class CCHeadParams(_FCNContextHead):
+    """CCNet: each pixel sees its row and column, twice."""
+
+    name: Literal["cc"] = Field(description="The head.")
+    recurrence: Count = Field(default=2, description="How often the block is applied.")
+
+
+class DAHeadParams(_OneInput):
+    """DANet: attention among pixels and among channels; the losses count for each and for their sum."""
+
+    name: Literal["da"] = Field(description="The head.")
+    pam_channels: Count = Field(default=64, description="Channels of queries and keys among pixels.")
+
+
+class ISAHeadParams(_OneInput):
+    """ISANet: attention among far pixels, then among near ones."""
+
+    name: Literal["isa"] = Field(description="The head.")
+    isa_channels: Count = Field(default=256, description="Channels of queries and keys.")
+    down_factor: tuple[Count, Count] = Field(default=(8, 8), description="Rows and columns of a block of near pixels.")
+
+
+class ANNHeadParams(_Head):
+    """Asymmetric non-local: pixels see means over grids; two features, finer first."""
+
+    takes = "coarsest"
+
+    name: Literal["ann"] = Field(description="The head.")
+    project_channels: Count = Field(default=256, description="Channels of queries, keys and values.")
+    bins: Counts = Field(default=(1, 3, 6, 8), description="Rows and columns of each grid.")
+
+
+class PSAHeadParams(_OneInput):
+    """PSANet: each pixel predicts what it takes from and gives to its surroundings."""
+
+    name: Literal["psa"] = Field(description="The head.")
+    mask_size: tuple[Count, Count] = Field(default=(97, 97), description="Rows and columns of the surroundings, odd.")
+    kind: Literal["collect", "distribute", "bi-direction"] = Field(
+        default="bi-direction", description="Take, give, or both."
+    )
+    shrink_factor: Count = Field(default=2, description="What the feature is smaller by while this is done.")
+    normalization_factor: Positive | None = Field(
+        default=1.0, description="What the sums are divided by; null: the places of the surroundings."
+    )
+    with_softmax: bool = Field(default=True, description="Softmax over the places.")
+
+
+class EncHeadParams(_Head):
+    """EncNet: channels scaled by the image's encoding; three features at most, finest first."""
+
+    takes = "coarsest"
+
+    name: Literal["enc"] = Field(description="The head.")
+    num_codes: Count = Field(default=32, description="Number of codewords.")
+    add_lateral: bool = Field(default=False, description="Join the finer features to the coarsest one.")
+    presence_weight: NonNegative = Field(
+        default=0.2, description="Weight of the loss on which classes an image has; 0: they are not predicted."
+    )
+
+
+class APCHeadParams(_OneInput):
+    """APCNet: means over grids, weighed by each pixel for itself."""
+
+    name: Literal["apc"] = Field(description="The head.")
+    bins: Counts = Field(default=(1, 2, 3, 6), description="Rows and columns of each grid.")
+    fusion: bool = Field(default=True, description="Convolve each grid's output once more.")
+
+
+class DMHeadParams(_OneInput):
+    """DMNet: convolutions whose kernels the image gives."""
+
+    name: Literal["dm"] = Field(description="The head.")
+    filter_sizes: Counts = Field(default=(1, 3, 5, 7), description="Side of each kernel, px.")
+    fusion: bool = Field(default=False, description="Convolve each output once more.")
+
+
+class EMAHeadParams(_OneInput):
+    """EMANet: the feature as a mixture of a few bases."""
+
+    name: Literal["ema"] = Field(description="The head.")
+    ema_channels: Count = Field(default=512, description="Channels of the bases.")
+    num_bases: Count = Field(default=64, description="Number of bases.")
+    num_stages: Count = Field(default=3, description="Steps in which the bases are fitted to an input.")
+    momentum: Fraction = Field(default=0.1, description="Share of a batch's bases in those that a fit starts from.")
+    concat_input: bool = Field(
+        default=True, description="Join the input to the last convolution's output, and convolve once more."
+    )
+
+
 class OwnHeadParams(_Head, OwnSection):
     """A head of one's own: a class that is a `maskline.models.heads.base.Head`."""
 
@@ -185,6 +312,18 @@ HeadParams = Annotated[
     | SegformerHeadParams
     | OCRHeadParams
     | PointHeadParams
+    | NonLocalHeadParams
+    | DNLHeadParams
+    | GCHeadParams
+    | CCHeadParams
+    | DAHeadParams
+    | ISAHeadParams
+    | ANNHeadParams
+    | PSAHeadParams
+    | EncHeadParams
+    | APCHeadParams
+    | DMHeadParams
+    | EMAHeadParams
     | OwnHeadParams,
     ByName(),
 ]

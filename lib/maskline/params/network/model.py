@@ -15,9 +15,16 @@ from maskline.params.network.heads import FCNHeadParams, HeadParams
 from maskline.params.network.losses import CrossEntropyParams, DiceParams, Losses
 from maskline.params.network.necks import NeckParams, NoNeckParams
 
-_UNET, _RESNET, _MIXVIT, _HRNET = "unet", r"resnet(18|34|50|101|152)_v1[bcd]", "mixvit_b[0-5]", r"hrnet\d+s?"
+_UNET, _RESNET, _MIXVIT, _HRNET = (
+    "unet",
+    r"resnet(18|34|50|101|152)_v1[bcd]|resnest(50|101)",
+    "mixvit_b[0-5]",
+    r"hrnet\d+s?",
+)
+_CONVNEXT = r"convnext_(tiny|small|base|large|xlarge)_normed"
+_FIXED = r"mobilenet_v2_d8|(bisenet_v1|icnet)_r(18|50|101)|bisenet_v2"
 _OWN = r".*\.py:\w+"
-_ENCODER = rf"(?!({_UNET}|{_RESNET}|{_MIXVIT}|{_HRNET}|{_OWN})$).*"
+_ENCODER = rf"(?!({_UNET}|{_RESNET}|{_MIXVIT}|{_HRNET}|{_CONVNEXT}|{_FIXED}|{_OWN})$).*"
 
 
 class NormParams(Section):
@@ -47,7 +54,10 @@ class BackboneParams(Section):
         min_length=1,
         description=(
             "`unet`; `resnet18_v1c` (18 to 152; v1b: 7x7 stem, v1c: deep stem, v1d: also averaged shortcuts); "
-            "`mixvit_b0` to `mixvit_b5` (SegFormer's); `hrnet18`, `hrnet18s`, `hrnet32`, `hrnet48`; any encoder "
+            "`mixvit_b0` to `mixvit_b5` (SegFormer's); `hrnet18`, `hrnet18s`, `hrnet32`, `hrnet48`; "
+            "`resnest50`, `resnest101`; `mobilenet_v2_d8`; `bisenet_v1_r18` (r50, r101), `bisenet_v2`; `icnet_r18` "
+            "(r50, r101), with the neck ic; "
+            "`convnext_tiny_normed` (small, base, large, xlarge: timm's with a norm on each feature); any encoder "
             "of segmentation-models-pytorch or timm; or one of one's own, `path/to/file.py:Name`, a class that is a "
             "`maskline.models.backbones.base.BackboneBase`."
         ),
@@ -113,8 +123,8 @@ class BackboneParams(Section):
         default=0.1,
         ge=0,
         lt=1,
-        description="Largest share of residual branches left out (mixvit).",
-        json_schema_extra=read_by(_MIXVIT),
+        description="Largest share of residual branches left out (mixvit, convnext).",
+        json_schema_extra=read_by(_MIXVIT, _CONVNEXT),
     )
     dropout: float = Field(
         default=0.0,

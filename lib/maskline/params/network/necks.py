@@ -56,4 +56,29 @@ class ResizeConcatNeckParams(Section):
     )
 
 
-NeckParams = Annotated[NoNeckParams | FPNNeckParams | SelectNeckParams | ResizeConcatNeckParams, ByName()]
+class JPUNeckParams(Section):
+    """Joint pyramid upsampling: two features as they are, and a fine one that has seen the coarse ones."""
+
+    name: Literal["jpu"] = Field(description="The neck.")
+    indices: Indices | None = Field(
+        default=None, description="Positions of two or more features, finest first; null: the three coarsest."
+    )
+    mid_channels: Count = Field(default=512, description="Channels of each convolution's output.")
+    dilations: Annotated[tuple[Count, ...], Field(min_length=1)] = Field(
+        default=(1, 2, 4, 8), description="Dilation of each branch."
+    )
+
+
+class ICNeckParams(Section):
+    """ICNet's neck: three features joined step by step; the last of its three outputs is the joined one."""
+
+    name: Literal["ic"] = Field(description="The neck.")
+    indices: Indices | None = Field(
+        default=None, description="Positions of the three features, finest first; null: the three coarsest."
+    )
+    out_channels: Count = Field(default=128, description="Channels of each output.")
+
+
+NeckParams = Annotated[
+    NoNeckParams | FPNNeckParams | SelectNeckParams | ResizeConcatNeckParams | JPUNeckParams | ICNeckParams, ByName()
+]

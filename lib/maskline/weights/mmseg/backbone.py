@@ -31,9 +31,20 @@ _NEUTRAL: dict[str, Any] = {
     "frozen_stages": -1,
     "norm_eval": False,
 }
+_OF_RESNET = (
+    *("num_stages", "strides", "dilations", "contract_dilation", "multi_grid", "style"),
+    *("norm_cfg", "norm_eval", "frozen_stages", "zero_init_residual"),
+)
 _RESNETS = {"ResNet": (False, False), "ResNetV1c": (True, False), "ResNetV1d": (True, True)}
 _PLANS = {((1, 2, 1, 1), (1, 1, 2, 4)): 8, ((1, 2, 2, 1), (1, 1, 1, 2)): 16, ((1, 2, 2, 2), (1, 1, 1, 1)): 32}
 _BATCH_NORM = {"type": "BN"}
+# Features that a type gives, where they are not the first four.
+_ALL_KEPT = {
+    "MobileNetV2": [1, 2, 4, 6],
+    "BiSeNetV1": [0, 1, 2],
+    "BiSeNetV2": [0, 1, 2, 3, 4],
+    "ICNet": [0, 1, 2],
+}
 
 
 def backbone_params(section: Section, *, norm: NormReader) -> tuple[dict[str, Any], int, list[int] | None]:
@@ -42,7 +53,18 @@ def backbone_params(section: Section, *, norm: NormReader) -> tuple[dict[str, An
     Raises:
         ShapeError: A type or key without a counterpart.
     """
-    readers = {**dict.fromkeys(_RESNETS, _resnet), "UNet": _unet, "MixVisionTransformer": _mixvit, "HRNet": _hrnet}
+    readers = {
+        **dict.fromkeys(_RESNETS, _resnet),
+        "UNet": _unet,
+        "MixVisionTransformer": _mixvit,
+        "HRNet": _hrnet,
+        "ResNeSt": _resnest,
+        "MobileNetV2": _mobilenet_v2,
+        "BiSeNetV1": _bisenet_v1,
+        "BiSeNetV2": _bisenet_v2,
+        "ICNet": _icnet,
+        "mmpretrain.ConvNeXt": _convnext,
+    }
     if section.type not in readers:
         raise section.unknown_type(readers)
     section.ignore("with_cp", "pretrained", "init_cfg")
@@ -50,7 +72,7 @@ def backbone_params(section: Section, *, norm: NormReader) -> tuple[dict[str, An
     knobs = readers[section.type](section, norm)
     kept = section.take("out_indices", None)
     section.done()
-    chosen = None if kept is None or list(kept) == [0, 1, 2, 3] else list(kept)
+    chosen = None if kept is None or list(kept) == _ALL_KEPT.get(section.type, [0, 1, 2, 3]) else list(kept)
     return {**_NEUTRAL, **knobs}, in_channels, chosen
 
 
@@ -81,6 +103,95 @@ def _resnet(section: Section, norm: NormReader) -> dict[str, Any]:
         "frozen_stages": section.take("frozen_stages", -1),
         "norm_eval": section.take("norm_eval", False),
     }
+
+
+def _resnest(section: Section, norm: NormReader) -> dict[str, Any]:
+    for key, value in (("radix", 2), ("reduction_factor", 4), ("avg_down_stride", True), ("groups", 1)):
+        section.expect(key, value)
+    section.expect("base_width", 4)
+    depth = section.take("depth")
+    section.check("depth", depth, 50, 101)
+    section.expect("stem_channels", 64 if depth == 50 else 128)
+    values = {key: section.take(key) for key in _OF_RESNET if section.has(key)}
+    plain = Section({"type": "ResNetV1d", "depth": depth, **values}, place=section.place)
+    return {**_resnet(plain, norm), "name": f"resnest{depth}"}
+
+
+def _mobilenet_v2(section: Section, norm: NormReader) -> dict[str, Any]:
+    section.expect("widen_factor", 1.0, 1)
+    section.expect("strides", (1, 2, 2, 1, 1, 1, 1), [1, 2, 2, 1, 1, 1, 1])
+    section.expect("dilations", (1, 1, 1, 2, 2, 4, 4), [1, 1, 1, 2, 2, 4, 4])
+    section.expect("conv_cfg", None)
+    section.expect("act_cfg", {"type": "ReLU6"})
+    norm(section.take("norm_cfg", _BATCH_NORM), section.place)
+    return {"name": "mobilenet_v2_d8", "norm_eval": section.take("norm_eval", False)}
+
+
+def _bisenet_v1(section: Section, norm: NormReader) -> dict[str, Any]:
+    knobs = _inner_resnet(section, norm, kind="ResNet", output_stride=32)
+    depth = int(knobs["name"].removeprefix("resnet").split("_")[0])
+    width = 128 if depth in (18, 34) else 512
+    section.check("depth", depth, 18, 50, 101)
+    for key, values in (
+        ("context_channels", (width, 2 * width, 4 * width)),
+        ("spatial_channels", (width // 2, width // 2, width // 2, width)),
+    ):
+        section.expect(key, values, list(values))
+    section.expect("out_channels", 2 * width)
+    section.expect("align_corners", False)
+    section.expect("conv_cfg", None)
+    section.expect("act_cfg", {"type": "ReLU"})
+    norm(section.take("norm_cfg", _BATCH_NORM), section.place)
+    return {"name": f"bisenet_v1_r{depth}", "norm_eval": knobs["norm_eval"], "frozen_stages": knobs["frozen_stages"]}
+
+
+def _icnet(section: Section, norm: NormReader) -> dict[str, Any]:
+    knobs = _inner_resnet(section, norm, kind="ResNetV1c", output_stride=8)
+    depth = int(knobs["name"].removeprefix("resnet").split("_")[0])
+    section.check("depth", depth, 18, 50, 101)
+    widths = (128, 512) if depth == 18 else (512, 2048)
+    for key, values in (("layer_channels", widths), ("out_channels", (64, 256, 256)), ("pool_scales", (1, 2, 3, 6))):
+        section.expect(key, values, list(values))
+    for key, value in (("light_branch_middle_channels", 32), ("psp_out_channels", 512), ("align_corners", False)):
+        section.expect(key, value)
+    section.expect("conv_cfg", None)
+    section.expect("act_cfg", {"type": "ReLU"})
+    norm(section.take("norm_cfg", _BATCH_NORM), section.place)
+    return {"name": f"icnet_r{depth}", "norm_eval": knobs["norm_eval"], "frozen_stages": knobs["frozen_stages"]}
+
+
+def _convnext(section: Section, _norm: NormReader) -> dict[str, Any]:
+    size = section.take("arch", "tiny")
+    section.check("arch", size, "tiny", "small", "base", "large", "xlarge")
+    section.expect("gap_before_final_norm", False)
+    section.ignore("layer_scale_init_value")
+    return {"name": f"convnext_{size}_normed", "drop_path": section.take("drop_path_rate", 0.0)}
+
+
+def _inner_resnet(section: Section, norm: NormReader, *, kind: str, output_stride: int) -> dict[str, Any]:
+    """Return the knobs of a ResNet inside of another backbone, whose layout is fixed."""
+    inner = section.section("backbone_cfg")
+    inner.check("type", inner.type, kind)
+    inner.ignore("init_cfg", "pretrained", "in_channels", "out_indices", "with_cp")
+    knobs = _resnet(inner, norm)
+    inner.done()
+    layout = (knobs["output_stride"], knobs["strides"], knobs["multi_grid"])
+    section.check("backbone_cfg", layout, (output_stride, None, None))
+    if output_stride < 32:
+        section.check("contract_dilation", knobs["contract_dilation"], True)
+    return knobs
+
+
+def _bisenet_v2(section: Section, norm: NormReader) -> dict[str, Any]:
+    for key, values in (("detail_channels", (64, 64, 128)), ("semantic_channels", (16, 32, 64, 128))):
+        section.expect(key, values, list(values))
+    section.expect("semantic_expansion_ratio", 6)
+    section.expect("bga_channels", 128)
+    section.expect("align_corners", False)
+    section.expect("conv_cfg", None)
+    section.expect("act_cfg", {"type": "ReLU"})
+    norm(section.take("norm_cfg", _BATCH_NORM), section.place)
+    return {"name": "bisenet_v2"}
 
 
 def _unet(section: Section, norm: NormReader) -> dict[str, Any]:

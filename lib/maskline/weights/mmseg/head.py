@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from maskline.core.errors import ShapeError
+from maskline.weights.mmseg.attention import ATTENTION, attention_params
 from maskline.weights.mmseg.loss import loss_params, plain_cross_entropy
 from maskline.weights.mmseg.section import Section
 
@@ -17,9 +18,21 @@ _TYPES = {
     "SegformerHead": "segformer",
     "OCRHead": "ocr",
     "PointHead": "point",
+    "NLHead": "non_local",
+    "DNLHead": "dnl",
+    "GCHead": "gc",
+    "CCHead": "cc",
+    "DAHead": "da",
+    "ISAHead": "isa",
+    "ANNHead": "ann",
+    "PSAHead": "psa",
+    "EncHead": "enc",
+    "APCHead": "apc",
+    "DMHead": "dm",
+    "EMAHead": "ema",
 }
 _BINARY_THRESHOLD = 0.3  # MMSegmentation's own
-_SEVERAL = ("uper", "fpn", "segformer", "point")
+_SEVERAL = ("uper", "fpn", "segformer", "point", "ann", "enc")
 
 
 class HeadReader:
@@ -81,7 +94,7 @@ class HeadReader:
         self._check_rest(section, name)
         if name not in _SEVERAL:
             common["input_transform"] = section.take("input_transform", None)
-        own = self._own(section, name)
+        own = attention_params(section, name) if name in ATTENTION else self._own(section, name)
         section.done()
         return {**common, **own}
 

@@ -11,6 +11,7 @@ from maskline.core.errors import ShapeError
 from maskline.models.layers import Norm
 from maskline.weights.mmseg.backbone import backbone_params
 from maskline.weights.mmseg.head import HeadReader
+from maskline.weights.mmseg.neck import neck_params
 from maskline.weights.mmseg.section import Section, norm_from_mmseg
 
 # MMSegmentation's data preprocessor in all configurations of its zoo.
@@ -63,7 +64,9 @@ class ModelReader:
         if self.threshold is not None:
             self.notes.append(f"MMSegmentation predicts class 1 from {self.threshold}: see evaluate.threshold")
         backbone, in_channels, chosen = backbone_params(section.section("backbone"), norm=self._norm)
-        neck = _neck(section.take("neck", None), chosen=chosen, norm=self._norm)
+        neck = neck_params(
+            section.take("neck", None), chosen=chosen, norm=self._norm, align_corners=heads.align_corners
+        )
         section.done()
         return {
             "type": "encoder_decoder",
@@ -125,37 +128,3 @@ def _listed(value: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None) -> li
     if value is None:
         return []
     return [value] if isinstance(value, Mapping) else list(value)
-
-
-def _neck(value: Mapping[str, Any] | None, *, chosen: list[int] | None, norm: Any) -> dict[str, Any]:
-    if value is None:
-        return {"name": "none"} if chosen is None else {"name": "select", "indices": chosen}
-    section = Section(value, place="model.neck")
-    if section.type != "FPN":
-        raise section.unknown_type(("FPN",))
-    if chosen is not None:
-        raise ShapeError(section.place, f"backbone out_indices {chosen} before it", "give it all four features")
-    section.ignore("init_cfg", "in_channels")
-    section.expect("conv_cfg", None)
-    extra, on_inputs = section.take("add_extra_convs", False), section.take("extra_convs_on_inputs", False)
-    if extra is True:
-        extra = "on_input" if on_inputs else "on_output"
-    end = section.take("end_level", -1)
-    upsample = section.take("upsample_cfg", {"mode": "nearest"})
-    if set(upsample) - {"mode"}:
-        raise ShapeError(section.place, f"upsample_cfg {dict(upsample)} has no counterpart", "use mode alone")
-    neck = {
-        "name": "fpn",
-        "out_channels": section.take("out_channels"),
-        "num_outs": section.take("num_outs"),
-        "start_level": section.take("start_level", 0),
-        "end_level": None if end == -1 else end,
-        "extra_convs": extra or None,
-        "relu_before_extra_convs": section.take("relu_before_extra_convs", False),
-        "with_norm": norm(section.take("norm_cfg", None), "model.neck"),
-        "norm_on_lateral": not section.take("no_norm_on_lateral", False),
-        "activation": section.take("act_cfg", None) is not None,
-        "upsample": upsample.get("mode", "nearest"),
-    }
-    section.done()
-    return neck

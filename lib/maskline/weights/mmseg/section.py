@@ -45,6 +45,10 @@ class Section:
             raise ShapeError(self.place, f"{key} is missing", "give the resolved configuration")
         return value
 
+    def has(self, key: str) -> bool:
+        """Return whether a key is there and has not been read."""
+        return key in self._left
+
     def section(self, key: str) -> "Section":
         """Return a key's value as a section."""
         return Section(self.take(key), place=f"{self.place.split(' ')[0]}.{key}")
