@@ -52,7 +52,7 @@ def main(prepared: Path) -> None:
         drawn = Path(folder) / "preview.png"
         preview.write(samples(split), split.labels, image=drawn, draws=Path(folder) / "draws.json")
         with Image.open(drawn) as image:
-            save_png(ROOT / "docs/how-to/kornia.png", image.convert("RGB").quantize(48).convert("RGB"))
+            save_png(ROOT / "docs/how-to/kornia.png", image.convert("RGB").quantize(256))
 
 
 if __name__ == "__main__":
