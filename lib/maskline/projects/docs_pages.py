@@ -5,6 +5,7 @@ import html
 import itertools
 import os
 import re
+import shutil
 import tempfile
 from pathlib import Path, PurePosixPath
 
@@ -88,6 +89,11 @@ def write_site(target: Path | None) -> Path:
         start = "" if name == START else f'<a href="{up}">maskline</a>'
         body = parser.renderer.render(tokens, parser.options, {})
         write_text(target / f"{name}.html", _PAGE.format(title=html.escape(title), start=start, body=body))
+    for file in folder().rglob("*.*"):  # images, and files to take
+        if file.suffix != ".md":
+            copy = target / file.relative_to(folder())
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, copy)
     return target
 
 
