@@ -101,7 +101,7 @@ def test_a_section_lists_its_keys(file):
 
 def test_a_key_of_another_name_says_so(file):
     found = json.loads(run(file, "model.decode_head.bins", "--json").output)
-    assert (found["names"], found["here"]) == (["psp", "uper"], "")
+    assert (found["names"], found["here"]) == (["psp", "uper", "ann", "apc"], "")
     assert "  not read by:    unet\n" in run(file, "model.backbone.multi_grid").output
     assert "only with name" not in run(file, "model.decode_head.num_convs").output
 
