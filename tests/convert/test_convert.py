@@ -38,7 +38,7 @@ def converted(settings, tmp_path):
 def test_the_same_set_gives_the_same_bytes(converted, make_set, tmp_path):
     converted(make_set({"": 6}), val=0.2, test=0.2)
     first = tree(tmp_path / "prepared")
-    assert sorted(first) == ["labels.json", "manifest.csv", "shard-00000.bin", "warnings.csv"]
+    assert sorted(first) == ["labels.json", "manifest.csv", "reading.json", "shard-00000.bin", "warnings.csv"]
     converted(make_set({"": 6}, name="again"), val=0.2, test=0.2)
     assert tree(tmp_path / "prepared") == first
 

@@ -139,11 +139,11 @@ def files_of(folder):
 
 
 @pytest.fixture(scope="module")
-def several(root, project, tmp_path_factory):
+def several(shipped_params, project, tmp_path_factory):
     """Settings with all that is chosen on the val split and all measures, and the files that one process writes."""
     folder = tmp_path_factory.mktemp("several")
     changes = {"evaluate.threshold": "tune", "evaluate.crf.enabled": True, "evaluate.crf.tune": True}
-    write_params(root, folder / "params.yaml", {**CHANGES, **changes})
+    write_params(shipped_params, folder / "params.yaml", {**CHANGES, **changes})
     write_prepared(folder / "prepared", draw(TWO, number=5, second=True), splits=("test", "val"))
     result = run(project, folder / "alone", params=folder / "params.yaml", prepared=folder / "prepared")
     assert result.exit_code == 0, result.output
@@ -161,8 +161,9 @@ def test_three_processes_write_the_bytes_of_one(project, several):
     assert files_of(several / "three") == files_of(several / "alone")
 
 
-def test_the_stage_starts_two_processes_that_write_the_bytes_of_one(root, project, several, tmp_path):
-    write_params(root, tmp_path / "params.yaml", {**CHANGES, "machine.evaluate_devices": 2, "evaluate.device": "cpu"})
+def test_the_stage_starts_two_processes_that_write_the_bytes_of_one(root, shipped_params, project, several, tmp_path):
+    changes = {**CHANGES, "machine.evaluate_devices": 2, "evaluate.device": "cpu"}
+    write_params(shipped_params, tmp_path / "params.yaml", changes)
     assert run(project, tmp_path / "alone", params=tmp_path / "params.yaml").exit_code == 0
     given = places(project, tmp_path / "two") | {"params": tmp_path / "params.yaml"}
     command = [sys.executable, "-m", "stages.evaluate", *options(given)]
