@@ -8,7 +8,7 @@ from maskline.params.whole import load_params
 from maskline.projects import recipes
 
 PAGES = ("head", "loss", "crop", "schedule")
-ROW = re.compile(r"^\| `([a-z0-9.+-]+_[a-z0-9_.+-]+)` \| (.+) \|$", re.MULTILINE)
+ROW = re.compile(r"^\| `([a-z0-9.+-]+_[a-z0-9_.+-]+-[a-z0-9_.+-]+)` \| (.+) \|$", re.MULTILINE)  # names of recipes
 
 
 @pytest.fixture(scope="module")
