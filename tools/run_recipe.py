@@ -29,6 +29,7 @@ import click
 from maskline.cli.entry import PATH, errors_to_exit_code, log
 from maskline.core.errors import DataError
 from maskline.core.files import sha256_file, write_json, write_text
+from maskline.data.manifest import scored_split
 from maskline.params.whole import load_params
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -166,7 +167,7 @@ def report(
             "archive": archive.name,
             "sha256": sha256_file(archive),
             "images": dict(sorted(images.items())),
-            "evaluated": settings.evaluate.split,
+            "evaluated": scored_split(folder / "data/prepared", settings.evaluate.split),
         },
         "seconds": {**seconds, "training": _read(folder / "reports/train/timing.json")["seconds"]},
         "iterations": settings.train.iterations,
