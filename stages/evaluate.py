@@ -3,16 +3,11 @@
 Run as ``python -m stages.evaluate``, or on several machines by ``torchrun ... -m stages.evaluate``.
 """
 
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from maskline.cli.entry import PATH, arguments, log, params_option, stage
-
-if TYPE_CHECKING:
-    from maskline.params.stages.evaluate import EvaluateStage
 
 
 @click.command()
@@ -35,57 +30,30 @@ def main(*, params_path: Path, prepared: Path, model: Path, curves: Path, **outp
 
     params = load_sections(params_path, EvaluateStage)
     memory.tune(enabled=params.machine.tuned_memory, huge_pages=False)
+    from maskline.builders.evaluate import evaluated
+    from maskline.evaluation.evaluate import headline
+    from maskline.evaluation.writing import Outputs, write_evaluation
     from maskline.runtime import gpus, launch, process_group
 
-    devices = params.machine.evaluate_devices
-    gpus.take(devices, device=params.evaluate.device)
+    section, devices = params.evaluate, params.machine.evaluate_devices
+    gpus.take(devices, device=section.device)
     if devices > 1 and not process_group.is_member():
         launch.run(["-m", "stages.evaluate", *arguments()], devices=devices, stage="evaluate")
         return
-    with process_group.joined(device=params.evaluate.device, stage="evaluate", key="machine.evaluate_devices"):
-        _score(params, prepared, model, curves, outputs)
-
-
-def _score(params: "EvaluateStage", prepared: Path, model: Path, curves: Path, outputs: dict[str, Path]) -> None:
-    from maskline.builders.evaluate import measures, tuned_inference
-    from maskline.data.dataset import PreparedSplit
-    from maskline.data.manifest import scored_split
-    from maskline.evaluation import evaluate
-    from maskline.evaluation.writing import Outputs, write_evaluation
-    from maskline.runtime import checkpoint, device
-
-    section = params.evaluate
-    device.set_deterministic(params.train.threads)
-    name = scored_split(prepared, section.split)
-    split = PreparedSplit.open(prepared, name, cache="stream")
-    card = checkpoint.read_card(model)
-    evaluate.check_labels(split.labels, card, place=model / checkpoint.CARD_FILE)
-    evaluate.check_reading(split.rule, card, place=model / checkpoint.CARD_FILE)
-    validation = partial(PreparedSplit.open, prepared, "val", cache="stream")
-    inference, tuned = tuned_inference(section, model, split, scored=name, validation=validation)
-    result = evaluate.evaluate(
-        inference,
-        split,
-        data_name=params.data.name,
-        name=name,
-        within_valid=section.within_valid,
-        measures=measures(section),
-        resamples=section.bootstrap,
-        seed=params.train.seed,
-        tuned_crf=tuned,
-    )
-    if result is None:
+    with process_group.joined(device=section.device, stage="evaluate", key="machine.evaluate_devices"):
+        scored = evaluated(params, prepared, model)
+    if scored.result is None:  # another process writes
         return
     write_evaluation(
-        result,
-        split,
-        card=card,
+        scored.result,
+        scored.split,
+        card=scored.card,
         params=section.model_dump(mode="json"),
         curves=curves,
         gallery_each=section.gallery,
         outputs=Outputs(**outputs),
     )
-    log.info("evaluate: %s", evaluate.headline(result))
+    log.info("evaluate: %s", headline(scored.result))
 
 
 if __name__ == "__main__":

@@ -36,13 +36,12 @@ def main(
     from maskline.export import card, package, timing
     from maskline.params.base.reading import load_sections
     from maskline.params.stages.export import ExportStage
-    from maskline.runtime import gpus
-    from maskline.runtime.device import resolve_kind
+    from maskline.runtime import device, gpus
 
     params = load_sections(params_path, ExportStage)
     gpus.take(1, device=params.export.device)
-    section, threads = params.export, params.train.threads
-    trained, trained_scores = build_trained(section, model), card.read_scores(scores)
+    section, threads, data_set = params.export, params.train.threads, params.data.name
+    trained, known = build_trained(section, model), card.read_scores(scores)
     name = scored_split(prepared, params.evaluate.split)
     split = PreparedSplit.open(prepared, name, cache="stream")
     variants = build_variants(section, trained, prepared, threads=threads)
@@ -56,17 +55,10 @@ def main(
         threads=threads,
         limits=build_limits(section, "export"),
         variants=variants,
-        device=resolve_kind(section.device, place="export.device"),
+        device=device.resolve_kind(section.device, place="export.device"),
     )
     card.write(
-        out,
-        trained,
-        agreement,
-        variants=variants,
-        data_set=params.data.name,
-        split=name,
-        images=len(split),
-        scores=trained_scores,
+        out, trained, agreement, variants=variants, data_set=data_set, split=name, images=len(split), scores=known
     )
     measured = measure_latency(section, trained, variants, out, threads=threads)
     write_json(metrics, agreement)

@@ -29,11 +29,11 @@ DEVICES = ("cpu", "meta")
 def count(job: Job) -> dict[str, int]:
     """Return the number of operations of each part of a step; that of the second one, when all state is there."""
     loop, watch = job.loop, DeviceWatch("none")
-    found: dict[str, int] = {}
+    numbers: dict[str, int] = {}
 
     def part(name: str) -> DeviceWatch:
         if watch.operations:
-            found[counting[-1]] = watch.operations.total()
+            numbers[counting[-1]] = watch.operations.total()
         counting.append(name)
         watch.clear()
         return watch
@@ -43,11 +43,11 @@ def count(job: Job) -> dict[str, int]:
     for number in range(2):
         batch = loop.batches.batch(number)
         with part("augmentation"):
-            made = loop.batches.finish(batch, loop.compute.device)
-            images = made.images.contiguous(memory_format=loop.compute.memory_format)
+            augmented = loop.batches.finish(batch, loop.compute.device)
+            images = augmented.images.contiguous(memory_format=loop.compute.memory_format)
         job.optimizer.zero_grad(set_to_none=True)
         with part("forward"), loop.compute.autocast():
-            pairs = job.model.training_pairs(images, made.targets)
+            pairs = job.model.training_pairs(images, augmented.targets)
         ignored = loop.batches.augmentation.ignore_index
         with part("loss"):
             losses = [loop.criteria[name](logits, target, ignored) for name, (logits, target) in pairs.items()]
@@ -57,7 +57,7 @@ def count(job: Job) -> dict[str, int]:
         with part("optimizer"):
             job.optimizer.step()
     part("")
-    return found
+    return numbers
 
 
 def counted(prepared: Path, case: str, device: str) -> dict[str, int]:

@@ -100,20 +100,20 @@ class Deform:
 
 def matrix(bend: Bend, *, crop_size: tuple[int, int]) -> np.ndarray:
     """Return the 3x3 float64 matrix from an output position to the position before the bend, both from the centre."""
-    made = np.eye(3)
+    before = np.eye(3)
     if bend.affine is not None:
         horizontal, vertical = (math.tan(math.radians(degrees)) for degrees in bend.affine.shear_degrees)
         x, y = bend.affine.translate_px
         forward = np.array([[1.0, horizontal, 0.0], [vertical, 1.0, 0.0], [0.0, 0.0, 1.0]])
-        made = np.linalg.inv(forward) @ np.array([[1.0, 0.0, -x], [0.0, 1.0, -y], [0.0, 0.0, 1.0]])
+        before = np.linalg.inv(forward) @ np.array([[1.0, 0.0, -x], [0.0, 1.0, -y], [0.0, 0.0, 1.0]])
     if bend.tilt is not None:
         # Positions that an elastic field moves beyond the crop must not pass the horizon.
         beyond = bend.elastic.magnitude_px if bend.elastic is not None else 0.0
         half = [max((side - 1) / 2, 0.5) + beyond for side in (crop_size[1], crop_size[0])]
         far = np.eye(3)
         far[2, :2] = [-share / length for share, length in zip(bend.tilt, half, strict=True)]
-        made = made @ far
-    return made
+        before = before @ far
+    return before
 
 
 def field(elastic: Elastic, crop_size: tuple[int, int]) -> Tensor:
@@ -134,10 +134,10 @@ def weights(side: int, spacing: float) -> np.ndarray:
     first = _first(side, spacing)
     t = np.arange(side) / spacing - first
     parts = [(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3]
-    made = np.zeros((side, int(first[-1]) + 4))
+    added = np.zeros((side, int(first[-1]) + 4))
     for offset, part in enumerate(parts):
-        made[np.arange(side), first + offset] = part / 6
-    return made
+        added[np.arange(side), first + offset] = part / 6
+    return added
 
 
 def _first(side: int, spacing: float) -> np.ndarray:

@@ -167,12 +167,12 @@ class TrainBatches(Dataset[Batch | MasklineError]):
         for part in sorted({position // self.batch_size for position in positions}):
             number = iteration * accumulate + part
             batch = self.batch(number, annotations=True)
-            made = self.augmentation.apply(batch, torch.device("cpu"))
+            augmented = self.augmentation.apply(batch, torch.device("cpu"))
             for position in positions:
                 row = position - part * self.batch_size
                 if 0 <= row < self.batch_size:
                     source = self.split.sample(self.indices(number)[row])
-                    shown = self._shown(source, made, row)
+                    shown = self._shown(source, augmented, row)
                     yield AugmentedSample(iteration=iteration, position=position, draw=batch.draws[row], **shown)
 
     def first(self, count: int, *, accumulate: int) -> Iterator[AugmentedSample]:
@@ -182,20 +182,20 @@ class TrainBatches(Dataset[Batch | MasklineError]):
             positions = range(min(size, count - iteration * size))
             yield from self.augmented(iteration, positions, accumulate=accumulate)
 
-    def _shown(self, source: Sample, made: Augmented, row: int) -> dict[str, Any]:
+    def _shown(self, source: Sample, augmented: Augmented, row: int) -> dict[str, Any]:
         """Return the images of an ``AugmentedSample``."""
-        assert made.valid is not None
-        assert made.second is not None
+        assert augmented.valid is not None
+        assert augmented.second is not None
         return {
             "id": source.id,
             "source_image": source.image,
             "source_mask": source.mask,
-            "image": denormalize(made.images[row], self.augmentation.mean, self.augmentation.std),
-            "mask": made.targets[row].numpy(),
-            "valid": None if source.valid is None else made.valid[row].numpy(),
-            "second": None if source.second is None else made.second[row].numpy(),
-            "other_mask": None if made.other_targets is None else made.other_targets[row].numpy(),
-            "pixels": made.images[row].numpy(),
+            "image": denormalize(augmented.images[row], self.augmentation.mean, self.augmentation.std),
+            "mask": augmented.targets[row].numpy(),
+            "valid": None if source.valid is None else augmented.valid[row].numpy(),
+            "second": None if source.second is None else augmented.second[row].numpy(),
+            "other_mask": None if augmented.other_targets is None else augmented.other_targets[row].numpy(),
+            "pixels": augmented.images[row].numpy(),
         }
 
     def _note(self, iteration: int, position: int) -> None:
@@ -261,8 +261,8 @@ def _checked(batches: TrainBatches, items: Iterator[Batch | MasklineError]) -> G
 
 
 def _shared(workers: int) -> Tensor:
-    made: Tensor = torch.zeros(workers, 3, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
-    return made
+    shared: Tensor = torch.zeros(workers, 3, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
+    return shared
 
 
 def _death(batches: TrainBatches, message: str) -> TrainingError:

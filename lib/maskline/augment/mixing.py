@@ -131,20 +131,20 @@ class Mixing:
 
     def _taken(self, sample: Mix, lent: Tensor, rows: dict[int, int]) -> list[tuple[Tensor, int]]:
         """Return which pixels come from which row."""
-        found = []
+        taken = []
         if sample.copy_paste is not None:
             row = rows[sample.copy_paste.partner]
             present = [each for each in self.classes if bool((lent[row] == each).any())]
             if present:
                 chosen = present[int(sample.copy_paste.choice * len(present))]
-                found.append((lent[row] == chosen, row))
+                taken.append((lent[row] == chosen, row))
         if sample.cutmix is not None:
             row = rows[sample.cutmix.partner]
             inside = torch.zeros_like(lent[row], dtype=torch.bool)
             top, left, bottom, right = sample.cutmix.box
             inside[top:bottom, left:right] = True
-            found.append((inside, row))
-        return found
+            taken.append((inside, row))
+        return taken
 
 
 def blend(images: Tensor, samples: Sequence[Mix], rows: dict[int, int]) -> tuple[Tensor, list[int], float]:

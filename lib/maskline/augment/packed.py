@@ -43,10 +43,10 @@ class Packed:
             stop = start + tensor.numel() * tensor.element_size()
             parts.append(_Part(name, tensor.dtype, tuple(tensor.shape), start, stop))
             start = -(-stop // _ALIGNED) * _ALIGNED
-        made = cls(torch.empty(start, dtype=torch.uint8, pin_memory=pinned), tuple(parts))
-        for name, tensor in made.tensors().items():
+        packed = cls(torch.empty(start, dtype=torch.uint8, pin_memory=pinned), tuple(parts))
+        for name, tensor in packed.tensors().items():
             tensor.copy_(tensors[name])
-        return made
+        return packed
 
     def to(self, device: torch.device) -> "Packed":
         """Return it on a device; from pinned memory the copy goes on beside what the caller does next."""

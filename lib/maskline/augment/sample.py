@@ -32,11 +32,15 @@ class Draw:
 
     def happened(self) -> tuple[str, ...]:
         """Return what not every sample undergoes and this one did: names, with the numbers of kornia's transforms."""
-        found = {} if self.geometry.bend is None else asdict(self.geometry.bend)
-        found |= {} if self.effect is None else asdict(self.effect)
-        found |= {} if self.mix is None else asdict(self.mix)
-        found = {"blur": self.photometric.blur_sigma or None, "noise": self.photometric.noise_std or None, **found}
-        did = [key for key, value in found.items() if value is not None and value is not False and value != ()]
+        seen = {} if self.geometry.bend is None else asdict(self.geometry.bend)
+        seen |= {} if self.effect is None else asdict(self.effect)
+        seen |= {} if self.mix is None else asdict(self.mix)
+        seen = {
+            "blur": self.photometric.blur_sigma or None,
+            "noise": self.photometric.noise_std or None,
+            **seen,
+        }
+        did = [key for key, value in seen.items() if value is not None and value is not False and value != ()]
         rows = [each.in_words() for each in self.extra or () if each.happens]
         return (*(_NAMES.get(key, key.replace("_", " ")) for key in did if key != "rotates"), *rows)
 
@@ -218,10 +222,10 @@ def _given(labels: np.ndarray | None, like: np.ndarray, value: int) -> np.ndarra
 
 def _stacked(masks: Sequence[np.ndarray], size: tuple[int, int]) -> Tensor:
     wide = any(mask.dtype.itemsize > 1 for mask in masks)
-    made = np.zeros((len(masks), *size), dtype=np.int32 if wide else np.uint8)
+    stack = np.zeros((len(masks), *size), dtype=np.int32 if wide else np.uint8)
     for i, mask in enumerate(masks):
-        made[i, : mask.shape[0], : mask.shape[1]] = mask
-    return torch.from_numpy(made)
+        stack[i, : mask.shape[0], : mask.shape[1]] = mask
+    return torch.from_numpy(stack)
 
 
 def _without_none(value: Any) -> Any:

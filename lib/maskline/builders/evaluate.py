@@ -1,17 +1,71 @@
-"""An evaluation from its section: the model's use, with what is tuned on the val split."""
+"""An evaluation from its params: the model's use, with what is tuned on the val split, and its scores."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from maskline.builders.inference import build_inference
 from maskline.core.errors import ParamsError
 from maskline.data.dataset import PreparedSplit
-from maskline.data.manifest import Split
-from maskline.evaluation import tuning
+from maskline.data.manifest import Split, scored_split
+from maskline.evaluation import evaluate, tuning
 from maskline.inference.pipeline import Inference
 from maskline.metrics.extra import Measures
 from maskline.params.evaluate import EvaluateParams
 from maskline.params.measures import MEASURES
+from maskline.params.stages.evaluate import EvaluateStage
+from maskline.runtime import checkpoint, device
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluated:
+    """A model, scored.
+
+    Args:
+        result: All scores; None in every process but the first.
+        split: The images.
+        card: The model's.
+    """
+
+    result: evaluate.Evaluation | None
+    split: PreparedSplit
+    card: dict[str, Any]
+
+
+def evaluated(params: EvaluateStage, prepared: Path, model: Path) -> Evaluated:
+    """Score a trained model on the split that the section names.
+
+    Args:
+        params: Those of the stage.
+        prepared: Folder of the prepared data.
+        model: Folder of the trained model.
+
+    Raises:
+        MasklineError: See ``tuned_inference``; or the model was trained on other classes, or on images read otherwise.
+    """
+    section = params.evaluate
+    device.set_deterministic(params.train.threads)
+    name = scored_split(prepared, section.split)
+    split = PreparedSplit.open(prepared, name, cache="stream")
+    card = checkpoint.read_card(model)
+    evaluate.check_labels(split.labels, card, place=model / checkpoint.CARD_FILE)
+    evaluate.check_reading(split.rule, card, place=model / checkpoint.CARD_FILE)
+    validation = partial(PreparedSplit.open, prepared, "val", cache="stream")
+    inference, tuned = tuned_inference(section, model, split, scored=name, validation=validation)
+    result = evaluate.evaluate(
+        inference,
+        split,
+        data_name=params.data.name,
+        name=name,
+        within_valid=section.within_valid,
+        measures=measures(section),
+        resamples=section.bootstrap,
+        seed=params.train.seed,
+        tuned_crf=tuned,
+    )
+    return Evaluated(result=result, split=split, card=card)
 
 
 def tuned_inference(

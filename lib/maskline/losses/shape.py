@@ -37,9 +37,9 @@ def boundary(logits: Tensor, target: Tensor, ignore_index: int, *, class_weights
     drawn = (probabilities - erode(probabilities)) * inner
     actual = (truth - erode(truth)) * inner
     over = (0, 2, 3)
-    right, found = (drawn * dilate(actual, radius)).sum(over), (actual * dilate(drawn, radius)).sum(over)
-    right, all_drawn, found, all_actual = totals(right, drawn.sum(over), found, actual.sum(over))
-    precision, recall = right / (all_drawn + _EPS), found / (all_actual + _EPS)
+    right, met = (drawn * dilate(actual, radius)).sum(over), (actual * dilate(drawn, radius)).sum(over)
+    right, all_drawn, met, all_actual = totals(right, drawn.sum(over), met, actual.sum(over))
+    precision, recall = right / (all_drawn + _EPS), met / (all_actual + _EPS)
     lost = 1 - 2 * precision * recall / (precision + recall + _EPS)
     return mean_of_present(lost, all_actual > 0, class_weights)
 

@@ -6,27 +6,27 @@ without one can compare, count and replay them.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 
 import torch
 from torch import Tensor
 
-_EVERYWHERE: ContextVar[bool] = ContextVar("everywhere", default=False)
+# A plain dict, which a compiled network can look into; one switch for the process.
+_SWITCH = {"everywhere": False}
 
 
 @contextmanager
 def everywhere() -> Iterator[None]:
     """Let all devices inside the block compute as a GPU does."""
-    token = _EVERYWHERE.set(True)
+    before, _SWITCH["everywhere"] = _SWITCH["everywhere"], True
     try:
         yield
     finally:
-        _EVERYWHERE.reset(token)
+        _SWITCH["everywhere"] = before
 
 
 def wanted(x: Tensor) -> bool:
     """Tell whether numbers that change between iterations are kept in tensors beside ``x``, for a captured step."""
-    return x.is_cuda or _EVERYWHERE.get()
+    return x.is_cuda or _SWITCH["everywhere"]
 
 
 def deterministic(x: Tensor) -> bool:
@@ -34,4 +34,4 @@ def deterministic(x: Tensor) -> bool:
 
     torch's own sort what they add up, or refuse; without that demand they are the fastest.
     """
-    return _EVERYWHERE.get() or (x.is_cuda and torch.are_deterministic_algorithms_enabled())
+    return _SWITCH["everywhere"] or (x.is_cuda and torch.are_deterministic_algorithms_enabled())

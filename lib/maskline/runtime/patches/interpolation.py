@@ -114,8 +114,8 @@ def _interpolation(
 ) -> Tensor:
     """Return the matrix (out, length) that interpolates along one axis."""
     size = (out, length)
-    made = _interpolate(_units(length), size=size, mode=mode, align_corners=align_corners, antialias=antialias)
-    return made[0, 0].to(device, dtype)
+    columns = _interpolate(_units(length), size=size, mode=mode, align_corners=align_corners, antialias=antialias)
+    return columns[0, 0].to(device, dtype)
 
 
 @functools.lru_cache(maxsize=256)
