@@ -54,6 +54,7 @@ BACKBONES = [
     "tu-convnext_atto",
 ]
 FAMILIES = ["unet", "resnet18_v1b", "resnet152_v1d", "mixvit_b0", "hrnet18", "hrnet48", "resnet18", "nets/mine.py:Net"]
+FAMILIES += ["convnext_tiny_normed", "resnest50", "mobilenet_v2_d8", "bisenet_v1_r18", "bisenet_v2", "icnet_r18"]
 
 
 @pytest.fixture
@@ -204,6 +205,8 @@ def test_every_mark_fits_a_name(kind, known):
         ("resnet18", {"output_stride"}),
         ("mixvit_b0", {"drop_path", "dropout", "attention_dropout"}),
         ("hrnet18", set()),
+        ("convnext_tiny_normed", {"drop_path"}),
+        ("bisenet_v2", set()),
         ("nets/mine.py:Net", {"options"}),
     ],
 )
