@@ -17,17 +17,7 @@ from maskline.cli.entry import PATH, log, params_option, stage
 @click.option("--latency", type=PATH, default="reports/export/latency.json", show_default=True, help="Times.")
 @click.option("--times", type=PATH, default="reports/export/latency.csv", show_default=True, help="Times as a table.")
 @stage
-def main(
-    *,
-    params_path: Path,
-    prepared: Path,
-    model: Path,
-    scores: Path,
-    out: Path,
-    metrics: Path,
-    latency: Path,
-    times: Path,
-) -> None:
+def main(*, params_path: Path, prepared: Path, model: Path, scores: Path, out: Path, **reports: Path) -> None:
     """Write ONNX files with pre-processing inside, after comparing each with torch on the split that was scored."""
     from maskline.builders.export import build_limits, build_trained, build_variants, measure_latency
     from maskline.core.files import write_json, write_text
@@ -61,9 +51,9 @@ def main(
         out, trained, agreement, variants=variants, data_set=data_set, split=name, images=len(split), scores=known
     )
     measured = measure_latency(section, trained, variants, out, threads=threads)
-    write_json(metrics, agreement)
-    write_json(latency, measured)
-    write_text(times, timing.table(measured, sizes=package.sizes(agreement, variants)))
+    write_json(reports["metrics"], agreement)
+    write_json(reports["latency"], measured)
+    write_text(reports["times"], timing.table(measured, sizes=package.sizes(agreement, variants)))
     outcome = timing.headline(agreement, measured, split=name, batch=section.latency_batches[0])
     log.info("export: %s, %s", out / "model.onnx", outcome)
 
