@@ -31,7 +31,8 @@ def main(*, params_path: Path, prepared: Path, model: Path, scores: Path, out: P
     params = load_sections(params_path, ExportStage)
     gpus.take(1, device=params.export.device)
     section, threads, data_set = params.export, params.train.threads, params.data.name
-    trained, known = build_trained(section, model), card.read_scores(scores)
+    known = card.read_scores(scores)
+    trained = build_trained(section, model, threshold=known.get("threshold"))
     name = scored_split(prepared, params.evaluate.split)
     split = PreparedSplit.open(prepared, name, cache="stream")
     variants = build_variants(section, trained, prepared, threads=threads)

@@ -112,6 +112,9 @@ COMMANDS = {
     "maskline predict data/models images -o out --slide --tta --crf": (
         "tests/commands/test_predict_inputs.py::test_each_step_by_an_option"
     ),
+    "dvc exp run -S ++evaluate.guarantee.at_most=0.2": (
+        "tests/evaluation/test_stage.py::test_a_promise_is_kept_on_val_and_held_against_test"
+    ),
     "dvc exp run -S '++export.outputs=[argmax]'": (
         "tests/export/test_interface.py::test_the_gate_holds_every_interface_against_torch"
     ),

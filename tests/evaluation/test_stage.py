@@ -1,5 +1,6 @@
 """The stage as DVC runs it, on an untrained network and synthetic images."""
 
+import csv
 import io
 import json
 import shutil
@@ -7,6 +8,7 @@ import subprocess
 import sys
 from itertools import product
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -242,7 +244,12 @@ def test_every_step_and_measure_by_params(shipped_params, project, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change", [{"evaluate.threshold": "tune"}, {"evaluate.crf.enabled": True, "evaluate.crf.tune": True}]
+    "change",
+    [
+        {"evaluate.threshold": "tune"},
+        {"evaluate.crf.enabled": True, "evaluate.crf.tune": True},
+        {"evaluate.guarantee": {"at_most": 0.5}},
+    ],
 )
 def test_no_val_split_to_tune_on_is_one_line(shipped_params, project, tmp_path, change):
     write_params(shipped_params, tmp_path / "params.yaml", {**CHANGES, **change})
@@ -252,11 +259,36 @@ def test_no_val_split_to_tune_on_is_one_line(shipped_params, project, tmp_path, 
     assert result.output.count("\n") == 1
 
 
+def test_a_promise_is_kept_on_val_and_held_against_test(shipped_params, project, several, tmp_path, caplog):
+    write_params(shipped_params, tmp_path / "params.yaml", {**CHANGES, "evaluate.guarantee": {"at_most": 0.5}})
+    given = {"params": tmp_path / "params.yaml", "prepared": several / "prepared"}
+    result = run(project, tmp_path / "out", **given)
+    assert result.exit_code == 0, result.output
+    metrics = json.loads(files(tmp_path / "out")["metrics.json"])
+    rows = list(csv.DictReader((tmp_path / "out" / "per_image.csv").read_text().splitlines()))
+    missed = np.mean([1 - float(row["sensitivity"]) for row in rows])
+    assert metrics["guarantee"] == {"at_most": 0.5, "images": 5, "miss_rate": pytest.approx(missed, abs=1e-5)}
+    # val holds the images of test, so the bound that chose the threshold can be told from the scores
+    assert (5 * missed + 1) / 6 <= 0.5
+    assert f"Seen on the test split: {missed:.1%}." in files(tmp_path / "out")["report.html"].decode()
+    assert "(promised: 0.5 at most)" in caplog.text
+
+
+def test_too_few_images_for_a_promise_is_one_line(shipped_params, project, several, tmp_path):
+    write_params(shipped_params, tmp_path / "params.yaml", {**CHANGES, "evaluate.guarantee": {"at_most": 0.1}})
+    given = {"params": tmp_path / "params.yaml", "prepared": several / "prepared"}
+    result = run(project, tmp_path / "out", **given)
+    assert result.exit_code == 2
+    assert "a miss rate of at most 0.1 needs 9 val images, there are 5" in result.output
+    assert result.output.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("change", "key"),
     [
         ({"evaluate.threshold": "tune"}, "evaluate.threshold"),
         ({"evaluate.crf.enabled": True, "evaluate.crf.tune": True}, "evaluate.crf.tune"),
+        ({"evaluate.guarantee": {"at_most": 0.5}}, "evaluate.guarantee"),
     ],
 )
 def test_val_never_chooses_and_scores(shipped_params, project, tmp_path, change, key):

@@ -11,9 +11,11 @@ from rich.progress import track
 from maskline.core.errors import CheckpointError
 from maskline.data.labels import LabelSet
 from maskline.data.reading_rule import ReadingRule
+from maskline.evaluation.guarantee import Promise
 from maskline.evaluation.page import tree
 from maskline.evaluation.scoring import Counting, ImageScore, Split, score_split
 from maskline.inference.pipeline import Inference
+from maskline.metrics import risk_control
 from maskline.metrics.extra import Measures
 from maskline.metrics.scores import flatten
 from maskline.runtime import distributed
@@ -88,6 +90,7 @@ def evaluate(
     resamples: int,
     seed: int,
     tuned_crf: Mapping[str, float],
+    promise: Promise | None = None,
 ) -> Evaluation | None:
     """Score every image of a split at its own size, and return it in the first of several processes.
 
@@ -101,6 +104,7 @@ def evaluate(
         resamples: Bootstrap resamples behind each interval; 0: no intervals.
         seed: Of the resampling.
         tuned_crf: Settings of the CRF that were chosen on other images; empty: none were.
+        promise: That the threshold was chosen to keep; None: none.
 
     Raises:
         DataError: A label is no class, or nothing can be scored.
@@ -128,6 +132,7 @@ def evaluate(
     scores = sorted((score for share in shares for score in share), key=lambda score: score.index)
     chosen: dict[str, Any] = {} if inference.threshold is None else {"threshold": inference.threshold}
     chosen |= {"tuned_crf": dict(tuned_crf)} if tuned_crf else {}
+    chosen |= {} if promise is None else {risk_control.KEY: promise.held_against(scores)}
     metrics = tree.metrics_tree(scores, labels, resamples=resamples, seed=seed, settings=chosen)
     return Evaluation(data_name=data_name, name=name, scores=scores, metrics=metrics, within_valid=within_valid)
 
@@ -140,4 +145,7 @@ def headline(evaluation: Evaluation) -> str:
         if name in flat:
             low, high = (flat.get(f"{tree.UNCERTAINTY}.{name}.{end}") for end in ("low", "high"))
             parts.append(f"{name} {flat[name]:.4f}" + (f" ({low:.3f} to {high:.3f})" if low is not None else ""))
+    if risk_control.KEY in evaluation.metrics:
+        promise = evaluation.metrics[risk_control.KEY]
+        parts.append(f"miss rate {promise['miss_rate']:.3f} (promised: {promise['at_most']:g} at most)")
     return f"{len(evaluation.scores)} images of {evaluation.name}, " + ", ".join(parts)

@@ -15,6 +15,7 @@ from maskline.export import example, package
 from maskline.export.interface import INPUT
 from maskline.export.package import Trained
 from maskline.export.variants import MODEL_FILE, Variant
+from maskline.metrics import risk_control
 
 CARD_FILE = "README.md"
 EXAMPLE_FILE = "example.py"
@@ -89,6 +90,7 @@ def card_text(
             "Of the trained network, as the evaluate stage uses it, with 95 % bootstrap intervals over images.",
             "",
             *_score_lines(scores),
+            *_promise_lines(scores, split),
         ],
         _limit_lines(split),
         _licence_lines(data_set),
@@ -223,6 +225,13 @@ def _score_lines(scores: Mapping[str, Any]) -> list[str]:
     if human:
         lines += ["", "Second observer: the same scores of another person's masks, the human reference."]
     return lines
+
+
+def _promise_lines(scores: Mapping[str, Any], split: str) -> list[str]:
+    promise = scores.get(risk_control.KEY)
+    if promise is None:
+        return []
+    return ["", *risk_control.sentences(promise, threshold=scores["threshold"], scored=f"the {split} split")]
 
 
 def _number(value: float | None) -> str:

@@ -91,8 +91,10 @@ class Trained:
             simplified: Of fewer operations where that is the same function: what is exported.
 
         Raises:
-            ExportError: The sides are to be padded to what is no multiple of the network's stride.
+            ExportError: The sides are to be padded to what is no multiple of the network's stride; or there is a
+                threshold, and no labels are given.
         """
+        self._check_threshold()
         stride, multiple = self.network.stride, self.interface.pad_multiple
         if multiple is not None and multiple % stride:
             raise ExportError(
@@ -106,6 +108,13 @@ class Trained:
             std=self.std,
             interface=self.interface,
         ).eval()
+
+    def _check_threshold(self) -> None:
+        """Refuse a file that would leave the threshold to whoever reads it."""
+        threshold, outputs = self.interface.threshold, self.interface.outputs
+        if threshold is not None and "argmax" not in outputs:
+            problem = f"{', '.join(outputs)}: the labels that the threshold {threshold:.6g} makes are not among them"
+            raise ExportError("export.outputs", problem, "add argmax")
 
     def runtime(self, *, threads: int, device: str = "cpu") -> TorchModel:
         """Return the network as the reference of the parity gate: whole images, as the interface says.
@@ -136,6 +145,7 @@ class Trained:
             channels=len(self.mean),
             network=network,
             device=device,
+            threshold=interface.threshold,
         )
 
 
@@ -235,6 +245,7 @@ def describe(trained: Trained, *, example_size: tuple[int, int]) -> dict[str, An
         "input": f"images (batch, height, width, {len(trained.mean)}), uint8{channels(trained)}; normalized inside",
         **({} if trained.reading is None else {"reading": trained.reading.to_dict()}),
         "outputs": trained.interface.describe(),
+        **({} if trained.interface.threshold is None else {"threshold": trained.interface.threshold}),
         "sizes": {
             "stride": trained.network.stride,
             "resize": trained.interface.resize,

@@ -45,6 +45,18 @@ class CrfParams(Section):
     smooth_px: Positive = Field(default=1.5, description="Its standard deviation, px.")
 
 
+class GuaranteeParams(Section):
+    """A promise that the threshold of two classes is chosen to keep, by conformal risk control on the val split."""
+
+    metric: Literal["miss_rate"] = Field(
+        default="miss_rate",
+        description="miss_rate: the share of an image's pixels of class 1 that are not predicted as such.",
+    )
+    at_most: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        default=None, description="Its mean over new images, in expectation; null: nothing is promised."
+    )
+
+
 class EvaluateParams(Section):
     """Scoring of the trained model."""
 
@@ -75,6 +87,7 @@ class EvaluateParams(Section):
         description="Two-class sets: probability from which a pixel is foreground; tune: the one with the highest "
         "Dice on the val split, where that is not the one to score; null: the more likely class.",
     )
+    guarantee: GuaranteeParams = GuaranteeParams()
     min_component_px: CountOrNone = Field(
         default=0, description="Components of fewer pixels go to the nearest class; class 0 keeps its own; 0: all stay."
     )
@@ -96,4 +109,10 @@ class EvaluateParams(Section):
     def _check(self) -> "EvaluateParams":
         if any(step > length for step, length in zip(self.stride, self.window, strict=True)):
             raise ValueError("stride is larger than window: pixels between windows would never be seen")
+        chosen = self.threshold is not None or self.min_component_px or self.max_hole_px
+        if self.guarantee.at_most is not None and chosen:
+            raise ValueError(
+                "guarantee chooses the threshold and allows no clean-up after it: set threshold to null, "
+                "min_component_px and max_hole_px to 0"
+            )
         return self

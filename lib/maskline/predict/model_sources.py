@@ -208,6 +208,9 @@ def _load_trained(folder: Path, section: "EvaluateParams | None", *, threads: in
     if section.threshold == "tune":
         remedy = "write the number that evaluate chose, in metrics.json under threshold"
         raise ParamsError("evaluate.threshold", "there is nothing to tune it on here", remedy)
+    if section.guarantee.at_most is not None:
+        remedy = "write the number that evaluate chose, in metrics.json under threshold, without guarantee.at_most"
+        raise ParamsError("evaluate.guarantee", "there is nothing to choose the threshold on here", remedy)
     if section.crf.enabled and section.crf.tune:
         remedy = "write the numbers that evaluate chose, in metrics.json under tuned_crf, and tune: false"
         raise ParamsError("evaluate.crf.tune", "there is nothing to tune it on here", remedy)
