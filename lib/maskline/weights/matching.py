@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from maskline.weights.adapting import joined_attention, two_classes
-from maskline.weights.stem import adapt_input_channels
+from maskline.models.stem import adapt_input_channels
 
 Table = tuple[tuple[str, str], ...]
 
