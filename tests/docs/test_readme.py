@@ -12,6 +12,7 @@ import pytest
 from torch.distributed import run
 
 from maskline.params.whole import json_schema
+from maskline.report import scores_table
 from tools.closure import ROOT
 
 PAGES = sorted([ROOT / "README.md", ROOT / "lib/maskline/projects/new_readme.md", *(ROOT / "docs").rglob("*.md")])
@@ -25,6 +26,9 @@ REMOTES = "tests/docs/test_remotes.py::test_the_page_is_true"
 COMMANDS = {
     "maskline import-weights checkpoint.pth -o data/models": (
         "tests/commands/test_import_weights.py::test_the_checkpoints_own_configuration"
+    ),
+    "maskline import-weights checkpoint.pth -o start --params params.yaml": (
+        "tests/commands/test_import_weights.py::test_the_network_is_written_into_a_params_file"
     ),
     "maskline recipe list": "tests/commands/test_recipe.py::test_list_and_its_filter",
     "maskline recipe list unet chase-db1": "tests/commands/test_recipe.py::test_list_and_its_filter",
@@ -151,6 +155,10 @@ COMMANDS = {
     ),
     "dvc commit --force train": "tests/runtime/test_launch.py::test_dvc_runs_the_stage_in_two_processes",
     "dvc metrics show": RUN,
+    "maskline metrics": RUN,
+    "dvc exp show --drop '.*' --keep 'Experiment|foreground.Dice|mIoU|optimizer.lr'": (
+        "tests/pipeline/test_repro.py::test_metrics_are_read_by_dvc"
+    ),
     "dvc metrics diff": RUN,
     "dvc plots diff": RUN,
     "dvc exp show": RUN,
@@ -233,6 +241,8 @@ def test_the_graph_is_the_pipelines():
 
 def test_the_numbers_are_those_of_the_committed_run(committed):
     scores = json.loads(committed("reports/evaluate/metrics.json"))
+    if "uncertainty_95" not in scores:  # of a run before scores.csv was there
+        scores = scores_table.from_csv(committed("reports/evaluate/scores.csv").decode(), place="scores.csv")
     dice, interval = scores["foreground"]["Dice"], scores["uncertainty_95"]["foreground"]["Dice"]
     text = " ".join(PAGES_TEXT["README.md"].split())
     assert f"vessel Dice {dice:.3f} (95 % interval {interval['low']:.3f} to {interval['high']:.3f})" in text

@@ -1,5 +1,6 @@
 """The network and its losses from the model section: what ``maskline.builders.training`` hands on."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -7,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, assert_never, cast
 
-from torch import nn
+from torch import Tensor, nn
 
 from maskline.builders.backbone import backbone
 from maskline.builders.own import own_module
@@ -22,6 +23,7 @@ from maskline.models.necks.jpu import JPU
 from maskline.models.necks.select import ResizeConcat, Select
 from maskline.models.segmentor import Segmentor, SegmentorBase
 from maskline.models.smp import SmpSegmentor, smp_segmentor
+from maskline.models.stem import adapt_input_channels
 from maskline.params.network.heads import (
     EncHeadParams,
     FPNHeadParams,
@@ -41,6 +43,10 @@ from maskline.params.network.necks import (
     SelectNeckParams,
 )
 from maskline.runtime import checkpoint
+
+log = logging.getLogger("maskline")
+
+_BACKBONES = ("backbone.", "model.encoder.")  # of networks of parts, of whole architectures
 
 _SAMPLING = ("train_points", "oversample", "uncertain_share", "steps", "step_points", "scale_factor")
 
@@ -299,14 +305,32 @@ def _indices(given: tuple[int, ...] | None, features: Features) -> tuple[int, ..
 
 
 def _load(model: SegmentorBase, folder: Path) -> None:
-    """Start from a folder's weights; tensors of another shape (another number of classes) stay fresh."""
-    weights = checkpoint.read_weights(folder)
-    own = model.state_dict()
+    """Start from a folder's weights, and log how many fitted; tensors of another number of classes stay fresh.
+
+    A first convolution for another number of image channels is adapted.
+    """
+    weights, own = checkpoint.read_weights(folder), model.state_dict()
     fitting = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
-    if not fitting:
+    backbone = [name for name in own if name.startswith(_BACKBONES)]
+    stem = next((name for name in backbone if own[name].dim() == 4), "")
+    reshaped = {}
+    if stem in weights and stem not in fitting and _is_other_input(weights[stem], own[stem]):
+        reshaped[stem] = adapt_input_channels(weights[stem], own[stem].shape[1])
+    given = fitting | reshaped
+    if backbone and not any(name in given for name in backbone):
+        told = f"{len(given)} of {len(own)} tensors fit, none of the {len(backbone)} of the backbone"
         raise CheckpointError(
             folder / checkpoint.WEIGHTS_FILE,
-            "no tensor has a name and shape of this network",
-            "set model.weights to a model of the same architecture, or to null",
+            f"is of another network: {told}",
+            "set model to the network of the folder (import-weights --params writes it), or model.weights to null",
         )
-    model.load_state_dict(fitting, strict=False)
+    model.load_state_dict(given, strict=False)
+    log.info(
+        "model.weights: %d tensors of %s fitted, %d were reshaped, %d stayed fresh, %d are not of this network",
+        *(len(fitting), folder, len(reshaped), len(own) - len(given), len(weights) - len(given)),
+    )
+
+
+def _is_other_input(theirs: Tensor, ours: Tensor) -> bool:
+    """Tell whether two first convolutions differ in the number of image channels alone."""
+    return theirs.dim() == 4 and (theirs.shape[0], *theirs.shape[2:]) == (ours.shape[0], *ours.shape[2:])

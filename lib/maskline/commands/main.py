@@ -15,6 +15,7 @@ COMMANDS = {
     "doctor": "Check that dvc repro can run here.",
     "explain": "Show how training will treat each tensor.",
     "import-weights": "Turn MMSegmentation, SMP and timm weights into a model folder.",
+    "metrics": "All scores of a run as tables.",
     "name": "Print what an experiment is called.",
     "new": "Make a project of one's own.",
     "params": "Print every key with its value, or explain one.",

@@ -21,9 +21,9 @@ Runner = Callable[[Sequence[str]], int]
 @click.option(
     "--metrics",
     type=PATH,
-    default="reports/evaluate/metrics.json",
+    default="reports/evaluate/scores.csv",
     show_default=True,
-    help="The evaluation's scores.",
+    help="The evaluation's scores: its table, or a file of JSON.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @errors_to_exit_code
@@ -66,9 +66,18 @@ def sweep(seeds: Sequence[int], *, name: str, metrics: Path, run: Runner) -> dic
             log.info("sweep-seeds: %s", label)
             if run(["exp", "run", "--temp", "--name", label, "--set-param", f"train.seed={seed}"]) != 0:
                 raise DataError(label, "the experiment failed; its output is above", "fix it and run this again")
-        runs.append(_leaves(flatten(json.loads(read_at(ref, metrics)))))
+        runs.append(_leaves(flatten(_tree(read_at(ref, metrics), metrics))))
     names = [key for key in runs[0] if all(key in other for other in runs)]
     return {key: _plain(spread([values[key] for values in runs])) for key in names}
+
+
+def _tree(text: str, path: Path) -> dict[str, Any]:
+    from maskline.report import scores_table
+
+    if path.suffix == ".csv":
+        return scores_table.from_csv(text, place=path)
+    tree: dict[str, Any] = json.loads(text)
+    return tree
 
 
 def _leaves(flat: dict[str, Any]) -> dict[str, float]:
@@ -86,10 +95,11 @@ def _dvc(arguments: Sequence[str]) -> int:
 
 
 def _print(found: dict[str, dict[str, float | None]], seeds: Sequence[int]) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from maskline.commands.printing import wide_console
 
     table = Table("score", "mean", "std", "min", "max", title=f"{len(seeds)} seeds", title_justify="left")
     for name, values in found.items():
         table.add_row(name, *("" if value is None else f"{value:.4f}" for value in values.values()))
-    Console().print(table)
+    wide_console().print(table)

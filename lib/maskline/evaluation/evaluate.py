@@ -18,6 +18,7 @@ from maskline.inference.pipeline import Inference
 from maskline.metrics import risk_control
 from maskline.metrics.extra import Measures
 from maskline.metrics.scores import flatten
+from maskline.report.scores_table import UNCERTAINTY
 from maskline.runtime import distributed
 
 
@@ -37,7 +38,7 @@ class Evaluation:
         data_name: Of the data set.
         name: Of the split: train, val or test.
         scores: One an image, in the split's order.
-        metrics: The tree of metrics.json.
+        metrics: All scores, as a tree.
         within_valid: Whether only valid areas were scored.
     """
 
@@ -143,7 +144,7 @@ def headline(evaluation: Evaluation) -> str:
     parts = []
     for name in ("foreground.Dice", "mIoU"):
         if name in flat:
-            low, high = (flat.get(f"{tree.UNCERTAINTY}.{name}.{end}") for end in ("low", "high"))
+            low, high = (flat.get(f"{UNCERTAINTY}.{name}.{end}") for end in ("low", "high"))
             parts.append(f"{name} {flat[name]:.4f}" + (f" ({low:.3f} to {high:.3f})" if low is not None else ""))
     if risk_control.KEY in evaluation.metrics:
         promise = evaluation.metrics[risk_control.KEY]

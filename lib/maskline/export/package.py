@@ -5,6 +5,8 @@ former one's place only when every file in it has passed.
 """
 
 import copy
+import csv
+import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -288,3 +290,19 @@ def _public(params: Mapping[str, Any]) -> dict[str, Any]:
 def sizes(agreement: Mapping[str, Any], variants: tuple[Variant, ...]) -> dict[str, int]:
     """Return the size of each file, bytes, by the name of its variant; fp32 is model.onnx."""
     return {"fp32": agreement["bytes"], **{each.name: agreement[each.name]["bytes"] for each in variants}}
+
+
+def table(agreement: Mapping[str, Any], variants: tuple[Variant, ...]) -> str:
+    """Return the agreement of each file with torch as CSV: one row a file and group of images."""
+    stream = io.StringIO()
+    writer: csv.DictWriter[str] | None = None
+    for name, of_file in {"fp32": agreement, **{each.name: agreement[each.name] for each in variants}}.items():
+        for group, measured in of_file.items():
+            if not (isinstance(measured, Mapping) and "cases" in measured):
+                continue
+            row = {"file": f"{name}, {group}", "name": name, "images": group, **measured, "bytes": of_file["bytes"]}
+            if writer is None:
+                writer = csv.DictWriter(stream, list(row), lineterminator="\n")
+                writer.writeheader()
+            writer.writerow(row)
+    return stream.getvalue()

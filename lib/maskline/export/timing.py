@@ -63,7 +63,9 @@ def table(report: Mapping[str, Any], *, sizes: Mapping[str, int]) -> str:
     """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["model", "name", "batch", "threads", "median_ms", "p95_ms", "ratio", "bytes"])
+    writer.writerow(
+        ["model", "name", "batch", "threads", "median_ms", "p95_ms", "ratio", "bytes", "height", "width", "runs"]
+    )
     further = {
         int(key.removeprefix("threads_")): batches for key, batches in report.items() if key.startswith("threads_")
     }
@@ -73,7 +75,7 @@ def table(report: Mapping[str, Any], *, sizes: Mapping[str, int]) -> str:
             for name, time in batches[key].items():
                 label = f"{name}, batch {batch}, {threads} thread{'s' if threads > 1 else ''}"
                 row = [label, name, batch, threads, time["median_ms"], time["p95_ms"], time.get("ratio", 1.0)]
-                writer.writerow([*row, sizes.get(name, "")])
+                writer.writerow([*row, sizes.get(name, ""), report["height"], report["width"], report["runs"]])
     return stream.getvalue()
 
 

@@ -13,11 +13,12 @@ import numpy.typing as npt
 from maskline.core.errors import DataError
 
 KEY = "guarantee"
-"""The promise's branch of metrics.json: ``at_most``, ``images`` that chose the threshold, and ``miss_rate`` seen."""
+"""The promise's branch of the scores: ``at_most``, ``images`` that chose the threshold, and ``miss_rate`` seen."""
 
-# Candidates are evenly spaced in the logit, since small promises need probabilities close to 0: 1e-7 to 1 - 1e-7.
-_LOGITS = np.arange(-16, 16 + 1 / 256, 1 / 128)
-CANDIDATES: npt.NDArray[np.float32] = np.unique((1 / (1 + np.exp(-_LOGITS))).astype(np.float32))
+# Candidates are evenly spaced in the logit, since small promises need probabilities close to 0, and have six decimals,
+# which scores.csv keeps: 1e-6 to 1 - 1e-6.
+_LOGITS = np.arange(-13.8, 13.8, 1 / 128)
+CANDIDATES: npt.NDArray[np.float32] = np.unique((1 / (1 + np.exp(-_LOGITS))).round(6).astype(np.float32))
 """Thresholds to choose from, rising; K of them."""
 
 
@@ -65,14 +66,14 @@ def certified(rates: npt.NDArray[np.float64], *, at_most: float) -> float | None
     """
     bound = (rates.sum(axis=0) + 1) / (len(rates) + 1)
     fit = np.flatnonzero(bound <= at_most)
-    return float(CANDIDATES[fit[-1]]) if len(fit) else None
+    return round(float(CANDIDATES[fit[-1]]), 6) if len(fit) else None
 
 
 def sentences(promise: Mapping[str, Any], *, threshold: float, scored: str) -> list[str]:
     """Return what was promised, on which condition, and what came of it, in three sentences.
 
     Args:
-        promise: The branch of metrics.json.
+        promise: The branch of the scores.
         threshold: That was chosen.
         scored: What it was held against, as "the test split".
     """

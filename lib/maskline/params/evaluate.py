@@ -96,6 +96,11 @@ class EvaluateParams(Section):
     )
     bootstrap: CountOrNone = Field(default=1000, description="Resamples behind each interval.")
     within_valid: bool = Field(default=False, description="Score only inside the valid-area mask.")
+    metrics: Literal["short", "full"] = Field(
+        default="short",
+        description="What `dvc metrics` shows: four scores; full: IoU of each class too. All are in "
+        "reports/evaluate/scores.csv, which `maskline metrics` prints.",
+    )
     extra_metrics: tuple[MeasureName, ...] = Field(
         default=(),
         description="Measures beyond the confusion matrix. "
@@ -103,6 +108,10 @@ class EvaluateParams(Section):
         + ".",
     )
     boundary_px: Positive = Field(default=2.0, description="Tolerance of the boundary scores, px.")
+    title: str | None = Field(
+        default=None,
+        description="Heading of the report page; null: network and data set. `maskline new` writes the project's name.",
+    )
     gallery: Annotated[int, Field(ge=1, le=10)] = Field(default=3, description="Images of each of best, median, worst.")
 
     @model_validator(mode="after")

@@ -206,13 +206,15 @@ def _load_trained(folder: Path, section: "EvaluateParams | None", *, threads: in
         runtime = trained.runtime(threads=threads, device=resolve_kind("auto", place="evaluate.device"))
         return Model(runtime, labels=trained.labels, reading=rule, made_by=made_by)
     if section.threshold == "tune":
-        remedy = "write the number that evaluate chose, in metrics.json under threshold"
+        remedy = "write the number that evaluate chose, in reports/evaluate/scores.csv under threshold"
         raise ParamsError("evaluate.threshold", "there is nothing to tune it on here", remedy)
     if section.guarantee.at_most is not None:
-        remedy = "write the number that evaluate chose, in metrics.json under threshold, without guarantee.at_most"
+        remedy = "write the number that evaluate chose, in scores.csv under threshold, without guarantee.at_most"
         raise ParamsError("evaluate.guarantee", "there is nothing to choose the threshold on here", remedy)
     if section.crf.enabled and section.crf.tune:
-        remedy = "write the numbers that evaluate chose, in metrics.json under tuned_crf, and tune: false"
+        remedy = (
+            "write the numbers that evaluate chose, in reports/evaluate/scores.csv under tuned_crf, and tune: false"
+        )
         raise ParamsError("evaluate.crf.tune", "there is nothing to tune it on here", remedy)
     inference = with_threshold(
         build_inference(section, folder),
