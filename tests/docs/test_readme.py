@@ -126,6 +126,9 @@ COMMANDS = {
     "dvc exp run -S 'export.variants=[fp16,int8,pt2,openvino]'": (
         "tests/export/test_stage.py::test_stage_writes_model_agreement_and_times"
     ),
+    "maskline predict data/export photos -o out --fastest": (
+        "tests/commands/test_predict.py::test_the_fastest_file_of_an_export_folder"
+    ),
     "dvc exp run -S '++export.latency_batches=[1,8]'": "tests/export/test_package.py::test_latency_report",
     "make repro": "tests/pipeline/test_repro.py::test_every_output_is_there_and_finite",
     "make test": "tests/pipeline/test_makefile.py::test_targets_set_the_environment_up_first",

@@ -62,6 +62,11 @@ KINDS = ("index", "palette", "overlay", "probabilities", "index-tif", "probabili
     help="Read PNG or TIFF and write PNG by rows, by the sliding window of --params: for images that do not fit into "
     "memory.",
 )
+@click.option(
+    "--fastest",
+    is_flag=True,
+    help="MODEL is an export folder: take the .onnx file that was fastest there, by reports/export/latency.json here.",
+)
 @click.option("--threads", type=click.IntRange(1, 256), default=None, help="CPU threads.  [default: all cores]")
 @errors_to_exit_code
 def main(
@@ -76,6 +81,7 @@ def main(
     tta: bool,
     crf: bool,
     stream: bool,
+    fastest: bool,
     threads: int | None,
 ) -> None:
     """Segment images.
@@ -106,13 +112,17 @@ def main(
 
         if tta or crf:
             raise DataError("--stream", "--tta and --crf need the whole image in memory", "leave them or --stream out")
+        if fastest:
+            raise DataError("--stream", "takes a trained model, which is one file", "leave --fastest out")
         with as_folder(model, weights) as found:
             done = predict_stream(
                 found, sources, out, kinds=kinds, params_path=params_path, threads=threads or os.cpu_count() or 1
             )
         log.info("predict: %d of %d images were new; results in %s", done, len(sources), out)
         return
-    loaded = load(model, weights=weights, params=params_path, slide=slide, tta=tta, crf=crf, threads=threads)
+    loaded = load(
+        model, weights=weights, params=params_path, slide=slide, tta=tta, crf=crf, threads=threads, fastest=fastest
+    )
     _check_kinds(loaded, kinds)
     folder = PredictionFolder(out, loaded.labels, kinds=kinds or _usual_kinds(sources), made_by=loaded.made_by)
     done = predict(loaded, sources, folder)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from maskline.core.errors import CheckpointError, ParamsError
+from maskline.core.errors import CheckpointError, ExportError, ParamsError
 from maskline.data.reading_rule import UNKNOWN, ReadingRule
 from maskline.predict.model import Model
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from maskline.data.labels import LabelSet
     from maskline.params.data import DataParams
     from maskline.params.evaluate import EvaluateParams
+
+LATENCY_FILE = Path("reports/export/latency.json")
+"""Where the export stage leaves its times, from the project's folder."""
 
 # Names that the last layer's weights have in the networks of this project and in those of SMP.
 _CLASSIFIERS = ("decode_head.conv_seg.weight", "segmentation_head.0.weight")
@@ -138,6 +141,7 @@ def load(
     tta: bool = False,
     crf: bool = False,
     threads: int | None = None,
+    fastest: bool = False,
 ) -> Model:
     """Load a model; the images it is then shown are read as those that it was trained on.
 
@@ -150,6 +154,8 @@ def load(
         tta: With test-time augmentation: the section's scales and flips; where it has none, mirrored as well.
         crf: With a dense CRF after the network.
         threads: CPU threads; None: all cores. Torch has one number for the whole process.
+        fastest: Of the .onnx files of an export folder, the one that took least time when they were exported, by
+            reports/export/latency.json in the current folder; False: model.onnx.
 
     Raises:
         CheckpointError: Neither a model folder nor an ONNX file; or an ONNX file with steps around it.
@@ -160,15 +166,32 @@ def load(
     params_path = None if params is None else Path(params)
     with as_folder(Path(path), None if weights is None else Path(weights)) as folder:
         if (folder / "model.json").is_file():
+            if fastest:
+                raise CheckpointError(folder, "a trained model is one file", "name the export folder, data/export")
             section = evaluate_section(folder, params_path=params_path, slide=slide, tta=tta, crf=crf)
             return _load_trained(folder, section, threads=count)
-    file = folder / "model.onnx" if folder.is_dir() else folder
+    name = fastest_file(LATENCY_FILE) if fastest else "model.onnx"
+    file = folder / name if folder.is_dir() else folder
     if file.suffix != ".onnx" or not file.is_file():
         raise CheckpointError(folder, "no model", "name a folder with model.json or model.onnx, or an .onnx file")
     if params is not None or slide or tta or crf:
         remedy = "leave --params, --slide, --tta and --crf out, or name the trained folder"
         raise CheckpointError(file, "an exported model sees whole images only", remedy)
     return _load_exported(file, threads=count)
+
+
+def fastest_file(latency: Path) -> str:
+    """Return the name of the .onnx file that took least time when the export stage ran.
+
+    Raises:
+        ExportError: The times cannot be read, or are of an export that did not say.
+    """
+    try:
+        times = json.loads(latency.read_text(encoding="utf-8"))
+        return str(Path(times["fastest"]).name)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        problem = f"does not say which file is the fastest ({type(error).__name__})"
+        raise ExportError(latency, problem, "go to the project's folder, and export: dvc repro -f export") from error
 
 
 def reading_of(about: Mapping[str, Any], *, channels: int, place: Path) -> ReadingRule:
