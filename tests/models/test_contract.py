@@ -35,6 +35,7 @@ from maskline.models.heads.fcn_skip import FCNSkipHead
 from maskline.models.heads.fpn import FPNHead
 from maskline.models.heads.gc import GCHead
 from maskline.models.heads.isa import ISAHead
+from maskline.models.heads.knet import KNetHead
 from maskline.models.heads.large_fov import LargeFOVHead
 from maskline.models.heads.non_local import NonLocalHead
 from maskline.models.heads.ocr import OCRHead
@@ -168,6 +169,13 @@ def ocrnet():
     return join(backbone, fcn(backbone, -2), OCRHead(ocr_channels=4, **options(backbone)))
 
 
+def knet():
+    backbone = resnet()
+    generator = FCNHead(num_convs=1, **options(backbone))
+    sizes = {"num_stages": 2, "num_heads": 2, "feedforward_channels": 8, "kernel_channels": 4}
+    return join(backbone, KNetHead(generator=generator, **sizes, **options(backbone)))
+
+
 def with_neck(neck, width):
     backbone = resnet()
     neck.channels = (width,)
@@ -251,6 +259,7 @@ MEMBERS = {
     "apc": lambda: with_head(APCHead, bins=(1, 2)),
     "dm": lambda: with_head(DMHead, filter_sizes=(1, 2, 3), fusion=True),
     "ema": lambda: with_head(EMAHead, ema_channels=4, num_bases=3),
+    "knet": knet,
     "ocrnet": ocrnet,
     "pointrend": lambda: with_fpn(semantic_fpn, point),
     "smp-unet": lambda: smp("Unet"),

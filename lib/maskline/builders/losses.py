@@ -9,7 +9,7 @@ from maskline import losses
 from maskline.builders.own import own_function
 from maskline.losses.composite import CompositeLoss, Loss
 from maskline.losses.presence import class_presence
-from maskline.params.network.heads import DAHeadParams, EncHeadParams, HeadParams
+from maskline.params.network.heads import DAHeadParams, EncHeadParams, HeadParams, KNetHeadParams
 from maskline.params.network.losses import LossParams, OwnLossParams
 from maskline.params.network.model import ModelParams
 
@@ -32,6 +32,8 @@ def _of_head(name: str, params: HeadParams) -> Iterator[tuple[str, CompositeLoss
     match params:
         case DAHeadParams():
             yield from ((f"{name}.{output}", main) for output in ("position", "channel"))
+        case KNetHeadParams():
+            yield from ((f"{name}.stage_{i}", main) for i in range(params.num_stages))
         case EncHeadParams() if params.presence_weight > 0:
             yield f"{name}.presence", CompositeLoss([(class_presence, params.presence_weight)])
     yield name, main

@@ -36,6 +36,7 @@ _ALGORITHMS = {
     "apc": "apcnet",
     "dm": "dmnet",
     "ema": "emanet",
+    "knet": "knet",
 }
 _LOSSES = {"cross_entropy": "ce", "dice_mmseg": "dice", "dice": "softdice"}
 _FAMILIES = {"v1b": "b", "v1c": "", "v1d": "d"}

@@ -80,6 +80,14 @@ class Head(nn.Module, ABC):
     def forward(self, features: Features, previous: Tensor | None = None) -> Tensor:
         """Map features to logits NCHW; ``previous`` are the logits of the head before, in a cascade."""
 
+    def embed(self, features: Features) -> Tensor:
+        """Return the feature that the classifier sees, before its dropout.
+
+        Raises:
+            ShapeError: The head has no such feature; ``fcn``, ``psp``, ``aspp`` and ``uper`` do.
+        """
+        raise ShapeError(type(self).__name__, "it has no feature before a classifier", "use fcn, psp, aspp or uper")
+
     def select(self, features: Features) -> Tensor:
         """Return the one input: a feature, or several resized to the first and concatenated."""
         chosen = self.select_all(features)
