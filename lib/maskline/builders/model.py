@@ -10,6 +10,7 @@ from typing import Any, assert_never, cast
 from torch import nn
 
 from maskline.builders.backbone import backbone
+from maskline.builders.losses import MASK_LOSS_KEYS
 from maskline.builders.own import own_module
 from maskline.core.errors import CheckpointError, DataError
 from maskline.models import heads
@@ -27,6 +28,7 @@ from maskline.params.network.heads import (
     FPNHeadParams,
     HeadParams,
     KNetHeadParams,
+    MaskHeadParams,
     OwnHeadParams,
     PointHeadParams,
     SeparableASPPHeadParams,
@@ -266,7 +268,9 @@ def head(params: HeadParams, *, features: Features, num_classes: int, norm: Norm
     own = params.model_dump(exclude={"name", "losses", "in_index", "channels", "dropout", "with_norm"})
     if isinstance(params, SeparableASPPHeadParams):
         own["c1_in_channels"] = features.channels[0] if params.c1_channels else 0
-    if isinstance(params, FPNHeadParams) and params.strides is None:
+    if isinstance(params, MaskHeadParams):
+        own = {key: value for key, value in own.items() if key not in MASK_LOSS_KEYS}
+    if isinstance(params, MaskHeadParams) or (isinstance(params, FPNHeadParams) and params.strides is None):
         own["strides"] = features.pick(features.of_head(params), place=_IN_INDEX).strides
     if isinstance(params, EncHeadParams):
         own["with_presence"] = own.pop("presence_weight") > 0
@@ -288,7 +292,7 @@ def _options(
         num_classes=num_classes,
         dropout=params.dropout,
         align_corners=align_corners,
-        norm=norm if params.with_norm else None,
+        norm=None if isinstance(params, MaskHeadParams) or not params.with_norm else norm,
     )
 
 

@@ -13,7 +13,7 @@ Several = Annotated[tuple[int, ...], Field(min_length=1)]
 Counts = Annotated[tuple[Count, ...], Field(min_length=1)]
 
 
-class _Head(Section):
+class _AnyHead(Section):
     """What all heads have."""
 
     takes: ClassVar[Literal["one", "all", "coarsest", "finest"]] = "all"
@@ -25,6 +25,11 @@ class _Head(Section):
         "take several all of them, finest first.",
     )
     channels: Count = Field(default=256, description="Channels of the head's convolutions.")
+
+
+class _Head(_AnyHead):
+    """A head that gives logits."""
+
     dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=0.1, description="Share of channels dropped before the classifier."
     )
@@ -354,6 +359,37 @@ class KNetHeadParams(_Head):
         return _GENERATORS[self.generator.name](**self.generator.model_dump(), **common)
 
 
+class MaskHeadParams(_AnyHead):
+    """A head that predicts masks, and a class for each; several features, finest first.
+
+    Training matches each class of an image with one mask, and has losses of its own.
+    """
+
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.0, description="Share of attention weights and activations dropped."
+    )
+    num_queries: Count = Field(default=100, description="Masks of an image.")
+    num_heads: Count = Field(default=8, description="Of each attention; divides channels.")
+    feedforward_channels: Count = Field(default=2048, description="Channels inside of the perceptrons.")
+    class_loss_weight: NonNegative = Field(default=1.0, description="Weight of the cross-entropy of the classes.")
+    mask_loss_weight: NonNegative = Field(default=20.0, description="Weight of the loss of a mask's places.")
+    dice_loss_weight: NonNegative = Field(default=1.0, description="Weight of one minus the Dice score of a mask.")
+    void_weight: Positive = Field(default=0.1, description="Weight of a mask of no class in the cross-entropy.")
+    count_ignored: bool = Field(
+        default=False, description="Ignored pixels are outside of every mask, as published; else they do not count."
+    )
+
+
+class MaskFormerHeadParams(MaskHeadParams):
+    """MaskFormer: masks that queries find in the coarsest feature."""
+
+    name: Literal["maskformer"] = Field(description="The head.")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.1, description="Share of attention weights and activations dropped."
+    )
+    num_layers: Count = Field(default=6, description="Layers of queries; the losses count for each.")
+
+
 _GENERATORS: dict[str, type[FCNHeadParams | PSPHeadParams | ASPPHeadParams | UPerHeadParams]] = {
     "fcn": FCNHeadParams,
     "psp": PSPHeadParams,
@@ -394,6 +430,7 @@ HeadParams = Annotated[
     | DMHeadParams
     | EMAHeadParams
     | KNetHeadParams
+    | MaskFormerHeadParams
     | OwnHeadParams,
     ByName(),
 ]

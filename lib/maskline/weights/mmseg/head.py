@@ -7,6 +7,7 @@ from maskline.core.errors import ShapeError
 from maskline.weights.mmseg.attention import ATTENTION, attention_params
 from maskline.weights.mmseg.kernels import kernel_update_params
 from maskline.weights.mmseg.loss import loss_params, plain_cross_entropy
+from maskline.weights.mmseg.masks import MASK_HEADS, mask_head_params
 from maskline.weights.mmseg.section import Section
 
 _TYPES = {
@@ -32,6 +33,7 @@ _TYPES = {
     "DMHead": "dm",
     "EMAHead": "ema",
     "IterativeDecodeHead": "knet",
+    **MASK_HEADS,
 }
 _BINARY_THRESHOLD = 0.3  # MMSegmentation's own
 _SEVERAL = ("uper", "fpn", "segformer", "point", "ann", "enc")
@@ -84,6 +86,8 @@ class HeadReader:
             raise section.unknown_type(_TYPES)
         if name == "knet":
             return self._knet(section, place)
+        if section.type in MASK_HEADS:
+            return self._mask_head(section)
         section.ignore("ignore_index", "init_cfg", "in_channels")
         binary = self._classes(section, name, place)
         self._check_corners(section)
@@ -122,6 +126,13 @@ class HeadReader:
         ]
         section.check("kernel_update_head", own, [own[0]] * len(own))
         return {"name": "knet", **common, "generator": first, "num_stages": len(stages), **own[0]}
+
+    def _mask_head(self, section: Section) -> dict[str, Any]:
+        self.num_classes = section.take("num_classes")
+        self._check_corners(section)
+        params = mask_head_params(section)
+        section.done()
+        return {"name": _TYPES[section.type], **params}
 
     def _classes(self, section: Section, name: str, place: str) -> bool:
         """Note the number of classes; return whether one channel stands for two."""
