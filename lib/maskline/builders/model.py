@@ -11,6 +11,7 @@ from typing import Any, assert_never, cast
 from torch import Tensor, nn
 
 from maskline.builders.backbone import backbone
+from maskline.builders.losses import MASK_LOSS_KEYS
 from maskline.builders.own import own_module
 from maskline.core.errors import CheckpointError, DataError
 from maskline.models import heads
@@ -28,6 +29,8 @@ from maskline.params.network.heads import (
     EncHeadParams,
     FPNHeadParams,
     HeadParams,
+    KNetHeadParams,
+    MaskHeadParams,
     OwnHeadParams,
     PointHeadParams,
     SeparableASPPHeadParams,
@@ -48,6 +51,7 @@ log = logging.getLogger("maskline")
 
 _BACKBONES = ("backbone.", "model.encoder.")  # of networks of parts, of whole architectures
 
+_IN_INDEX = "model head in_index"
 _SAMPLING = ("train_points", "oversample", "uncertain_share", "steps", "step_points", "scale_factor")
 
 
@@ -262,30 +266,47 @@ def _pyramid(params: FPNNeckParams, features: Features, *, norm: Norm) -> tuple[
 
 def head(params: HeadParams, *, features: Features, num_classes: int, norm: Norm, align_corners: bool) -> Head:
     """Build a head on given features."""
-    indices = features.of_head(params)
-    chosen = features.pick(indices, place="model head in_index")
-    several = isinstance(params.in_index, tuple) or (params.in_index is None and params.takes != "one")
-    options = HeadOptions(
-        in_channels=chosen.channels if several else chosen.channels[0],
-        in_index=indices if several else indices[0],
-        channels=params.channels,
-        num_classes=num_classes,
-        dropout=params.dropout,
-        align_corners=align_corners,
-        norm=norm if params.with_norm else None,
-    )
+    if isinstance(params, KNetHeadParams):
+        return _knet(params, features=features, num_classes=num_classes, norm=norm, align_corners=align_corners)
+    options = _options(params, features=features, num_classes=num_classes, norm=norm, align_corners=align_corners)
     if isinstance(params, OwnHeadParams):
         return own_module(params.name, Head, options=params.options, **options)
     own = params.model_dump(exclude={"name", "losses", "in_index", "channels", "dropout", "with_norm"})
     if isinstance(params, SeparableASPPHeadParams):
         own["c1_in_channels"] = features.channels[0] if params.c1_channels else 0
-    if isinstance(params, FPNHeadParams) and params.strides is None:
-        own["strides"] = chosen.strides
+    if isinstance(params, MaskHeadParams):
+        own = {key: value for key, value in own.items() if key not in MASK_LOSS_KEYS}
+    if isinstance(params, MaskHeadParams) or (isinstance(params, FPNHeadParams) and params.strides is None):
+        own["strides"] = features.pick(features.of_head(params), place=_IN_INDEX).strides
     if isinstance(params, EncHeadParams):
         own["with_presence"] = own.pop("presence_weight") > 0
     if isinstance(params, PointHeadParams):
         own["sampling"] = PointSampling(**{key: own.pop(key) for key in _SAMPLING})
     return _head_class(params.name)(**own, **options)
+
+
+def _options(
+    params: HeadParams, *, features: Features, num_classes: int, norm: Norm, align_corners: bool
+) -> HeadOptions:
+    indices = features.of_head(params)
+    channels = features.pick(indices, place=_IN_INDEX).channels
+    several = isinstance(params.in_index, tuple) or (params.in_index is None and params.takes != "one")
+    return HeadOptions(
+        in_channels=channels if several else channels[0],
+        in_index=indices if several else indices[0],
+        channels=params.channels,
+        num_classes=num_classes,
+        dropout=params.dropout,
+        align_corners=align_corners,
+        norm=None if isinstance(params, MaskHeadParams) or not params.with_norm else norm,
+    )
+
+
+def _knet(params: KNetHeadParams, *, features: Features, **shared: Any) -> Head:
+    first = params.first_head()
+    own = params.model_dump(exclude={"name", "losses", "generator", "in_index", "channels", "dropout", "with_norm"})
+    options = _options(first, features=features, **shared)
+    return _head_class(params.name)(generator=head(first, features=features, **shared), **own, **options)
 
 
 def _head_class(name: str) -> Callable[..., Head]:
