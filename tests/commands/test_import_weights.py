@@ -11,9 +11,9 @@ from maskline.builders.model import segmentor
 from maskline.commands.main import main
 from maskline.core.errors import CheckpointError
 from maskline.models.backbones.encoder import encoder
+from maskline.models.stem import adapt_input_channels
 from maskline.models.torchvision_ops import declare_missing_operators
 from maskline.params.whole import load_params, validate_params
-from maskline.models.stem import adapt_input_channels
 from tools.trial import complete_params
 
 BN = "dict(type='SyncBN', requires_grad=True)"
