@@ -164,7 +164,7 @@ def test_metrics_are_read_by_dvc(project):
     evaluate = values["reports/evaluate/metrics.json"]["data"]
     assert 0 <= evaluate["mDice"] <= 1
     keys = [key for file in values.values() for key in flatten(file["data"])]
-    assert keys == ["best.iteration", "best.mDice", "aAcc", "mIoU", "mDice", "foreground.Dice"]
+    assert keys == ["best.mDice", "best.val_loss", "aAcc", "mIoU", "mDice", "foreground.Dice"]
     assert max(map(len, project.run("dvc", "metrics", "show").splitlines())) <= 120
     page = (project.folder / "docs/how-to/experiments.md").read_text(encoding="utf-8")
     (line,) = [line for line in page.splitlines() if line.startswith("dvc exp show --drop")]

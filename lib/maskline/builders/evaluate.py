@@ -70,7 +70,7 @@ def evaluated(params: EvaluateStage, prepared: Path, model: Path) -> Evaluated:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Use:
+class Chosen:
     """The use of a model, with what was chosen for it on the val split.
 
     Args:
@@ -91,7 +91,7 @@ def tuned_inference(
     *,
     scored: Split,
     validation: Callable[[], PreparedSplit],
-) -> Use:
+) -> Chosen:
     """Return the use of a model, with what is to be chosen on the val split.
 
     Args:
@@ -130,7 +130,7 @@ def tuned_inference(
             ignore_index=ignore_index,
             within_valid=within_valid,
         )
-    return Use(inference=inference, crf=tuned, promise=promise)
+    return Chosen(inference=inference, crf=tuned, promise=promise)
 
 
 def check_tuning(params: EvaluateParams, *, scored: Split) -> None:

@@ -343,7 +343,7 @@ def _load(model: SegmentorBase, folder: Path) -> None:
         raise CheckpointError(
             folder / checkpoint.WEIGHTS_FILE,
             f"is of another network: {told}",
-            "set model to the network of the folder (import-weights --params writes it), or model.weights to null",
+            "set model to the folder's network (maskline import-weights --params does), or model.weights to null",
         )
     model.load_state_dict(given, strict=False)
     log.info(

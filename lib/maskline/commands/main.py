@@ -14,6 +14,7 @@ COMMANDS = {
     "docs": "Open a page of the documentation.",
     "doctor": "Check that dvc repro can run here.",
     "explain": "Show how training will treat each tensor.",
+    "folds": "A model a fold as DVC experiments, and all as one.",
     "import-weights": "Turn MMSegmentation, SMP and timm weights into a model folder.",
     "metrics": "All scores of a run as tables.",
     "name": "Print what an experiment is called.",

@@ -181,16 +181,14 @@ def _peak_memory(job: Job) -> dict[str, float]:
 
 
 def _summary(state: TrainState, best_metric: str) -> dict[str, Any]:
-    """Return when and what the best score was, or the last train_loss without one, rounded to what is no noise.
+    """Return the best score and its val_loss, or the last train_loss without one, rounded to what is no noise.
 
-    The other scores of all validations are in the curves.
+    All scores of all validations are in the curves.
     """
     if state.best_weights is None:
-        return {
-            "last": {"iteration": int(state.iteration), "train_loss": round(state.validations[-1]["train_loss"], 6)}
-        }
-    name = best_metric.replace(".", "_")
-    return {"best": {"iteration": int(state.best_iteration), name: round(state.best_score, 6)}}
+        return {"last": {"train_loss": round(state.validations[-1]["train_loss"], 6)}}
+    row = next(row for row in state.validations if row["iteration"] == state.best_iteration)
+    return {"best": {name: round(row[name], 6) for name in (best_metric, "val_loss")}}
 
 
 def _trace(state: TrainState) -> str:

@@ -13,8 +13,7 @@ from maskline.data.labels import LabelSet
 from maskline.data.reading_rule import ReadingRule
 from maskline.evaluation.guarantee import Promise
 from maskline.evaluation.page import tree
-from maskline.evaluation.scoring import Counting, ImageScore, Split, score_split
-from maskline.inference.pipeline import Inference
+from maskline.evaluation.scoring import Counting, ImageScore, Split, Use, score_split
 from maskline.metrics import risk_control
 from maskline.metrics.extra import Measures
 from maskline.metrics.scores import flatten
@@ -47,6 +46,10 @@ class Evaluation:
     scores: Sequence[ImageScore]
     metrics: Mapping[str, Any]
     within_valid: bool
+
+    def __str__(self) -> str:
+        """Return the result in a line."""
+        return headline(self)
 
 
 def check_labels(labels: LabelSet, card: Mapping[str, Any], *, place: object) -> None:
@@ -81,7 +84,7 @@ def check_reading(rule: ReadingRule | None, card: Mapping[str, Any], *, place: o
 
 
 def evaluate(
-    inference: Inference,
+    inference: Use,
     split: LabelledSplit,
     *,
     data_name: str,

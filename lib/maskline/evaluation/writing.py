@@ -105,6 +105,8 @@ def _curves(path: Path | None) -> Curves:
 
 
 def _network(card: Mapping[str, Any]) -> str:
+    if members := card.get("members"):
+        return f"{len(members)} networks"
     model = card["params"]["model"]
     if model["type"] == "smp":
         return f"{model['smp']['architecture']} with {model['smp']['encoder']}"

@@ -3,7 +3,7 @@
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -133,7 +133,7 @@ def _evaluate_here(model: Path) -> dict[str, Any]:
 
 
 def load(
-    path: str | Path,
+    path: str | Path | Sequence[str | Path],
     *,
     weights: str | Path | None = None,
     params: str | Path | None = None,
@@ -147,6 +147,8 @@ def load(
 
     Args:
         path: A folder that training or export wrote, or an .onnx file; with weights, a recipe's name or a params file.
+            Several, as a list: the mean of their probabilities. All of them trained, they are one network, which
+            windows, test-time augmentation, CRF and threshold follow.
         weights: A .safetensors file, or a folder with model.safetensors.
         params: A params file, whose evaluate section says how a trained model is used; None: on whole images, or by
             the steps named next, with the model's own settings or those of params.yaml in the current folder.
@@ -162,6 +164,11 @@ def load(
         ParamsError: The params file, or the recipe, is wrong or not there.
         ExportError: An ONNX file that the export stage did not write.
     """
+    if not isinstance(path, str | Path):
+        if weights is not None:
+            raise ParamsError("weights", "of several models", "name model folders, or one recipe with its weights")
+        options = {"params": params, "slide": slide, "tta": tta, "crf": crf, "threads": threads, "fastest": fastest}
+        return _load_several([Path(one) for one in path], options)
     count = threads or os.cpu_count() or 1
     params_path = None if params is None else Path(params)
     with as_folder(Path(path), None if weights is None else Path(weights)) as folder:
@@ -192,6 +199,20 @@ def fastest_file(latency: Path) -> str:
     except (OSError, ValueError, TypeError, KeyError) as error:
         problem = f"does not say which file is the fastest ({type(error).__name__})"
         raise ExportError(latency, problem, "go to the project's folder, and export: dvc repro -f export") from error
+
+
+def _load_several(paths: Sequence[Path], options: Mapping[str, Any]) -> Model:
+    if len(paths) == 1:
+        return load(paths[0], **options)
+    if paths and all((path / "model.json").is_file() for path in paths):
+        from maskline.builders.ensemble import write_ensemble
+
+        with tempfile.TemporaryDirectory() as folder:
+            write_ensemble(paths, Path(folder) / "model")
+            return load(Path(folder) / "model", **options)
+    from maskline.predict.ensemble import averaged
+
+    return averaged([load(path, **options) for path in paths], paths)
 
 
 def reading_of(about: Mapping[str, Any], *, channels: int, place: Path) -> ReadingRule:
