@@ -160,7 +160,6 @@ COMMANDS = {
     "dvc metrics show": RUN,
     "maskline metrics": RUN,
     "maskline folds --folds 5": "tests/commands/test_folds.py::test_a_model_a_fold_and_all_as_one",
-    "maskline folds --folds 5": "tests/commands/test_folds.py::test_a_model_a_fold_and_all_as_one",
     "dvc exp show --drop '.*' --keep 'Experiment|foreground.Dice|mIoU|optimizer.lr'": (
         "tests/pipeline/test_repro.py::test_metrics_are_read_by_dvc"
     ),
