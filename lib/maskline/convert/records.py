@@ -5,7 +5,7 @@ images only where they alone tell the group. Reading, checks, splits and writing
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -53,6 +53,7 @@ class LayoutSettings:
         scale: How values of more than 8 bits become 0..255: ``error`` (not at all), ``full_range`` or (low, high).
         mask_ignore: Value of the source's masks that never counts, of any size; None: ``ignore_index``.
         mask_values: What values, colors or labels mean; empty: what they are.
+        line_width: Of what labelling tools draw as a line or a point, px.
     """
 
     classes: tuple[tuple[str, Rgb], ...]
@@ -64,6 +65,11 @@ class LayoutSettings:
     scale: Literal["error", "full_range"] | tuple[float, float]
     mask_ignore: int | None = None
     mask_values: tuple[MaskValue, ...] = ()
+    line_width: float = 10.0
+
+    def with_value(self, value: MaskValue) -> "LayoutSettings":
+        """Return the same with one more line; the user's own line of that key wins."""
+        return replace(self, mask_values=(value, *self.mask_values))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,18 +5,20 @@ alike (``maskline.convert.checks``). Only ``read_binary``, ``read_color`` and ``
 those they do not know; ``read_snapped`` rounds to black and white, for sets whose layout says that this is right.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from maskline.core.errors import DataError
 from maskline.data.labels import Rgb
 from maskline.reading.arrays import ARRAY_SUFFIXES, read_array
 from maskline.reading.headers import png_bit_depth
-from maskline.reading.images import open_image
+from maskline.reading.images import FORMATS, open_image
 
 Exif = Literal["error", "apply", "ignore"]
 Ids = NDArray[np.int32]
@@ -148,6 +150,17 @@ def _stored(path: Path, *, exif: Exif) -> Ids:
         problem = f"mode {image.mode} of {colors} colors, not gray values"
         raise DataError(path, problem, "write the keys of data.mask_values as colors, such as '[255, 0, 0]'")
     return np.asarray(pixels[..., 0])
+
+
+def mode(path: Path) -> str:
+    """Return Pillow's name of what an image file holds; empty: no image."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=FORMATS) as image:
+                return image.mode
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return ""  # who reads it says what is wrong
 
 
 def mapped(values: Ids, table: Mapping[int, int], *, place: object) -> Ids:
