@@ -6,9 +6,11 @@ from pathlib import Path
 from maskline.cli.guard import check_listed
 from maskline.convert.archive import SplitSettings, Work
 from maskline.convert.layouts import layout, layout_key, own_layout
-from maskline.convert.records import Layout, LayoutSettings
+from maskline.convert.records import Layout, LayoutSettings, MaskValue
 from maskline.download.progress import tracked
-from maskline.params.data import DataParams
+from maskline.params.data import DataParams, parsed_values
+
+_IGNORE, _LARGEST_IGNORE = 255, 65535  # of prepared masks
 
 
 def build_layout(params: DataParams) -> Layout:
@@ -27,7 +29,10 @@ def layout_settings(params: DataParams) -> LayoutSettings:
     """Return what the user says about the source."""
     return LayoutSettings(
         classes=tuple((entry.name, entry.color) for entry in params.classes),
-        ignore_index=params.ignore_index,
+        ignore_index=params.ignore_index if 2 <= params.ignore_index <= _LARGEST_IGNORE else _IGNORE,
+        mask_ignore=params.ignore_index,
+        mask_values=tuple(MaskValue(*line) for line in parsed_values(params.mask_values)),
+        line_width=params.line_width,
         mask_encoding=params.mask_encoding,
         exif=params.exif,
         alpha=params.alpha,
