@@ -20,6 +20,9 @@ from maskline.cli.entry import PATH, arguments, log, params_option, stage
 @click.option("--per-image", type=PATH, default="reports/evaluate/per_image.csv", show_default=True, help="By image.")
 @click.option("--per-class", type=PATH, default="reports/evaluate/per_class.csv", show_default=True, help="By class.")
 @click.option("--confusion", type=PATH, default="reports/evaluate/confusion.csv", show_default=True, help="Counts.")
+@click.option(
+    "--conventions", type=PATH, default="reports/evaluate/conventions.csv", show_default=True, help="Each way to score."
+)
 @click.option("--gallery", type=PATH, default="reports/evaluate/gallery", show_default=True, help="Pictures.")
 @click.option("--report", type=PATH, default="reports/evaluate/report.html", show_default=True, help="The page.")
 @stage

@@ -197,7 +197,7 @@ def _references(runs: Sequence[Result]) -> list[str]:
             f"(95 % interval {_interval(ends.get('Dice'))})"
         )
     published = PUBLISHED.get(content["data"]["name"], ())
-    lines += [f"- Published: {who}: {score} ({source})" for who, score, source in published]
+    lines += [f"- Published: {who}: {score} ({source}). Convention: {way}" for who, score, source, way in published]
     return lines
 
 

@@ -116,6 +116,9 @@ COMMANDS = {
     "maskline predict data/models images -o out --slide --tta --crf": (
         "tests/commands/test_predict_inputs.py::test_each_step_by_an_option"
     ),
+    "dvc exp run -S ++evaluate.conventions=true": (
+        "tests/evaluation/test_stage.py::test_every_convention_side_by_side"
+    ),
     "dvc exp run -S ++evaluate.guarantee.at_most=0.2": (
         "tests/evaluation/test_stage.py::test_a_promise_is_kept_on_val_and_held_against_test"
     ),

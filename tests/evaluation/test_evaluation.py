@@ -23,6 +23,7 @@ def outputs(folder):
         per_image=folder / "per_image.csv",
         per_class=folder / "per_class.csv",
         confusion=folder / "confusion.csv",
+        conventions=folder / "conventions.csv",
         gallery=folder / "gallery",
         report=folder / "report.html",
     )
@@ -39,7 +40,8 @@ def written(folder, made, card, *, curves=None):
 def test_writes_everything_and_the_same_bytes_twice(two_classes, card, tmp_path):
     first = written(tmp_path / "a", two_classes, card)
     assert set(first) == {
-        "metrics.json", "scores.csv", "per_image.csv", "per_class.csv", "confusion.csv", "report.html",
+        "metrics.json", "scores.csv", "per_image.csv", "per_class.csv", "confusion.csv", "conventions.csv",
+        "report.html",
         *(f"gallery/{kind}_{rank:02d}.jpg" for kind in ("worst", "median", "best") for rank in (1, 2)),
     }  # fmt: skip
     again = scored(two_classes[0])

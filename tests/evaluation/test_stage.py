@@ -109,6 +109,7 @@ def places(project, out):
         "per-image": out / "per_image.csv",
         "per-class": out / "per_class.csv",
         "confusion": out / "confusion.csv",
+        "conventions": out / "conventions.csv",
         "gallery": out / "gallery",
         "report": out / "report.html",
     }
@@ -188,7 +189,8 @@ def test_writes_the_same_bytes_twice(project, tmp_path):
     made = files(tmp_path / "a")
     assert made == files(tmp_path / "b")
     assert set(made) == {
-        "metrics.json", "scores.csv", "per_image.csv", "per_class.csv", "confusion.csv", "report.html",
+        "metrics.json", "scores.csv", "per_image.csv", "per_class.csv", "confusion.csv", "conventions.csv",
+        "report.html",
         "gallery/worst_01.jpg", "gallery/median_01.jpg", "gallery/best_01.jpg",
     }  # fmt: skip
     assert set(tree(made)["second_annotator"]["foreground"]) == {
@@ -282,6 +284,30 @@ def test_a_promise_is_kept_on_val_and_held_against_test(shipped_params, project,
     assert (5 * missed + 1) / 6 <= 0.5
     assert f"Seen on the test split: {missed:.1%}." in files(tmp_path / "out")["report.html"].decode()
     assert "(promised: 0.5 at most)" in caplog.text
+
+
+def test_every_convention_side_by_side(shipped_params, project, several, tmp_path):
+    changes = {"evaluate.conventions": True, "evaluate.conventions_size": [12, 18]}
+    write_params(shipped_params, tmp_path / "params.yaml", CHANGES | changes)
+    given = {"params": tmp_path / "params.yaml", "prepared": several / "prepared"}
+    result = run(project, tmp_path / "out", **given)
+    assert result.exit_code == 0, result.output
+    made = files(tmp_path / "out")
+    metrics, rows = tree(made), list(csv.DictReader(made["conventions.csv"].decode().splitlines()))
+    assert len(rows) == len({row["convention"] for row in rows}) == 16
+    by_name = {row["convention"]: row for row in rows}
+    plain = by_name["the more likely class, whole image, native, pooled over pixels"]
+    assert float(plain["Dice"]) == metrics["foreground"]["Dice"]
+    assert float(plain["mIoU"]) == metrics["mIoU"]
+    inside = by_name["the more likely class, inside the valid area, native, pooled over pixels"]
+    assert float(inside["Dice"]) == metrics["valid_area"]["inside"]["Dice"]
+    images = list(csv.DictReader(made["per_image.csv"].decode().splitlines()))
+    mean = by_name["the more likely class, whole image, native, mean over images"]
+    assert float(mean["Dice"]) == pytest.approx(np.mean([float(row["Dice"]) for row in images]), abs=1e-6)
+    tuned = by_name["threshold tuned on val, whole image, native, pooled over pixels"]
+    assert float(tuned["Dice"]) >= float(plain["Dice"])  # val holds the images of test
+    assert by_name["the more likely class, whole image, 12 x 18 px, pooled over pixels"]["Dice"] != plain["Dice"]
+    assert "Under every convention" in made["report.html"].decode()
 
 
 def test_too_few_images_for_a_promise_is_one_line(shipped_params, project, several, tmp_path):

@@ -8,9 +8,11 @@ from typing import Any
 
 from maskline.builders.inference import build_inference
 from maskline.core.errors import ParamsError
+from maskline.data import manifest
 from maskline.data.dataset import PreparedSplit
 from maskline.data.manifest import Split, scored_split
 from maskline.evaluation import evaluate, guarantee, tuning
+from maskline.evaluation.conventions import Conventions
 from maskline.inference.pipeline import Inference
 from maskline.metrics.extra import Measures
 from maskline.params.evaluate import EvaluateParams
@@ -54,6 +56,7 @@ def evaluated(params: EvaluateStage, prepared: Path, model: Path) -> Evaluated:
     evaluate.check_reading(split.rule, card, place=model / checkpoint.CARD_FILE)
     validation = partial(PreparedSplit.open, prepared, "val", cache="stream")
     use = tuned_inference(section, model, split, scored=name, validation=validation)
+    there = name != "val" and "val" in set(manifest.read(prepared)[0]["split"])
     result = evaluate.evaluate(
         use.inference,
         split,
@@ -65,6 +68,9 @@ def evaluated(params: EvaluateStage, prepared: Path, model: Path) -> Evaluated:
         seed=params.train.seed,
         tuned_crf=use.crf,
         promise=use.promise,
+        conventions=ways_to_count(section, use.inference, split, validation=validation if there else None)
+        if section.conventions
+        else None,
     )
     return Evaluated(result=result, split=split, card=card)
 
@@ -131,6 +137,33 @@ def tuned_inference(
             within_valid=within_valid,
         )
     return Chosen(inference=inference, crf=tuned, promise=promise)
+
+
+def ways_to_count(
+    params: EvaluateParams,
+    inference: Inference,
+    split: PreparedSplit,
+    *,
+    validation: Callable[[], PreparedSplit] | None,
+) -> Conventions:
+    """Return the conventions to score under; of two classes, a threshold is tuned for them where there is none.
+
+    Args:
+        params: The section.
+        inference: As it is scored.
+        split: What is to be scored.
+        validation: Opens the images to tune on; None: there are none, or they are scored.
+    """
+    thresholds = {}
+    if split.labels.num_classes == 2:
+        if params.threshold == "tune" and inference.threshold is not None:
+            thresholds["threshold tuned on val"] = inference.threshold
+        elif validation is not None:
+            thresholds["threshold tuned on val"] = tuning.tuned_threshold(
+                inference, validation(), ignore_index=split.labels.ignore_index, within_valid=params.within_valid
+            )
+    differs = inference.threshold is not None or params.min_component_px > 1 or params.max_hole_px > 0
+    return Conventions(thresholds=thresholds, size=params.conventions_size, as_evaluated=differs)
 
 
 def check_tuning(params: EvaluateParams, *, scored: Split) -> None:

@@ -11,6 +11,7 @@ from rich.progress import track
 from maskline.core.errors import CheckpointError
 from maskline.data.labels import LabelSet
 from maskline.data.reading_rule import ReadingRule
+from maskline.evaluation.conventions import Conventions
 from maskline.evaluation.guarantee import Promise
 from maskline.evaluation.page import tree
 from maskline.evaluation.scoring import Counting, ImageScore, Split, Use, score_split
@@ -95,6 +96,7 @@ def evaluate(
     seed: int,
     tuned_crf: Mapping[str, float],
     promise: Promise | None = None,
+    conventions: Conventions | None = None,
 ) -> Evaluation | None:
     """Score every image of a split at its own size, and return it in the first of several processes.
 
@@ -109,6 +111,7 @@ def evaluate(
         seed: Of the resampling.
         tuned_crf: Settings of the CRF that were chosen on other images; empty: none were.
         promise: That the threshold was chosen to keep; None: none.
+        conventions: Further ways to count; None: none.
 
     Raises:
         DataError: A label is no class, or nothing can be scored.
@@ -120,6 +123,7 @@ def evaluate(
         ignore_index=labels.ignore_index,
         within_valid=within_valid,
         measures=measures,
+        conventions=conventions,
     )
     scored = score_split(inference, split, counting)
     shown = track(

@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Protocol
 
@@ -11,6 +11,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from maskline.evaluation import conventions
+from maskline.evaluation.conventions import Conventions, Key
 from maskline.inference.pipeline import Segmentation
 from maskline.metrics.confusion import confusion_matrix
 from maskline.metrics.extra import ImageExtras, Measures
@@ -103,6 +105,7 @@ class ImageScore:
         second: The second observer, who gives no probabilities; None without one.
         packed: The class map, compressed; see ``prediction``.
         steps: Step of the inference -> C x C counts after it, the network first; empty where nothing follows it.
+        conventions: Rule, area and size -> C x C counts; of the evaluation itself where no others were asked for.
     """
 
     index: int
@@ -113,6 +116,7 @@ class ImageScore:
     second: Reading | None
     packed: bytes
     steps: dict[str, npt.NDArray[np.int64]]
+    conventions: dict[Key, npt.NDArray[np.int64]] = field(default_factory=dict)
 
     @property
     def confusion(self) -> npt.NDArray[np.int64]:
@@ -135,12 +139,19 @@ class Counting:
         ignore_index: Label of pixels that do not count.
         within_valid: Count only pixels of the valid-area mask, where an image has one.
         measures: What to measure beyond the counts.
+        conventions: Further ways to count; None: none.
     """
 
     num_classes: int
     ignore_index: int
     within_valid: bool
     measures: Measures
+    conventions: Conventions | None = None
+
+    @property
+    def need_probabilities(self) -> bool:
+        """Whether label maps alone are not enough."""
+        return self.measures.need_probabilities or bool(self.conventions and self.conventions.thresholds)
 
 
 def score_split(inference: Use, split: Split, counting: Counting) -> Iterator[ImageScore]:
@@ -161,7 +172,7 @@ def score_split(inference: Use, split: Split, counting: Counting) -> Iterator[Im
     for indices in islice(batches, distributed.rank(), None, distributed.size()):
         samples = [split.sample(index) for index in indices]
         images = torch.from_numpy(np.stack([sample.image for sample in samples])).to(inference.device)
-        segmented = inference.segment(images, probabilities=counting.measures.need_probabilities)
+        segmented = inference.segment(images, probabilities=counting.need_probabilities)
         for i, (index, sample) in enumerate(zip(indices, samples, strict=True)):
             seen = _Seen(
                 labels=segmented.labels[i].cpu().numpy(),
@@ -191,7 +202,27 @@ def _score(index: int, sample: Sample, seen: _Seen, counting: Counting) -> Image
         second=None if sample.second is None else _read(sample, sample.second, None, counting),
         packed=zlib.compress(seen.labels.astype("<i4").tobytes(), level=1),
         steps={name: _count(labels, target, counting) for name, labels in seen.steps.items()},
+        conventions=_under_conventions(sample, seen, counting),
     )
+
+
+def _under_conventions(sample: Sample, seen: _Seen, counting: Counting) -> dict[Key, npt.NDArray[np.int64]]:
+    """Count an image under each convention; without any, in the evaluation's own way."""
+
+    def target(within_valid: bool) -> npt.NDArray[Any]:
+        return labels_to_score(sample, ignore_index=counting.ignore_index, within_valid=within_valid)
+
+    def count(labels: npt.NDArray[Any], mask: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+        return _count(labels, mask, counting)
+
+    if counting.conventions is None:
+        area = conventions.INSIDE if counting.within_valid and sample.valid is not None else conventions.WHOLE
+        return {(conventions.AS_EVALUATED, area, conventions.NATIVE): count(seen.labels, target(counting.within_valid))}
+    before = [labels for name, labels in seen.steps.items() if name not in ("threshold", "cleanup")]
+    targets = {conventions.WHOLE: target(within_valid=False)}
+    if sample.valid is not None:
+        targets = {conventions.INSIDE: target(within_valid=True), **targets}
+    return counting.conventions.count(seen.labels, (before or [seen.labels])[-1], seen.probabilities, targets, count)
 
 
 def _read(

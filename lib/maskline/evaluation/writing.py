@@ -7,6 +7,7 @@ from typing import Any
 
 from maskline.core.files import replace_folder, write_json, write_text
 from maskline.data.labels import LabelSet
+from maskline.evaluation import conventions
 from maskline.evaluation.evaluate import Evaluation, LabelledSplit
 from maskline.evaluation.page import gallery, tables, tree
 from maskline.evaluation.page.charts import Curves, read_curves
@@ -16,13 +17,14 @@ from maskline.report import scores_table
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outputs:
-    """Where everything goes: the scores that DVC shows, four tables, the folder of images, the page."""
+    """Where everything goes: the scores that DVC shows, five tables, the folder of images, the page."""
 
     metrics: Path
     scores: Path
     per_image: Path
     per_class: Path
     confusion: Path
+    conventions: Path
     gallery: Path
     report: Path
 
@@ -52,6 +54,7 @@ def write_evaluation(
     rows = tables.per_image_rows(scores, labels)
     class_rows = tables.per_class_rows(scores, labels, evaluation.metrics)
     confusion = tree.total_confusion(scores)
+    by_convention = conventions.rows([one.conventions for one in scores], class_keys=labels.keys)
     files, page_images = _images(evaluation, split, rows, gallery_each)
     subject = f"{_network(card)} on {evaluation.data_name}"
     text = render(
@@ -68,12 +71,14 @@ def write_evaluation(
             card=card,
             params=params,
             reliability=tree.reliability(scores),
+            conventions=by_convention if params.get("conventions") else [],
         )
     )
     write_json(outputs.metrics, scores_table.short(evaluation.metrics, by_class=params.get("metrics") == "full"))
     write_text(outputs.scores, scores_table.to_csv(evaluation.metrics))
     tables.write_csv(outputs.per_image, rows)
     tables.write_csv(outputs.per_class, class_rows)
+    tables.write_csv(outputs.conventions, by_convention)
     tables.write_csv(outputs.confusion, tables.confusion_rows(confusion, labels.class_names))
     with replace_folder(outputs.gallery) as folder:
         for name, content in files.items():

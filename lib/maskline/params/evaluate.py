@@ -107,6 +107,17 @@ class EvaluateParams(Section):
         + "; ".join(f"{name}: {text}" for name, text in MEASURES.items())
         + ".",
     )
+    conventions: bool = Field(
+        default=False,
+        description="Score under every convention side by side, in reports/evaluate/conventions.csv and the report: "
+        "the more likely class (threshold 0.5) and the threshold with the highest Dice on val (two classes), inside the "
+        "valid area and whole images, "
+        "pooled over pixels and mean over images; false: the evaluation's own way, pooled and mean.",
+    )
+    conventions_size: Size | None = Field(
+        default=None,
+        description="Height and width, px, that label maps and masks are resized to as well (conventions).",
+    )
     boundary_px: Positive = Field(default=2.0, description="Tolerance of the boundary scores, px.")
     title: str | None = Field(
         default=None,

@@ -1,6 +1,6 @@
 """What the page says beyond the main scores: areas, steps, measures, calibration; each only where a run has it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,6 +77,22 @@ def small_tables(metrics: Mapping[str, Any]) -> Iterator[SmallTable]:
         yield SmallTable(title="What each step of the inference is worth", columns=columns, rows=tuple(rows))
     if _leaves(metrics.get(EXTRA, {})):
         yield _measures(metrics)
+
+
+def conventions_table(rows: Sequence[Mapping[str, Any]]) -> Iterator[SmallTable]:
+    """Yield the table of ``maskline.evaluation.conventions.rows``; nothing without rows."""
+    if not rows:
+        return
+    named = ("convention", "rule", "area", "size", "average", "images")
+    columns = tuple(name for name in rows[0] if name not in named)
+    yield SmallTable(
+        title="Under every convention",
+        columns=columns,
+        rows=tuple(
+            (row["convention"], tuple(Cell(value=row[name], low=None, high=None, human=None) for name in columns))
+            for row in rows
+        ),
+    )
 
 
 def _measures(metrics: Mapping[str, Any]) -> SmallTable:

@@ -68,6 +68,7 @@ class PageData:
         card: Content of model.json.
         params: The section evaluate, every key.
         reliability: Counts of the reliability diagram; None: none.
+        conventions: One row a convention; empty: none but the evaluation's own.
     """
 
     title: str
@@ -82,6 +83,7 @@ class PageData:
     card: Mapping[str, Any]
     params: Mapping[str, Any]
     reliability: npt.NDArray[np.float64] | None
+    conventions: Sequence[Mapping[str, Any]] = ()
 
 
 def render(data: PageData) -> str:
@@ -96,7 +98,7 @@ def render(data: PageData) -> str:
     environment.filters |= {"score": _score, "share": share_text, "percent": _percent}
     best_metric = data.card.get("params", {}).get("train", {}).get("best_metric", "")
     drawn = charts.training_charts(data.curves, best_metric=best_metric) if data.curves else []
-    small = list(measures.small_tables(data.metrics))
+    small = [*measures.small_tables(data.metrics), *measures.conventions_table(data.conventions)]
     linked = {image.pick.index: number for number, image in enumerate(data.exhibits, 1)}
     names, columns = data.labels.class_names, _columns(data)
     return environment.get_template("page.html").render(
