@@ -110,7 +110,7 @@ class EvaluateParams(Section):
     conventions: bool = Field(
         default=False,
         description="Score under every convention side by side, in reports/evaluate/conventions.csv and the report: "
-        "the more likely class (threshold 0.5) and the threshold with the highest Dice on val (two classes), inside the "
+        "the more likely class (threshold 0.5) and the one with the highest Dice on val (two classes), inside the "
         "valid area and whole images, "
         "pooled over pixels and mean over images; false: the evaluation's own way, pooled and mean.",
     )
