@@ -8,8 +8,16 @@ from pkgutil import iter_modules
 from maskline import losses
 from maskline.builders.own import own_function
 from maskline.losses.composite import CompositeLoss, Loss
+from maskline.losses.edges import at_boundary, balanced_borders, on_details
 from maskline.losses.presence import class_presence
-from maskline.params.network.heads import DAHeadParams, EncHeadParams, HeadParams
+from maskline.params.network.heads import (
+    DAHeadParams,
+    DDRHeadParams,
+    EncHeadParams,
+    HeadParams,
+    PIDHeadParams,
+    STDCHeadParams,
+)
 from maskline.params.network.losses import LossParams, OwnLossParams
 from maskline.params.network.model import ModelParams
 
@@ -34,6 +42,15 @@ def _of_head(name: str, params: HeadParams) -> Iterator[tuple[str, CompositeLoss
             yield from ((f"{name}.{output}", main) for output in ("position", "channel"))
         case EncHeadParams() if params.presence_weight > 0:
             yield f"{name}.presence", CompositeLoss([(class_presence, params.presence_weight)])
+        case STDCHeadParams():
+            main = CompositeLoss([(partial(on_details, loss=main, threshold=params.boundary_threshold), 1.0)])
+        case DDRHeadParams():
+            yield f"{name}.fine", criterion(params.fine_losses)
+        case PIDHeadParams():
+            yield f"{name}.detail", criterion(params.detail_losses)
+            yield f"{name}.boundary", CompositeLoss([(balanced_borders, params.boundary_weight)])
+            chosen = partial(at_boundary, loss=criterion(params.at_boundary_losses))
+            yield f"{name}.at_boundary", CompositeLoss([(chosen, 1.0)])
     yield name, main
 
 

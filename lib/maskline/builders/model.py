@@ -42,6 +42,9 @@ from maskline.params.network.necks import (
 )
 from maskline.runtime import checkpoint
 
+# Keys of a head's section that are no keywords of its own: what all heads take, and what makes losses.
+_NOT_ITS_OWN = {"name", "losses", "in_index", "channels", "dropout", "with_norm", "align_corners", "boundary_threshold"}
+_NOT_ITS_OWN |= {"fine_losses", "detail_losses", "boundary_weight", "at_boundary_losses"}
 _SAMPLING = ("train_points", "oversample", "uncertain_share", "steps", "step_points", "scale_factor")
 
 
@@ -265,12 +268,12 @@ def head(params: HeadParams, *, features: Features, num_classes: int, norm: Norm
         channels=params.channels,
         num_classes=num_classes,
         dropout=params.dropout,
-        align_corners=align_corners,
+        align_corners=align_corners if params.align_corners is None else params.align_corners,
         norm=norm if params.with_norm else None,
     )
     if isinstance(params, OwnHeadParams):
         return own_module(params.name, Head, options=params.options, **options)
-    own = params.model_dump(exclude={"name", "losses", "in_index", "channels", "dropout", "with_norm"})
+    own = params.model_dump(exclude=_NOT_ITS_OWN)
     if isinstance(params, SeparableASPPHeadParams):
         own["c1_in_channels"] = features.channels[0] if params.c1_channels else 0
     if isinstance(params, FPNHeadParams) and params.strides is None:

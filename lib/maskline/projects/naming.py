@@ -36,6 +36,12 @@ _ALGORITHMS = {
     "apc": "apcnet",
     "dm": "dmnet",
     "ema": "emanet",
+    "separable_fcn": "sepfcn",
+    "lraspp": "lraspp",
+    "light_ham": "segnext",
+    "stdc": "stdc",
+    "ddr": "ddrnet",
+    "pid": "pidnet",
 }
 _LOSSES = {"cross_entropy": "ce", "dice_mmseg": "dice", "dice": "softdice"}
 _FAMILIES = {"v1b": "b", "v1c": "", "v1d": "d"}
