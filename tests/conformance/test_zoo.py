@@ -24,12 +24,16 @@ IMPORTED = [
     "bisenetv1_r18-d32_4xb4-160k_cityscapes-1024x1024",
     "bisenetv2_fcn_4xb4-160k_cityscapes-1024x1024",
     "ccnet_r50-d8_4xb2-40k_cityscapes-512x1024",
+    "cgnet_fcn_4xb4-60k_cityscapes-680x680",
     "convnext-tiny_upernet_8xb2-amp-160k_ade20k-512x512",
     "danet_r50-d8_4xb2-40k_cityscapes-512x1024",
+    "ddrnet_23-slim_in1k-pre_2xb6-120k_cityscapes-1024x1024",
     "dmnet_r50-d8_4xb2-40k_cityscapes-512x1024",
     "dnl_r50-d8_4xb2-40k_cityscapes-512x1024",
     "emanet_r50-d8_4xb2-80k_cityscapes-512x1024",
     "encnet_r50-d8_4xb2-40k_cityscapes-512x1024",
+    "erfnet_fcn_4xb4-160k_cityscapes-512x1024",
+    "fast_scnn_8xb4-160k_cityscapes-512x1024",
     "fastfcn_r50-d32_jpu_psp_4xb2-80k_cityscapes-512x1024",
     "gcnet_r50-d8_4xb2-40k_cityscapes-512x1024",
     "icnet_r18-d8_4xb2-80k_cityscapes-832x832",
@@ -37,10 +41,16 @@ IMPORTED = [
     "knet-s3_r50-d8_fcn_8xb2-adamw-80k_ade20k-512x512",
     "maskformer_r50-d32_8xb2-160k_ade20k-512x512",
     "mobilenet-v2-d8_fcn_4xb2-80k_cityscapes-512x1024",
+    "mobilenet-v3-d8-s_lraspp_4xb4-320k_cityscapes-512x1024",
     "nonlocal_r50-d8_4xb2-40k_cityscapes-512x1024",
+    "pidnet-s_2xb6-120k_1024x1024-cityscapes",
     "psanet_r50-d8_4xb2-40k_cityscapes-512x1024",
     "resnest_s101-d8_fcn_4xb2-80k_cityscapes-512x1024",
+    "stdc1_4xb12-80k_cityscapes-512x1024",
 ]
+
+# MMSegmentation draws the bases of SegNeXt's head in each call: its own outputs of one image differ.
+DRAWN = ["segnext_mscan-t_1xb16-adamw-160k_ade20k-512x512"]
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +71,8 @@ def state_dict(case, stored, fill):
     return tensors | {name: tensors[source] for name, source in case["copies"].items()}
 
 
-@pytest.mark.parametrize("name", IMPORTED)
-def test_outputs_are_mmsegmentations(name, zoo):
+def run(name, zoo):
+    """Return our outputs and MMSegmentation's, at its strides."""
     folder, fillings = zoo
     case = json.loads((folder / f"{name}.json").read_text())
     with np.load(folder / f"{name}.npz") as file:
@@ -79,18 +89,40 @@ def test_outputs_are_mmsegmentations(name, zoo):
     with torch.inference_mode():
         outputs = model.eval().head_logits(image)
         outputs["logits"] = resize(list(outputs.values())[-1], size_of(image), align_corners=model.align_corners)
-    for key, expected in stored.items():
-        if "_stride" in key:
-            output, stride = key.rsplit("_stride", 1)
-            difference = np.abs(outputs[output][:, :, :: int(stride), :: int(stride)].numpy() - expected).max()
-            assert difference <= TOLERANCE * np.abs(expected).max(), key
+    expected = {tuple(key.rsplit("_stride", 1)): value for key, value in stored.items() if "_stride" in key}
+    return {
+        key: (outputs[key][:, :, :: int(stride), :: int(stride)].numpy(), value)
+        for (key, stride), value in expected.items()
+    }
+
+
+def difference(ours, theirs):
+    """Return the largest difference, as a share of the largest value."""
+    return np.abs(ours - theirs).max() / np.abs(theirs).max()
+
+
+@pytest.mark.parametrize("name", IMPORTED)
+def test_outputs_are_mmsegmentations(name, zoo):
+    for key, (ours, theirs) in run(name, zoo).items():
+        assert difference(ours, theirs) <= TOLERANCE, key
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_outputs_are_as_near_as_mmsegmentations_are_to_each_other(name, zoo):
+    outputs = run(name, zoo)
+    again = resize(torch.from_numpy(outputs["decode_head"][1]), (64, 96), align_corners=False)[:, :, ::8, ::8].numpy()
+    spread = difference(again, outputs["logits"][1])
+    assert spread > TOLERANCE
+    for key, (ours, theirs) in outputs.items():
+        assert difference(ours, theirs) <= 1.5 * spread, key
 
 
 def test_what_is_not_listed_does_not_import(zoo):
     folder, _ = zoo
     cases = {path.stem: path for path in folder.glob("*.json")}
-    assert set(IMPORTED) <= cases.keys()
-    for name in cases.keys() - set(IMPORTED):
+    listed = {*IMPORTED, *DRAWN}
+    assert listed <= cases.keys()
+    for name in cases.keys() - listed:
         section = json.loads(cases[name].read_text())["model"]
         with pytest.raises(ShapeError, match=r"counterpart|one value|one norm_cfg"):
             ModelReader().read(section, preprocessor=None)

@@ -38,6 +38,7 @@ DENSE = {
 }
 LOSSES = {
     **DENSE,
+    "ohem_batch": settled(pixel.ohem_batch, class_weights=WEIGHTS, threshold=0.5, min_kept=10),
     "ohem": settled(pixel.ohem, class_weights=WEIGHTS, threshold=0.5, min_kept=10),
     "lovasz": settled(region.lovasz, class_weights=WEIGHTS),
     "boundary": settled(shape.boundary, class_weights=None, radius=2),

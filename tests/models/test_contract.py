@@ -14,20 +14,29 @@ from maskline.losses.mask_classification import MaskClassification, MaskPoints
 from maskline.losses.presence import class_presence
 from maskline.models.backbones.bisenet_v1 import BiSeNetV1
 from maskline.models.backbones.bisenet_v2 import BiSeNetV2
+from maskline.models.backbones.cgnet import CGNet
 from maskline.models.backbones.convnext import ConvNeXt
+from maskline.models.backbones.ddrnet import DDRNet
 from maskline.models.backbones.encoder import encoder
+from maskline.models.backbones.erfnet import ERFNet
+from maskline.models.backbones.fast_scnn import FastSCNN
 from maskline.models.backbones.hrnet import HRNet, HRStage
 from maskline.models.backbones.icnet import ICNet
 from maskline.models.backbones.mit import MitPlan, MixTransformer
 from maskline.models.backbones.mobilenet_v2 import MobileNetV2
+from maskline.models.backbones.mobilenet_v3 import MobileNetV3
+from maskline.models.backbones.mscan import MSCAN, MscanPlan
+from maskline.models.backbones.pidnet import PIDNet
 from maskline.models.backbones.resnest import SplitBottleneck
 from maskline.models.backbones.resnet import ResNet, StagePlan, Stem
+from maskline.models.backbones.stdc import STDC
 from maskline.models.backbones.unet import UNet, UNetStage
 from maskline.models.heads.ann import ANNHead
 from maskline.models.heads.apc import APCHead
 from maskline.models.heads.aspp import ASPPHead
 from maskline.models.heads.cc import CCHead
 from maskline.models.heads.da import DAHead
+from maskline.models.heads.ddr import DDRHead
 from maskline.models.heads.dm import DMHead
 from maskline.models.heads.dnl import DNLHead
 from maskline.models.heads.ema import EMAHead
@@ -39,15 +48,20 @@ from maskline.models.heads.gc import GCHead
 from maskline.models.heads.isa import ISAHead
 from maskline.models.heads.knet import KNetHead
 from maskline.models.heads.large_fov import LargeFOVHead
+from maskline.models.heads.light_ham import LightHamHead
+from maskline.models.heads.lraspp import LRASPPHead
 from maskline.models.heads.mask_classification import MaskPredictions
 from maskline.models.heads.maskformer import MaskFormerHead
 from maskline.models.heads.non_local import NonLocalHead
 from maskline.models.heads.ocr import OCRHead
+from maskline.models.heads.pid import PIDHead
 from maskline.models.heads.point import PointHead, PointSampling
 from maskline.models.heads.psa import PSAHead
 from maskline.models.heads.psp import PSPHead
 from maskline.models.heads.segformer import SegformerHead
 from maskline.models.heads.separable_aspp import SeparableASPPHead
+from maskline.models.heads.separable_fcn import SeparableFCNHead
+from maskline.models.heads.stdc import STDCHead
 from maskline.models.heads.summed_aspp import SummedASPPHead
 from maskline.models.heads.uper import UPerHead
 from maskline.models.layers import Norm
@@ -91,6 +105,8 @@ MASK_LOSS = MaskClassification(
 )
 ONNX = ["isa", "psa", "cc", "dm"]
 FEW_QUERIES = {"num_queries": 4, "num_layers": 2, "num_heads": 2, "feedforward_channels": 8}
+COMPILED = ["mobilenet-v3", "lraspp", "light-ham"]
+ONNX = ["isa", "psa", "cc", "dm", "lraspp", "light-ham"]
 FEW_POINTS = PointSampling(train_points=32, steps=2, step_points=40)
 
 
@@ -140,9 +156,22 @@ def on_backbone(backbone, index=-1):
     return join(backbone, fcn(backbone, index), auxiliary=[fcn(backbone, -2 if index == -1 else -1)])
 
 
-def on_all(backbone):
-    head = FCNHead(num_convs=1, concat_input=False, input_transform="resize_concat", **options(backbone, ALL))
+def on_all(backbone, index=ALL):
+    head = FCNHead(num_convs=1, concat_input=False, input_transform="resize_concat", **options(backbone, index))
     return join(backbone, head)
+
+
+def on_last(backbone):
+    return join(backbone, fcn(backbone))
+
+
+def with_all(kind, backbone):
+    return join(backbone, kind(**options(backbone, list(range(len(backbone.channels))))))
+
+
+def stdc(backbone):
+    details = STDCHead(num_convs=1, concat_input=False, **options(backbone, 0))
+    return join(backbone, fcn(backbone, 3), auxiliary=[fcn(backbone, 1), details])
 
 
 def with_head(kind, index=-1, /, *, stride=8, **extra):
@@ -164,11 +193,16 @@ def compared(pairs):
 
 
 def loss_of(name, logits, labels):
+    entropy = torch.nn.functional.cross_entropy
     if isinstance(logits, MaskPredictions):
         return sum(MASK_LOSS(logits, labels, 255).values())
     if name.endswith(".presence"):
         return class_presence(logits, labels, 255)
-    return torch.nn.functional.cross_entropy(logits, labels)
+    if name.endswith(".boundary"):
+        return torch.nn.functional.softplus(logits).mean()
+    if name.endswith(".at_boundary"):
+        return entropy(logits[:, :-1], labels)
+    return entropy(logits, labels.clamp(max=logits.shape[1] - 1))  # a detail head has two classes
 
 
 def with_fpn(*heads):
@@ -239,6 +273,15 @@ MEMBERS = {
     "bisenet-v2": lambda: on_backbone(BiSeNetV2(in_channels=3), 0),
     "convnext": lambda: on_all(ConvNeXt(size="atto", in_channels=3)),
     "icnet": icnet,
+    "mobilenet-v3": lambda: on_all(MobileNetV3(size="small", in_channels=3), [0, 1, 2]),
+    "stdc": lambda: stdc(STDC(version=1, in_channels=3, base_channels=8, context_channels=8, fused_channels=16)),
+    "ddrnet": lambda: with_all(DDRHead, DDRNet(in_channels=3, channels=4, ppm_channels=4)),
+    "pidnet-s": lambda: with_all(PIDHead, PIDNet(size="s", in_channels=3)),
+    "pidnet-l": lambda: with_all(PIDHead, PIDNet(size="l", in_channels=3)),
+    "cgnet": lambda: on_backbone(CGNet(in_channels=3, blocks=(2, 2))),
+    "erfnet": lambda: on_last(ERFNet(in_channels=3, dropout=0.0)),
+    "fast-scnn": lambda: on_backbone(FastSCNN(in_channels=3)),
+    "mscan": lambda: on_all(MSCAN(in_channels=3, plan=MscanPlan(widths=(4, 4, 8, 8), depths=(1, 1, 1, 2)))),
     "encoder": lambda: on_backbone(
         encoder("mobilenetv3_small_050", in_channels=3, output_stride=32, pretrained=False), -2
     ),
@@ -279,6 +322,9 @@ MEMBERS = {
     "enc-lateral": lambda: with_head(EncHead, [1, 3], num_codes=4, add_lateral=True, with_presence=False),
     "apc": lambda: with_head(APCHead, bins=(1, 2)),
     "dm": lambda: with_head(DMHead, filter_sizes=(1, 2, 3), fusion=True),
+    "separable-fcn": lambda: with_head(SeparableFCNHead, num_convs=2, concat_input=True),
+    "lraspp": lambda: with_head(LRASPPHead, [0, 2, 3], branch_channels=(4, 8)),
+    "light-ham": lambda: with_head(LightHamHead, [1, 2, 3], ham_channels=8, rank=4, num_groups=2),
     "ema": lambda: with_head(EMAHead, ema_channels=4, num_bases=3),
     "knet": knet,
     "maskformer": lambda: with_head(MaskFormerHead, ALL, stride=32, strides=(4, 8, 16, 32), **FEW_QUERIES),
@@ -343,7 +389,10 @@ class TestEveryMember:
                 assert labels.shape[1:] == (40, 33)
                 continue
             size = (1, 1) if name.endswith(".presence") else labels.shape[1:]
-            assert logits.shape == (3, CLASSES, *size)
+            channels = {".boundary": 1, ".at_boundary": CLASSES + 1}.get(name[name.rfind(".") :], CLASSES)
+            if isinstance(model.heads().get(name), STDCHead):
+                channels = 2
+            assert logits.shape == (3, channels, *size)
             assert labels.dtype == torch.int64
 
     @pytest.mark.parametrize("side", [16, 96])
@@ -375,7 +424,7 @@ class TestEveryMember:
         assert all(x.isfinite().all() for x in tree_leaves(pairs) if isinstance(x, torch.Tensor))
 
 
-@pytest.mark.parametrize("name", ["mit", "ocrnet"])
+@pytest.mark.parametrize("name", ["mit", "ocrnet", *COMPILED])
 def test_compiles_as_one_graph(name):
     # Without a code generator: what is tested is that nothing in forward breaks the graph.
     model = MEMBERS[name]().eval()

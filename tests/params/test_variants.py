@@ -49,12 +49,21 @@ BACKBONES = [
     "bisenet_v1_r18",
     "bisenet_v2",
     "icnet_r18",
+    "mobilenet_v3_small_d8",
+    "stdc1",
+    "ddrnet23_slim",
+    "pidnet_s",
+    "cgnet",
+    "erfnet",
+    "fast_scnn",
+    "mscan_t",
     "resnet18",
     "mobilenet_v2",
     "tu-convnext_atto",
 ]
 FAMILIES = ["unet", "resnet18_v1b", "resnet152_v1d", "mixvit_b0", "hrnet18", "hrnet48", "resnet18", "nets/mine.py:Net"]
 FAMILIES += ["convnext_tiny_normed", "resnest50", "mobilenet_v2_d8", "bisenet_v1_r18", "bisenet_v2", "icnet_r18"]
+FAMILIES += ["mobilenet_v3_large_d8", "stdc2", "ddrnet23", "pidnet_m", "cgnet", "erfnet", "fast_scnn", "mscan_s"]
 
 
 @pytest.fixture
@@ -202,12 +211,17 @@ def test_every_mark_fits_a_name(kind, known):
             {"strides", "dilations", "base_channels", "num_stages", "encoder_convs", "decoder_convs"}
             | {"decoder_dilations", "downsamples", "upsample"},
         ),
-        ("resnet18_v1c", {"output_stride", "strides", "dilations", "contract_dilation", "multi_grid"}),
+        (
+            "resnet18_v1c",
+            {"output_stride", "stem_channels", "strides", "dilations", "contract_dilation", "multi_grid"},
+        ),
         ("resnet18", {"output_stride"}),
         ("mixvit_b0", {"drop_path", "dropout", "attention_dropout"}),
         ("hrnet18", set()),
         ("convnext_tiny_normed", {"drop_path"}),
         ("bisenet_v2", set()),
+        ("mscan_b", {"drop_path", "dropout"}),
+        ("erfnet", {"dropout"}),
         ("nets/mine.py:Net", {"options"}),
     ],
 )

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import partial
 
 from maskline.builders.own import own_module
 from maskline.core.errors import ParamsError
@@ -10,14 +11,22 @@ from maskline.models.backbones import packaged
 from maskline.models.backbones.base import BackboneBase
 from maskline.models.backbones.bisenet_v1 import BiSeNetV1
 from maskline.models.backbones.bisenet_v2 import BiSeNetV2
+from maskline.models.backbones.cgnet import CGNet
 from maskline.models.backbones.convnext import ConvNeXt
+from maskline.models.backbones.ddrnet import DDRNet
 from maskline.models.backbones.encoder import encoder, resolve_encoder
+from maskline.models.backbones.erfnet import ERFNet
+from maskline.models.backbones.fast_scnn import FastSCNN
 from maskline.models.backbones.hrnet import HRNet, hrnet_stages
 from maskline.models.backbones.icnet import ICNet
 from maskline.models.backbones.mit import MIT_PLANS, MixTransformer
 from maskline.models.backbones.mobilenet_v2 import MobileNetV2
+from maskline.models.backbones.mobilenet_v3 import MobileNetV3
+from maskline.models.backbones.mscan import MSCAN, MSCAN_PLANS
+from maskline.models.backbones.pidnet import PIDNet
 from maskline.models.backbones.resnest import SplitBottleneck
 from maskline.models.backbones.resnet import ResNet, StagePlan, Stem
+from maskline.models.backbones.stdc import STDC
 from maskline.models.backbones.unet import UNet, UNetStage
 from maskline.models.layers import Norm
 from maskline.params.network.model import BackboneParams, ModelParams
@@ -28,7 +37,22 @@ _AROUND_RESNET = re.compile(r"(bisenet_v1|icnet)_r(18|50|101)")
 _CONVNEXT = re.compile(r"convnext_(tiny|small|base|large|xlarge)_normed")
 _MIXVIT = re.compile(r"mixvit_(b[0-5])")
 _HRNET = re.compile(r"hrnet(\d+)(s?)")
-_PLAIN: dict[str, Callable[..., BackboneBase]] = {"mobilenet_v2_d8": MobileNetV2, "bisenet_v2": BiSeNetV2}
+_PLAIN: dict[str, Callable[..., BackboneBase]] = {
+    "mobilenet_v2_d8": MobileNetV2,
+    "bisenet_v2": BiSeNetV2,
+    "mobilenet_v3_small_d8": partial(MobileNetV3, size="small"),
+    "mobilenet_v3_large_d8": partial(MobileNetV3, size="large"),
+    "stdc1": partial(STDC, version=1),
+    "stdc2": partial(STDC, version=2),
+    "ddrnet23_slim": partial(DDRNet, channels=32),
+    "ddrnet23": partial(DDRNet, channels=64),
+    **{f"pidnet_{size}": partial(PIDNet, size=size) for size in ("s", "m", "l")},
+    "cgnet": CGNet,
+    "erfnet": ERFNet,
+    "fast_scnn": FastSCNN,
+    **{f"mscan_{size}": partial(MSCAN, plan=plan) for size, plan in MSCAN_PLANS.items()},
+}
+_KNOBS = {"erfnet": ("dropout",), **{f"mscan_{size}": ("dropout", "drop_path") for size in MSCAN_PLANS}}
 
 
 def backbone(params: BackboneParams, *, in_channels: int, norm: Norm) -> BackboneBase:
@@ -76,7 +100,8 @@ def _own(params: BackboneParams, *, in_channels: int, norm: Norm) -> BackboneBas
     if match := _CONVNEXT.fullmatch(params.name):
         return ConvNeXt(size=match[1], in_channels=in_channels, drop_path=params.drop_path)
     if params.name in _PLAIN:
-        return _PLAIN[params.name](in_channels=in_channels, norm=norm)
+        knobs = {key: getattr(params, key) for key in _KNOBS.get(params.name, ())}
+        return _PLAIN[params.name](in_channels=in_channels, norm=norm, **knobs)
     if match := _MIXVIT.fullmatch(params.name):
         return MixTransformer(
             in_channels=in_channels,
@@ -153,7 +178,9 @@ def _resnet(params: BackboneParams, depth: int, version: str, *, in_channels: in
         depth=depth,
         in_channels=in_channels,
         plan=plan,
-        stem=Stem(kind="7x7" if version == "v1b" else "deep", channels=_stem_channels(depth, version)),
+        stem=Stem(
+            kind="7x7" if version == "v1b" else "deep", channels=params.stem_channels or _stem_channels(depth, version)
+        ),
         norm=norm,
         block=SplitBottleneck if version == "nest" else None,
     )

@@ -10,9 +10,19 @@ from torch import nn
 from maskline import losses
 from maskline.builders.own import own_function
 from maskline.losses.composite import CompositeLoss, Loss
+from maskline.losses.edges import at_boundary, balanced_borders, on_details
 from maskline.losses.mask_classification import MaskClassification
 from maskline.losses.presence import class_presence
-from maskline.params.network.heads import DAHeadParams, EncHeadParams, HeadParams, KNetHeadParams, MaskHeadParams
+from maskline.params.network.heads import (
+    DAHeadParams,
+    DDRHeadParams,
+    EncHeadParams,
+    HeadParams,
+    KNetHeadParams,
+    MaskHeadParams,
+    PIDHeadParams,
+    STDCHeadParams,
+)
 from maskline.params.network.losses import LossParams, OwnLossParams
 from maskline.params.network.model import ModelParams
 
@@ -45,6 +55,15 @@ def _of_head(name: str, params: HeadParams) -> Iterator[tuple[str, nn.Module]]:
             yield from ((f"{name}.stage_{i}", main) for i in range(params.num_stages))
         case EncHeadParams() if params.presence_weight > 0:
             yield f"{name}.presence", CompositeLoss([(class_presence, params.presence_weight)])
+        case STDCHeadParams():
+            main = CompositeLoss([(partial(on_details, loss=main, threshold=params.boundary_threshold), 1.0)])
+        case DDRHeadParams():
+            yield f"{name}.fine", criterion(params.fine_losses)
+        case PIDHeadParams():
+            yield f"{name}.detail", criterion(params.detail_losses)
+            yield f"{name}.boundary", CompositeLoss([(balanced_borders, params.boundary_weight)])
+            chosen = partial(at_boundary, loss=criterion(params.at_boundary_losses))
+            yield f"{name}.at_boundary", CompositeLoss([(chosen, 1.0)])
     yield name, main
 
 

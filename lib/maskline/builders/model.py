@@ -52,6 +52,9 @@ log = logging.getLogger("maskline")
 _BACKBONES = ("backbone.", "model.encoder.")  # of networks of parts, of whole architectures
 
 _IN_INDEX = "model head in_index"
+# Keys of a head's section that are no keywords of its own: what all heads take, and what makes losses.
+_NOT_ITS_OWN = {"name", "losses", "in_index", "channels", "dropout", "with_norm", "align_corners", "boundary_threshold"}
+_NOT_ITS_OWN |= {"fine_losses", "detail_losses", "boundary_weight", "at_boundary_losses"}
 _SAMPLING = ("train_points", "oversample", "uncertain_share", "steps", "step_points", "scale_factor")
 
 
@@ -271,7 +274,7 @@ def head(params: HeadParams, *, features: Features, num_classes: int, norm: Norm
     options = _options(params, features=features, num_classes=num_classes, norm=norm, align_corners=align_corners)
     if isinstance(params, OwnHeadParams):
         return own_module(params.name, Head, options=params.options, **options)
-    own = params.model_dump(exclude={"name", "losses", "in_index", "channels", "dropout", "with_norm"})
+    own = params.model_dump(exclude=_NOT_ITS_OWN)
     if isinstance(params, SeparableASPPHeadParams):
         own["c1_in_channels"] = features.channels[0] if params.c1_channels else 0
     if isinstance(params, MaskHeadParams):
@@ -291,20 +294,23 @@ def _options(
     indices = features.of_head(params)
     channels = features.pick(indices, place=_IN_INDEX).channels
     several = isinstance(params.in_index, tuple) or (params.in_index is None and params.takes != "one")
+    own_corners, with_norm = None, False  # a mask head has norms of its own, and resizes in one way
+    if not isinstance(params, MaskHeadParams):
+        own_corners, with_norm = params.align_corners, params.with_norm
     return HeadOptions(
         in_channels=channels if several else channels[0],
         in_index=indices if several else indices[0],
         channels=params.channels,
         num_classes=num_classes,
         dropout=params.dropout,
-        align_corners=align_corners,
-        norm=None if isinstance(params, MaskHeadParams) or not params.with_norm else norm,
+        align_corners=align_corners if own_corners is None else own_corners,
+        norm=norm if with_norm else None,
     )
 
 
 def _knet(params: KNetHeadParams, *, features: Features, **shared: Any) -> Head:
     first = params.first_head()
-    own = params.model_dump(exclude={"name", "losses", "generator", "in_index", "channels", "dropout", "with_norm"})
+    own = params.model_dump(exclude={*_NOT_ITS_OWN, "generator"})
     options = _options(first, features=features, **shared)
     return _head_class(params.name)(generator=head(first, features=features, **shared), **own, **options)
 

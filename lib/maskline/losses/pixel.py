@@ -82,6 +82,45 @@ def ohem(
     return _mean(negative_log * factors, factors)
 
 
+def ohem_batch(
+    logits: Tensor,
+    target: Tensor,
+    ignore_index: int,
+    *,
+    class_weights: ClassWeights,
+    threshold: float,
+    min_kept: int,
+) -> Tensor:
+    """Return the mean cross-entropy over the hard pixels of the batch, each times its class's factor.
+
+    Hard is a pixel whose own class has a probability under ``threshold``, or under that of the pixel which is number
+    ``min_kept`` of the batch, counted from 0 at the hardest.
+
+    Args:
+        logits: NCHW, any float type; computed in float32.
+        target: Class ids, int64 NHW.
+        ignore_index: Target value that does not count.
+        class_weights: One factor a class, or None.
+        threshold: Probability, 0..1.
+        min_kept: Pixels of the whole batch, of all processes.
+
+    Source: as ``ohem``; PIDNet's and DDRNet's form, as in MMSegmentation 1.2.2 (Apache-2.0), OhemCrossEntropy.
+    """
+    logits, target, valid = keep_valid(logits, target, ignore_index)
+    negative_log = -of_truth(torch.log_softmax(logits, dim=1), target)
+    with torch.no_grad():
+        probability = torch.exp(-negative_log).masked_fill(~valid, torch.inf)
+        smallest, count = probability.flatten().sort().values, valid.sum()
+        if is_joint():
+            smallest = rows(smallest[: max(min_kept, 1) + 1]).sort().values
+            (count,) = totals(count)
+        place = (count - 1).clamp(min=0, max=max(min_kept, 1))
+        beyond = torch.arange(len(smallest), device=smallest.device) > place
+        bound = smallest.masked_fill(beyond, 0.0).max().clamp(min=threshold)
+        hard = valid & (probability < bound)
+    return _mean(negative_log * pixel_weights(logits, target, hard, class_weights), hard)
+
+
 def focal(
     logits: Tensor,
     target: Tensor,

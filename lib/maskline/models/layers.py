@@ -73,6 +73,7 @@ class ConvNormAct(nn.Module):
         groups: Groups of the convolution.
         norm: None: no norm, and the convolution has a bias.
         activation: False: no ReLU.
+        bias: False: no bias where there is no norm either.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class ConvNormAct(nn.Module):
         groups: int = 1,
         norm: Norm | None = BATCH_NORM,
         activation: bool = True,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(
@@ -96,7 +98,7 @@ class ConvNormAct(nn.Module):
             padding=kernel_size // 2 * dilation,
             dilation=dilation,
             groups=groups,
-            bias=norm is None,
+            bias=bias and norm is None,
         )
         nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
         if self.conv.bias is not None:
@@ -115,6 +117,36 @@ class ConvNormAct(nn.Module):
         if self._norm_key is not None:
             x = self.get_submodule(self._norm_key)(x)
         return F.relu(x, inplace=True) if self.activation else x  # nobody else holds it
+
+
+class NormActConv(nn.Module):
+    """Norm, ReLU, convolution (``bn`` or the norm's key, then ``conv``) without a bias.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        kernel_size: Side of the kernel, px; the padding keeps the size.
+        groups: Groups of the convolution.
+        norm: None: no norm.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, *, kernel_size: int = 1, groups: int = 1, norm: Norm | None
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(
+            in_channels, out_channels, kernel_size, padding=kernel_size // 2, groups=groups, bias=False
+        )
+        nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
+        self._norm_key = None if norm is None else norm.key
+        if norm is not None:
+            self.add_module(norm.key, norm.build(in_channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map NCHW to NCHW."""
+        if self._norm_key is not None:
+            x = self.get_submodule(self._norm_key)(x)
+        return self.conv(F.relu(x))  # type: ignore[no-any-return]
 
 
 class SeparableConv(nn.Module):

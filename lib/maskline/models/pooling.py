@@ -38,3 +38,25 @@ def _membership(length: int, bins: int, *, like: Tensor) -> Tensor:
     start = torch.div(index * length, bins, rounding_mode="floor")
     end = torch.div((index + 1) * length + bins - 1, bins, rounding_mode="floor")
     return ((position >= start) & (position < end)).to(like.dtype)
+
+
+def window_means(x: Tensor, *, window: int, steps: tuple[int, int]) -> Tensor:
+    """Return the mean of each square window of NCHW that lies inside; a side shorter than it is one window.
+
+    What ``avg_pool2d`` gives for sides from ``window``; written as above, its windows follow the size at run time.
+
+    Args:
+        x: NCHW.
+        window: Side of a window, px.
+        steps: Distance of windows, px, down and to the right.
+    """
+    rows, columns = (_in_window(side, window, step, like=x) for side, step in zip(x.shape[2:], steps, strict=True))
+    return rows @ x @ columns.transpose(0, 1) / (rows.sum(dim=1).unsqueeze(1) * columns.sum(dim=1))
+
+
+def _in_window(length: int, window: int, step: int, *, like: Tensor) -> Tensor:
+    """Return 1 where position x lies in window i, else 0; shape (windows, length)."""
+    count = torch.sym_max((length - window) // step + 1, 1)  # type: ignore[no-untyped-call]  # for symbols of an export
+    start = step * torch.arange(count, device=like.device).unsqueeze(1)
+    position = torch.arange(length, device=like.device).unsqueeze(0)
+    return ((position >= start) & (position < start + window)).to(like.dtype)

@@ -38,6 +38,12 @@ _ALGORITHMS = {
     "ema": "emanet",
     "knet": "knet",
     "maskformer": "maskformer",
+    "separable_fcn": "sepfcn",
+    "lraspp": "lraspp",
+    "light_ham": "segnext",
+    "stdc": "stdc",
+    "ddr": "ddrnet",
+    "pid": "pidnet",
 }
 _LOSSES = {"cross_entropy": "ce", "dice_mmseg": "dice", "dice": "softdice"}
 _FAMILIES = {"v1b": "b", "v1c": "", "v1d": "d"}

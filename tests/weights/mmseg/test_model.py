@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 
+from maskline.builders.losses import criteria
 from maskline.builders.model import segmentor
 from maskline.core.errors import ShapeError
 from maskline.params.network.model import validate_model
@@ -144,10 +145,11 @@ def edited(path, value):
         ("extra_key", 1, r"model \(EncoderDecoder\): extra_key 1 has no counterpart"),
         ("decode_head", {"type": "FCNHead"}, r"model.decode_head \(FCNHead\): num_classes is missing"),
         ("decode_head.out_channels", 3, r"model.decode_head \(FCNHead\): out_channels 3 has no counterpart"),
-        ("auxiliary_head.align_corners", True, "align_corners True differs from the other heads'"),
         ("auxiliary_head.norm_cfg", {"type": "GN"}, "norm .* beside .*; use one norm_cfg in all parts"),
         ("backbone.norm_cfg", {"type": "BN", "eps": 1e-3}, "norm .* beside .*; use one norm_cfg in all parts"),
         ("backbone", {"type": "ResNet", "depth": 50, "stem_channels": 32}, "stem_channels 32 has no counterpart"),
+        ("backbone", {"type": "MSCAN", "embed_dims": [8], "depths": [1]}, "none of T, S, B, L"),
+        ("backbone", {"type": "PIDNet", "channels": 48}, r"num_stem_blocks.* \(48, 2, 3, 96\) has no counterpart"),
         ("backbone", {"type": "ResNet", "depth": 50, "style": "caffe"}, "style 'caffe' has no counterpart"),
         ("backbone", {"type": "ResNet", "depth": 50, "avg_down": True}, "avg_down without deep_stem"),
         ("backbone", {"type": "ResNet", "depth": 50, "num_stages": 3}, "num_stages 3 has no counterpart"),
@@ -193,6 +195,51 @@ def test_whole_names_of_types(kind):
 def test_a_type_of_another_package_keeps_its_name():
     with pytest.raises(ShapeError, match=r"type mmpretrain.EfficientFormer has no counterpart"):
         read(edited("backbone.type", "mmpretrain.EfficientFormer"))
+
+
+def test_a_head_that_is_resized_in_another_way():
+    found = read(edited("auxiliary_head.align_corners", True))
+    assert (found["align_corners"], found["decode_head"]["align_corners"]) == (False, None)
+    assert found["auxiliary_heads"][0]["align_corners"] is True
+    model = translated(edited("auxiliary_head.align_corners", True))
+    assert (model.align_corners, model.decode_head.align_corners, model.auxiliary_head.align_corners) == (0, 0, 1)
+
+
+def test_a_stem_of_other_width():
+    section = resnet50("FCNHead")
+    section["backbone"]["stem_channels"] = 128
+    with torch.device("meta"):
+        assert translated(section).backbone.layer1[0].conv1.in_channels == 128
+
+
+def test_losses_of_a_heads_further_outputs():
+    hard = {"type": "OhemCrossEntropy", "thres": 0.9, "min_kept": 7, "loss_weight": 0.5}
+    borders = {"type": "BoundaryLoss", "loss_weight": 20.0}
+    backbone = {"type": "PIDNet", "channels": 32}
+    reader = ModelReader()
+    found = read(
+        encoder_decoder(backbone, head("PIDHead", 128, -1, 8, 3, loss_decode=[CE, hard, borders, hard])), reader
+    )
+    assert reader.notes == []
+    decode = found["decode_head"]
+    assert (decode["boundary_weight"], decode["detail_losses"][0]["name"]) == (20.0, "cross_entropy")
+    assert decode["losses"] == decode["at_boundary_losses"]
+    assert decode["losses"][0] == {
+        "name": "ohem_batch",
+        "weight": 0.5,
+        "class_weights": None,
+        "threshold": 0.9,
+        "min_kept": 7,
+    }
+    outputs = criteria(validate_model(found, place="test"))
+    names = ["detail", "boundary", "at_boundary"]
+    assert list(outputs) == [*(f"decode_head.{name}" for name in names), "decode_head"]
+
+
+def test_a_cross_entropy_of_each_class_by_itself():
+    section = edited("decode_head.loss_decode", {"type": "CrossEntropyLoss", "use_sigmoid": True})
+    (loss,) = read(section)["decode_head"]["losses"]
+    assert (loss["name"], loss["gamma"], loss["activation"]) == ("focal", 0.0, "sigmoid")
 
 
 def test_hard_pixels():

@@ -68,8 +68,8 @@ class _ContextPath(nn.Module):
         )
         _, width, middle, coarse = self.backbone.channels
         self.channels = width
-        self.arm16 = _Refinement(middle, width, norm=norm)
-        self.arm32 = _Refinement(coarse, width, norm=norm)
+        self.arm16 = AttentionRefinement(middle, width, norm=norm)
+        self.arm32 = AttentionRefinement(coarse, width, norm=norm)
         self.conv_head32 = ConvNormAct(width, width, kernel_size=3, norm=norm)
         self.conv_head16 = ConvNormAct(width, width, kernel_size=3, norm=norm)
         self.gap_conv = nn.Sequential(nn.Identity(), ConvNormAct(coarse, width, norm=norm))
@@ -82,8 +82,8 @@ class _ContextPath(nn.Module):
         return up16, up32
 
 
-class _Refinement(nn.Module):
-    """A convolution whose channels are scaled by their means."""
+class AttentionRefinement(nn.Module):
+    """A 3x3 convolution whose channels are scaled by their means."""
 
     def __init__(self, in_channels: int, out_channels: int, *, norm: Norm) -> None:
         super().__init__()
@@ -92,6 +92,7 @@ class _Refinement(nn.Module):
         self.atten_conv_layer = nn.Sequential(nn.Identity(), gate, nn.Sigmoid())
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map NCHW to NCHW."""
         y = self.conv_layer(x)
         return y * self.atten_conv_layer(y.mean(dim=(2, 3), keepdim=True))  # type: ignore[no-any-return]
 

@@ -48,14 +48,16 @@ class FCNHead(Head):
         widths = [self.in_channels, *[self.channels] * num_convs]
         self.convs = nn.Sequential(
             *(
-                ConvNormAct(before, after, kernel_size=kernel_size, dilation=dilation, norm=self.norm)
+                self.make_conv(before, after, kernel_size=kernel_size, dilation=dilation)
                 for before, after in itertools.pairwise(widths)
             )
         )
         if concat_input:
-            self.conv_cat = ConvNormAct(
-                self.in_channels + self.channels, self.channels, kernel_size=kernel_size, norm=self.norm
-            )
+            self.conv_cat = self.make_conv(self.in_channels + self.channels, self.channels, kernel_size=kernel_size)
+
+    def make_conv(self, in_channels: int, out_channels: int, *, kernel_size: int, dilation: int = 1) -> nn.Module:
+        """Return one of the head's convolutions, with its norm and activation."""
+        return ConvNormAct(in_channels, out_channels, kernel_size=kernel_size, dilation=dilation, norm=self.norm)
 
     def forward(self, features: Features, previous: Tensor | None = None) -> Tensor:
         """Map features to logits at the feature's resolution."""

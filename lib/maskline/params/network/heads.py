@@ -7,7 +7,13 @@ from pydantic import Field, model_validator
 from maskline.params.base.own import OwnSection
 from maskline.params.base.types import Count, CountOrNone, Fraction, NonNegative, Positive, Section
 from maskline.params.base.variants import ByName
-from maskline.params.network.losses import CrossEntropyParams, Losses
+from maskline.params.network.losses import (
+    CrossEntropyParams,
+    DiceMmsegParams,
+    FocalParams,
+    Losses,
+    OhemBatchParams,
+)
 
 Several = Annotated[tuple[int, ...], Field(min_length=1)]
 Counts = Annotated[tuple[Count, ...], Field(min_length=1)]
@@ -35,6 +41,9 @@ class _Head(_AnyHead):
     )
     with_norm: bool = Field(
         default=True, description="The model's norm after each convolution; else convolutions have a bias."
+    )
+    align_corners: bool | None = Field(
+        default=None, description="How its features and logits are resized; null: as model.align_corners says."
     )
     losses: Losses = Field(
         default=(CrossEntropyParams(name="cross_entropy"),), min_length=1, description="Weighted sum."
@@ -67,6 +76,31 @@ class FCNHeadParams(_OneInput):
     )
     kernel_size: Count = Field(default=3, description="Side of the kernels, px.")
     dilation: Count = Field(default=1, description="Dilation of the convolutions.")
+
+
+class SeparableFCNHeadParams(_OneInput):
+    """Depthwise separable convolutions and a classifier."""
+
+    name: Literal["separable_fcn"] = Field(description="The head.")
+    num_convs: CountOrNone = Field(default=2, description="Convolutions before the classifier.")
+    concat_input: bool = Field(
+        default=True, description="Join the input to the last convolution's output, and convolve once more."
+    )
+
+
+class STDCHeadParams(FCNHeadParams):
+    """STDC's detail head: convolutions and a classifier of two classes, whether there is a border; only auxiliary."""
+
+    name: Literal["stdc"] = Field(description="The head.")  # type: ignore[assignment]
+    boundary_threshold: Positive = Field(default=0.1, description="Of the class ids' Laplacian, where a border is.")
+    losses: Losses = Field(
+        default=(
+            FocalParams(name="focal", gamma=0.0, activation="sigmoid"),
+            DiceMmsegParams(name="dice_mmseg"),
+        ),
+        min_length=1,
+        description="Weighted sum, of the two classes.",
+    )
 
 
 class FCNSkipHeadParams(_Head):
@@ -355,7 +389,7 @@ class KNetHeadParams(_Head):
 
     def first_head(self) -> "FCNHeadParams | PSPHeadParams | ASPPHeadParams | UPerHeadParams":
         """Return the whole section of the generator, which takes the features that this head is given."""
-        common = self.model_dump(include={"in_index", "channels", "dropout", "with_norm"})
+        common = self.model_dump(include={"in_index", "channels", "dropout", "with_norm", "align_corners"})
         return _GENERATORS[self.generator.name](**self.generator.model_dump(), **common)
 
 
@@ -398,6 +432,71 @@ _GENERATORS: dict[str, type[FCNHeadParams | PSPHeadParams | ASPPHeadParams | UPe
 }
 
 
+class LRASPPHeadParams(_Head):
+    """Lite R-ASPP: the coarsest feature scaled by means over windows; three features at most, finest first."""
+
+    takes = "coarsest"
+
+    name: Literal["lraspp"] = Field(description="The head.")
+    channels: Count = Field(default=128, description="Channels of the head's convolutions.")
+    branch_channels: Counts = Field(
+        default=(32, 64), description="Channels that each finer feature is reduced to; further ones have the last."
+    )
+
+
+class LightHamHeadParams(_Head):
+    """SegNeXt: a low-rank approximation of the joined features; three features at most, finest first."""
+
+    takes = "coarsest"
+
+    name: Literal["light_ham"] = Field(description="The head.")
+    ham_channels: Count = Field(default=512, description="Channels of the approximated matrix.")
+    rank: Count = Field(default=16, description="Its rank.")
+    train_steps: Count = Field(default=6, description="Steps of the approximation while training.")
+    eval_steps: Count = Field(default=7, description="Steps of the approximation otherwise.")
+    num_groups: Count | None = Field(
+        default=32,
+        description="The head's norms are group norms of so many groups, or fewer where they do not divide the "
+        "channels; null: the model's norm.",
+    )
+
+
+_OF_BATCH = OhemBatchParams(name="ohem_batch")
+
+
+class DDRHeadParams(_Head):
+    """DDRNet: the last feature; training compares the first one too."""
+
+    takes = "coarsest"
+
+    name: Literal["ddr"] = Field(description="The head.")
+    channels: Count = Field(default=64, description="Channels of the head's convolutions.")
+    losses: Losses = Field(default=(_OF_BATCH,), min_length=1, description="Weighted sum.")
+    fine_losses: Losses = Field(
+        default=(_OF_BATCH.model_copy(update={"weight": 0.4}),),
+        min_length=1,
+        description="Weighted sum, of the first feature's logits.",
+    )
+
+
+class PIDHeadParams(_Head):
+    """PIDNet: the last feature; training compares detail, borders, and what is near them too."""
+
+    takes = "coarsest"
+
+    name: Literal["pid"] = Field(description="The head.")
+    losses: Losses = Field(default=(_OF_BATCH,), min_length=1, description="Weighted sum.")
+    detail_losses: Losses = Field(
+        default=(CrossEntropyParams(name="cross_entropy", weight=0.4),),
+        min_length=1,
+        description="Weighted sum, of the detail's logits.",
+    )
+    boundary_weight: NonNegative = Field(default=20.0, description="Weight of the loss on where borders are.")
+    at_boundary_losses: Losses = Field(
+        default=(_OF_BATCH,), min_length=1, description="Weighted sum, of the logits where the network sees a border."
+    )
+
+
 class OwnHeadParams(_Head, OwnSection):
     """A head of one's own: a class that is a `maskline.models.heads.base.Head`."""
 
@@ -406,6 +505,7 @@ class OwnHeadParams(_Head, OwnSection):
 
 HeadParams = Annotated[
     FCNHeadParams
+    | SeparableFCNHeadParams
     | FCNSkipHeadParams
     | PSPHeadParams
     | ASPPHeadParams
@@ -428,6 +528,11 @@ HeadParams = Annotated[
     | EncHeadParams
     | APCHeadParams
     | DMHeadParams
+    | LRASPPHeadParams
+    | LightHamHeadParams
+    | STDCHeadParams
+    | DDRHeadParams
+    | PIDHeadParams
     | EMAHeadParams
     | KNetHeadParams
     | MaskFormerHeadParams

@@ -40,6 +40,18 @@ class OhemParams(Section):
     min_kept: CountOrNone = Field(default=100_000, description="Pixels an image that are kept at least, the hardest.")
 
 
+class OhemBatchParams(Section):
+    """Cross-entropy of the hard pixels alone, by PIDNet's and DDRNet's rule."""
+
+    name: Literal["ohem_batch"] = Field(description="The loss.")
+    weight: _Weight = 1.0
+    class_weights: _ClassWeights = None
+    threshold: Fraction = Field(default=0.9, description="Hard is a pixel whose own class is less probable.")
+    min_kept: CountOrNone = Field(
+        default=131_072, description="Pixels of the whole batch that are kept at least, the hardest."
+    )
+
+
 class FocalParams(Section):
     """Cross-entropy in which easy pixels count less."""
 
@@ -140,6 +152,7 @@ class OwnLossParams(OwnSection):
 LossParams = Annotated[
     CrossEntropyParams
     | OhemParams
+    | OhemBatchParams
     | FocalParams
     | DiceParams
     | DiceMmsegParams

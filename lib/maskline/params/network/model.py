@@ -22,9 +22,13 @@ _UNET, _RESNET, _MIXVIT, _HRNET = (
     r"hrnet\d+s?",
 )
 _CONVNEXT = r"convnext_(tiny|small|base|large|xlarge)_normed"
-_FIXED = r"mobilenet_v2_d8|(bisenet_v1|icnet)_r(18|50|101)|bisenet_v2"
+_MSCAN, _ERFNET = "mscan_[tsbl]", "erfnet"
+_FIXED = (
+    r"mobilenet_v2_d8|mobilenet_v3_(small|large)_d8|(bisenet_v1|icnet)_r(18|50|101)|bisenet_v2"
+    r"|stdc[12]|ddrnet23(_slim)?|pidnet_[sml]|cgnet|fast_scnn"
+)
 _OWN = r".*\.py:\w+"
-_ENCODER = rf"(?!({_UNET}|{_RESNET}|{_MIXVIT}|{_HRNET}|{_CONVNEXT}|{_FIXED}|{_OWN})$).*"
+_ENCODER = rf"(?!({_UNET}|{_RESNET}|{_MIXVIT}|{_HRNET}|{_CONVNEXT}|{_MSCAN}|{_ERFNET}|{_FIXED}|{_OWN})$).*"
 
 
 class NormParams(Section):
@@ -57,6 +61,8 @@ class BackboneParams(Section):
             "`mixvit_b0` to `mixvit_b5` (SegFormer's); `hrnet18`, `hrnet18s`, `hrnet32`, `hrnet48`; "
             "`resnest50`, `resnest101`; `mobilenet_v2_d8`; `bisenet_v1_r18` (r50, r101), `bisenet_v2`; `icnet_r18` "
             "(r50, r101), with the neck ic; "
+            "`mobilenet_v3_small_d8` (large); `stdc1`, `stdc2`; `ddrnet23_slim`, `ddrnet23`; `pidnet_s` (m, l); "
+            "`cgnet`; `erfnet`; `fast_scnn`; `mscan_t` (s, b, l: SegNeXt's); "
             "`convnext_tiny_normed` (small, base, large, xlarge: timm's with a norm on each feature); any encoder "
             "of segmentation-models-pytorch or timm; or one of one's own, `path/to/file.py:Name`, a class that is a "
             "`maskline.models.backbones.base.BackboneBase`."
@@ -69,6 +75,11 @@ class BackboneParams(Section):
         default=32,
         description="Stride of the deepest feature (resnet, encoders).",
         json_schema_extra=read_by(_RESNET, _ENCODER),
+    )
+    stem_channels: Count | None = Field(
+        default=None,
+        description="Channels before the first stage (resnet); null: 64, or resnest101's 128.",
+        json_schema_extra=read_by(_RESNET),
     )
     strides: tuple[Count, ...] | None = Field(
         default=None,
@@ -123,15 +134,15 @@ class BackboneParams(Section):
         default=0.1,
         ge=0,
         lt=1,
-        description="Largest share of residual branches left out (mixvit, convnext).",
-        json_schema_extra=read_by(_MIXVIT, _CONVNEXT),
+        description="Largest share of residual branches left out (mixvit, convnext, mscan).",
+        json_schema_extra=read_by(_MIXVIT, _CONVNEXT, _MSCAN),
     )
     dropout: float = Field(
         default=0.0,
         ge=0,
         lt=1,
-        description="Share of activations dropped (mixvit).",
-        json_schema_extra=read_by(_MIXVIT),
+        description="Share of activations dropped (mixvit, mscan, erfnet: 0.1 as published).",
+        json_schema_extra=read_by(_MIXVIT, _MSCAN, _ERFNET),
     )
     attention_dropout: float = Field(
         default=0.0,

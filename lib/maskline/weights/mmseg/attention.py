@@ -1,4 +1,7 @@
-"""The keys that MMSegmentation's attention and context heads have of their own. See ``maskline.weights.mmseg.head``."""
+"""The keys that MMSegmentation's attention heads, and a few others, have of their own.
+
+See ``maskline.weights.mmseg.head``.
+"""
 
 from typing import Any
 
@@ -38,12 +41,24 @@ ATTENTION: dict[str, dict[str, tuple[str, Any]]] = {
         "momentum": ("momentum", 0.1),
         "concat_input": ("concat_input", True),
     },
+    "separable_fcn": {"num_convs": ("num_convs", 2), "concat_input": ("concat_input", True)},
+    "stdc": {
+        "num_convs": ("num_convs", 2),
+        "concat_input": ("concat_input", True),
+        "kernel_size": ("kernel_size", 3),
+        "dilation": ("dilation", 1),
+        "boundary_threshold": ("boundary_threshold", 0.1),
+    },
+    "lraspp": {"branch_channels": ("branch_channels", (32, 64))},
+    "ddr": {},
+    "pid": {},
 }
 _FIXED: dict[str, dict[str, tuple[Any, ...]]] = {
     "non_local": {"mode": ("embedded_gaussian",)},
     "dnl": {"mode": ("embedded_gaussian",)},
     "ann": {"query_scales": ((1,), [1])},
     "psa": {"compact": (False,)},
+    "separable_fcn": {"kernel_size": (3,), "dilation": (1,), "dw_act_cfg": (None,)},
 }
 _BETWEEN_CONVS = ("non_local", "dnl", "gc", "cc")
 

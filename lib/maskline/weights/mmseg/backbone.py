@@ -6,6 +6,7 @@ from typing import Any
 from maskline.core.errors import ShapeError
 from maskline.models.backbones.hrnet import HRStage, hrnet_stages
 from maskline.models.backbones.mit import MIT_PLANS, MitPlan
+from maskline.models.backbones.mscan import MSCAN_PLANS, MscanPlan
 from maskline.weights.mmseg.section import Section
 
 NormReader = Callable[[Mapping[str, Any] | None, str], bool]
@@ -14,6 +15,7 @@ NormReader = Callable[[Mapping[str, Any] | None, str], bool]
 _NEUTRAL: dict[str, Any] = {
     "pretrained": False,
     "output_stride": 32,
+    "stem_channels": None,
     "strides": None,
     "dilations": None,
     "contract_dilation": True,
@@ -38,12 +40,14 @@ _OF_RESNET = (
 _RESNETS = {"ResNet": (False, False), "ResNetV1c": (True, False), "ResNetV1d": (True, True)}
 _PLANS = {((1, 2, 1, 1), (1, 1, 2, 4)): 8, ((1, 2, 2, 1), (1, 1, 1, 2)): 16, ((1, 2, 2, 2), (1, 1, 1, 1)): 32}
 _BATCH_NORM = {"type": "BN"}
+_RELU = ({"type": "ReLU"}, {"type": "ReLU", "inplace": True})
 # Features that a type gives, where they are not the first four.
 _ALL_KEPT = {
     "MobileNetV2": [1, 2, 4, 6],
     "BiSeNetV1": [0, 1, 2],
     "BiSeNetV2": [0, 1, 2, 3, 4],
     "ICNet": [0, 1, 2],
+    "FastSCNN": [0, 1, 2],
 }
 
 
@@ -64,6 +68,14 @@ def backbone_params(section: Section, *, norm: NormReader) -> tuple[dict[str, An
         "BiSeNetV2": _bisenet_v2,
         "ICNet": _icnet,
         "mmpretrain.ConvNeXt": _convnext,
+        "MobileNetV3": _mobilenet_v3,
+        "STDCContextPathNet": _stdc,
+        "MSCAN": _mscan,
+        "DDRNet": _ddrnet,
+        "PIDNet": _pidnet,
+        "CGNet": _cgnet,
+        "ERFNet": _erfnet,
+        "FastSCNN": _fast_scnn,
     }
     if section.type not in readers:
         raise section.unknown_type(readers)
@@ -81,8 +93,10 @@ def _resnet(section: Section, norm: NormReader) -> dict[str, Any]:
     for key in ("conv_cfg", "dcn", "plugins"):
         section.expect(key, None)
     section.ignore("stage_with_dcn", "zero_init_residual")
-    for key, value in (("num_stages", 4), ("stem_channels", 64), ("base_channels", 64)):
+    for key, value in (("num_stages", 4), ("base_channels", 64)):
         section.expect(key, value)
+    stem = section.take("stem_channels", 64)
+    section.check("stem_channels", stem, *((stem,) if deep or stem == 64 else (64,)))
     depth = section.take("depth")
     section.expect("style", *(("pytorch", "caffe") if depth in (18, 34) else ("pytorch",)))
     deep, average = section.take("deep_stem", deep), section.take("avg_down", average)
@@ -96,12 +110,12 @@ def _resnet(section: Section, norm: NormReader) -> dict[str, Any]:
     return {
         "name": f"resnet{depth}_{version}",
         "output_stride": stride or 32,
+        "stem_channels": None if stem == 64 else stem,
         "strides": None if stride else list(strides),
         "dilations": None if stride else list(dilations),
         "contract_dilation": section.take("contract_dilation", False),
         "multi_grid": None if grid is None else list(grid),
-        "frozen_stages": section.take("frozen_stages", -1),
-        "norm_eval": section.take("norm_eval", False),
+        **_kept_still(section),
     }
 
 
@@ -166,6 +180,136 @@ def _convnext(section: Section, _norm: NormReader) -> dict[str, Any]:
     section.expect("gap_before_final_norm", False)
     section.ignore("layer_scale_init_value")
     return {"name": f"convnext_{size}_normed", "drop_path": section.take("drop_path_rate", 0.0)}
+
+
+def _mobilenet_v3(section: Section, norm: NormReader) -> dict[str, Any]:
+    size = section.take("arch", "small")
+    section.check("arch", size, "small", "large")
+    kept = (0, 1, 12) if size == "small" else (1, 3, 16)
+    given = section.take("out_indices", (0, 1, 12))
+    section.check("out_indices", tuple(given), kept)
+    section.expect("reduction_factor", 1)
+    section.expect("conv_cfg", None)
+    norm(section.take("norm_cfg", _BATCH_NORM), section.place)
+    return {"name": f"mobilenet_v3_{size}_d8", **_kept_still(section)}
+
+
+def _stdc(section: Section, norm: NormReader) -> dict[str, Any]:
+    inner = section.section("backbone_cfg")
+    inner.check("type", inner.type, "STDCNet")
+    version = inner.take("stdc_type")
+    inner.check("stdc_type", version, "STDCNet1", "STDCNet2")
+    inner.ignore("init_cfg", "pretrained", "in_channels")
+    inner.expect("channels", (32, 64, 256, 512, 1024), [32, 64, 256, 512, 1024])
+    inner.expect("bottleneck_type", "cat")
+    inner.expect("num_convs", 4)
+    inner.expect("with_final_conv", False)
+    inner.expect("act_cfg", *_RELU)
+    norm(inner.take("norm_cfg"), inner.place)
+    inner.done()
+    section.expect("last_in_channels", (1024, 512), [1024, 512])
+    section.expect("out_channels", 128)
+    section.expect("ffm_cfg", {"in_channels": 384, "out_channels": 256, "scale_factor": 4})
+    section.expect("upsample_mode", "nearest")
+    section.expect("align_corners", None)
+    norm(section.take("norm_cfg", _BATCH_NORM), section.place)
+    return {"name": version.lower().replace("net", "")}
+
+
+def _mscan(section: Section, norm: NormReader) -> dict[str, Any]:
+    plan = MscanPlan(widths=tuple(section.take("embed_dims")), depths=tuple(section.take("depths")))
+    name = next((name for name, known in MSCAN_PLANS.items() if known == plan), None)
+    if name is None:
+        told = f"embed_dims {plan.widths} with depths {plan.depths}"
+        raise ShapeError(section.place, f"{told} is none of T, S, B, L", "use one of them")
+    section.expect("num_stages", 4)
+    section.expect("mlp_ratios", [8, 8, 4, 4], (8, 8, 4, 4))
+    section.expect("attention_kernel_sizes", [5, [1, 7], [1, 11], [1, 21]])
+    section.expect("attention_kernel_paddings", [2, [0, 3], [0, 5], [0, 10]])
+    section.expect("act_cfg", {"type": "GELU"})
+    norm(section.take("norm_cfg", {"type": "SyncBN"}), section.place)
+    return {
+        "name": f"mscan_{name}",
+        "drop_path": section.take("drop_path_rate", 0.0),
+        "dropout": section.take("drop_rate", 0.0),
+    }
+
+
+def _ddrnet(section: Section, norm: NormReader) -> dict[str, Any]:
+    channels = section.take("channels", 32)
+    section.check("channels", channels, 32, 64)
+    section.expect("ppm_channels", 128)
+    section.expect("align_corners", False)
+    section.expect("act_cfg", *_RELU)
+    norm(section.take("norm_cfg", _BATCH_NORM), section.place)
+    return {"name": "ddrnet23_slim" if channels == 32 else "ddrnet23"}
+
+
+def _pidnet(section: Section, norm: NormReader) -> dict[str, Any]:
+    usual = (("channels", 64), ("num_stem_blocks", 2), ("num_branch_blocks", 3), ("ppm_channels", 96))
+    sizes = tuple(section.take(key, value) for key, value in usual)
+    names = {(32, 2, 3, 96): "s", (64, 2, 3, 96): "m", (64, 3, 4, 112): "l"}
+    section.check("channels, num_stem_blocks, num_branch_blocks, ppm_channels", sizes, *names)
+    section.expect("align_corners", False)
+    section.expect("act_cfg", *_RELU)
+    norm(section.take("norm_cfg", _BATCH_NORM), section.place)
+    return {"name": f"pidnet_{names[sizes]}"}
+
+
+def _cgnet(section: Section, norm: NormReader) -> dict[str, Any]:
+    for key, values in (
+        ("num_channels", (32, 64, 128)),
+        ("num_blocks", (3, 21)),
+        ("dilations", (2, 4)),
+        ("reductions", (8, 16)),
+    ):
+        section.expect(key, values, list(values))
+    section.expect("conv_cfg", None)
+    section.expect("act_cfg", {"type": "PReLU"})
+    norm(section.take("norm_cfg", _BATCH_NORM), section.place)
+    return {"name": "cgnet", "norm_eval": section.take("norm_eval", False)}
+
+
+def _erfnet(section: Section, _norm: NormReader) -> dict[str, Any]:
+    for key, values in (
+        ("enc_downsample_channels", (16, 64, 128)),
+        ("enc_stage_non_bottlenecks", (5, 8)),
+        ("enc_non_bottleneck_dilations", (2, 4, 8, 16)),
+        ("enc_non_bottleneck_channels", (64, 128)),
+        ("dec_upsample_channels", (64, 16)),
+        ("dec_stages_non_bottleneck", (2, 2)),
+        ("dec_non_bottleneck_channels", (64, 16)),
+    ):
+        section.expect(key, values, list(values))
+    section.ignore("norm_cfg", "conv_cfg", "act_cfg")  # MMSegmentation's blocks have their own
+    return {"name": "erfnet", "dropout": section.take("dropout_ratio", 0.1)}
+
+
+def _fast_scnn(section: Section, norm: NormReader) -> dict[str, Any]:
+    for key, values in (
+        ("downsample_dw_channels", (32, 48)),
+        ("global_block_channels", (64, 96, 128)),
+        ("global_block_strides", (2, 2, 1)),
+    ):
+        section.expect(key, values, list(values))
+    for key, value in (
+        ("global_in_channels", 64),
+        ("global_out_channels", 128),
+        ("higher_in_channels", 64),
+        ("lower_in_channels", 128),
+        ("fusion_out_channels", 128),
+        ("align_corners", False),
+        ("conv_cfg", None),
+        ("dw_act_cfg", None),
+    ):
+        section.expect(key, value)
+    section.expect("act_cfg", *_RELU)
+    norm(section.take("norm_cfg", _BATCH_NORM), section.place)
+    return {"name": "fast_scnn"}
+
+
+def _kept_still(section: Section) -> dict[str, Any]:
+    return {"frozen_stages": section.take("frozen_stages", -1), "norm_eval": section.take("norm_eval", False)}
 
 
 def _inner_resnet(section: Section, norm: NormReader, *, kind: str, output_stride: int) -> dict[str, Any]:
@@ -276,6 +420,5 @@ def _hrnet(section: Section, norm: NormReader) -> dict[str, Any]:
     norm(section.take("norm_cfg", _BATCH_NORM), section.place)
     return {
         "name": f"hrnet{width}{'s' if form else ''}",
-        "frozen_stages": section.take("frozen_stages", -1),
-        "norm_eval": section.take("norm_eval", False),
+        **_kept_still(section),
     }

@@ -1,6 +1,7 @@
 """MMSegmentation's head sections as this project's. See ``maskline.weights.mmseg.model``."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from maskline.core.errors import ShapeError
@@ -8,7 +9,7 @@ from maskline.weights.mmseg.attention import ATTENTION, attention_params
 from maskline.weights.mmseg.kernels import kernel_update_params
 from maskline.weights.mmseg.loss import loss_params, plain_cross_entropy
 from maskline.weights.mmseg.masks import MASK_HEADS, mask_head_params
-from maskline.weights.mmseg.section import Section
+from maskline.weights.mmseg.section import Section, norm_from_mmseg
 
 _TYPES = {
     "FCNHead": "fcn",
@@ -34,9 +35,17 @@ _TYPES = {
     "EMAHead": "ema",
     "IterativeDecodeHead": "knet",
     **MASK_HEADS,
+    "DepthwiseSeparableFCNHead": "separable_fcn",
+    "LRASPPHead": "lraspp",
+    "LightHamHead": "light_ham",
+    "STDCHead": "stdc",
+    "DDRHead": "ddr",
+    "PIDHead": "pid",
 }
+_OWN_NORM = {"type": "BN"}
 _BINARY_THRESHOLD = 0.3  # MMSegmentation's own
-_SEVERAL = ("uper", "fpn", "segformer", "point", "ann", "enc")
+_SEVERAL = ("uper", "fpn", "segformer", "point", "ann", "enc", "lraspp", "light_ham")
+_BRANCHES = ("ddr", "pid")  # take what their backbone gives in training, whatever in_index says
 
 
 class HeadReader:
@@ -52,7 +61,7 @@ class HeadReader:
         num_classes: Classes of the head that was read last.
         binary: Places of the heads whose one channel is the logit of the second of two classes.
         threshold: Probability from which MMSegmentation predicts that class, of the last such head.
-        align_corners: That of all heads.
+        align_corners: That of the head that was read last.
     """
 
     def __init__(
@@ -64,15 +73,10 @@ class HeadReader:
         test_cfg: Mapping[str, Any],
     ) -> None:
         self._notes, self._norm, self._train_cfg, self._test_cfg = notes, norm, train_cfg, test_cfg
-        self._corners: bool | None = None
+        self.align_corners = False
         self.num_classes = 0
         self.binary: list[str] = []
         self.threshold: float | None = None
-
-    @property
-    def align_corners(self) -> bool:
-        """See the class."""
-        return bool(self._corners)
 
     def read(self, value: Mapping[str, Any], *, place: str) -> dict[str, Any]:
         """Return one head's section.
@@ -90,17 +94,21 @@ class HeadReader:
             return self._mask_head(section)
         section.ignore("ignore_index", "init_cfg", "in_channels")
         binary = self._classes(section, name, place)
-        self._check_corners(section)
+        self.align_corners = section.take("align_corners", False)
         common = {
             "name": name,
             "in_index": section.take("in_index", -1),
             "channels": section.take("channels"),
             "dropout": max(0.0, float(section.take("dropout_ratio", 0.1))),
-            "with_norm": self._norm(section.take("norm_cfg", None), place),
-            "losses": self._losses(section, place, binary=binary),
+            "align_corners": self.align_corners,
+            **self._norm_params(section, name, place),
+            **self._losses(section, name, place, binary=binary),
         }
         self._check_rest(section, name)
-        if name not in _SEVERAL:
+        if name in _BRANCHES:
+            common["in_index"] = None
+            section.expect("input_transform", None)
+        elif name not in _SEVERAL:
             common["input_transform"] = section.take("input_transform", None)
         own = attention_params(section, name) if name in ATTENTION else self._own(section, name)
         section.done()
@@ -114,7 +122,9 @@ class HeadReader:
         section.done()
         if self.binary:
             raise ShapeError(section.place, "out_channels 1 has no counterpart", "use two classes")
-        common = {key: first.pop(key) for key in ("in_index", "channels", "dropout", "with_norm", "losses")}
+        common = {
+            key: first.pop(key) for key in ("in_index", "channels", "dropout", "with_norm", "align_corners", "losses")
+        }
         section.check("input_transform", first.pop("input_transform", None), None)
         section.check("kernel_generate_head", first["name"], "fcn", "psp", "aspp", "uper")
         if first["name"] == "fcn":
@@ -129,7 +139,7 @@ class HeadReader:
 
     def _mask_head(self, section: Section) -> dict[str, Any]:
         self.num_classes = section.take("num_classes")
-        self._check_corners(section)
+        self.align_corners = section.take("align_corners", False)
         params = mask_head_params(section)
         section.done()
         return {"name": _TYPES[section.type], **params}
@@ -151,15 +161,21 @@ class HeadReader:
             section.expect("act_cfg", {"type": "ReLU", "inplace": False}, {"type": "ReLU"})
         else:
             section.expect("conv_cfg", None)
-            section.expect("act_cfg", {"type": "ReLU"})
+            section.expect("act_cfg", {"type": "ReLU"}, {"type": "ReLU", "inplace": True})
         if name in _SEVERAL:
             section.expect("input_transform", "multiple_select")
 
-    def _check_corners(self, section: Section) -> None:
-        corners = section.take("align_corners", False)
-        if self._corners is not None and corners != self._corners:
-            raise ShapeError(section.place, f"align_corners {corners} differs from the other heads'", "use one value")
-        self._corners = corners
+    def _norm_params(self, section: Section, name: str, place: str) -> dict[str, Any]:
+        """Return whether the head has a norm; SegNeXt's may have one of its own."""
+        value = section.take("norm_cfg", _OWN_NORM if name in _BRANCHES else None)
+        if name != "light_ham":
+            return {"with_norm": self._norm(value, place)}
+        norm = norm_from_mmseg(value, place=place)
+        own = norm is not None and norm.kind == "gn"
+        return {
+            "with_norm": norm is not None if own else self._norm(value, place),
+            "num_groups": norm.num_groups if norm is not None and own else None,
+        }
 
     def _own(self, section: Section, name: str) -> dict[str, Any]:
         match name:
@@ -183,6 +199,8 @@ class HeadReader:
                 }
             case "fpn":
                 return {"strides": list(section.take("feature_strides"))}
+            case "light_ham":
+                return self._light_ham(section)
             case "segformer":
                 return {"interpolation": section.take("interpolate_mode", "bilinear")}
             case "ocr":
@@ -190,6 +208,24 @@ class HeadReader:
                 return {"ocr_channels": section.take("ocr_channels")}
             case _:
                 return self._point(section)
+
+    def _light_ham(self, section: Section) -> dict[str, Any]:
+        ham = Section({"type": "ham", **section.take("ham_kwargs", {})}, place=section.place)
+        ham.ignore("inv_t")  # MMSegmentation sets it to 1 whatever is given
+        ham.expect("MD_S", 1)
+        ham.expect("rand_init", True)
+        params = {
+            "ham_channels": section.take("ham_channels", 512),
+            "rank": ham.take("MD_R", 64),
+            "train_steps": ham.take("train_steps", 6),
+            "eval_steps": ham.take("eval_steps", 7),
+        }
+        ham.done()
+        self._notes.append(
+            f"{section.place}: MMSegmentation draws the bases anew in each call; here they are drawn once, "
+            "so that a prediction differs a little from any of its own"
+        )
+        return params
 
     def _point(self, section: Section) -> dict[str, Any]:
         train, test = self._train_cfg, self._test_cfg
@@ -204,17 +240,35 @@ class HeadReader:
             "scale_factor": test.get("scale_factor", 2),
         }
 
-    def _losses(self, section: Section, place: str, *, binary: bool) -> list[dict[str, Any]]:
+    def _losses(self, section: Section, name: str, place: str, *, binary: bool) -> dict[str, Any]:
+        """Return the losses of a head's outputs."""
         value = section.take("loss_decode", {"type": "CrossEntropyLoss"})
         sampler = section.take("sampler", None)
         if sampler is not None and sampler.get("type") != "OHEMPixelSampler":
             self._notes.append(f"{place}: sampler {sampler.get('type')} is not taken over")
             sampler = None
-        losses: list[dict[str, Any]] = []
-        for loss in [value] if isinstance(value, Mapping) else list(value):
-            known = loss_params(loss, binary=binary, sampler=sampler)
-            if known is None:
+        losses = [value] if isinstance(value, Mapping) else list(value)
+        read = partial(self._known, place=place, binary=binary, sampler=sampler)
+        if name == "ddr" and len(losses) == 2:
+            return {"losses": read(losses[:1]), "fine_losses": read(losses[1:])}
+        if name == "pid" and len(losses) == 4 and losses[2].get("type") == "BoundaryLoss":
+            detail, main, boundary, at_boundary = losses
+            return {
+                "losses": read([main]),
+                "detail_losses": read([detail]),
+                "boundary_weight": float(boundary.get("loss_weight", 1.0)),
+                "at_boundary_losses": read([at_boundary]),
+            }
+        return {"losses": read(losses)}
+
+    def _known(
+        self, losses: Sequence[Mapping[str, Any]], *, place: str, binary: bool, sampler: Mapping[str, Any] | None
+    ) -> list[dict[str, Any]]:
+        known = []
+        for loss in losses:
+            params = loss_params(loss, binary=binary, sampler=sampler)
+            if params is None:
                 self._notes.append(f"{place}: loss {loss.get('type')} is not taken over; set losses before you train")
             else:
-                losses.append(known)
-        return losses or [plain_cross_entropy(1.0)]
+                known.append(params)
+        return known or [plain_cross_entropy(1.0)]

@@ -25,13 +25,13 @@ def loss_params(
         return None
     common = {"weight": weight, "class_weights": None if weights is None else [float(x) for x in weights]}
     match loss.get("type"):
-        case "CrossEntropyLoss" if sampler is not None and not binary and not loss.get("use_sigmoid"):
-            hard = {"threshold": float(sampler.get("thresh") or 0), "min_kept": int(sampler.get("min_kept", 100_000))}
-            return {"name": "ohem", **common, **hard}
+        case "CrossEntropyLoss":
+            return _cross_entropy(loss, common, binary=binary, sampler=sampler)
         case _ if sampler is not None:
             return None
-        case "CrossEntropyLoss" if bool(loss.get("use_sigmoid")) == binary:
-            return {"name": "cross_entropy", **common, "label_smoothing": 0.0}
+        case "OhemCrossEntropy" if not binary:
+            hard = {"threshold": float(loss.get("thres", 0.7)), "min_kept": int(loss.get("min_kept", 100_000))}
+            return {"name": "ohem_batch", **common, **hard}
         case _ if binary:  # one channel's; over two they are something else
             return None
         case "DiceLoss" if loss.get("activate", True):
@@ -54,3 +54,18 @@ def loss_params(
             return {"name": "focal", **common, "gamma": gamma, "alpha": alpha, "activation": "sigmoid"}
         case _:
             return None
+
+
+def _cross_entropy(
+    loss: Mapping[str, Any], common: dict[str, Any], *, binary: bool, sampler: Mapping[str, Any] | None
+) -> dict[str, Any] | None:
+    """Return a ``CrossEntropyLoss``; arguments as of ``loss_params``, and what losses have in common."""
+    sigmoid = bool(loss.get("use_sigmoid"))
+    if sampler is not None:
+        hard = {"threshold": float(sampler.get("thresh") or 0), "min_kept": int(sampler.get("min_kept", 100_000))}
+        return None if sigmoid or binary else {"name": "ohem", **common, **hard}
+    if sigmoid == binary:
+        return {"name": "cross_entropy", **common, "label_smoothing": 0.0}
+    if binary or common["class_weights"] is not None:
+        return None
+    return {"name": "focal", **common, "gamma": 0.0, "alpha": None, "activation": "sigmoid"}  # each class by itself

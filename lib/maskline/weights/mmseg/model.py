@@ -56,7 +56,7 @@ class ModelReader:
         decode = [heads.read(part, place="model.decode_head") for part in _listed(section.take("decode_head"))]
         if heads.binary and len(decode) > 1:  # the later head computes with the probabilities of all classes
             raise ShapeError("model.decode_head", "out_channels 1 has no counterpart in a cascade", "use two classes")
-        self.num_classes, self.threshold = heads.num_classes, heads.threshold
+        self.num_classes, self.threshold, corners = heads.num_classes, heads.threshold, heads.align_corners
         auxiliary = [
             heads.read(part, place="model.auxiliary_head") for part in _listed(section.take("auxiliary_head", None))
         ]
@@ -64,15 +64,16 @@ class ModelReader:
         if self.threshold is not None:
             self.notes.append(f"MMSegmentation predicts class 1 from {self.threshold}: see evaluate.threshold")
         backbone, in_channels, chosen = backbone_params(section.section("backbone"), norm=self._norm)
-        neck = neck_params(
-            section.take("neck", None), chosen=chosen, norm=self._norm, align_corners=heads.align_corners
-        )
+        neck = neck_params(section.take("neck", None), chosen=chosen, norm=self._norm, align_corners=corners)
+        for head in (*decode, *auxiliary):
+            if head.get("align_corners") == corners:
+                head["align_corners"] = None
         section.done()
         return {
             "type": "encoder_decoder",
             "in_channels": in_channels,
             **self._preprocessing(preprocessor or own_preprocessor, in_channels),
-            "align_corners": heads.align_corners,
+            "align_corners": corners,
             "weights": None,
             "norm": self._common_norm(),
             "backbone": backbone,
