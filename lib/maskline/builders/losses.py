@@ -12,12 +12,16 @@ from maskline.builders.own import own_function
 from maskline.losses.composite import CompositeLoss, Loss
 from maskline.losses.mask_classification import MaskClassification
 from maskline.losses.presence import class_presence
-from maskline.params.network.heads import DAHeadParams, EncHeadParams, HeadParams, KNetHeadParams, MaskHeadParams
+from maskline.params.network.heads import (
+    MASK_LOSS_KEYS,
+    DAHeadParams,
+    EncHeadParams,
+    HeadParams,
+    KNetHeadParams,
+    MaskHeadParams,
+)
 from maskline.params.network.losses import LossParams, OwnLossParams
 from maskline.params.network.model import ModelParams
-
-MASK_LOSS_KEYS = ("class_loss_weight", "mask_loss_weight", "dice_loss_weight", "void_weight", "count_ignored")
-"""Keys of a head that predicts masks which are its loss's."""
 
 
 def criteria(params: ModelParams) -> dict[str, nn.Module]:
@@ -49,7 +53,7 @@ def _of_head(name: str, params: HeadParams) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _of_masks(params: MaskHeadParams) -> MaskClassification:
-    return MaskClassification(mask_loss="focal", points=None, **params.model_dump(include=set(MASK_LOSS_KEYS)))
+    return MaskClassification(mask_loss="focal", points=None, **params.model_dump(include=MASK_LOSS_KEYS))
 
 
 def criterion(params: Sequence[LossParams]) -> CompositeLoss:

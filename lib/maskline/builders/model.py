@@ -10,7 +10,6 @@ from typing import Any, assert_never, cast
 from torch import nn
 
 from maskline.builders.backbone import backbone
-from maskline.builders.losses import MASK_LOSS_KEYS
 from maskline.builders.own import own_module
 from maskline.core.errors import CheckpointError, DataError
 from maskline.models import heads
@@ -24,6 +23,7 @@ from maskline.models.necks.select import ResizeConcat, Select
 from maskline.models.segmentor import Segmentor, SegmentorBase
 from maskline.models.smp import SmpSegmentor, smp_segmentor
 from maskline.params.network.heads import (
+    MASK_LOSS_KEYS,
     EncHeadParams,
     FPNHeadParams,
     HeadParams,

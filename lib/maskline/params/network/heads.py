@@ -380,6 +380,10 @@ class MaskHeadParams(_AnyHead):
     )
 
 
+MASK_LOSS_KEYS = {"class_loss_weight", "mask_loss_weight", "dice_loss_weight", "void_weight", "count_ignored"}
+"""Keys of such a head that are its loss's."""
+
+
 class MaskFormerHeadParams(MaskHeadParams):
     """MaskFormer: masks that queries find in the coarsest feature."""
 
