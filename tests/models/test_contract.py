@@ -39,6 +39,7 @@ from maskline.models.heads.gc import GCHead
 from maskline.models.heads.isa import ISAHead
 from maskline.models.heads.knet import KNetHead
 from maskline.models.heads.large_fov import LargeFOVHead
+from maskline.models.heads.mask2former import Mask2FormerHead
 from maskline.models.heads.mask_classification import MaskPredictions
 from maskline.models.heads.maskformer import MaskFormerHead
 from maskline.models.heads.non_local import NonLocalHead
@@ -90,7 +91,8 @@ MASK_LOSS = MaskClassification(
     count_ignored=False,
 )
 ONNX = ["isa", "psa", "cc", "dm"]
-FEW_QUERIES = {"num_queries": 4, "num_layers": 2, "num_heads": 2, "feedforward_channels": 8}
+FEW_PLACES = {"num_levels": 3, "num_points": 2, "encoder_layers": 1, "encoder_feedforward_channels": 8}
+FEW_QUERIES = {"strides": (4, 8, 16, 32), "num_queries": 4, "num_layers": 2, "num_heads": 2, "feedforward_channels": 8}
 FEW_POINTS = PointSampling(train_points=32, steps=2, step_points=40)
 
 
@@ -281,7 +283,8 @@ MEMBERS = {
     "dm": lambda: with_head(DMHead, filter_sizes=(1, 2, 3), fusion=True),
     "ema": lambda: with_head(EMAHead, ema_channels=4, num_bases=3),
     "knet": knet,
-    "maskformer": lambda: with_head(MaskFormerHead, ALL, stride=32, strides=(4, 8, 16, 32), **FEW_QUERIES),
+    "maskformer": lambda: with_head(MaskFormerHead, ALL, stride=32, **FEW_QUERIES),
+    "mask2former": lambda: awake(with_head(Mask2FormerHead, ALL, stride=32, **FEW_QUERIES, **FEW_PLACES)),
     "ocrnet": ocrnet,
     "pointrend": lambda: with_fpn(semantic_fpn, point),
     "smp-unet": lambda: smp("Unet"),

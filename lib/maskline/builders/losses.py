@@ -10,7 +10,7 @@ from torch import nn
 from maskline import losses
 from maskline.builders.own import own_function
 from maskline.losses.composite import CompositeLoss, Loss
-from maskline.losses.mask_classification import MaskClassification
+from maskline.losses.mask_classification import MaskClassification, MaskPoints
 from maskline.losses.presence import class_presence
 from maskline.params.network.heads import (
     MASK_LOSS_KEYS,
@@ -18,6 +18,7 @@ from maskline.params.network.heads import (
     EncHeadParams,
     HeadParams,
     KNetHeadParams,
+    Mask2FormerHeadParams,
     MaskHeadParams,
 )
 from maskline.params.network.losses import LossParams, OwnLossParams
@@ -53,7 +54,11 @@ def _of_head(name: str, params: HeadParams) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _of_masks(params: MaskHeadParams) -> MaskClassification:
-    return MaskClassification(mask_loss="focal", points=None, **params.model_dump(include=MASK_LOSS_KEYS))
+    weights = params.model_dump(include=MASK_LOSS_KEYS)
+    if not isinstance(params, Mask2FormerHeadParams):
+        return MaskClassification(mask_loss="focal", points=None, **weights)
+    points = MaskPoints(count=params.train_points, oversample=params.oversample, uncertain_share=params.uncertain_share)
+    return MaskClassification(mask_loss="cross_entropy", points=points, **weights)
 
 
 def criterion(params: Sequence[LossParams]) -> CompositeLoss:

@@ -24,6 +24,7 @@ from maskline.models.segmentor import Segmentor, SegmentorBase
 from maskline.models.smp import SmpSegmentor, smp_segmentor
 from maskline.params.network.heads import (
     MASK_LOSS_KEYS,
+    MASK_POINT_KEYS,
     EncHeadParams,
     FPNHeadParams,
     HeadParams,
@@ -269,7 +270,7 @@ def head(params: HeadParams, *, features: Features, num_classes: int, norm: Norm
     if isinstance(params, SeparableASPPHeadParams):
         own["c1_in_channels"] = features.channels[0] if params.c1_channels else 0
     if isinstance(params, MaskHeadParams):
-        own = {key: value for key, value in own.items() if key not in MASK_LOSS_KEYS}
+        own = {key: value for key, value in own.items() if key not in MASK_LOSS_KEYS | MASK_POINT_KEYS}
     if isinstance(params, MaskHeadParams) or (isinstance(params, FPNHeadParams) and params.strides is None):
         own["strides"] = features.pick(features.of_head(params), place=_IN_INDEX).strides
     if isinstance(params, EncHeadParams):

@@ -38,6 +38,7 @@ _ALGORITHMS = {
     "ema": "emanet",
     "knet": "knet",
     "maskformer": "maskformer",
+    "mask2former": "mask2former",
 }
 _LOSSES = {"cross_entropy": "ce", "dice_mmseg": "dice", "dice": "softdice"}
 _FAMILIES = {"v1b": "b", "v1c": "", "v1d": "d"}
