@@ -39,6 +39,7 @@ IMPORTED = [
     "icnet_r18-d8_4xb2-80k_cityscapes-832x832",
     "isanet_r50-d8_4xb2-40k_cityscapes-512x1024",
     "knet-s3_r50-d8_fcn_8xb2-adamw-80k_ade20k-512x512",
+    "mask2former_r50_8xb2-90k_cityscapes-512x1024",
     "maskformer_r50-d32_8xb2-160k_ade20k-512x512",
     "mobilenet-v2-d8_fcn_4xb2-80k_cityscapes-512x1024",
     "mobilenet-v3-d8-s_lraspp_4xb4-320k_cityscapes-512x1024",

@@ -27,6 +27,11 @@ LISTED = {
         "copy to it at models/heads/point.py _covered": (1, _ONCE),
         "copy to it at optim/optimizers.py set_rates": (1, _RATES),
     },
+    "heads that predict masks": {
+        "copy at losses/matching.py assign": (1, "costs of all layers and images, for scipy's assignment"),
+        "copy to it at losses/matching.py assign": (1, "the pairs of all of them"),
+        "copy to it at optim/optimizers.py set_rates": (1, _RATES),
+    },
     "augmentations": {
         "copy to it at augment/extra.py Transform._applied": (2, "kornia's own parameters of a row of augment.extra"),
         "copy to it at augment/extra.py _wide": (1, "which samples the row changes"),

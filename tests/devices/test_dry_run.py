@@ -73,6 +73,18 @@ def test_a_step_of_each_network(watched):
     check("networks", watches, leave_out=("augment", "runtime"))
 
 
+def test_a_step_of_heads_that_predict_masks(watched):
+    """The one thing that a step may wait for: costs of all layers and images, of which scipy makes pairs."""
+    few = {"channels": 8, "num_queries": 4, "num_heads": 2, "num_layers": 2, "feedforward_channels": 8}
+    watches = {}
+    for name, extra in (("maskformer", {}), ("mask2former", {"encoder_layers": 1, "train_points": 16})):
+        params = settings()
+        section = params.model.model_dump(mode="json") | {"decode_head": {"name": name, **few, **extra}}
+        changed = params.model_copy(update={"model": validate_model(section, place=name)})
+        watches[name] = watched(changed, steps=2)
+    check("heads that predict masks", watches, leave_out=("augment", "runtime"))
+
+
 def test_each_augmentation(meta):
     watches = {}
     for name, sections in AUGMENTATIONS.items():

@@ -50,6 +50,7 @@ from maskline.models.heads.knet import KNetHead
 from maskline.models.heads.large_fov import LargeFOVHead
 from maskline.models.heads.light_ham import LightHamHead
 from maskline.models.heads.lraspp import LRASPPHead
+from maskline.models.heads.mask2former import Mask2FormerHead
 from maskline.models.heads.mask_classification import MaskPredictions
 from maskline.models.heads.maskformer import MaskFormerHead
 from maskline.models.heads.non_local import NonLocalHead
@@ -104,9 +105,10 @@ MASK_LOSS = MaskClassification(
     count_ignored=False,
 )
 ONNX = ["isa", "psa", "cc", "dm"]
-FEW_QUERIES = {"num_queries": 4, "num_layers": 2, "num_heads": 2, "feedforward_channels": 8}
 COMPILED = ["mobilenet-v3", "lraspp", "light-ham"]
 ONNX = ["isa", "psa", "cc", "dm", "lraspp", "light-ham"]
+FEW_PLACES = {"num_levels": 3, "num_points": 2, "encoder_layers": 1, "encoder_feedforward_channels": 8}
+FEW_QUERIES = {"strides": (4, 8, 16, 32), "num_queries": 4, "num_layers": 2, "num_heads": 2, "feedforward_channels": 8}
 FEW_POINTS = PointSampling(train_points=32, steps=2, step_points=40)
 
 
@@ -327,7 +329,8 @@ MEMBERS = {
     "light-ham": lambda: with_head(LightHamHead, [1, 2, 3], ham_channels=8, rank=4, num_groups=2),
     "ema": lambda: with_head(EMAHead, ema_channels=4, num_bases=3),
     "knet": knet,
-    "maskformer": lambda: with_head(MaskFormerHead, ALL, stride=32, strides=(4, 8, 16, 32), **FEW_QUERIES),
+    "maskformer": lambda: with_head(MaskFormerHead, ALL, stride=32, **FEW_QUERIES),
+    "mask2former": lambda: awake(with_head(Mask2FormerHead, ALL, stride=32, **FEW_QUERIES, **FEW_PLACES)),
     "ocrnet": ocrnet,
     "pointrend": lambda: with_fpn(semantic_fpn, point),
     "smp-unet": lambda: smp("Unet"),

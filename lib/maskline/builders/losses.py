@@ -11,23 +11,22 @@ from maskline import losses
 from maskline.builders.own import own_function
 from maskline.losses.composite import CompositeLoss, Loss
 from maskline.losses.edges import at_boundary, balanced_borders, on_details
-from maskline.losses.mask_classification import MaskClassification
+from maskline.losses.mask_classification import MaskClassification, MaskPoints
 from maskline.losses.presence import class_presence
 from maskline.params.network.heads import (
+    MASK_LOSS_KEYS,
     DAHeadParams,
     DDRHeadParams,
     EncHeadParams,
     HeadParams,
     KNetHeadParams,
+    Mask2FormerHeadParams,
     MaskHeadParams,
     PIDHeadParams,
     STDCHeadParams,
 )
 from maskline.params.network.losses import LossParams, OwnLossParams
 from maskline.params.network.model import ModelParams
-
-MASK_LOSS_KEYS = ("class_loss_weight", "mask_loss_weight", "dice_loss_weight", "void_weight", "count_ignored")
-"""Keys of a head that predicts masks which are its loss's."""
 
 
 def criteria(params: ModelParams) -> dict[str, nn.Module]:
@@ -68,7 +67,11 @@ def _of_head(name: str, params: HeadParams) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _of_masks(params: MaskHeadParams) -> MaskClassification:
-    return MaskClassification(mask_loss="focal", points=None, **params.model_dump(include=set(MASK_LOSS_KEYS)))
+    weights = params.model_dump(include=MASK_LOSS_KEYS)
+    if not isinstance(params, Mask2FormerHeadParams):
+        return MaskClassification(mask_loss="focal", points=None, **weights)
+    points = MaskPoints(count=params.train_points, oversample=params.oversample, uncertain_share=params.uncertain_share)
+    return MaskClassification(mask_loss="cross_entropy", points=points, **weights)
 
 
 def criterion(params: Sequence[LossParams]) -> CompositeLoss:

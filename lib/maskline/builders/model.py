@@ -11,7 +11,6 @@ from typing import Any, assert_never, cast
 from torch import Tensor, nn
 
 from maskline.builders.backbone import backbone
-from maskline.builders.losses import MASK_LOSS_KEYS
 from maskline.builders.own import own_module
 from maskline.core.errors import CheckpointError, DataError
 from maskline.models import heads
@@ -26,6 +25,8 @@ from maskline.models.segmentor import Segmentor, SegmentorBase
 from maskline.models.smp import SmpSegmentor, smp_segmentor
 from maskline.models.stem import adapt_input_channels
 from maskline.params.network.heads import (
+    MASK_LOSS_KEYS,
+    MASK_POINT_KEYS,
     EncHeadParams,
     FPNHeadParams,
     HeadParams,
@@ -278,7 +279,7 @@ def head(params: HeadParams, *, features: Features, num_classes: int, norm: Norm
     if isinstance(params, SeparableASPPHeadParams):
         own["c1_in_channels"] = features.channels[0] if params.c1_channels else 0
     if isinstance(params, MaskHeadParams):
-        own = {key: value for key, value in own.items() if key not in MASK_LOSS_KEYS}
+        own = {key: value for key, value in own.items() if key not in MASK_LOSS_KEYS | MASK_POINT_KEYS}
     if isinstance(params, MaskHeadParams) or (isinstance(params, FPNHeadParams) and params.strides is None):
         own["strides"] = features.pick(features.of_head(params), place=_IN_INDEX).strides
     if isinstance(params, EncHeadParams):

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from maskline.runtime.point_sampling import corners
+from maskline.runtime.gpu_forms import corners
 
 
 class ClassMasks:

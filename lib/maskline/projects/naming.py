@@ -44,6 +44,7 @@ _ALGORITHMS = {
     "stdc": "stdc",
     "ddr": "ddrnet",
     "pid": "pidnet",
+    "mask2former": "mask2former",
 }
 _LOSSES = {"cross_entropy": "ce", "dice_mmseg": "dice", "dice": "softdice"}
 _FAMILIES = {"v1b": "b", "v1c": "", "v1d": "d"}

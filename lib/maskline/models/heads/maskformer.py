@@ -63,7 +63,7 @@ class MaskFormerHead(MaskHead):
         memory = self.decoder_input_proj(chosen[-1])
         positions = sine_positions(size_of(memory), self.channels, like=memory)
         asking = self.query_embed.weight.unsqueeze(0)
-        queries, seen = asking.new_zeros(asking.shape).expand(len(memory), -1, -1), to_tokens(memory)
+        queries, seen = asking.new_zeros(asking.shape).expand(memory.shape[0], -1, -1), to_tokens(memory)
         classes, masks = [], []
         for layer in self.transformer_decoder.layers:
             queries = layer(queries, seen, positions=asking, source_positions=positions)

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from maskline.core.errors import ShapeError
 from maskline.models.heads.base import Features, Head, HeadOptions
 from maskline.models.layers import size_of
-from maskline.runtime.point_sampling import draw_points, sample_points
+from maskline.runtime.gpu_forms import draw_points, sample_points
 
 
 @dataclass(frozen=True, kw_only=True)

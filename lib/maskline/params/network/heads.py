@@ -414,6 +414,11 @@ class MaskHeadParams(_AnyHead):
     )
 
 
+MASK_LOSS_KEYS = {"class_loss_weight", "mask_loss_weight", "dice_loss_weight", "void_weight", "count_ignored"}
+MASK_POINT_KEYS = {"train_points", "oversample", "uncertain_share"}
+"""Keys of such a head that are its loss's."""
+
+
 class MaskFormerHeadParams(MaskHeadParams):
     """MaskFormer: masks that queries find in the coarsest feature."""
 
@@ -422,6 +427,29 @@ class MaskFormerHeadParams(MaskHeadParams):
         default=0.1, description="Share of attention weights and activations dropped."
     )
     num_layers: Count = Field(default=6, description="Layers of queries; the losses count for each.")
+
+
+class Mask2FormerHeadParams(MaskHeadParams):
+    """Mask2Former: queries look at the pixels of their own masks, level by level; masks are compared at points."""
+
+    name: Literal["mask2former"] = Field(description="The head.")
+    num_layers: Count = Field(
+        default=9, description="Layers of queries; the losses count for each, and for the queries before the first."
+    )
+    class_loss_weight: NonNegative = Field(default=2.0, description="Weight of the cross-entropy of the classes.")
+    mask_loss_weight: NonNegative = Field(default=5.0, description="Weight of the loss of a mask's places.")
+    dice_loss_weight: NonNegative = Field(default=5.0, description="Weight of one minus the Dice score of a mask.")
+    num_levels: Count = Field(
+        default=3, description="Coarsest features that look at each other; finer ones are added to them."
+    )
+    num_points: Count = Field(default=4, description="Places that a pixel looks at in each level.")
+    encoder_layers: Count = Field(default=6, description="Layers in which pixels look at each other.")
+    encoder_feedforward_channels: Count = Field(default=1024, description="Channels inside of their perceptrons.")
+    train_points: Count = Field(default=12544, description="Points of a mask that training compares.")
+    oversample: Annotated[float, Field(ge=1)] = Field(default=3.0, description="Candidates per chosen point.")
+    uncertain_share: Fraction = Field(
+        default=0.75, description="Share of the points that are the most uncertain candidates."
+    )
 
 
 _GENERATORS: dict[str, type[FCNHeadParams | PSPHeadParams | ASPPHeadParams | UPerHeadParams]] = {
@@ -536,6 +564,7 @@ HeadParams = Annotated[
     | EMAHeadParams
     | KNetHeadParams
     | MaskFormerHeadParams
+    | Mask2FormerHeadParams
     | OwnHeadParams,
     ByName(),
 ]

@@ -6,7 +6,7 @@ from typing import Any
 from maskline.models.heads.mask_classification import decoder_norm
 from maskline.weights.mmseg.section import Section
 
-MASK_HEADS = {"MaskFormerHead": "maskformer"}
+MASK_HEADS = {"MaskFormerHead": "maskformer", "Mask2FormerHead": "mask2former"}
 _RELU = {"type": "ReLU"}
 
 
@@ -22,7 +22,7 @@ def mask_head_params(section: Section) -> dict[str, Any]:
     positions = list(range(len(widths)))
     section.expect("in_index", positions, tuple(positions))
     section.expect("enforce_decoder_input_project", False)
-    _positions(section, channels)
+    _check_positions(section, channels)
     common = {
         "in_index": positions,
         "channels": channels,
@@ -30,25 +30,69 @@ def mask_head_params(section: Section) -> dict[str, Any]:
         "count_ignored": True,
     }
     decoder, losses = _decoder(section, channels), _losses(section)
-    return {**common, **decoder, **losses, **_maskformer(section, losses, channels)}
+    if section.type == "MaskFormerHead":
+        _check_maskformer(section, losses, channels)
+        return {**common, **decoder, **losses}
+    return {**common, **decoder, **losses, **_mask2former(section, losses, decoder, channels)}
 
 
-def _maskformer(section: Section, losses: Mapping[str, Any], channels: int) -> dict[str, Any]:
+def _check_maskformer(section: Section, losses: Mapping[str, Any], channels: int) -> None:
     pixels = section.section("pixel_decoder")
-    pixels.check("type", pixels.type, "mmdet.PixelDecoder")
+    _check_pixels(pixels, channels, kind="mmdet.PixelDecoder")
+    pixels.done()
+    train = section.section("train_cfg")
+    _check_costs(train, losses, mask_cost={"type": "mmdet.FocalLossCost", "binary_input": True})
+    train.done()
+
+
+def _mask2former(
+    section: Section, losses: Mapping[str, Any], decoder: Mapping[str, Any], channels: int
+) -> dict[str, Any]:
+    levels = section.take("num_transformer_feat_level", 3)
+    strides = section.take("strides", [4, 8, 16, 32])
+    section.check("strides", sorted(strides), list(strides))
+    pixels = section.section("pixel_decoder")
+    _check_pixels(pixels, channels, kind="mmdet.MSDeformAttnPixelDecoder")
+    pixels.expect("num_outs", levels)
+    _check_positions(pixels, channels)
+    encoder = pixels.section("encoder")
+    pixels.done()
+    encoder.ignore("init_cfg")
+    layer, layers = encoder.section("layer_cfg"), encoder.take("num_layers")
+    encoder.done()
+    attention = layer.section("self_attn_cfg")
+    hidden = feed_forward(layer.section("ffn_cfg"), channels, decoder["dropout"])
+    layer.done()
+    attention.ignore("im2col_step", "init_cfg")
+    attention.expect("embed_dims", channels)
+    attention.expect("num_heads", decoder["num_heads"])
+    attention.expect("num_levels", levels)
+    attention.expect("dropout", decoder["dropout"])
+    attention.expect("batch_first", True)
+    attention.expect("norm_cfg", None)
+    places = attention.take("num_points", 4)
+    attention.done()
+    train = section.section("train_cfg")
+    _check_costs(train, losses, mask_cost={"type": "mmdet.CrossEntropyLossCost", "use_sigmoid": True})
+    points = {
+        "train_points": train.take("num_points", 12544),
+        "oversample": float(train.take("oversample_ratio", 3.0)),
+        "uncertain_share": float(train.take("importance_sample_ratio", 0.75)),
+    }
+    train.done()
+    shape = {"num_levels": levels, "num_points": places}
+    return {**shape, "encoder_layers": layers, "encoder_feedforward_channels": hidden, **points}
+
+
+def _check_pixels(pixels: Section, channels: int, *, kind: str) -> None:
+    pixels.check("type", pixels.type, kind)
     pixels.ignore("init_cfg")
     pixels.expect("norm_cfg", {"type": "GN", "num_groups": decoder_norm(channels).num_groups})
     pixels.expect("act_cfg", _RELU)
-    pixels.done()
-    train = section.section("train_cfg")
-    _costs(train, losses, mask_cost={"type": "mmdet.FocalLossCost", "binary_input": True})
-    train.done()
-    return {}
 
 
-def _positions(section: Section, channels: int) -> None:
-    usual = {"num_feats": channels // 2, "normalize": True}
-    section.expect("positional_encoding", usual)
+def _check_positions(section: Section, channels: int) -> None:
+    section.expect("positional_encoding", {"num_feats": channels // 2, "normalize": True})
 
 
 def _decoder(section: Section, channels: int) -> dict[str, Any]:
@@ -98,10 +142,13 @@ def _losses(section: Section) -> dict[str, Any]:
     classes.expect("use_sigmoid", False)
     *known, void = classes.take("class_weight")
     classes.check("class_weight", known, [1.0] * len(known))
-    masks.check("type", masks.type, "mmdet.FocalLoss")
     masks.expect("use_sigmoid", True)
-    masks.expect("gamma", 2.0)
-    masks.expect("alpha", 0.25)
+    if section.type == "MaskFormerHead":
+        masks.check("type", masks.type, "mmdet.FocalLoss")
+        masks.expect("gamma", 2.0)
+        masks.expect("alpha", 0.25)
+    else:
+        masks.check("type", masks.type, "mmdet.CrossEntropyLoss")
     dice.check("type", dice.type, "mmdet.DiceLoss")
     dice.expect("use_sigmoid", True)
     dice.expect("activate", True)
@@ -115,7 +162,7 @@ def _losses(section: Section) -> dict[str, Any]:
     return {**weights, "void_weight": float(void)}
 
 
-def _costs(train: Section, losses: Mapping[str, Any], *, mask_cost: Mapping[str, Any]) -> None:
+def _check_costs(train: Section, losses: Mapping[str, Any], *, mask_cost: Mapping[str, Any]) -> None:
     """Check that queries are matched by the losses' own weights."""
     train.expect("sampler", {"type": "mmdet.MaskPseudoSampler"})
     assigner = train.section("assigner")

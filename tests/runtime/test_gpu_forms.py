@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from maskline.runtime import gpu_forms
-from maskline.runtime.point_sampling import draw_points, sample_points
+from maskline.runtime.gpu_forms import draw_points, sample_points
 
 
 def test_points_are_sampled_at_pixel_centres():
