@@ -153,6 +153,9 @@ COMMANDS = {
     "dvc commit --force train": "tests/runtime/test_launch.py::test_dvc_runs_the_stage_in_two_processes",
     "dvc metrics show": RUN,
     "maskline metrics": RUN,
+    "maskline predict data/models other/models images -o out": (
+        "tests/predict/test_ensemble.py::test_the_command_takes_models_in_front_of_images"
+    ),
     "maskline watch": "tests/commands/test_watch.py::test_curves_of_a_run",
     "maskline watch --once": "tests/commands/test_watch.py::test_curves_of_a_run",
     "dvc plots show .maskline/live/workspace/curves.csv -x iteration -y train_loss": (

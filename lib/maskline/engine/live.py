@@ -178,7 +178,7 @@ class TensorBoard:
 
 
 class Mlflow:
-    """A run of MLflow, on the server that MLFLOW_TRACKING_URI names or in ./mlruns."""
+    """A run of MLflow, on the server that MLFLOW_TRACKING_URI names, or in ./mlflow.db."""
 
     def __init__(self, folder: Path, params: Mapping[str, Any]) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
