@@ -4,10 +4,14 @@ It turns telemetry off: onnxruntime, from 1.32, writes a device id and events un
 maker's collector, unless it is told otherwise before it is imported. Whoever wants to send sets the variable to 0.
 """
 
-import os
-from typing import TYPE_CHECKING, Any
+from __future__ import annotations
 
+import os
+
+TYPE_CHECKING = False  # typing's own costs more time than all else here; type checkers know the name
 if TYPE_CHECKING:
+    from typing import Any
+
     from maskline.api.evaluating import evaluate as evaluate
     from maskline.api.training import train as train
     from maskline.predict.model import Model as Model

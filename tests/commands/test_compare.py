@@ -163,8 +163,10 @@ def test_sweep_runs_what_is_missing_and_sums_up(repository):
 
 
 def test_a_failed_experiment_ends_the_sweep(repository):
+    started = []
     with pytest.raises(DataError, match="seed-0: the experiment failed"):
-        sweep([0, 1], name="seed", metrics=repository / METRICS, run=lambda arguments: 1)
+        sweep([0, 1], name="seed", metrics=repository / METRICS, run=lambda arguments: started.append(arguments) or 1)
+    assert len(started) == 1
 
 
 def test_sweep_prints_a_table(monkeypatch):

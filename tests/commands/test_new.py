@@ -111,9 +111,13 @@ def test_upgrade_writes_what_is_ours_and_leaves_the_rest(project):
     assert "requirements.lock: edited and not committed" in new(project, "--upgrade", code=2)
     with (project / "params.yaml").open("a") as stream:
         stream.write("# edited\n")
-    git(project, "commit", "--quiet", "--all", "--message", "older")
+    (project / ".dvc/plots/scores.json").unlink()
+    (project / ".dvc/plots/mine.json").write_text("{}")
+    git(project, "add", "--all")
+    git(project, "commit", "--quiet", "--message", "older")
     assert "dvc repro runs the stages again" in new(project, "--upgrade")
-    assert git(project, "status", "--porcelain") == " M requirements.lock\n"
+    assert git(project, "status", "--porcelain") == " M requirements.lock\n?? .dvc/plots/scores.json\n"
+    assert (project / ".dvc/plots/mine.json").is_file()
     package_lock.check(project / "requirements.lock")
     assert "not a project that maskline new made" in new(project.parent, "--upgrade", code=2)
 

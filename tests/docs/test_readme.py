@@ -162,6 +162,14 @@ COMMANDS = {
     "dvc commit --force train": "tests/runtime/test_launch.py::test_dvc_runs_the_stage_in_two_processes",
     "dvc metrics show": RUN,
     "maskline metrics": RUN,
+    "maskline predict data/models other/models images -o out": (
+        "tests/predict/test_ensemble.py::test_the_command_takes_models_in_front_of_images"
+    ),
+    "maskline watch": "tests/commands/test_watch.py::test_curves_of_a_run",
+    "maskline watch --once": "tests/commands/test_watch.py::test_curves_of_a_run",
+    "dvc plots show .maskline/live/workspace/curves.csv -x iteration -y train_loss": (
+        "tests/engine/test_live.py::test_dvc_sees_the_tables"
+    ),
     "maskline folds --folds 5": "tests/commands/test_folds.py::test_a_model_a_fold_and_all_as_one",
     "dvc exp show --drop '.*' --keep 'Experiment|foreground.Dice|mIoU|optimizer.lr'": (
         "tests/pipeline/test_repro.py::test_metrics_are_read_by_dvc"

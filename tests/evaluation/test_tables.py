@@ -79,7 +79,7 @@ def test_intervals_of_measures_draw_groups_whole():
     alone = scored(split, names=("boundary",)).metrics["uncertainty_95"]["measures"]["boundary_F"]
     for picture in split.pictures:  # nothing is independent
         picture.group = "one"
-    assert "measures" not in scored(split, names=("boundary",)).metrics["uncertainty_95"]
+    assert "uncertainty_95" not in scored(split, names=("boundary",)).metrics
     assert alone["low"] < alone["high"]
 
 

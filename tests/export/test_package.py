@@ -128,21 +128,11 @@ def test_latency_report(trained, model_file):
     models = dict.fromkeys(("fp32", "again"), lambda threads: OnnxModel(model_file, threads=threads))
     report = timing.latency(trained, models, size=(32, 40), batches=(1, 3), runs=2, threads=(1, 2), compiled=False)
     assert report.pop("fastest") == "model.onnx"
-    times = {
-        "torch": {"median_ms": 0.5},
-        "fp32": {"median_ms": 3.0},
-        "int8": {"median_ms": 2.0},
-        "fp16": {"median_ms": 9},
-    }
-    assert timing.fastest({**times, "pt2": {"median_ms": 1.0}}) == "model-int8.onnx"
-    assert {key: report.pop(key) for key in ("height", "width", "runs", "threads")} == {
-        "height": 32,
-        "width": 40,
-        "runs": 2,
-        "threads": 1,
-    }
-    facts = {"threads": 1, "height": 32, "width": 40, "runs": 2}
-    lines = timing.table({**report, **facts}, sizes={"fp32": 77}).splitlines()
+    times = {name: {"median_ms": ms} for name, ms in {"torch": 0.5, "fp32": 3.0, "int8": 2.0, "pt2": 1.0}.items()}
+    assert timing.fastest(times) == "model-int8.onnx"
+    settings = {key: report.pop(key) for key in ("height", "width", "runs", "threads")}
+    assert settings == {"height": 32, "width": 40, "runs": 2, "threads": 1}
+    lines = timing.table(report | settings, sizes={"fp32": 77}).splitlines()
     assert lines[0] == "model,name,batch,threads,median_ms,p95_ms,ratio,bytes,height,width,runs"
     assert len(lines) == 1 + 2 * 2 * 3
     assert lines[1].startswith('"torch, batch 1, 1 thread",torch,1,1,')

@@ -6,11 +6,15 @@ from tools.trial import write_params
 
 
 def test_the_table():
-    agreement = {
-        "bytes": 4,
-        "int8": {"bytes": 1, "test": {"disagreement": 0.0004, "mIoU_torch": 0.9, "mIoU_exported": 0.89}},
-    }
-    times = {"torch": {"median_ms": 100.0}, "fp32": {"median_ms": 55.0, "ratio": 0.55}}
+    scores = {"mIoU_torch": "0.9", "mIoU_exported": "0.89"}
+    agreement = [
+        {"name": "fp32", "bytes": "4", "disagreement": "0.0", **scores},
+        {"name": "int8", "bytes": "1", "disagreement": "0.0004", **scores},
+    ]
+    times = [
+        {"name": "torch", "median_ms": "100.0", "ratio": "1.0"},
+        {"name": "fp32", "median_ms": "55.0", "ratio": "0.55"},
+    ]
     assert export_study._lines("Unet/ResNet-18", agreement, times) == [
         "Unet/ResNet-18: median ms, over eager",
         "  torch               100.0   1.000",

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,16 +28,23 @@ def run_missing(
         jobs: How many run at a time.
 
     Raises:
-        DataError: One failed.
+        DataError: One failed; no further one is started.
     """
     head = find_commit("HEAD")
     refs = {name: f"refs/exps/{head[:2]}/{head[2:]}/{name}" for name in experiments}
     missing = [name for name, ref in refs.items() if experiment_ref(name) != ref]
 
+    failed = threading.Event()
+
     def start(name: str) -> int:
+        if failed.is_set():
+            return 0
         log.info("experiment %s", name)
         settings = [part for key, value in experiments[name].items() for part in ("--set-param", f"{key}={value}")]
-        return run(["exp", "run", "--temp", "--name", name, *settings, *([target] if target else [])])
+        code = run(["exp", "run", "--temp", "--name", name, *settings, *([target] if target else [])])
+        if code:
+            failed.set()
+        return code
 
     with ThreadPoolExecutor(max_workers=jobs) as pool:
         codes = dict(zip(missing, pool.map(start, missing), strict=True))

@@ -27,12 +27,14 @@ class Folds:
     """What the folds came to.
 
     Args:
+        images: How many val images all folds have together.
         folds: Scores of each fold's model on its own val split, as trees.
         out_of_fold: Scores of all val images together, each seen by the one model that was not trained on it.
         members: Scores of each fold's model on the test split; empty without one.
         ensemble: Scores of all members together there; empty without one.
     """
 
+    images: int
     folds: Sequence[dict[str, Any]]
     out_of_fold: dict[str, Any]
     members: Sequence[dict[str, Any]]
@@ -93,6 +95,7 @@ def _joined(
     if scored_split(prepared[0], "auto") == "test":
         tests = [_score(params, prepared[0], model, split="test") for model in (*models, out / "model")]
     return Folds(
+        images=len(every),
         folds=[dict(one.metrics) for one in validated],
         out_of_fold=tree.metrics_tree(every, split.labels, resamples=section.bootstrap, seed=seed, settings={}),
         members=[dict(one.metrics) for one in tests[:-1]],
@@ -139,7 +142,7 @@ def _export(params: Params, out: Path, prepared: Path, found: Folds) -> None:
         variants=variants,
         data_set=params.data.name,
         split=name,
-        images=len(split),
+        images=len(split) if found.ensemble else found.images,
         scores=scores,
     )
     log.info("folds: one file of %d members, %s", len(found.folds), out / "export" / "model.onnx")

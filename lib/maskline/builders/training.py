@@ -14,6 +14,7 @@ from maskline.cli.guard import check_listed
 from maskline.core import own_code
 from maskline.core.errors import ParamsError
 from maskline.data.dataset import PreparedSplit
+from maskline.engine.live import open_live
 from maskline.engine.receipt import receipt
 from maskline.engine.run import Job
 from maskline.engine.train import Loop
@@ -152,6 +153,7 @@ def _loop(params: TrainStage, prepared: Path, split: PreparedSplit, compute: dev
         ema_decay=train.ema_decay,
         compiled=device.resolve_compile(train.compile, compute.device.type),
         deferred=compute.device.type != "cpu",
+        live=None if distributed.rank() else open_live(params.machine.log_to, params=_trained_params(params)),
         graph=device.resolve_graph(train.graph, compute.device.type, own_code=bool(params.model.own_code())),
     )
 

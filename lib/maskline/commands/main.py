@@ -27,6 +27,7 @@ COMMANDS = {
     "sweep-seeds": "The same run with other seeds, as DVC experiments.",
     "tune": "Measure what computes fastest here and write it into params.yaml.",
     "verify": "Train again from a model's receipt and say what differs.",
+    "watch": "The curves of a run while it trains.",
 }
 
 

@@ -30,7 +30,8 @@ def main(
 
     As it stands it trains on a set that it draws itself, so that `dvc repro` can be seen to work. With --data it takes
     the masks' encoding and classes from the masks. DIR must be empty or not there; --upgrade, for a project made by an
-    earlier maskline, writes stages, dvc.yaml, params.schema.json and requirements.lock anew and nothing else.
+    earlier maskline, writes stages, dvc.yaml, the templates in .dvc/plots, .dvcignore, params.schema.json and
+    requirements.lock anew and nothing else.
     """
     from maskline.projects import new_project
 

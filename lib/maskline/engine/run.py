@@ -111,6 +111,9 @@ def train(job: Job, *, stop_after: int = 0) -> Result:
         except StoppedError as error:
             log.warning("train: stopped after iteration %d; start again to go on from there", state.iteration)
             sys.exit(128 + error.signal)
+        finally:
+            if job.loop.live is not None:
+                job.loop.live.close()
         return Result(state=state, seconds=time.perf_counter() - started, iterations=state.iteration - first)
 
 
@@ -169,6 +172,8 @@ def write(
         ),
     )
     job.journal.remove()
+    if job.loop.live is not None:
+        job.loop.live.remove()
 
 
 def _peak_memory(job: Job) -> dict[str, float]:

@@ -22,6 +22,7 @@ from maskline.engine.capture import CapturedStep, CudaGraphs, Graphs, Values, re
 from maskline.engine.guards import NotFiniteError, check_weights, guarded_step
 from maskline.engine.inputs import Inputs
 from maskline.engine.journal import Journal
+from maskline.engine.live import Live
 from maskline.engine.process import StopFlag
 from maskline.engine.progress import Meter, meter
 from maskline.engine.state import Measured, Row, SpoiltError, TrainState, read, weights_of
@@ -77,6 +78,7 @@ class Loop:
             them; one that is not finite is found then, and its iteration by going over those since the last journal
             entry again. Without a journal, each is looked at all the same.
         graph: The step is captured as a graph, where the device and the network's parts let it.
+        live: Is told what was measured while the run goes on; None: nobody is.
     """
 
     batches: TrainBatches
@@ -99,6 +101,7 @@ class Loop:
     compiled: bool
     deferred: bool = False
     graph: bool = False
+    live: Live | None = None
 
 
 def fit(state: TrainState, loop: Loop, *, journal: Journal, stop: StopFlag, stop_after: int = 0) -> None:
@@ -180,6 +183,7 @@ def _go_on(state: TrainState, loop: Loop, *, last: int, closely: bool, journal: 
                 if not closely:
                     check_weights(state)
                 _validate(state, loop, shown)
+            _tell(state, loop)
             if _is_due(state.iteration, loop.preview_every):
                 _draw(state, loop, journal.pictures / f"iteration-{state.iteration:09d}.png")
             signalled = distributed.largest(stop.signal or 0)
@@ -366,6 +370,7 @@ def _validate(state: TrainState, loop: Loop, shown: Meter) -> None:
             compute=loop.compute,
             mean=loop.batches.augmentation.mean,
             std=loop.batches.augmentation.std,
+            warns=not state.validations,
         )
         if loop.best_metric not in row:
             known = ", ".join(key for key in row if key not in {"iteration", "train_loss", "val_loss"})
@@ -376,6 +381,11 @@ def _validate(state: TrainState, loop: Loop, shown: Meter) -> None:
     state.validations.append(row)
     state.hashes[state.iteration] = weights_sha256(weights_of(state.result))
     shown.report(state.iteration, "  ".join(f"{key} {row[key]:.4f}" for key in _SHOWN if key in row))
+
+
+def _tell(state: TrainState, loop: Loop) -> None:
+    if loop.live is not None:
+        loop.live.update(state)
 
 
 def _draw(state: TrainState, loop: Loop, path: Path) -> None:

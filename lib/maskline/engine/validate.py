@@ -1,5 +1,6 @@
 """Validation during training: loss and metrics over whole images."""
 
+import logging
 import math
 from collections.abc import Sequence
 
@@ -15,6 +16,8 @@ from maskline.runtime import distributed
 from maskline.runtime.device import Compute
 from maskline.runtime.normalize import normalize
 
+log = logging.getLogger("maskline")
+
 
 @torch.no_grad()
 def validate(
@@ -25,6 +28,7 @@ def validate(
     compute: Compute,
     mean: Sequence[float],
     std: Sequence[float],
+    warns: bool = False,
 ) -> Row:
     """Return the mean loss over images and the metrics over all pixels.
 
@@ -37,6 +41,7 @@ def validate(
         compute: Device, precision, memory format.
         mean: Gray levels of 255, a channel.
         std: Gray levels of 255, a channel.
+        warns: Say so where the network gives every pixel one class.
 
     Returns:
         ``val_loss``, ``aAcc``, ``mIoU``, ``mAcc``, ``mDice``, then ``IoU_<class>`` of each class; absent ones left out.
@@ -61,6 +66,12 @@ def validate(
     shares = distributed.everyones((losses, total))
     losses, total = {key: loss for share, _ in shares for key, loss in share.items()}, sum(part for _, part in shares)
     row: Row = {"val_loss": sum(losses[index] for index in range(len(split))) / len(split)}
+    predicted = total.sum(0).nonzero().flatten().tolist()
+    if warns and len(predicted) == 1 and distributed.rank() == 0:
+        name = labels.class_names[predicted[0]]
+        log.warning(
+            "train: so far every pixel of the val split is %s; if that stays, see optimizer.lr and losses", name
+        )
     overall = overall_scores(total, beta=1)
     row |= {key: float(overall[key]) for key in ("aAcc", "mIoU", "mAcc", "mDice")}
     by_class = class_scores(total, beta=1)["IoU"]

@@ -26,6 +26,11 @@ class MachineParams(Section):
     journal_every: CountOrNone = Field(
         default=100, description="Iterations between two entries of the resume journal; 0: none."
     )
+    log_to: tuple[Literal["tensorboard", "mlflow", "trackio", "wandb"], ...] = Field(
+        default=(),
+        description="Who else gets the curves while training, each by an extra of its name (`pip install "
+        "'maskline[tensorboard]'`). `.maskline/live` has them in any case, for `maskline watch`.",
+    )
     evaluate_devices: Annotated[int, Field(ge=1, le=1024)] = Field(
         default=1,
         description="Processes that share evaluation's images, one a GPU (or any number on a CPU). Under torchrun its "

@@ -21,7 +21,8 @@ _DVC_YAML_HEAD = """\
 # The pipeline. Stages depend on their script, on data, on the listed keys of params.yaml, and on requirements.lock,
 # which names the installed maskline: another maskline runs them again (maskline new --upgrade .).
 """
-_OURS = ("stages", "dvc.yaml", "params.schema.json", package_lock.NAME)  # what an upgrade writes anew
+# What an upgrade writes anew.
+_OURS = ("stages", "dvc.yaml", ".dvc/plots", ".dvcignore", "params.schema.json", package_lock.NAME)
 _OWN_CODE = "own/README.md"
 _README = Path(__file__).with_name("new_readme.md")
 
@@ -111,8 +112,7 @@ def _write(folder: Path, params: str, *, git: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "params.yaml", params)
     _write_ours(folder)
-    shutil.copytree(source / ".dvc" / "plots", folder / ".dvc" / "plots")
-    for name in (".dvcignore", ".gitignore", ".dvc/.gitignore"):
+    for name in (".gitignore", ".dvc/.gitignore"):
         shutil.copyfile(source / name, folder / name)
     config = (source / ".dvc" / "config").read_text(encoding="utf-8")
     if plots_page.can_be_made():
@@ -135,6 +135,8 @@ def _write_ours(folder: Path) -> None:
     write_text(folder / "stages" / "__init__.py", '"""The six stages of the pipeline, one command each."""\n')
     if not (folder / _OWN_CODE).exists():  # the user's; the dep of a stage must be there
         write_text(folder / _OWN_CODE, (source / _OWN_CODE).read_text(encoding="utf-8"))
+    shutil.copytree(source / ".dvc" / "plots", folder / ".dvc" / "plots", dirs_exist_ok=True)
+    shutil.copyfile(source / ".dvcignore", folder / ".dvcignore")
     write_text(folder / "dvc.yaml", _pipeline((source / "dvc.yaml").read_text(encoding="utf-8")))
     write_text(folder / "params.schema.json", (source / "params.schema.json").read_text(encoding="utf-8"))
     write_text(folder / package_lock.NAME, package_lock.text())

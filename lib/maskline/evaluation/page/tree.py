@@ -68,7 +68,7 @@ def metrics_tree(
     tree = {name: value for name, value in whole.scores.items() if name not in {EXTRA, STEPS, AREAS}}
     tree |= {name: whole.scores[name] for name in (EXTRA, STEPS) if name in whole.scores}
     tree |= _plain(settings)
-    if resamples:
+    if whole.intervals:
         tree[UNCERTAINTY] = whole.intervals
     return tree | {name: whole.scores[name] for name in (AREAS,) if name in whole.scores}
 
