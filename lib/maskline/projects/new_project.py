@@ -20,6 +20,7 @@ _DVC_YAML_HEAD = """\
 # The pipeline. Stages depend on their script, on data, on the listed keys of params.yaml, and on requirements.lock,
 # which names the installed maskline: another maskline runs them again (maskline new --upgrade .).
 """
+_LOOK = "    always_changed: true\n"  # of the download stage: it looks at data.archive before anything else runs
 _OURS = ("stages", "dvc.yaml", "params.schema.json", package_lock.NAME)  # what an upgrade writes anew
 _OWN_CODE = "own/README.md"
 _README = Path(__file__).with_name("new_readme.md")
@@ -125,14 +126,24 @@ def _write_ours(folder: Path) -> None:
     write_text(folder / "stages" / "__init__.py", '"""The six stages of the pipeline, one command each."""\n')
     if not (folder / _OWN_CODE).exists():  # the user's; the dep of a stage must be there
         write_text(folder / _OWN_CODE, (source / _OWN_CODE).read_text(encoding="utf-8"))
-    write_text(folder / "dvc.yaml", _pipeline((source / "dvc.yaml").read_text(encoding="utf-8")))
+    own_source = read_yaml(folder / "params.yaml").get("data", {}).get("archive") is not None
+    pipeline = _pipeline((source / "dvc.yaml").read_text(encoding="utf-8"), own_source=own_source)
+    write_text(folder / "dvc.yaml", pipeline)
     write_text(folder / "params.schema.json", (source / "params.schema.json").read_text(encoding="utf-8"))
     write_text(folder / package_lock.NAME, package_lock.text())
 
 
-def _pipeline(text: str) -> str:
-    """Return dvc.yaml without the checkout's library files, for which requirements.lock stands."""
+def _pipeline(text: str, *, own_source: bool) -> str:
+    """Return dvc.yaml without the checkout's library files, for which requirements.lock stands.
+
+    Args:
+        text: The checkout's.
+        own_source: The data is a file or folder of the user's, which DVC knows nothing of: the download stage then runs
+            each time to look at it, and the others where it changed.
+    """
     text = re.sub(r"\A(#.*\n)+", _DVC_YAML_HEAD, text)
+    if own_source:
+        text = text.replace("    cmd: python -m stages.download\n", f"    cmd: python -m stages.download\n{_LOOK}", 1)
     return re.sub(r"^ *- lib/.*\n", "", text, flags=re.MULTILINE)
 
 
