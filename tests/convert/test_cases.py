@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from maskline.data.dataset import PreparedSplit
 from maskline.reading.as_trained import read_as_trained
@@ -37,3 +38,27 @@ def test_predict_reads_what_convert_took(shared_cases, workspace, tmp_path, prog
         np.testing.assert_array_equal(read_as_trained(file, split.rule), image)
         assert image.shape == (64, 64, split.rule.num_channels)
         assert image.max() - image.min() > 100, "neither cut nor saturated"
+
+
+MAPS = [
+    ("02_sparse_grey_masks.py", ["0,127,255"], {0: "ground", 127: "leaf", 255: "stem"}),
+    ("03_palette_masks_0_255.py", [], {0: "ground", 255: "leaf"}),
+    ("06_index_masks_zero_is_unlabelled.py", [], {0: "ignore", 1: "a", 2: "b", 3: "c"}),
+]
+
+
+@pytest.mark.parametrize(("program", "options", "mapping"), MAPS)
+def test_a_map_of_values(shared_cases, workspace, tmp_path, program, options, mapping):
+    drawn = tmp_path / "set"
+    subprocess.run([sys.executable, program, str(drawn), *options], cwd=shared_cases, check=True)
+    result = workspace.both(archive=str(drawn), classes=[], mask_values=mapping)
+    assert result.code == 0, result.err
+    split = PreparedSplit.open(workspace.prepared, "train", cache="stream")
+    names = [name for name in mapping.values() if name != "ignore"]
+    assert split.labels.class_names == tuple(names)
+    wanted = [split.labels.ignore_index if name == "ignore" else names.index(name) for name in mapping.values()]
+    for i, name in enumerate(split.ids):
+        (file,) = (drawn / "masks").glob(f"{name}.*")
+        stored = np.array(Image.open(file))
+        expected = np.select([stored == value for value in mapping], wanted, default=-1)
+        np.testing.assert_array_equal(split.sample(i).mask, expected)

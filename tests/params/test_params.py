@@ -175,7 +175,7 @@ def test_yes_and_no_are_words(tmp_path, shipped_params):
         ("evaluate.stride", [600, 600], "evaluate: stride is larger than window"),
         ("data.name", "folder", "data.classes needs at least two classes"),
         ("data.sha256", "abc", "data.sha256"),
-        ("data.ignore_index", 70000, "data.ignore_index: 70000 is wrong; give less than or equal to 65535"),
+        ("data.ignore_index", 2**31, "data.ignore_index: 2147483648 is wrong; give less than 2147483648"),
         ("export.opset", 17, "export.opset: 17 is wrong; give greater than or equal to 18"),
         ("train", None, "params.yaml: train"),
         ("train", [1], "params.yaml: train"),

@@ -6,12 +6,14 @@ from pathlib import Path
 from maskline.cli.guard import check_watched
 from maskline.convert.archive import SplitSettings, Work
 from maskline.convert.layouts import layout, layout_key, own_layout
-from maskline.convert.records import Layout, LayoutSettings
+from maskline.convert.records import Layout, LayoutSettings, MaskValue
 from maskline.core.own_code import file_of
 from maskline.core.state_folder import user_path
 from maskline.download.listing import ListedFolder, source
 from maskline.download.progress import tracked
-from maskline.params.data import DataParams
+from maskline.params.data import DataParams, parsed_values
+
+_IGNORE, _LARGEST_IGNORE = 255, 65535  # of prepared masks
 
 
 def build_source(params: DataParams, raw: Path) -> Path | ListedFolder:
@@ -39,7 +41,9 @@ def layout_settings(params: DataParams) -> LayoutSettings:
     """Return what the user says about the source."""
     return LayoutSettings(
         classes=tuple((entry.name, entry.color) for entry in params.classes),
-        ignore_index=params.ignore_index,
+        ignore_index=params.ignore_index if 2 <= params.ignore_index <= _LARGEST_IGNORE else _IGNORE,
+        mask_ignore=params.ignore_index,
+        mask_values=tuple(MaskValue(*line) for line in parsed_values(params.mask_values)),
         mask_encoding=params.mask_encoding,
         exif=params.exif,
         alpha=params.alpha,

@@ -7,7 +7,7 @@ images only where they alone tell the group. Reading, checks, splits and writing
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,18 +23,36 @@ ReadArea = Callable[[Path], NDArray[np.bool_]]
 """Path -> (h, w) bool."""
 
 
+class MaskValue(NamedTuple):
+    """What the user says about one value, range of values, color or label of the source.
+
+    Args:
+        key: As the user wrote it; the label of an annotation tool where the next two are None.
+        values: First and last stored value.
+        color: Stored color.
+        class_name: What it means; None: never counts.
+    """
+
+    key: str
+    values: tuple[int, int] | None
+    color: Rgb | None
+    class_name: str | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayoutSettings:
     """What the user says about the source.
 
     Args:
         classes: Name and color of each class, in the order of ids; empty for sets that know their own.
-        ignore_index: Mask value that never counts.
+        ignore_index: Value of prepared masks that never counts.
         mask_encoding: How masks store classes.
         exif: What to do with an EXIF rotation, of images and masks alike.
         alpha: What to do with an image's alpha channel.
         channels: Of the image files, those to take, the first is 0; None: RGB, or gray as RGB.
         scale: How values of more than 8 bits become 0..255: ``error`` (not at all), ``full_range`` or (low, high).
+        mask_ignore: Value of the source's masks that never counts, of any size; None: ``ignore_index``.
+        mask_values: What values, colors or labels mean; empty: what they are.
     """
 
     classes: tuple[tuple[str, Rgb], ...]
@@ -44,6 +62,8 @@ class LayoutSettings:
     alpha: Literal["error", "drop"]
     channels: tuple[int, ...] | None
     scale: Literal["error", "full_range"] | tuple[float, float]
+    mask_ignore: int | None = None
+    mask_values: tuple[MaskValue, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

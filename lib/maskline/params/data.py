@@ -1,7 +1,11 @@
 """The data section of params.yaml: where the data comes from and how it becomes images, masks and splits."""
 
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
@@ -13,6 +17,17 @@ if TYPE_CHECKING:
 else:  # a data set is known by its file
     _FORMATS = Path(__file__).resolve().parent.parent / "convert" / "formats"
     DataName = Literal[tuple(sorted(file.stem for file in _FORMATS.glob("[a-z]*.py")))]
+
+
+IGNORE = "ignore"
+"""The name of what never counts; no class can have it in the map."""
+
+Rgb = tuple[int, int, int]
+
+_NUMBER = re.compile(r"-?\d{1,10}")
+_RANGE = re.compile(r"(-?\d{1,10})\s*-\s*(-?\d{1,10})")
+_HEX = re.compile(r"#[0-9a-fA-F]{6}")
+_COLOR = re.compile(r"\[?\s*(\d{1,3})\s*,\s*(\d{1,3})\s*,\s*(\d{1,3})\s*\]?")
 
 
 class ClassParams(Section):
@@ -66,8 +81,16 @@ class DataParams(Section):
     classes: tuple[ClassParams, ...] = Field(
         default=(), description="Classes in the order of their ids; only for `folder` and `labelme`."
     )
-    ignore_index: Annotated[int, Field(ge=2, le=65535)] = Field(
-        default=255, description="Mask value that never counts in losses, metrics, crops or weights."
+    ignore_index: Annotated[int, Field(ge=-(2**31), lt=2**31)] = Field(
+        default=255,
+        description="Mask value that never counts in losses, metrics, crops or weights. One below the number of "
+        "classes is no class: the classes are then the other values, in order.",
+    )
+    mask_values: dict[str, Annotated[str, Field(min_length=1)]] = Field(
+        default={},
+        description="What mask files hold, instead of mask_encoding: value (`127`), range (`'1-10'`) or color "
+        "(`'[255, 0, 0]'`, `'#ff0000'`) to the name of a class, or to `ignore`; all others are refused. In annotations "
+        "of a labelling tool: label to the name of a class, or to `ignore`. {}: values are ids, labels are classes.",
     )
     mask_encoding: Literal["index", "palette", "binary", "binary_snapped", "color"] = Field(
         default="index",
@@ -122,9 +145,104 @@ class DataParams(Section):
             raise ValueError(f"fold {self.fold} is not below num_folds {self.num_folds}")
         if not isinstance(self.image_scale, str) and self.image_scale[0] >= self.image_scale[1]:
             raise ValueError(f"image_scale: {self.image_scale[0]:g} is not below {self.image_scale[1]:g}")
+        if self.mask_values:
+            class_names = tuple(entry.name for entry in self.classes)
+            check_values(self.mask_values, class_names, masks=self.name == "folder" and self.layout is None)
         return self
 
     @property
     def max_unpacked_bytes(self) -> int:
         """``max_unpacked_gib`` in bytes."""
         return int(self.max_unpacked_gib * 2**30)
+
+
+class MaskValue(NamedTuple):
+    """One line of the map.
+
+    Args:
+        key: As the file has it.
+        values: First and last whole number; None: not numbers.
+        color: Red, green, blue; None: no color. Neither of the two: the label of an annotation tool.
+        class_name: What it means; None: never counts.
+    """
+
+    key: str
+    values: tuple[int, int] | None
+    color: Rgb | None
+    class_name: str | None
+
+
+def parsed_values(mapping: Mapping[str, str]) -> tuple[MaskValue, ...]:
+    """Return the lines of the map in their order."""
+    return tuple(_mask_value(key, name) for key, name in mapping.items())
+
+
+def _names_of(lines: Iterable[MaskValue]) -> tuple[str, ...]:
+    """Return the classes that a map names, in their order."""
+    return tuple(dict.fromkeys(line.class_name for line in lines if line.class_name is not None))
+
+
+def check_values(mapping: Mapping[str, str], class_names: tuple[str, ...], *, masks: bool) -> None:
+    """Check a map.
+
+    Args:
+        mapping: As params.yaml has it.
+        class_names: Of data.classes; empty: those of the map.
+        masks: The set has mask files: each key is a number, a range or a color, and each class has one.
+
+    Raises:
+        ValueError: Problem; remedy.
+    """
+    lines = parsed_values(mapping)
+    if class_names:
+        _check_names(lines, class_names, masks=masks)
+    if masks:
+        _check_keys(lines)
+
+
+def _mask_value(key: str, name: str) -> MaskValue:
+    class_name = None if name == IGNORE else name
+    text = key.strip()
+    values: tuple[int, int] | None = None
+    color: Rgb | None = None
+    if _NUMBER.fullmatch(text):
+        values = (int(text), int(text))
+    elif match := _RANGE.fullmatch(text):
+        values = (int(match[1]), int(match[2]))
+    elif _HEX.fullmatch(text):
+        color = (int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16))
+    elif match := _COLOR.fullmatch(text):
+        color = (int(match[1]), int(match[2]), int(match[3]))
+    return MaskValue(key, values, color, class_name)
+
+
+def _check_names(lines: tuple[MaskValue, ...], class_names: tuple[str, ...], *, masks: bool) -> None:
+    if IGNORE in class_names:
+        raise ValueError(f"a class of data.classes is called {IGNORE}, which mask_values takes for no class; rename it")
+    for line in lines:
+        if line.class_name is not None and line.class_name not in class_names:
+            near = difflib.get_close_matches(line.class_name, class_names, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]}?" if near else f"give one of {', '.join(class_names)}, or {IGNORE}"
+            raise ValueError(f"mask_values: {line.key} is {line.class_name!r}, which is none of data.classes; {hint}")
+    without = [name for name in class_names if name not in _names_of(lines)]
+    if masks and without:
+        raise ValueError(f"mask_values has no value of the class {without[0]!r}; add it, or leave the class out")
+
+
+def _check_keys(lines: tuple[MaskValue, ...]) -> None:
+    for line in lines:
+        odd = line.values is not None and not -(2**31) <= line.values[0] <= line.values[1] < 2**31
+        odd |= line.color is not None and max(line.color) > 255
+        if odd or (line.values is None and line.color is None):
+            forms = "7, '1-10', '[255, 0, 0]' or '#ff0000'"
+            raise ValueError(f"mask_values: {line.key!r} is no value, range or color; write it as {forms}")
+    if len({line.color is None for line in lines}) > 1:
+        raise ValueError("mask_values has colors and numbers; a mask has one of them")
+    colors = [line.color for line in lines if line.color is not None]
+    twice = next((line for line in lines if line.color and colors.count(line.color) > 1), None)
+    if twice:
+        raise ValueError(f"mask_values: the color {twice.key} stands twice; remove one")
+    ranges = sorted((*line.values, line.key) for line in lines if line.values is not None)
+    for (_, last, one), (first, _, other) in pairwise(ranges):
+        if first <= last:
+            raise ValueError(f"mask_values: {one} and {other} have values in common; give each value one line")

@@ -41,7 +41,8 @@ class Params(TrainStage):
 
     @model_validator(mode="after")
     def _check_classes(self) -> "Params":
-        if self.data.name == "folder" and self.data.layout is None and len(self.data.classes) < 2:
+        named = self.data.classes or self.data.mask_values  # a map names classes too
+        if self.data.name == "folder" and self.data.layout is None and len(named) < 2:
             raise ValueError("data.classes needs at least two classes for data.name: folder")
         return self
 

@@ -5,7 +5,7 @@ alike (``maskline.convert.checks``). Only ``read_binary``, ``read_color`` and ``
 those they do not know; ``read_snapped`` rounds to black and white, for sets whose layout says that this is right.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from maskline.core.errors import DataError
 from maskline.data.labels import Rgb
+from maskline.reading.arrays import ARRAY_SUFFIXES, read_array
 from maskline.reading.headers import png_bit_depth
 from maskline.reading.images import open_image
 
@@ -28,11 +29,13 @@ _GRAY_MODES = ("1", "L", "I;16", "I;16B", "I;16L", "I;16N", "I")
 
 
 def read_index(path: Path, *, exif: Exif) -> NDArray[np.int32]:
-    """Read a gray image of 1, 8 or 16 bits whose values are class ids.
+    """Read a gray image of 1, 8 or 16 bits, or an array in a .npy or .mat file, whose values are class ids.
 
     Raises:
-        DataError: Not a gray image.
+        DataError: Neither a gray image nor such an array.
     """
+    if path.suffix.lower() in ARRAY_SUFFIXES:
+        return read_array(path)
     image = open_image(path, exif=exif)
     if image.mode == "P":
         raise DataError(
@@ -110,6 +113,43 @@ def read_mapped(path: Path, *, table: Mapping[int, int], exif: Exif) -> Ids:
     return mapped(values, table, place=path)
 
 
+def read_ranges(path: Path, *, ranges: Sequence[tuple[int, int, int]], exif: Exif, remedy: str) -> Ids:
+    """Read stored values and map them: gray values, palette entries, an array's numbers, or RGB of three equal ones.
+
+    Args:
+        path: The file.
+        ranges: First value, last value, class id or ignore index; no value is in two of them.
+        exif: What to do with an EXIF rotation.
+        remedy: For values that are in none of them.
+
+    Raises:
+        DataError: Colors, or a value in no range; names value, count and place.
+    """
+    values = _stored(path, exif=exif)
+    first, last, ids = (np.array(column, dtype=np.int64) for column in zip(*sorted(ranges), strict=True))
+    at = (np.searchsorted(first, values, side="right") - 1).clip(0)
+    bad = (values < first[at]) | (values > last[at])
+    if bad.any():
+        raise DataError(path, f"{describe_values(values, bad)} of no class", remedy)
+    return np.asarray(ids[at], dtype=np.int32)
+
+
+def _stored(path: Path, *, exif: Exif) -> Ids:
+    if path.suffix.lower() in ARRAY_SUFFIXES:
+        return read_array(path)
+    image = open_image(path, exif=exif)
+    if image.mode == "P":
+        return np.array(image).astype(np.int32)
+    if image.mode not in ("RGB", "RGBA"):
+        return read_index(path, exif=exif)
+    pixels = np.array(image).astype(np.int32)
+    if (pixels[..., :1] != pixels[..., :3]).any() or (pixels[..., 3:] != 255).any():
+        colors = len(np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0))
+        problem = f"mode {image.mode} of {colors} colors, not gray values"
+        raise DataError(path, problem, "write the keys of data.mask_values as colors, such as '[255, 0, 0]'")
+    return np.asarray(pixels[..., 0])
+
+
 def mapped(values: Ids, table: Mapping[int, int], *, place: object) -> Ids:
     """Map values (h, w) as ``read_mapped`` does."""
     known = np.array(sorted(table), dtype=np.int32)
@@ -157,7 +197,10 @@ def read_area(path: Path, *, exif: Exif) -> NDArray[np.bool_]:
     return np.asarray(values > 0 if values.max(initial=0) == 1 else values >= 128)
 
 
-def read_color(path: Path, *, colors: tuple[Rgb, ...], exif: Exif) -> NDArray[np.int32]:
+_NO_COLOR = "add the color to data.classes, or save the mask without smoothing (JPEG changes colors)"
+
+
+def read_color(path: Path, *, colors: tuple[Rgb, ...], exif: Exif, remedy: str = _NO_COLOR) -> NDArray[np.int32]:
     """Read an RGB image; a pixel's class is the position of its color in ``colors``.
 
     Raises:
@@ -180,7 +223,7 @@ def read_color(path: Path, *, colors: tuple[Rgb, ...], exif: Exif) -> NDArray[np
         raise DataError(
             path,
             f"color {color} at row {row}, column {column} is of no class ({int(bad.sum())} such pixels)",
-            "add the color to data.classes, or save the mask without smoothing (JPEG changes colors)",
+            remedy,
         )
     return np.asarray(order[at], dtype=np.int32)
 

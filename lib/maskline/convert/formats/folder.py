@@ -5,20 +5,23 @@
     images/train/...  masks/train/...  images/test/... or below
 
 ``second/`` (a second observer's masks) and ``valid/`` (pixels that can be scored) may stand beside ``masks/``.
-An image and its mask have the same path but for these folders and the suffix; that path is the image's id, and each
-image is a group of its own. Split folders are train, val (validation, valid) and test. Letter case does not matter;
-folders around all of this and files outside of it are ignored, hidden ones too.
+Masks are images, or arrays of class ids in .npy or .mat files. An image and its mask have the same path but for these
+folders and the suffix; that path is the image's id, and each image is a group of its own. Split folders are train, val
+(validation, valid) and test. Letter case does not matter; folders around all of this and files outside of it are
+ignored, hidden ones too.
 """
 
 from collections import defaultdict
 from functools import partial
 from pathlib import Path, PurePosixPath
 
+from maskline.convert.format_parts import mask_values
 from maskline.convert.records import LayoutSettings, ReadMask, Record, SourceSet
 from maskline.core.errors import DataError
 from maskline.data.labels import LabelSet
 from maskline.data.manifest import Split
 from maskline.reading import masks
+from maskline.reading.arrays import ARRAY_SUFFIXES
 from maskline.reading.images import IMAGE_SUFFIXES
 
 _KINDS = {"images": "image", "masks": "mask", "second": "second", "valid": "valid"}
@@ -39,12 +42,9 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
     Raises:
         DataError: No images, no masks, or classes that do not fit the encoding.
     """
-    labels = LabelSet(
-        class_names=tuple(name for name, _ in settings.classes),
-        palette=tuple(color for _, color in settings.classes),
-        ignore_index=settings.ignore_index,
-    )
-    return read_pairs(folder, labels=labels, read_mask=mask_reader(settings), settings=settings)
+    labels = mask_values.label_set(settings)
+    reader = mask_values.value_reader(settings, labels) or mask_reader(settings)
+    return read_pairs(folder, labels=labels, read_mask=reader, settings=settings)
 
 
 def read_pairs(folder: Path, *, labels: LabelSet, read_mask: ReadMask, settings: LayoutSettings) -> SourceSet:
@@ -126,7 +126,8 @@ def _find(folder: Path) -> tuple[Found, dict[str, Split | None], list[DataError]
         if meaning is None:
             continue
         kind, split, id_ = meaning
-        if path.suffix.lower() not in IMAGE_SUFFIXES:
+        array = path.suffix.lower() in ARRAY_SUFFIXES and meaning[0] in ("mask", "second")
+        if path.suffix.lower() not in IMAGE_SUFFIXES and not array:
             problems.append(DataError(place.as_posix(), "not an image file by its name", "move it out of this folder"))
             continue
         files_by_id[id_][kind].append(path)

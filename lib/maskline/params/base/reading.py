@@ -58,7 +58,22 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ParamsError(path, f"not YAML: {error}", "fix the line it names") from error
     if not isinstance(value, dict):
         raise ParamsError(path, "not a mapping of sections", "restore it with git checkout params.yaml")
+    _check_keys(value, path, "")
     return value
+
+
+def _check_keys(value: Any, place: object, key: str) -> None:
+    """Refuse keys that are lists, or numbers beside text: DVC cannot sort them, and says so after the stage."""
+    if isinstance(value, list):
+        for entry in value:
+            _check_keys(entry, place, key)
+    if not isinstance(value, dict):
+        return
+    others = [name for name in value if not isinstance(name, str)]
+    if any(isinstance(name, tuple | frozenset) for name in others) or 0 < len(others) < len(value):
+        raise ParamsError(f"{place}: {key}", f"the key {others[0]} beside text", "put all keys there into quotes")
+    for name, entry in value.items():
+        _check_keys(entry, place, f"{key}.{name}".lstrip("."))
 
 
 def validated(values: Mapping[str, Any], kind: type[S], *, place: object, tells: bool = True) -> S:
