@@ -6,6 +6,7 @@ from pathlib import Path
 from maskline.cli.guard import check_watched
 from maskline.convert.archive import SplitSettings, Work
 from maskline.convert.layouts import layout, layout_key, own_layout
+from maskline.convert.pairing import PairNames
 from maskline.convert.records import Layout, LayoutSettings, MaskValue
 from maskline.core.own_code import file_of
 from maskline.core.state_folder import user_path
@@ -49,6 +50,12 @@ def layout_settings(params: DataParams) -> LayoutSettings:
         alpha=params.alpha,
         channels=params.channels,
         scale=params.image_scale,
+        names=PairNames(
+            image_dir=params.image_dir,
+            mask_dir=params.mask_dir,
+            image_suffix=params.image_suffix,
+            mask_suffix=params.mask_suffix,
+        ),
     )
 
 

@@ -10,7 +10,7 @@ import io
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,15 +82,7 @@ class ListedFolder:
 
     def link(self, target: Path) -> None:
         """Lay links to the files into an existing folder: the tree as an archive would unpack it."""
-        folder = self.folder.resolve()
-        with storage_errors(target):
-            made = set[Path]()
-            for name in read(self.listing):
-                path = target / name
-                if path.parent not in made:
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    made.add(path.parent)
-                path.symlink_to(folder / name)
+        _link(self.folder, read(self.listing), target)
 
 
 def source(raw: Path, folder: Path | None) -> Path | ListedFolder:
@@ -133,6 +125,15 @@ def list_folder(folder: Path) -> Listing:
     return {name: ListedFile(bytes=times.bytes, sha256=str(hashes[name])) for name, (_, times) in files.items()}
 
 
+def link_folder(folder: Path, target: Path) -> None:
+    """Lay links to the files that ``list_folder`` would list into an existing folder; none is read.
+
+    Raises:
+        DataError: As ``list_folder``.
+    """
+    _link(folder, sorted(name for name, _ in _files(folder)), target)
+
+
 def write(target: Path, listing: Mapping[str, ListedFile]) -> None:
     """Write a listing as CSV."""
     sink = io.StringIO()
@@ -156,6 +157,17 @@ def read(path: Path) -> Listing:
             return {name: ListedFile(bytes=int(size), sha256=sha256) for name, size, sha256 in rows}
     except ValueError as error:
         raise DataError(path, f"not a listing ({error})", _RUN) from error
+
+
+def _link(folder: Path, names: Iterable[str], target: Path) -> None:
+    real, made = folder.resolve(), set[Path]()
+    with storage_errors(target):
+        for name in names:
+            path = target / name
+            if path.parent not in made:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                made.add(path.parent)
+            path.symlink_to(real / name)
 
 
 class _KeptTimes:

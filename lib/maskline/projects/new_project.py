@@ -3,8 +3,9 @@
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from maskline.cli import package_lock
 from maskline.core.errors import DataError, ParamsError
@@ -12,7 +13,7 @@ from maskline.core.files import write_text
 from maskline.params.base.reading import read_yaml
 from maskline.params.whole import load_params
 from maskline.projects import plots_page, recipes, yaml_lines
-from maskline.projects.overrides import with_overrides
+from maskline.projects.overrides import with_overrides, with_values
 from maskline.projects.recipe_merge import merged
 from maskline.projects.resources import pipeline_folder, shipped_params
 
@@ -26,13 +27,25 @@ _OWN_CODE = "own/README.md"
 _README = Path(__file__).with_name("new_readme.md")
 
 
-def create(folder: Path, *, recipe: str | None, with_data: bool, overrides: Sequence[str], git: bool) -> None:
+def check_free(folder: Path) -> None:
+    """Check that a project can be made there.
+
+    Raises:
+        DataError: The folder has something in it.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DataError(folder, "is there and not empty", "name a new folder, or see maskline new --help on --upgrade")
+
+
+def create(
+    folder: Path, *, recipe: str | None, own_data: Mapping[str, Any] | None, overrides: Sequence[str], git: bool
+) -> None:
     """Make the project, or leave nothing behind.
 
     Args:
         folder: Empty, or not there yet.
         recipe: Name of a recipe; None: the shipped params.
-        with_data: Whether to take the recipe's data section too.
+        own_data: Keys of the section data, instead of the recipe's; None: no set of the user's own.
         overrides: KEY=VALUE as ``dvc exp run -S`` takes them.
         git: Whether to make a git repository and a first commit.
 
@@ -40,9 +53,8 @@ def create(folder: Path, *, recipe: str | None, with_data: bool, overrides: Sequ
         DataError: The folder has something in it.
         ParamsError: No such recipe, or an override that cannot be.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DataError(folder, "is there and not empty", "name a new folder, or see maskline new --help on --upgrade")
-    params = _params(recipe, overrides, with_data=with_data)
+    check_free(folder)
+    params = _params(recipe, overrides, own_data=own_data)
     there = folder.is_dir()
     try:
         _write(folder, params, git=git)
@@ -89,11 +101,13 @@ def _add_sections(path: Path) -> list[str]:
     return list(added)
 
 
-def _params(recipe: str | None, overrides: Sequence[str], *, with_data: bool) -> str:
+def _params(recipe: str | None, overrides: Sequence[str], *, own_data: Mapping[str, Any] | None) -> str:
     shipped = shipped_params()
     text = shipped.read_text(encoding="utf-8")
     if recipe:
-        text = merged(shipped, recipes.find(recipe), with_data=with_data)
+        text = merged(shipped, recipes.find(recipe), with_data=own_data is None)
+    if own_data:
+        text = with_values(text, {f"data.{key}": value for key, value in own_data.items()})
     return with_overrides(text, overrides, place=f"recipe {recipe}" if recipe else "params.yaml")
 
 

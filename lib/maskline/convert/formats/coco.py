@@ -27,6 +27,7 @@ from typing_extensions import TypedDict  # pydantic wants this one on Python 3.1
 
 from maskline.convert.format_parts import polygons
 from maskline.convert.format_parts.finding import visible
+from maskline.convert.format_parts.tree import Tree
 from maskline.convert.records import LayoutSettings, Record, SourceSet
 from maskline.core.errors import DataError
 from maskline.data.labels import LabelSet, bit_palette
@@ -142,6 +143,16 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
     )
 
 
+def recognise(tree: Tree) -> str | None:
+    """Return why a folder is such a set; None: it is none."""
+    place = next((place for place, content in tree.json_files if _is_coco(content)), None)
+    return None if place is None else f"{place} has images, annotations and categories"
+
+
+def _is_coco(content: Any) -> bool:
+    return isinstance(content, dict) and {"images", "annotations", "categories"} <= content.keys()
+
+
 def decode(segmentation: Any, shape: tuple[int, int]) -> NDArray[np.bool_]:
     """Return (h, w) of a COCO segmentation: a list of polygons, or run lengths, plain or compressed.
 
@@ -189,7 +200,7 @@ def _load(path: Path, place: PurePosixPath) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise DataError(place.as_posix(), f"not JSON ({error})", "replace the file") from error
-    if not (isinstance(content, dict) and {"images", "annotations", "categories"} <= content.keys()):
+    if not _is_coco(content):
         return {}
     try:
         return dict(_FORM.validate_python(content))

@@ -22,6 +22,7 @@ import numpy as np
 
 from maskline.convert.format_parts import polygons
 from maskline.convert.format_parts.finding import above, visible
+from maskline.convert.format_parts.tree import Tree
 from maskline.convert.records import LayoutSettings, Record, SourceSet
 from maskline.core.errors import DataError
 from maskline.data.labels import LabelSet, bit_palette
@@ -68,6 +69,14 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
         read_area=partial(masks.read_area, exif=settings.exif),
         problems=problems,
     )
+
+
+def recognise(tree: Tree) -> str | None:
+    """Return why a folder is such a set; None: it is none."""
+    for place, content in tree.json_files:
+        if isinstance(content, dict) and {"shapes", "imagePath"} <= content.keys():
+            return f"{place} has shapes and an imagePath"
+    return None
 
 
 def load(path: Path) -> dict[str, Any]:
