@@ -16,8 +16,7 @@ from PIL import Image
 from maskline.core.errors import DataError
 from maskline.data.labels import Rgb
 from maskline.reading.arrays import ARRAY_SUFFIXES
-from maskline.reading.headers import size_of
-from maskline.reading.images import open_image
+from maskline.reading.images import open_image, size_of
 from maskline.reading.masks import read_index
 
 Value = int | Rgb

@@ -74,22 +74,3 @@ def png_bit_depth(path: Path) -> int:
     """Return the bits a sample of a PNG file as its header says; 0 for other formats."""
     form = stored(path)
     return form.bits if form is not None and form.png else 0
-
-
-def size_of(path: Path) -> tuple[int, int] | None:
-    """Return width and height of an image as it is stored, by its header; None where that does not tell."""
-    import tifffile
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            return image.size
-    except Exception:  # Pillow raises whatever it meets; who reads the image says what is wrong with it
-        if path.suffix.lower() not in (".tif", ".tiff"):
-            return None
-    try:
-        with tifffile.TiffFile(path) as file:
-            page = file.pages[0].aspage()
-            return int(page.imagewidth), int(page.imagelength)
-    except (tifffile.TiffFileError, ValueError, IndexError, KeyError, struct.error, OSError):
-        return None
