@@ -168,3 +168,21 @@ def check_pixels(path: Path, width: int, height: int) -> None:
     """
     if width * height > 2 * (Image.MAX_IMAGE_PIXELS or 2**63):
         raise DataError(path, f"image too large ({width}x{height} pixels)", "cut it into tiles")
+
+
+def size_of(path: Path) -> tuple[int, int] | None:
+    """Return width and height of an image as it is stored, by its header; None where that does not tell."""
+    import tifffile
+
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            return image.size
+    except Exception:  # Pillow raises whatever it meets; who reads the image says what is wrong with it
+        if path.suffix.lower() not in (".tif", ".tiff"):
+            return None
+    try:
+        with tifffile.TiffFile(path) as file:  # of more bands than Pillow knows
+            page = file.pages[0].aspage()
+            return int(page.imagewidth), int(page.imagelength)
+    except Exception:  # likewise
+        return None

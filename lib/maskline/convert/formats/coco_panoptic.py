@@ -24,6 +24,7 @@ from maskline.convert.format_parts.documents import form_of, load_json
 from maskline.convert.format_parts.finding import visible
 from maskline.convert.format_parts.mask_values import free_ignore
 from maskline.convert.format_parts.named_images import NamedImages
+from maskline.convert.format_parts.tree import Tree
 from maskline.convert.records import LayoutSettings, Record, SourceSet
 from maskline.core.errors import DataError
 from maskline.data.labels import LabelSet, Rgb, bit_palette
@@ -44,8 +45,7 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
     files = []
     for path, place in visible(folder, (".json",)):
         content = load_json(path, place.as_posix())
-        annotations = content.get("annotations") if isinstance(content, dict) else None
-        if isinstance(annotations, list) and all("segments_info" in each for each in annotations if each):
+        if _is_panoptic(content):
             files.append((place, content))
     if not files:
         raise DataError("coco_panoptic", "no JSON file with segments_info in the archive", "give COCO's panoptic file")
@@ -80,6 +80,22 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
         read_area=partial(masks.read_area, exif=settings.exif),
         problems=problems,
         remarks=images.unused(),
+    )
+
+
+def recognise(tree: Tree) -> str | None:
+    """Return why a folder is such a set; None: it is none."""
+    for place, content in tree.json_files:
+        if _is_panoptic(content) and content["annotations"]:
+            return f"{place} has annotations with segments_info"
+    return None
+
+
+def _is_panoptic(content: Any) -> bool:
+    """Return whether all annotations of a JSON file have segments; true of a file with none."""
+    annotations = content.get("annotations") if isinstance(content, dict) else None
+    return isinstance(annotations, list) and all(
+        isinstance(each, dict) and "segments_info" in each for each in annotations
     )
 
 

@@ -26,6 +26,7 @@ from maskline.convert.format_parts.annotations import Annotated, Area, Drawn, po
 from maskline.convert.format_parts.documents import form_of, load_json
 from maskline.convert.format_parts.finding import visible
 from maskline.convert.format_parts.named_images import NamedImages
+from maskline.convert.format_parts.tree import Tree
 from maskline.convert.records import LayoutSettings, SourceSet
 from maskline.core.errors import DataError
 
@@ -62,6 +63,14 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
     return source_set(with_splits(images, named), settings, problems=problems, remarks=[*remarks, *named.unused()])
 
 
+def recognise(tree: Tree) -> str | None:
+    """Return why a folder is such a set; None: it is none."""
+    for place, tasks in tree.json_files:
+        if _is_export(tasks) and any({"data", "annotations"} <= task.keys() or _flat(task) for task in tasks):
+            return f"{place} has tasks with annotations"
+    return None
+
+
 def _is_export(tasks: Any) -> bool:
     if not isinstance(tasks, list) or not tasks or not all(isinstance(task, dict) for task in tasks):
         return False
@@ -71,14 +80,18 @@ def _is_export(tasks: Any) -> bool:
 def _results(task: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]] | None, str]:
     """Return the objects of a task, None if nobody has labelled it, and a remark; empty: none."""
     if "annotations" not in task:  # JSON-MIN: the objects stand under the name that the labelling page gives them
-        lists = [value for value in task.values() if isinstance(value, list)]
-        flat = [entry for value in lists for entry in value if isinstance(entry, dict) and "original_width" in entry]
-        return [{"value": entry, **entry} for entry in flat], ""
+        return [{"value": entry, **entry} for entry in _flat(task)], ""
     done = [each for each in task["annotations"] if not each.get("was_cancelled")]
     if not done:
         return None, "no annotation: left out"
     last = max(done, key=lambda each: str(each.get("updated_at") or each.get("created_at") or ""))
     return list(last["result"]), f"{len(done)} annotations, the last one counts" if len(done) > 1 else ""
+
+
+def _flat(task: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the objects of a task of JSON-MIN."""
+    lists = [value for value in task.values() if isinstance(value, list)]
+    return [entry for value in lists for entry in value if isinstance(entry, dict) and "original_width" in entry]
 
 
 def _image(task: Mapping[str, Any], named: NamedImages, place: PurePosixPath, where: str) -> Path:

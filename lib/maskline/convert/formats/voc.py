@@ -24,6 +24,7 @@ import numpy as np
 from maskline.convert.format_parts import mask_values
 from maskline.convert.format_parts.finding import visible
 from maskline.convert.format_parts.named_images import split_named
+from maskline.convert.format_parts.tree import NAME_LIST, Tree, both
 from maskline.convert.records import LayoutSettings, ReadMask, Record, SourceSet
 from maskline.core.errors import DataError
 from maskline.data.labels import LabelSet, Rgb, bit_palette
@@ -66,6 +67,11 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
         read_area=partial(masks.read_area, exif=settings.exif),
         problems=problems,
     )
+
+
+def recognise(tree: Tree) -> str | None:
+    """Return why a folder is such a set; None: it is none."""
+    return both(tree, rf"(?:{'|'.join(_FOLDERS)})/[^/]+", NAME_LIST)
 
 
 def _files(folder: Path) -> tuple[dict[str, Path], dict[str, Path]]:
