@@ -62,3 +62,47 @@ def test_a_map_of_values(shared_cases, workspace, tmp_path, program, options, ma
         stored = np.array(Image.open(file))
         expected = np.select([stored == value for value in mapping], wanted, default=-1)
         np.testing.assert_array_equal(split.sample(i).mask, expected)
+
+
+@pytest.fixture(scope="module")
+def layouts(shared_cases, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("layouts")
+    subprocess.run([sys.executable, "make_layouts.py", str(folder)], cwd=shared_cases, check=True)
+    return folder
+
+
+@pytest.mark.parametrize(("folder", "name"), [("via", "via"), ("supervisely", "supervisely"),
+                                              ("labelstudio", "label_studio")])  # fmt: skip
+def test_labelling_tools(layouts, workspace, folder, name):
+    result = workspace.both(archive=str(layouts / folder), name=name, classes=[])
+    assert result.code == 0, result.err
+    split = PreparedSplit.open(workspace.prepared, "train", cache="stream")
+    assert split.labels.class_names == ("background", "leaf")
+    for i, id_ in enumerate(split.ids):
+        (mask,) = (layouts / "labels/labels").glob(f"{id_.rsplit('img', 1)[1]}.png")
+        disc = np.array(Image.open(mask)) > 0  # what is drawn is the square around it
+        drawn = split.sample(i).mask == 1
+        assert drawn[disc].all()
+        assert drawn.sum() == (disc.any(axis=0).sum() + 2) ** 2
+
+
+ELSEWHERE = [("14_labelme_json_in_another_folder.py", ["\\"]), ("15_labelme_picture_inside_json.py", [])]
+
+
+@pytest.mark.parametrize(("program", "options"), ELSEWHERE)
+def test_labelme_images_elsewhere(shared_cases, workspace, tmp_path, program, options):
+    drawn = tmp_path / "set"
+    subprocess.run([sys.executable, program, str(drawn), *options], cwd=shared_cases, check=True)
+    result = workspace.both(archive=str(drawn), name="labelme", classes=[])
+    assert result.code == 0, result.err
+    split = PreparedSplit.open(workspace.prepared, "train", cache="stream")
+    assert all((split.sample(i).mask == 1).sum() > 300 for i in range(len(split)))
+
+
+def test_labels_that_differ_by_blank_and_case_are_joined(shared_cases, workspace, tmp_path):
+    drawn = tmp_path / "set"
+    program = "44_labelme_labels_differ_by_blank_and_case.py"
+    subprocess.run([sys.executable, program, str(drawn)], cwd=shared_cases, check=True)
+    result = workspace.both(archive=str(drawn), name="labelme", classes=[], mask_values={"Leaf": "leaf"})
+    assert result.code == 0, result.err
+    assert PreparedSplit.open(workspace.prepared, "train", cache="stream").labels.num_classes == 2

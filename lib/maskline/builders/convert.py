@@ -45,6 +45,7 @@ def layout_settings(params: DataParams) -> LayoutSettings:
         ignore_index=params.ignore_index if 2 <= params.ignore_index <= _LARGEST_IGNORE else _IGNORE,
         mask_ignore=params.ignore_index,
         mask_values=tuple(MaskValue(*line) for line in parsed_values(params.mask_values)),
+        line_width=params.line_width,
         mask_encoding=params.mask_encoding,
         exif=params.exif,
         alpha=params.alpha,

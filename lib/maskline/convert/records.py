@@ -5,7 +5,7 @@ images only where they alone tell the group. Reading, checks, splits and writing
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -55,6 +55,7 @@ class LayoutSettings:
         mask_ignore: Value of the source's masks that never counts, of any size; None: ``ignore_index``.
         names: How ``folder`` images and masks are called.
         mask_values: What values, colors or labels mean; empty: what they are.
+        line_width: Of what labelling tools draw as a line or a point, px.
     """
 
     classes: tuple[tuple[str, Rgb], ...]
@@ -67,6 +68,11 @@ class LayoutSettings:
     mask_ignore: int | None = None
     mask_values: tuple[MaskValue, ...] = ()
     names: PairNames = field(default_factory=PairNames)
+    line_width: float = 10.0
+
+    def with_value(self, value: MaskValue) -> "LayoutSettings":
+        """Return the same with one more line; the user's own line of that key wins."""
+        return replace(self, mask_values=(value, *self.mask_values))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

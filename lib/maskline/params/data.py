@@ -29,6 +29,9 @@ _RANGE = re.compile(r"(-?\d{1,10})\s*-\s*(-?\d{1,10})")
 _HEX = re.compile(r"#[0-9a-fA-F]{6}")
 _COLOR = re.compile(r"\[?\s*(\d{1,3})\s*,\s*(\d{1,3})\s*,\s*(\d{1,3})\s*\]?")
 
+_MASK_FILES = ("folder", "voc")
+"""Sets whose masks are files of the user's own."""
+
 
 FolderName = Annotated[str, Field(pattern=r"^[^/\\]+$")]
 FileEnd = Annotated[str, Field(pattern=r"^[^/\\]*$")]
@@ -83,7 +86,7 @@ class DataParams(Section):
     )
     max_unpacked_gib: Positive = Field(default=50, description="An archive that unpacks to more GiB is refused.")
     classes: tuple[ClassParams, ...] = Field(
-        default=(), description="Classes in the order of their ids; only for `folder` and `labelme`."
+        default=(), description="Classes in the order of their ids; only for `folder` and labelling tools."
     )
     ignore_index: Annotated[int, Field(ge=-(2**31), lt=2**31)] = Field(
         default=255,
@@ -114,6 +117,9 @@ class DataParams(Section):
     )
     mask_suffix: FileEnd = Field(
         default="", description="Likewise of masks, such as `_segmentation` or `_labelTrainIds.png`."
+    )
+    line_width: Positive = Field(
+        default=10.0, description="Width of lines, and diameter of points, in annotations of a labelling tool, px."
     )
     channels: Annotated[tuple[Annotated[int, Field(ge=0, le=63)], ...], Field(min_length=1)] | None = Field(
         default=None,
@@ -169,7 +175,7 @@ class DataParams(Section):
             raise ValueError("image_dir . needs mask_suffix, which tells masks from images; set it")
         if self.mask_values:
             class_names = tuple(entry.name for entry in self.classes)
-            check_values(self.mask_values, class_names, masks=self.name == "folder" and self.layout is None)
+            check_values(self.mask_values, class_names, masks=self.name in _MASK_FILES and self.layout is None)
         return self
 
     @property

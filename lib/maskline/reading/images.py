@@ -141,6 +141,25 @@ def _is_opaque(image: Image.Image) -> bool:
     return image.convert("RGBA").getchannel("A").getextrema() == (255, 255)
 
 
+def image_size(path: Path, *, exif: Exif) -> tuple[int, int]:
+    """Return (h, w) of an image by its header, after the rotation that ``exif`` applies.
+
+    Raises:
+        DataError: Not an image.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=FORMATS) as image:
+                width, height = image.size
+                turn = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        if isinstance(error, OSError) and getattr(error, "errno", None):
+            raise
+        raise DataError(path, "not an image, or its beginning is damaged", "replace the file") from error
+    return (width, height) if turn in (5, 6, 7, 8) and exif == "apply" else (height, width)
+
+
 def check_pixels(path: Path, width: int, height: int) -> None:
     """Refuse what Pillow refuses: images that would fill the memory.
 

@@ -5,6 +5,7 @@ alike (``maskline.convert.checks``). Only ``read_binary``, ``read_color`` and ``
 those they do not know; ``read_snapped`` rounds to black and white, for sets whose layout says that this is right.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -17,7 +18,7 @@ from maskline.core.errors import DataError
 from maskline.data.labels import Rgb
 from maskline.reading.arrays import ARRAY_SUFFIXES, read_array
 from maskline.reading.headers import png_bit_depth
-from maskline.reading.images import open_image
+from maskline.reading.images import FORMATS, open_image
 
 Exif = Literal["error", "apply", "ignore"]
 Ids = NDArray[np.int32]
@@ -174,6 +175,17 @@ def _opaque(image: Image.Image, path: Path) -> Image.Image:
         remedy = "save it without alpha channel, with a color of its own for what is transparent"
         raise DataError(path, f"mode {image.mode} with pixels that are not opaque", remedy)
     return image.convert("RGB" if image.mode == "RGBA" else "L")
+
+
+def mode(path: Path) -> str:
+    """Return Pillow's name of what an image file holds; empty: no image."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=FORMATS) as image:
+                return image.mode
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return ""  # who reads it says what is wrong
 
 
 def mapped(values: Ids, table: Mapping[int, int], *, place: object) -> Ids:

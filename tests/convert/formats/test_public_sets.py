@@ -238,11 +238,13 @@ def test_labelme_shapes(tmp_path, plain):
     labelme_file(tmp_path / "set/b.json", [("dot", "point", [[1, 1]])])
     save(picture(2), tmp_path / "set/c.png")
     assert places(labelme.read(tmp_path, plain)) == ["set/b.json", "set/c.png"]
-    with pytest.raises(DataError, match="point of 1 points"):
-        source.read_mask(tmp_path / "set/b.json")
+    labelme_file(tmp_path / "set/a.json", [("dot", "cuboid", [[1, 1]])])
+    with pytest.raises(DataError, match="cuboid of 1 points"):
+        labelme.read(tmp_path, plain).read_mask(tmp_path / "set/a.json")
     labelme_file(tmp_path / "set/a.json", [("cat", "polygon", [[0, 0], [3, 0], [0, 3]])])
+    (tmp_path / "labels.txt").write_text("dot\nwide\n")
     with pytest.raises(DataError, match="label 'cat', classes are _background_, dot, wide"):
-        source.read_mask(tmp_path / "set/a.json")
+        labelme.read(tmp_path, plain).read_mask(tmp_path / "set/a.json")
 
 
 def test_coco_run_lengths():
@@ -265,8 +267,9 @@ def test_coco_run_lengths_of_a_megabyte_take_no_time():
 
 def test_a_declared_size_takes_no_memory(tmp_path, plain):
     labelme_file(tmp_path / "set/a.json", [("dot", "circle", [[9, 5], [10, 5]])], size=(10**5, 10**5))
+    save(picture(1), tmp_path / "set/a.png")
     with pytest.raises(DataError, match="too large"):
-        labelme.read_shapes(tmp_path / "set/a.json", ids={"dot": 1})
+        labelme.read(tmp_path, plain).read_mask(tmp_path / "set/a.json")
     masks = coco.InstanceMasks({tmp_path: coco._Drawn(shape=(10**5, 10**5), instances=[])})
     with pytest.raises(DataError, match="too large"):
         masks(tmp_path)

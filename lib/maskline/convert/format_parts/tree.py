@@ -8,7 +8,8 @@ from typing import Any
 
 from maskline.convert.format_parts.finding import visible_files
 
-_MOST_JSON = 8  # files looked into: the others are alike
+_HEAD_BYTES = 1 << 16
+_MOST_LOOKED_INTO = 8  # files looked into: the others are alike
 _MOST_JSON_BYTES = 2 << 30
 
 
@@ -40,11 +41,20 @@ class Tree:
         found = re.search(rf"^(?:.*/)?({inside})$", self._text, re.IGNORECASE | re.MULTILINE)
         return found[1] if found else None
 
+    def first_with(self, suffix: str, *words: bytes) -> str | None:
+        """Return the path of the first of some files of a type that begins with text in which all words are."""
+        for place in [place for place in self.places if place.suffix.lower() == suffix][:_MOST_LOOKED_INTO]:
+            with (self.folder / place).open("rb") as stream:
+                head = stream.read(_HEAD_BYTES)
+            if all(word in head for word in words):
+                return place.as_posix()
+        return None
+
     @cached_property
     def json_files(self) -> list[tuple[PurePosixPath, Any]]:
         """Path and content of the first JSON files; damaged ones are left out."""
         contents = []
-        for place in [place for place in self.places if place.suffix.lower() == ".json"][:_MOST_JSON]:
+        for place in [place for place in self.places if place.suffix.lower() == ".json"][:_MOST_LOOKED_INTO]:
             path = self.folder / place
             try:
                 if path.stat().st_size <= _MOST_JSON_BYTES:

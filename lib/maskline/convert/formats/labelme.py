@@ -1,38 +1,54 @@
-"""Polygons drawn with labelme: a JSON file beside each image.
+"""Shapes drawn with labelme or X-AnyLabeling: a JSON file for each image.
 
-    any/folder/NAME.json      "imagePath", "imageHeight", "imageWidth", "shapes": label, points, shape_type
-    any/folder/NAME.jpg
+    any/folder/NAME.json      "imagePath", "imageData", "imageHeight", "imageWidth", "shapes": label, points, shape_type
+    any/folder/NAME.jpg       where imagePath says, beside the JSON file, anywhere by its name, or inside as imageData
     labels.txt                optional: class names, one a line; ``__ignore__`` and ``_background_`` as labelme has them
 
 Classes: those of ``data.classes``; else the lines of labels.txt (or class_names.txt); else the labels that are drawn,
-in alphabetical order. The first is the ground where nothing is drawn; ``_background_`` is added where none is named.
-Later shapes cover earlier ones. The label ``__ignore__`` becomes the ignore index. Shapes are polygons, rectangles and
-circles. Split folders (train, val, test) right above the files count; else there are no splits. Each image is a group;
-images without a JSON file are problems only if another file beside them has one.
+in alphabetical order. ``_background_``, added where none is named, is the ground where nothing is drawn. Later shapes
+cover earlier ones. The label ``__ignore__`` becomes the ignore index. Shapes are polygons, rectangles (turned ones of
+X-AnyLabeling too), circles and masks; lines and linestrips are drawn ``data.line_width`` px wide, points as discs of
+that width, which is labelme's own rule at the default of 10. Flags and groups do not matter. Split folders (train, val,
+test) above the images count, where all are in one. Each image is a group; images without a JSON file are problems only
+if another file beside them has one.
 
 Source: github.com/wkentaro/labelme (the program, GPL-3.0; nothing of it is used here).
 """
 
-import json
+import base64
+import io
+from collections.abc import Mapping
 from functools import partial
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from maskline.convert.format_parts import polygons
-from maskline.convert.format_parts.finding import above, visible
+from maskline.convert.format_parts.annotations import (
+    Annotated,
+    Area,
+    Drawn,
+    dots,
+    line,
+    pasted,
+    polygon,
+    source_set,
+    with_splits,
+)
+from maskline.convert.format_parts.documents import form_of, load_json
+from maskline.convert.format_parts.finding import visible
+from maskline.convert.format_parts.named_images import NamedImages
 from maskline.convert.format_parts.tree import Tree
-from maskline.convert.records import LayoutSettings, Record, SourceSet
+from maskline.convert.records import LayoutSettings, MaskValue, SourceSet
 from maskline.core.errors import DataError
-from maskline.data.labels import LabelSet, bit_palette
-from maskline.data.manifest import Split
-from maskline.reading import masks
-from maskline.reading.images import IMAGE_SUFFIXES, check_pixels
+from maskline.reading.images import FORMATS, IMAGE_SUFFIXES
 
 _GROUND, _IGNORE = "_background_", "__ignore__"
 _LISTS = ("labels.txt", "class_names.txt")
-_SPLITS: dict[str, Split] = {"train": "train", "val": "val", "test": "test"}
+_TOOL = "labelme"
 
 
 def read(folder: Path, settings: LayoutSettings) -> SourceSet:
@@ -41,32 +57,27 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
     Raises:
         DataError: No labelme file is there.
     """
-    json_files: list[tuple[Path, PurePosixPath, dict[str, Any]]] = []
+    named = NamedImages(folder)
+    images: list[Annotated] = []
     problems: list[DataError] = []
-    for path, place in visible(folder, (".json",)):
+    files = list(visible(folder, (".json",)))
+    for path, place in files:
         try:
-            json_files.append((path, place, load(path)))
+            with form_of(_TOOL, place.as_posix()):
+                content = load_json(path, place.as_posix())
+                image = _image(path, place, content, named)
+                images.append(_annotated(content, image, path, place, settings.line_width))
         except DataError as error:
-            problems.append(DataError(place.as_posix(), error.problem, error.remedy))
-    if not json_files:
-        raise DataError("labelme", "no JSON file of labelme in the archive", "give images with their JSON files")
-    records = []
-    for path, place, content in json_files:
-        image = _image(path, content)
-        if image is None:
-            problem = f"its image {content.get('imagePath')!r} is not there"
-            problems.append(DataError(place.as_posix(), problem, "put the image beside it"))
-            continue
-        id_ = place.with_suffix("").as_posix()
-        records.append(Record(id=id_, group=id_, split=_SPLITS.get(above(place)), image=image, mask=path))
-    problems += _unlabelled(folder, {path for path, _, _ in json_files}, {record.image for record in records})
-    labels = _labels(folder, [content for *_, content in json_files], settings)
-    ids = {name: i for i, name in enumerate(labels.class_names)} | {_IGNORE: labels.ignore_index}
-    return SourceSet(
-        labels=labels,
-        records=records,
-        read_mask=partial(read_shapes, ids=ids),
-        read_area=partial(masks.read_area, exif=settings.exif),
+            problems.append(error)
+    if not files:
+        raise DataError(_TOOL, "no JSON file of labelme in the archive", "give images with their JSON files")
+    problems += _unlabelled(folder, {path for path, _ in files}, {image.image for image in images})
+    ignored = MaskValue(_IGNORE, None, None, None)
+    return source_set(
+        with_splits(images, named),
+        settings.with_value(ignored),
+        declared=_declared(folder, images),
+        ground=_GROUND,
         problems=problems,
     )
 
@@ -79,69 +90,98 @@ def recognise(tree: Tree) -> str | None:
     return None
 
 
-def load(path: Path) -> dict[str, Any]:
-    """Return a labelme file's content.
-
-    Raises:
-        DataError: Not JSON, or without size or shapes.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        sizes = [int(content[key]) for key in ("imageHeight", "imageWidth")]
-        whole = min(sizes) > 0 and all(isinstance(shape["label"], str) for shape in content["shapes"])
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        raise DataError(path, f"not a labelme file ({error!r})", "save it again with labelme") from error
-    if not whole:
-        raise DataError(path, "not a labelme file (no size)", "save it again with labelme")
-    return dict(content)
-
-
-def read_shapes(path: Path, *, ids: dict[str, int]) -> masks.Ids:
-    """Draw the shapes of a file, later ones over earlier ones.
-
-    Args:
-        path: The JSON file.
-        ids: Label -> class id.
-
-    Raises:
-        DataError: A label without a class, a shape without an area.
-    """
-    content = load(path)
-    shape = (int(content["imageHeight"]), int(content["imageWidth"]))
-    check_pixels(path, shape[1], shape[0])
-    mask = np.zeros(shape, np.int32)
-    for number, drawn in enumerate(content["shapes"], start=1):
-        if drawn["label"] not in ids:
-            known = ", ".join(ids)
-            problem = f"shape {number} has the label {drawn['label']!r}, classes are {known}"
-            raise DataError(path, problem, "fix the label, or add it to labels.txt or data.classes")
-        try:
-            points = [(float(x), float(y)) for x, y in drawn["points"]]
-            inside = _inside(shape, drawn.get("shape_type") or "polygon", points)
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            problem = f"shape {number} ({drawn['label']}) has no area: {error}"
-            raise DataError(path, problem, "draw it as a polygon, a rectangle or a circle") from error
-        mask[inside] = ids[drawn["label"]]
-    return mask
+def _annotated(
+    content: Mapping[str, Any], image: Path, path: Path, place: PurePosixPath, line_width: float
+) -> Annotated:
+    sizes = [content.get(key) for key in ("imageHeight", "imageWidth")]
+    objects = []
+    for number, drawn in enumerate(content["shapes"] or (), start=1):
+        if not isinstance(drawn["label"], str):
+            raise TypeError(f"label of shape {number}")
+        objects.append(Drawn(drawn["label"], _area(drawn, line_width)))
+    return Annotated(
+        id=place.with_suffix("").as_posix(),
+        image=image,
+        file=path,
+        alone=True,
+        size=None if None in sizes else (_size(sizes[0]), _size(sizes[1])),  # the oldest files have none
+        objects=objects,
+    )
 
 
-def _inside(shape: tuple[int, int], kind: str, points: list[tuple[float, float]]) -> Any:
-    if kind == "polygon" and len(points) >= 3:
-        return polygons.fill(shape, [points])
+def _size(value: Any) -> int:
+    if int(value) < 1:
+        raise ValueError(f"an image size of {value}")
+    return int(value)
+
+
+def _area(drawn: Mapping[str, Any], line_width: float) -> Area:
+    kind, points = drawn.get("shape_type") or "polygon", list(drawn["points"])
     if kind == "rectangle" and len(points) == 2:
         (left, top), (right, bottom) = points
-        return polygons.fill(shape, [[(left, top), (right, top), (right, bottom), (left, bottom)]])
+        return polygon(polygons.box(left, top, right, bottom))
+    if kind in ("polygon", "rotation", "rectangle", "quadrilateral") and len(points) >= 3:
+        return polygon(points)
     if kind == "circle" and len(points) == 2:
-        return polygons.disc(shape, points[0], points[1])
-    raise ValueError(f"{kind} of {len(points)} points")
+        return partial(_disc, points=points)
+    if kind in ("line", "linestrip") and len(points) >= 2:
+        return line(points, line_width)
+    if kind in ("point", "points"):
+        return dots(points, line_width)
+    if kind == "mask":
+        return partial(_mask, corners=points, data=str(drawn["mask"]))
+    return partial(_refuse, problem=f"{kind} of {len(points)} points")
 
 
-def _image(path: Path, content: dict[str, Any]) -> Path | None:
-    """Return the image of a file: as it says, or else of its own name."""
-    named = PureWindowsPath(str(content.get("imagePath", ""))).name  # knows / and \
-    candidates = [path.parent / named] if named else []
-    candidates += sorted(other for other in path.parent.iterdir() if other.stem == path.stem)
-    return next((file for file in candidates if file.is_file() and file.suffix.lower() in IMAGE_SUFFIXES), None)
+def _disc(shape: tuple[int, int], *, points: list[Any]) -> NDArray[np.bool_]:
+    centre, edge = polygons.checked(points, 2)
+    return polygons.disc(shape, centre, edge)
+
+
+def _refuse(shape: tuple[int, int], *, problem: str) -> NDArray[np.bool_]:
+    raise ValueError(problem)
+
+
+def _mask(shape: tuple[int, int], *, corners: list[Any], data: str) -> NDArray[np.bool_]:
+    """Return (h, w) of a PNG in base64 that lies in a box."""
+    left, top = (round(value) for value in polygons.checked(corners)[0])
+    try:
+        with Image.open(io.BytesIO(base64.b64decode(data)), formats=("PNG",)) as image:
+            if image.width > shape[1] or image.height > shape[0]:
+                raise ValueError(f"a mask of {image.width}x{image.height} pixels")
+            pixels = np.array(image.convert("L"))
+    except (OSError, SyntaxError) as error:
+        raise ValueError(f"a mask that is no PNG ({error})") from error
+    return pasted(shape, pixels > 0, left, top)
+
+
+def _image(path: Path, place: PurePosixPath, content: Mapping[str, Any], named: NamedImages) -> Path:
+    """Return the image of a file: as it says, of its own name, or written out of it.
+
+    Raises:
+        DataError: It is nowhere.
+    """
+    name = str(content.get("imagePath") or place.with_suffix(".jpg").name)
+    try:
+        return named.find(name, place=place, beside=place.parent)
+    except DataError:
+        others = sorted(other for other in path.parent.iterdir() if other.stem == path.stem)
+        beside = next((other for other in others if other.suffix.lower() in IMAGE_SUFFIXES and other.is_file()), None)
+        if beside is None and not content.get("imageData"):
+            raise
+    return beside or _written(path, place, str(content["imageData"]))
+
+
+def _written(path: Path, place: PurePosixPath, data: str) -> Path:
+    """Write the image that a JSON file holds beside it, into the unpacked copy of the set."""
+    try:
+        pixels = base64.b64decode(data)
+        with Image.open(io.BytesIO(pixels), formats=FORMATS) as image:
+            target = path.with_suffix(f".{str(image.format).lower()}")
+    except (ValueError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(place.as_posix(), f"imageData that is no image ({error})", "put the image beside it") from error
+    target.write_bytes(pixels)
+    return target
 
 
 def _unlabelled(folder: Path, files: set[Path], used: set[Path]) -> list[DataError]:
@@ -153,19 +193,11 @@ def _unlabelled(folder: Path, files: set[Path], used: set[Path]) -> list[DataErr
     ]
 
 
-def _labels(folder: Path, contents: list[dict[str, Any]], settings: LayoutSettings) -> LabelSet:
-    if settings.classes:
-        names, palette = zip(*settings.classes, strict=True)
-        return LabelSet(class_names=names, palette=palette, ignore_index=settings.ignore_index)
+def _declared(folder: Path, images: list[Annotated]) -> list[str]:
+    """Return the labels of the list beside the set, or those that are drawn, by alphabet."""
     lists = {place.name.lower(): path for path, place in visible(folder, (".txt",))}
     listed = next((lists[name] for name in _LISTS if name in lists), None)
-    if listed:
-        class_names = [line.strip() for line in listed.read_text(encoding="utf-8", errors="replace").splitlines()]
-    else:
-        class_names = sorted({str(shape["label"]) for content in contents for shape in content["shapes"]})
-    class_names = [name for name in dict.fromkeys(class_names) if name and name != _IGNORE]
-    if not listed or not {_GROUND, "background"} & set(class_names):
-        class_names = [_GROUND, *(name for name in class_names if name != _GROUND)]
-    return LabelSet(
-        class_names=tuple(class_names), palette=bit_palette(len(class_names)), ignore_index=settings.ignore_index
-    )
+    if listed is None:
+        return sorted({each.label for image in images for each in image.objects})
+    lines = listed.read_text(encoding="utf-8", errors="replace").splitlines()
+    return [line.strip() for line in lines if line.strip()]

@@ -96,7 +96,9 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
 
 
 def recognise(tree: Tree) -> str | None:
-    """Return why a folder is this set; None: it is not."""
+    """Return why a folder is this set; None: it is not. One with a list of its own classes is not."""
+    if tree.first(r"(?:labelmap|class_names|labels)\.txt"):
+        return None
     return both(tree, r"JPEGImages/[^/]+", r"SegmentationClass(?:Aug)?/[^/]+")
 
 

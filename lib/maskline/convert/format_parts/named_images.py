@@ -1,0 +1,108 @@
+"""Images that an annotation file names: by a path of another computer, or by an address."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePosixPath
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from maskline.convert.format_parts.finding import visible
+from maskline.core.errors import DataError
+from maskline.data.manifest import Split
+from maskline.reading.images import IMAGE_SUFFIXES
+
+_SPLITS: dict[str, Split] = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+
+
+class NamedImages:
+    """The images of a set, by what others call them; none outside of the set is ever looked at.
+
+    Args:
+        folder: Of the set.
+        only: Path below the set's folder -> whether the file is one of them; None: all are.
+    """
+
+    def __init__(self, folder: Path, *, only: Callable[[PurePosixPath], bool] | None = None) -> None:
+        self._by_name: dict[str, list[tuple[Path, PurePosixPath]]] = defaultdict(list)
+        self._used = set[Path]()
+        self._folder = folder
+        for path, place in visible(folder, IMAGE_SUFFIXES):
+            if only is None or only(place):
+                self._by_name[place.name].append((path, place))
+
+    def find(self, named: str, *, place: PurePosixPath, beside: PurePosixPath | None = None) -> Path:
+        r"""Return the image that ends most like ``named``; of several that do, the one nearest to ``beside``.
+
+        Args:
+            named: Name, path (with / or \) or address; what a web address has encoded is read.
+            place: Who names it, for the error.
+            beside: Folder of the annotations.
+
+        Raises:
+            DataError: There is none, or there are several.
+        """
+        parts = _parts(named)
+        matches = self._by_name.get(parts[-1], []) if parts else []
+        if len(matches) > 1:
+            matches = _best(matches, lambda other: _common(other.parts, parts))
+        if len(matches) > 1 and beside is not None:
+            matches = _best(matches, lambda other: _common(other.parent.parts[::-1], beside.parts[::-1]))
+        if not matches:
+            raise DataError(place.as_posix(), f"its image {named[:200]!r} is not there", "add the image")
+        if len(matches) > 1:
+            names = " and ".join(other.as_posix() for _, other in matches[:2])
+            raise DataError(place.as_posix(), f"its image {named[:200]!r} could be {names}", "rename one of them")
+        self._used.add(matches[0][0])
+        return matches[0][0]
+
+    def has(self, named: str) -> bool:
+        """Return whether an image of that very name, whatever its folder, is there."""
+        return bool(self._by_name.get((_parts(named) or [""])[-1]))
+
+    def place(self, image: Path) -> PurePosixPath:
+        """Return an image's path below the set's folder."""
+        return PurePosixPath(image.relative_to(self._folder).as_posix())
+
+    def id(self, image: Path) -> str:
+        """Return the id of an image: its path without suffix."""
+        return self.place(image).with_suffix("").as_posix()
+
+    def unused(self) -> list[tuple[str, str]]:
+        """Return (id, remark) for each image that nobody named."""
+        rest = [path for images in self._by_name.values() for path, _ in images if path not in self._used]
+        return [(self.id(path), "no annotation: left out") for path in sorted(rest)]
+
+
+def split_of(place: PurePosixPath) -> Split | None:
+    """Return the split that a folder above a file is called by, the nearest one; None: there is none."""
+    return next((_SPLITS[part.lower()] for part in place.parts[-2::-1] if part.lower() in _SPLITS), None)
+
+
+def split_named(name: str) -> Split | None:
+    """Return the split that a tool's own word means; None: it means none."""
+    return _SPLITS.get(name.strip().lower())
+
+
+def _parts(named: str) -> list[str]:
+    text = named
+    if "://" in text or text.startswith("/data/"):
+        address = urlsplit(text)
+        local = parse_qs(address.query).get("d")  # Label Studio's local files
+        text = local[0] if local else unquote(address.path)
+    return [part for part in text.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+
+
+def _best(
+    matches: list[tuple[Path, PurePosixPath]], score: Callable[[PurePosixPath], int]
+) -> list[tuple[Path, PurePosixPath]]:
+    best = max(score(other) for _, other in matches)
+    return [match for match in matches if score(match[1]) == best]
+
+
+def _common(one: Sequence[str], other: Sequence[str]) -> int:
+    """Return how many parts two paths have in common at their ends."""
+    count = 0
+    for left, right in zip(reversed(one), reversed(other), strict=False):
+        if left != right:
+            break
+        count += 1
+    return count
