@@ -35,6 +35,7 @@ def main(params_path: Path, raw: Path, prepared: Path, **reports: Path) -> None:
     """Check and convert the source; all problems are listed at once, and the former data stays."""
     from maskline.builders import convert as builders
     from maskline.convert.archive import convert_archive
+    from maskline.convert.checks import on_the_set
     from maskline.convert.problems import listed_problems, problems_file
     from maskline.core.state_folder import state_folder
     from maskline.params.base.reading import load_sections
@@ -55,6 +56,8 @@ def main(params_path: Path, raw: Path, prepared: Path, **reports: Path) -> None:
             max_unpacked_bytes=params.data.max_unpacked_bytes,
         )
     report.write(prepared, warnings, **reports)
+    for line in on_the_set(warnings):
+        log.warning(line)
     log.info("convert: %s, %d warnings (%s/warnings.csv)", prepared, len(warnings), prepared)
 
 

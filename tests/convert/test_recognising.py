@@ -26,7 +26,6 @@ TREES = {
     "loveda": ["Train/Urban/images_png/1.png", "Train/Urban/masks_png/1.png"],
     "oxford_pets": ["images/Abyssinian_1.jpg", "annotations/trimaps/Abyssinian_1.png"],
     "stare": ["stare-images/im0001.ppm.gz", "labels-ah/im0001.ah.ppm.gz"],
-    "voc": ["SegmentationClass/a.png", "labelmap.txt"],
     "voc2012": ["VOCdevkit/VOC2012/JPEGImages/a.jpg", "VOCdevkit/VOC2012/SegmentationClass/a.png"],
 }
 
@@ -54,9 +53,40 @@ def test_trees(tmp_path, name):
 def test_json_files_by_what_they_hold(tmp_path):
     (tmp_path / "a.json").write_text("{")
     (tmp_path / "b.json").write_text("[]")
-    assert layouts.recognised(Tree(tmp_path)) == []
+    assert own(tmp_path) == []
     (tmp_path / "b.json").write_text(json.dumps({"images": [], "annotations": [], "categories": []}))
     assert layouts.recognised(Tree(tmp_path)) == [("coco", "b.json has images, annotations and categories")]
+
+
+JSON = {
+    "labelme": {"imagePath": "a.jpg", "shapes": []},
+    "supervisely": {"size": {"height": 1, "width": 1}, "objects": []},
+    "via": {"a.jpg1": {"filename": "a.jpg", "regions": []}},
+    "label_studio": [{"data": {"image": "a.jpg"}, "annotations": []}],
+    "coco": {"images": [], "annotations": [{"segmentation": []}], "categories": []},
+    "coco_panoptic": {"images": [], "annotations": [{"segments_info": []}], "categories": []},
+}
+
+
+@pytest.mark.parametrize("name", JSON)
+def test_files_of_labelling_tools(tmp_path, name):
+    (tmp_path / "ann").mkdir()
+    (tmp_path / "ann/a.json").write_text(json.dumps(JSON[name]))
+    assert own(tmp_path) == [name]
+
+
+def test_xml_of_cvat_and_masks_of_voc(tmp_path):
+    (tmp_path / "annotations.xml").write_text('<?xml version="1.0"?><annotations><image id="0"></image></annotations>')
+    assert own(tmp_path) == ["cvat"]
+    (tmp_path / "annotations.xml").write_text("<annotations><version>1.1</version><meta><task/></meta><track/>")
+    assert own(tmp_path) == ["cvat"], "of a video, which is then refused"
+    (tmp_path / "annotations.xml").write_text("<annotation><object/></annotation>")
+    for place in ("JPEGImages/a.jpg", "SegmentationClass/a.png"):
+        (tmp_path / place).parent.mkdir()
+        (tmp_path / place).touch()
+    assert own(tmp_path) == ["voc2012"]
+    (tmp_path / "labelmap.txt").touch()
+    assert own(tmp_path) == ["voc"]
 
 
 def test_any_images_with_masks_are_the_last_answer(tmp_path):

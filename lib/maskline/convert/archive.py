@@ -200,7 +200,8 @@ class _Set:
         rows = [{**row, "split": chosen[row["id"]]} for row in self._rows]
         manifest.write(self._target, rows, self._source.labels)
         remarks = self._remarks + [(other, f"the same image as {one}") for one, other in pairs]
-        remarks = sorted(remarks + near_remarks + checks.missing_classes(rows, self._source.labels))
+        remarks += near_remarks + checks.missing_classes(rows, self._source.labels)
+        remarks = sorted(remarks + checks.unused_classes(rows, self._source.labels))
         write_csv(self._target / WARNINGS_NAME, ("id", "warning"), remarks)
         return remarks
 

@@ -104,9 +104,6 @@ class DataParams(Section):
         description="How `folder` masks store classes: ids as gray values, palette entries, 0/255, 0/255 that "
         "compression has blurred (each pixel becomes the nearer one), or RGB colors.",
     )
-    line_width: Positive = Field(
-        default=10.0, description="Width of lines, and diameter of points, in annotations of a labelling tool, px."
-    )
     image_dir: FolderName = Field(
         default="images",
         description="Name of the folder of `folder` images; `.`: images and masks stand side by side, and mask_suffix "
@@ -120,6 +117,9 @@ class DataParams(Section):
     )
     mask_suffix: FileEnd = Field(
         default="", description="Likewise of masks, such as `_segmentation` or `_labelTrainIds.png`."
+    )
+    line_width: Positive = Field(
+        default=10.0, description="Width of lines, and diameter of points, in annotations of a labelling tool, px."
     )
     channels: Annotated[tuple[Annotated[int, Field(ge=0, le=63)], ...], Field(min_length=1)] | None = Field(
         default=None,

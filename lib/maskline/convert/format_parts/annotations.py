@@ -1,5 +1,6 @@
 """What the labelling tools' formats share: labels to classes, areas to masks, and the set made of them."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskline.convert.format_parts import polygons
+from maskline.convert.format_parts.labels_lost import spellings
 from maskline.convert.format_parts.mask_values import free_ignore
 from maskline.convert.format_parts.named_images import NamedImages, split_of
 from maskline.convert.records import LayoutSettings, MaskValue, Record, SourceSet
@@ -97,13 +99,15 @@ def source_set(
         Record(id=image.id, group=image.id, split=image.split, image=image.image, mask=image.mask) for image in images
     ]
     drawn = {image.mask: image for image in images}
+    told = {line.key for line in settings.mask_values}
+    counts = Counter(each.label for image in images for each in image.objects if each.label not in told)
     return SourceSet(
         labels=labels,
         records=records,
         read_mask=partial(draw, drawn=drawn, ids=label_ids(labels, settings.mask_values), exif=settings.exif),
         read_area=partial(masks.read_area, exif=settings.exif),
         problems=list(problems),
-        remarks=list(remarks),
+        remarks=[*remarks, *spellings(counts, place="labels")],
     )
 
 

@@ -36,7 +36,7 @@ class LostLabels:
         return [
             (
                 self._place,
-                f"{sum(labels.values())} annotations {how}, so without a pixel, as follows: "
+                f"{sum(labels.values())} annotations {how} as follows: "
                 + ", ".join(f"{label} {count} of {self._all[label]}" for label, count in sorted(labels.items())),
             )
             for how, labels in sorted(self._lost.items())
@@ -58,6 +58,6 @@ def spellings(counts: Mapping[str, int], *, place: str) -> list[Remark]:
         best = max(labels, key=lambda label: (counts[label], label == label.strip(), label))
         lines = ", ".join(f'"{label}": {best.strip()}' for label in labels)
         ways = ", ".join(f"{label!r} {counts[label]} times" for label in labels)
-        remark = f"one label in {len(labels)} spellings as follows: {ways}; data.mask_values: {{{lines}}} joins them"
+        remark = f"spellings of one label as follows: {ways}; data.mask_values: {{{lines}}} joins them"
         remarks.append((place, remark))
     return remarks

@@ -1,22 +1,19 @@
 """What a folder holds, looked at once, so that each format can say whether it is its own."""
 
 import re
-from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
-from xml.etree.ElementTree import Element
 
-from maskline.convert.format_parts.documents import load_json, load_xml
+from maskline.convert.format_parts.documents import load_json
 from maskline.convert.format_parts.finding import visible_files
 from maskline.core.errors import DataError
 
 NAME_LIST = r"(?:labelmap|class_names|labels)\.txt"
 """Pattern of the lists of class names that tools write, and that published sets do not have."""
 
-_MOST_FILES = 8  # looked into of a kind: the others are alike
-
-Load = Callable[[Path, object], Any]
+_HEAD_BYTES = 1 << 16
+_MOST_LOOKED_INTO = 8  # files of a type: the others are alike
 
 
 class Tree:
@@ -47,24 +44,28 @@ class Tree:
         found = re.search(rf"^(?:.*/)?({inside})$", self._text, re.IGNORECASE | re.MULTILINE)
         return found[1] if found else None
 
+    def first_with(self, suffix: str, *words: bytes) -> str | None:
+        """Return the path of the first of some files of a type that begins with text in which all words are."""
+        for place in self._some(suffix):
+            with (self.folder / place).open("rb") as stream:
+                head = stream.read(_HEAD_BYTES)
+            if all(word in head for word in words):
+                return place.as_posix()
+        return None
+
     @cached_property
     def json_files(self) -> list[tuple[PurePosixPath, Any]]:
         """Path and content of the first JSON files; damaged ones are left out."""
-        return self._contents(".json", load_json)
-
-    @cached_property
-    def xml_files(self) -> list[tuple[PurePosixPath, Element]]:
-        """Path and root of the first XML files; damaged ones are left out."""
-        return self._contents(".xml", load_xml)
-
-    def _contents(self, suffix: str, load: Load) -> list[tuple[PurePosixPath, Any]]:
         contents = []
-        for place in [place for place in self.places if place.suffix.lower() == suffix][:_MOST_FILES]:
+        for place in self._some(".json"):
             try:
-                contents.append((place, load(self.folder / place, place)))
+                contents.append((place, load_json(self.folder / place, place)))
             except (DataError, OSError):
                 continue
         return contents
+
+    def _some(self, suffix: str) -> list[PurePosixPath]:
+        return [place for place in self.places if place.suffix.lower() == suffix][:_MOST_LOOKED_INTO]
 
 
 def both(tree: Tree, one: str, other: str) -> str | None:

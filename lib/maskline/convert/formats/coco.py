@@ -232,11 +232,12 @@ def recognise(tree: Tree) -> str | None:
 
 
 def _is_coco(content: Any) -> bool:
+    """Return whether this is the form, and not the panoptic one."""
     if not isinstance(content, dict) or not {"images", "annotations", "categories"} <= content.keys():
         return False
     annotations = content["annotations"]
     first = annotations[0] if isinstance(annotations, list) and annotations else None
-    return not (isinstance(first, dict) and "segments_info" in first)  # that is ``coco_panoptic``
+    return not (isinstance(first, dict) and "segments_info" in first)
 
 
 def decode(segmentation: Any, shape: tuple[int, int]) -> NDArray[np.bool_]:

@@ -66,11 +66,9 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
 
 def recognise(tree: Tree) -> str | None:
     """Return why a folder is such a set; None: it is none."""
-    for place, root in tree.xml_files:
-        kind = next((tag for tag in ("image", "track") if root.find(tag) is not None), None)
-        if root.tag == "annotations" and kind is not None:
-            return f"{place} has annotations of {'images' if kind == 'image' else 'a video'}"
-    return None
+    heads = (b"<image ", b"<meta>")  # many labels come before the first image; a video has none
+    place = next((place for word in heads if (place := tree.first_with(".xml", b"<annotations", word))), None)
+    return None if place is None else f"{place} has annotations as CVAT writes them"
 
 
 def _labels(root: Element) -> dict[str, Rgb]:

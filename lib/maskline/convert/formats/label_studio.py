@@ -65,10 +65,13 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
 
 def recognise(tree: Tree) -> str | None:
     """Return why a folder is such a set; None: it is none."""
-    for place, tasks in tree.json_files:
-        if _is_export(tasks) and any({"data", "annotations"} <= task.keys() or _flat(task) for task in tasks):
-            return f"{place} has tasks with annotations"
-    return None
+    place = next((place for place, content in tree.json_files if _is_told(content)), None)
+    return None if place is None else f"{place} is a list of tasks"
+
+
+def _is_told(content: Any) -> bool:
+    """Return whether a list is sure to be of Label Studio."""
+    return _is_export(content) and any(key in content[0] for key in ("data", "annotator", "lead_time"))
 
 
 def _is_export(tasks: Any) -> bool:
@@ -80,18 +83,14 @@ def _is_export(tasks: Any) -> bool:
 def _results(task: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]] | None, str]:
     """Return the objects of a task, None if nobody has labelled it, and a remark; empty: none."""
     if "annotations" not in task:  # JSON-MIN: the objects stand under the name that the labelling page gives them
-        return [{"value": entry, **entry} for entry in _flat(task)], ""
+        lists = [value for value in task.values() if isinstance(value, list)]
+        flat = [entry for value in lists for entry in value if isinstance(entry, dict) and "original_width" in entry]
+        return [{"value": entry, **entry} for entry in flat], ""
     done = [each for each in task["annotations"] if not each.get("was_cancelled")]
     if not done:
         return None, "no annotation: left out"
     last = max(done, key=lambda each: str(each.get("updated_at") or each.get("created_at") or ""))
     return list(last["result"]), f"{len(done)} annotations, the last one counts" if len(done) > 1 else ""
-
-
-def _flat(task: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the objects of a task of JSON-MIN."""
-    lists = [value for value in task.values() if isinstance(value, list)]
-    return [entry for value in lists for entry in value if isinstance(entry, dict) and "original_width" in entry]
 
 
 def _image(task: Mapping[str, Any], named: NamedImages, place: PurePosixPath, where: str) -> Path:
