@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from maskline.convert.format_parts import polygons
 from maskline.convert.format_parts.labels_lost import spellings
-from maskline.convert.format_parts.mask_values import free_ignore
+from maskline.convert.format_parts.mask_values import GROUNDS, free_ignore
 from maskline.convert.format_parts.named_images import NamedImages, split_of
 from maskline.convert.records import LayoutSettings, MaskValue, Record, SourceSet
 from maskline.core.errors import DataError, DataProblemsError
@@ -26,7 +26,6 @@ Area = Callable[[tuple[int, int]], NDArray[np.bool_]]
 RawPoints = Sequence[Sequence[float]]
 """x, y as a file has them."""
 
-_GROUNDS = ("background", "_background_")
 _DRAWING_ERRORS = (ValueError, TypeError, KeyError, IndexError, OverflowError, AttributeError)
 
 
@@ -144,7 +143,7 @@ def label_set(
         name = known.get(label, label)
         if name is not None:
             color_of.setdefault(name.strip(), given.get(label))
-    ground = next((name for name in color_of if name.lower() in _GROUNDS), ground)
+    ground = next((name for name in color_of if name.lower() in GROUNDS), ground)
     ground_color = color_of.pop(ground, None) or (0, 0, 0)
     names = (ground, *color_of)
     taken = [ground_color, *color_of.values()]

@@ -17,8 +17,6 @@ Source: Lin et al., "Microsoft COCO: Common Objects in Context", ECCV 2014; form
 Annotations CC BY 4.0, photographs under Flickr's terms; many archives, so no address here.
 """
 
-import json
-import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,20 +30,20 @@ from pydantic import PositiveInt, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic wants this one on Python 3.11
 
 from maskline.convert.format_parts import polygons
+from maskline.convert.format_parts.documents import load_json
 from maskline.convert.format_parts.finding import visible
 from maskline.convert.format_parts.labels_lost import LostLabels, spellings
-from maskline.convert.format_parts.mask_values import free_ignore
+from maskline.convert.format_parts.mask_values import GROUNDS, free_ignore
+from maskline.convert.format_parts.named_images import NamedImages, split_in
 from maskline.convert.format_parts.tree import Tree
-from maskline.convert.pairing import SPLITS
 from maskline.convert.records import LayoutSettings, Record, SourceSet
 from maskline.core.errors import DataError
 from maskline.data.labels import LabelSet, bit_palette
 from maskline.data.manifest import Split
 from maskline.reading import masks
-from maskline.reading.images import IMAGE_SUFFIXES, check_pixels
+from maskline.reading.images import check_pixels
 from maskline.reading.masks import read_area
 
-_GROUNDS = ("background", "_background_")
 _MOST_BITS = 60  # of a run length: longer ones would take time by the square of the text
 
 
@@ -118,9 +116,7 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
     Raises:
         DataError: No COCO file is there, or one is damaged.
     """
-    images: dict[str, list[PurePosixPath]] = defaultdict(list)
-    for _, place in visible(folder, IMAGE_SUFFIXES):
-        images[place.name].append(place)
+    images = NamedImages(folder)
     files = [(path, place, _load(path, place)) for path, place in visible(folder, (".json",))]
     files = [(path, place, content) for path, place, content in files if "categories" in content]
     named = [file for file in files if file[1].name.lower().startswith("instances")]
@@ -136,14 +132,14 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
         instances = _instances(content, categories, place, problems, remarks)
         split = _split(place)
         for image in content["images"]:
-            name = PurePosixPath(str(image["file_name"]).replace("\\", "/"))
-            matches = _matches(images[name.name], name, place, split)
-            if len(matches) != 1:
-                problems.append(_no_image(name, place, matches))
+            try:
+                file = images.find(image["file_name"], place=place, beside=place.parent, split=split)
+            except DataError as error:
+                problems.append(error)
                 continue
-            mask = path / f"{image['id']}" / name.name
+            mask = path / f"{image['id']}" / file.name
             drawn[mask] = _Drawn(shape=(int(image["height"]), int(image["width"])), instances=instances[image["id"]])
-            listed.append((split, matches[0], mask))
+            listed.append((split, images.place(file), mask))
     return SourceSet(
         labels=categories.labels,
         records=_records(folder, listed),
@@ -198,7 +194,7 @@ class _Categories:
         self._class_of: dict[str, str | None] = {name: mapped.get(name, name.strip()) for _, name in kept}
         chosen = [self._class_of[label] for _, label in sorted(kept)]
         classes = list(dict.fromkeys(name for name in chosen if name is not None))
-        ground = next((name for name in classes if name.lower() in _GROUNDS), "background")
+        ground = next((name for name in classes if name.lower() in GROUNDS), "background")
         names = (ground, *(name for name in classes if name != ground))
         ignored = free_ignore(settings, len(names))
         self.labels = LabelSet(class_names=names, palette=bit_palette(len(names)), ignore_index=ignored)
@@ -283,10 +279,7 @@ def _runs(text: str) -> list[int]:
 
 
 def _load(path: Path, place: PurePosixPath) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise DataError(place.as_posix(), f"not JSON ({error})", "replace the file") from error
+    content = load_json(path, place.as_posix())
     if not _is_coco(content):
         return {}
     try:
@@ -342,43 +335,6 @@ def _is_outside(outline: Any, size: tuple[int, int]) -> bool:
 def _split(place: PurePosixPath) -> Split | None:
     """Return the split that a JSON file's name, or else the nearest folder, is called by."""
     for name in (place.stem, *reversed(place.parts[:-1])):
-        if (split := _split_in(name)) is not None:
+        if (split := split_in(name)) is not None:
             return split
     return None
-
-
-def _split_in(name: str) -> Split | None:
-    words = re.split(r"[^a-z]+", name.lower())
-    return next((SPLITS[word] for word in words if word in SPLITS), None)
-
-
-def _matches(
-    candidates: Sequence[PurePosixPath], name: PurePosixPath, place: PurePosixPath, split: Split | None
-) -> list[PurePosixPath]:
-    """Return the images that a name may mean, of those that are called so: those that fit best.
-
-    Not those in another split's folder; then those whose paths end most like the name, then those beside the JSON file.
-    """
-    if split is not None:
-        candidates = [file for file in candidates if _split_in(file.parent.name) in (None, split)]
-    wanted = [part for part in name.parts if part not in ("..", ".", "/")]
-    candidates = _best(candidates, [_common(file.parts, wanted) for file in candidates])
-    here = place.parent.parts[::-1]
-    return _best(candidates, [_common(file.parent.parts[::-1], here) for file in candidates])
-
-
-def _best(candidates: Sequence[PurePosixPath], scores: Sequence[int]) -> list[PurePosixPath]:
-    return [file for file, score in zip(candidates, scores, strict=True) if score == max(scores)]
-
-
-def _common(one: Sequence[str], other: Sequence[str]) -> int:
-    """Return how many parts two paths have in common at their ends."""
-    pairs = zip(reversed(one), reversed(other), strict=False)
-    return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
-
-
-def _no_image(name: PurePosixPath, place: PurePosixPath, matches: Sequence[PurePosixPath]) -> DataError:
-    if not matches:
-        return DataError(place.as_posix(), f"its image {name} is not there", "add the image")
-    both = " and ".join(match.as_posix() for match in matches[:2])
-    return DataError(place.as_posix(), f"its image {name} could be {both}", "rename or remove one of them")
