@@ -12,7 +12,7 @@ from maskline.cli.entry import PATH, log, params_option, stage
 
 @click.command()
 @params_option
-@click.option("--raw", type=PATH, default="data/raw", show_default=True, help="The source archive.")
+@click.option("--raw", type=PATH, default="data/raw", show_default=True, help="The source archive, or a listing.")
 @click.option("--prepared", type=PATH, default="data/prepared", show_default=True, help="Written: the data set.")
 @click.option(
     "--summary", type=PATH, default="reports/convert/summary.json", show_default=True, help="Written: counts."
@@ -32,12 +32,12 @@ from maskline.cli.entry import PATH, log, params_option, stage
 )
 @stage
 def main(params_path: Path, raw: Path, prepared: Path, **reports: Path) -> None:
-    """Check and convert the source archive; all problems are listed at once, and the former data stays."""
+    """Check and convert the source; all problems are listed at once, and the former data stays."""
     from maskline.builders import convert as builders
     from maskline.convert.archive import convert_archive
+    from maskline.convert.checks import on_the_set
     from maskline.convert.problems import listed_problems, problems_file
     from maskline.core.state_folder import state_folder
-    from maskline.download.archives import source_archive
     from maskline.params.base.reading import load_sections
     from maskline.params.stages.convert import ConvertStage
     from maskline.report import convert as report
@@ -45,7 +45,7 @@ def main(params_path: Path, raw: Path, prepared: Path, **reports: Path) -> None:
     params = load_sections(params_path, ConvertStage)
     with listed_problems(problems_file()):
         warnings = convert_archive(
-            source_archive(raw),
+            builders.build_source(params.data, raw),
             prepared,
             layout=builders.build_layout(params.data),
             settings=builders.layout_settings(params.data),
@@ -56,6 +56,8 @@ def main(params_path: Path, raw: Path, prepared: Path, **reports: Path) -> None:
             max_unpacked_bytes=params.data.max_unpacked_bytes,
         )
     report.write(prepared, warnings, **reports)
+    for line in on_the_set(warnings):
+        log.warning(line)
     log.info("convert: %s, %d warnings (%s/warnings.csv)", prepared, len(warnings), prepared)
 
 

@@ -1,4 +1,4 @@
-"""params.yaml -> data/raw: fetch, draw or pack the source archive and verify it.
+"""params.yaml -> data/raw: the source archive, fetched or drawn and verified, or the listing of a folder.
 
 python -m stages.download
 """
@@ -13,15 +13,17 @@ from maskline.cli.entry import PATH, log, params_option, stage
 
 @click.command()
 @params_option
-@click.option("--raw", type=PATH, default="data/raw", show_default=True, help="Written: the archive.")
+@click.option(
+    "--raw", type=PATH, default="data/raw", show_default=True, help="Written: the archive, or a folder's listing."
+)
 @stage
 def main(params_path: Path, raw: Path) -> None:
-    """Put the verified source archive into the raw folder.
+    """Put the verified source archive into the raw folder; of a folder that data.archive names, a listing.
 
-    It is the archive or folder that data.archive names, else the file of that name in the folder that the
+    It is the archive that data.archive names, else the file of that name in the folder that the
     environment variable MASKLINE_MIRROR names, else it is downloaded. synthetic_fundus is drawn.
     """
-    from maskline.builders.download import build_order
+    from maskline.builders.download import build_order, unwatched
     from maskline.download.fetch import downloads_folder, fetch
     from maskline.params.base.reading import load_sections
     from maskline.params.stages.download import DownloadStage
@@ -35,6 +37,8 @@ def main(params_path: Path, raw: Path) -> None:
         downloads=downloads_folder(),
         max_unpacked_bytes=data.max_unpacked_bytes,
     )
+    if line := unwatched(data):
+        log.warning(line)
     log.info("%s: %s -> %s", data.name, place, raw)
 
 

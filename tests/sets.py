@@ -65,3 +65,9 @@ def split_settings(**changes):
 def work(folder, *, workers=1, layout_key="folder"):
     """How a test's conversion is done: what is finished goes into ``folder``."""
     return Work(workers=workers, finished=folder / "finished", layout_key=layout_key, progress=lambda done, _: done)
+
+
+def pack_folder(folder: Path, target: Path):
+    """Write the files below a folder as a zip."""
+    names = sorted(path for path in folder.rglob("*") if path.is_file())
+    return zip_of(target, {path.relative_to(folder).as_posix(): path.read_bytes() for path in names})

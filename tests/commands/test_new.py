@@ -1,5 +1,6 @@
 """maskline new: what a project of one's own is made of, from masks and recipes too."""
 
+import json
 import shutil
 import subprocess
 
@@ -252,10 +253,130 @@ def test_classes_by_name(tmp_path):
     )
 
 
+def data_of(folder):
+    return load_params(folder / "params.yaml").data
+
+
+@pytest.mark.parametrize(
+    ("masks", "options", "values", "names"),
+    [
+        ([gray(0, 127, 255)], [], {"0": "background", "127": "class_127", "255": "class_255"}, None),
+        (
+            [gray(0, 127, 255)],
+            ["--class", "a", "--class", "b", "--class", "c"],
+            {"0": "a", "127": "b", "255": "c"},
+            None,
+        ),
+        ([gray(1, 2)], [], {"1": "class_1", "2": "class_2"}, None),
+        ([gray(1, 2, 255)], [], {"1": "class_1", "2": "class_2", "255": "ignore"}, None),
+        ([gray(0, 1, 2)], ["--ignore", "0"], {"0": "ignore", "1": "class_1", "2": "class_2"}, ["class_1", "class_2"]),
+        ([gray(0, 7)], ["--class", "road=7", "--class", "ground=0"], {"7": "road", "0": "ground"}, ["road", "ground"]),
+        ([gray(0, 255).convert("P")], [], {"0": "background", "255": "class_255"}, None),
+        (
+            [colored()],
+            ["--class", "green=0,160,0", "--class", "rest=#000000"],
+            {"#00a000": "green", "#000000": "rest"},
+            ["green", "rest"],
+        ),
+    ],
+)
+def test_values_that_are_no_ids(tmp_path, masks, options, values, names):
+    folder = image_set(tmp_path / "set", masks)
+    new(tmp_path / "demo", "--data", folder, *options)
+    data = data_of(tmp_path / "demo")
+    assert data.mask_values == values
+    assert list(data.mask_values) == list(values), "the order of the classes"
+    assert names is None or [each.name for each in data.classes] == names
+
+
+def test_every_mask_is_looked_at_and_told(tmp_path):
+    folder = image_set(tmp_path / "set", [*[gray(0, 1)] * 70, gray(0, 2), gray(0, 255)])
+    printed = new(tmp_path / "demo", "--data", folder)
+    assert "format folder, for 72 pairs of images/NAME with masks/NAME" in printed
+    lines = [line.split() for line in printed.splitlines()]
+    assert ["0", "50.00%", "72", "background"] in lines
+    assert ["2", "0.69%", "1", "class_2"] in lines
+    assert ["255", "0.69%", "1", "(never", "counts)"] in lines
+    assert "written: data.mask_encoding index" in printed
+    assert [each.name for each in data_of(tmp_path / "demo").classes] == ["background", "class_1", "class_2"]
+
+
+def test_masks_that_were_saved_with_losses(tmp_path):
+    folder = image_set(tmp_path / "set", [])
+    pixels = np.zeros((64, 64), np.uint8)
+    pixels[3:37, 5:43] = 255
+    for kind, image in (("masks", Image.fromarray(pixels)), ("images", Image.new("RGB", (64, 64)))):
+        image.save(folder / kind / "a.jpg")
+    printed = new(tmp_path / "demo", "--data", folder)
+    assert data_of(tmp_path / "demo").mask_encoding == "binary_snapped"
+    assert "gray values between black and white become the nearer one" in printed
+
+
+def test_a_zip_is_looked_into(tmp_path):
+    folder = image_set(tmp_path / "set", [gray(0, 255)])
+    shutil.make_archive(str(tmp_path / "set"), "zip", folder)
+    new(tmp_path / "demo", "--data", tmp_path / "set.zip")
+    data = data_of(tmp_path / "demo")
+    assert (data.archive, data.mask_encoding, len(data.classes)) == ("../set.zip", "binary", 2)
+
+
+def test_the_format_can_be_named_and_must_be_where_two_fit(tmp_path):
+    folder = image_set(tmp_path / "set", [gray(0, 255)])
+    shape = {"label": "leaf", "points": [[0, 0], [1, 0], [1, 1]], "shape_type": "polygon"}
+    labelme = {"imagePath": "0.jpg", "imageHeight": 2, "imageWidth": 2, "shapes": [shape]}
+    (folder / "images/0.json").write_text(json.dumps(labelme))
+    printed = new(tmp_path / "demo", "--data", folder)
+    assert "format labelme, because images/0.json has shapes and an imagePath; it could be folder too" in printed
+    data = data_of(tmp_path / "demo")
+    assert (data.name, data.classes) == ("labelme", ())
+    new(tmp_path / "other", "--data", folder, "--format", "folder")
+    assert data_of(tmp_path / "other").mask_encoding == "binary"
+    coco = {"images": [], "annotations": [], "categories": []}
+    (folder / "images/coco.json").write_text(json.dumps(coco))
+    assert "could be coco (images/coco.json has" in new(tmp_path / "third", "--data", folder, code=2)
+
+
+def test_a_project_on_a_path_looks_at_it_each_time(tmp_path):
+    folder = image_set(tmp_path / "set", [gray(0, 255)])
+    new(tmp_path / "demo", "--data", folder)
+    new(tmp_path / "plain")
+    stages = [read_yaml(tmp_path / name / "dvc.yaml")["stages"]["download"] for name in ("demo", "plain")]
+    assert [stage.get("always_changed") for stage in stages] == [True, None]
+    (tmp_path / "demo/requirements.lock").write_text("maskline==0.0.1  # code 00\n")
+    git(tmp_path / "demo", "commit", "--quiet", "--all", "--message", "older")
+    new(tmp_path / "demo", "--upgrade")
+    assert read_yaml(tmp_path / "demo/dvc.yaml")["stages"]["download"]["always_changed"] is True
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--class", "a=0", "--class", "b"], "--class b: without a value, others have one"),
+        (["--class", "a=0", "--class", "b=0"], "its value 0 stands twice"),
+        (["--class", "a=0", "--class", "b=9"], "of no class: 255 (50.00% of the pixels, 1 files)"),
+        (["--class", "a=0,0,0"], "the masks hold gray values, 0,0,0 is none"),
+        (["--ignore", "x"], "--ignore x: no value and no color"),
+        (["--ignore", "0"], "1 class is left"),
+        (["--format", "coco", "--ignore", "0"], "format coco has labels, no values"),
+        (["--format", "cocoa"], "unknown data set"),
+    ],
+)
+def test_what_the_masks_cannot_be(tmp_path, options, message):
+    folder = image_set(tmp_path / "set", [gray(0, 255)])
+    assert message in new(tmp_path / "demo", "--data", folder, *options, code=2)
+    assert not (tmp_path / "demo").exists()
+
+
+def test_masks_of_another_size(tmp_path):
+    folder = image_set(tmp_path / "set", [gray(0, 255), gray(0, 255)])
+    Image.new("RGB", (8, 6)).save(folder / "images/1.jpg")
+    assert "1.png: 2x2 pixels, its image has 8x6 (1 of 2 masks)" in new(tmp_path / "demo", "--data", folder, code=2)
+
+
 @pytest.mark.parametrize(
     ("masks", "message"),
     [
-        ([], "no masks"),
+        ([], "no masks and no annotations that are known"),
         ([gray(0, 0)], "one value only"),
         ([gray(0, 1), colored()], "more than one kind"),
         ([Image.fromarray(np.arange(300 * 3, dtype=np.uint16).astype(np.uint8).reshape(1, 300, 3))], "colors"),

@@ -12,8 +12,7 @@ from maskline.convert.shards import ShardWriter
 from maskline.core.errors import DataError, DataProblemsError, StorageError
 from maskline.data import manifest
 from maskline.data.dataset import PreparedSplit
-from maskline.download.archives import pack_folder
-from tests.sets import index_mask, picture, save, split_settings, tree, work
+from tests.sets import index_mask, pack_folder, picture, save, split_settings, tree, work
 
 
 @pytest.fixture

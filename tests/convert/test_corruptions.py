@@ -10,8 +10,7 @@ from PIL import Image, ImageEnhance
 from maskline.convert.archive import convert_archive
 from maskline.convert.formats import folder
 from maskline.core.errors import DataError, DataProblemsError
-from maskline.download.archives import pack_folder
-from tests.sets import TWO_CLASSES, index_mask, picture, save, split_settings, work
+from tests.sets import TWO_CLASSES, index_mask, pack_folder, picture, save, split_settings, work
 
 SIZE = (64, 48)
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from maskline.data.dataset import PreparedSplit
 from tests.server import serving
-from tests.sets import index_mask, picture, save, tree, zip_of
+from tests.sets import index_mask, pack_folder, picture, save, tree, zip_of
 
 
 def one_line(run, *words):
@@ -251,7 +251,6 @@ def test_a_published_set_from_the_mirror_must_be_the_published_one(good, monkeyp
 
 
 def test_a_download(good, make_set):
-    from maskline.download.archives import pack_folder
 
     pack_folder(make_set(name="web"), good.path / "web.zip")
     with serving((good.path / "web.zip").read_bytes()) as server:
@@ -297,7 +296,8 @@ def test_a_full_disk(good, mounted, tmp_path, stage, option, name):
     for i in range(2):
         save(picture(i, (300, 300)), tmp_path / f"large/images/{i}.png")
         save(index_mask(i, (300, 300)), tmp_path / f"large/masks/{i}.png")
-    assert good.download(archive=str(tmp_path / "large")).code == 0
+    pack_folder(tmp_path / "large", tmp_path / "large.zip")
+    assert good.download(archive=str(tmp_path / "large.zip")).code == 0
     one_line(good.run(stage, option, disk / name), "no space left on device", "free space", "former file is untouched")
     assert tree(disk) == before
 

@@ -14,8 +14,7 @@ from maskline.convert.encode import Converted
 from maskline.convert.formats import folder
 from maskline.convert.resume import Finished, kept
 from maskline.core.errors import DataError
-from maskline.download.archives import pack_folder
-from tests.sets import split_settings, tree, work
+from tests.sets import pack_folder, split_settings, tree, work
 
 
 def convert(source, target, settings, **how):

@@ -8,8 +8,7 @@ from maskline.convert.archive import convert_archive
 from maskline.convert.formats import folder
 from maskline.core.errors import DataError
 from maskline.data.dataset import PreparedSplit
-from maskline.download.archives import pack_folder
-from tests.sets import index_mask, save, split_settings, work
+from tests.sets import index_mask, pack_folder, save, split_settings, work
 
 
 @pytest.fixture

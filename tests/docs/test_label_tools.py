@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 
 from maskline.builders.convert import build_layout, layout_settings
 from maskline.params.whole import validate_params
+from maskline.projects.new_data import describe
 from tests.convert.formats import test_labelling_tools as tools
 from tests.sets import index_mask, picture, save
 
@@ -71,6 +72,16 @@ def test_each_block_reads_its_tool(tmp_path, data):
     assert source.read_mask(record.mask).shape == (10, 12)
     assert "leaf" in source.labels.class_names
     assert source.labels.num_classes == (3 if params.name in ("cvat", "coco") else 2)
+
+
+@pytest.mark.parametrize("name", sorted({data["name"] for data in BLOCKS}))
+def test_maskline_new_takes_each_without_a_name(tmp_path, name):
+    draw(name, tmp_path / "set", ["leaf"])
+    description = describe(tmp_path / "set", project=tmp_path / "demo")
+    assert (description.params["name"], description.params["archive"]) == (name, "../set")
+    rows = [line.split() for line in description.lines]
+    named = {row[0] for row in rows if len(row) == 3 and row[1].endswith("%")} | {row[-1] for row in rows if row}
+    assert ("class_1" if name == "folder" else "leaf") in named
 
 
 def test_the_table_names_what_there_is():

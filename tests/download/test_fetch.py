@@ -9,7 +9,7 @@ import pytest
 from maskline.core.errors import DataError, StorageError
 from maskline.download import fetch as fetching
 from maskline.download import transfer
-from maskline.download.archives import pack_folder, source_archive
+from maskline.download.archives import source_archive
 from maskline.download.catalog import Published, is_drawn, published
 from maskline.download.fetch import Order, fetch
 from tests.server import serving
@@ -116,15 +116,39 @@ def test_the_suffix_follows_the_content(get, archive, tmp_path):
     assert source_archive(tmp_path / "raw").name == "archive.zip"
 
 
-def test_a_folder_is_packed_the_same_each_time(get, tmp_path):
+def test_a_folder_stays_where_it_is_and_is_listed_the_same_each_time(get, tmp_path):
     (tmp_path / "mine/sub").mkdir(parents=True)
     (tmp_path / "mine/sub/a").write_bytes(b"a")
     first = get(archive=tmp_path / "mine")
-    assert (first["origin"], first["file"]) == ("folder", "mine")
+    assert (first["origin"], first["file"], first["files"], first["bytes"]) == ("folder", "mine", 1, 1)
+    before = tree(tmp_path / "raw")
     os.utime(tmp_path / "mine/sub/a", (0, 0))
-    assert get(archive=tmp_path / "mine") == first
-    pack_folder(tmp_path / "mine", tmp_path / "expected.zip")
-    assert sha256(tmp_path / "expected.zip") == first["sha256"]
+    assert get(archive=tmp_path / "mine", sha256=first["sha256"]) == first
+    assert tree(tmp_path / "raw") == before
+    assert sorted(before) == ["listing.csv", "source.json"]
+    (tmp_path / "mine/sub/a").write_bytes(b"b")
+    with pytest.raises(DataError, match="mine: SHA-256 is"):
+        get(archive=tmp_path / "mine", sha256=first["sha256"])
+
+
+def test_an_archive_of_ones_own_is_inspected_once(get, archive, tmp_path, monkeypatch):
+    looked = []
+    monkeypatch.setattr(fetching.archives, "inspect", lambda path, **_: looked.append(path))
+    for _ in range(2):
+        get(archive=archive)
+    assert len(looked) == 1
+    get(archive=archive, max_bytes=BIG + 1)
+    assert len(looked) == 2, "another limit"
+
+
+def test_other_files_that_are_watched(get, archive, tmp_path):
+    (tmp_path / "val.txt").write_text("a")
+    watched = {"val.txt": tmp_path / "val.txt", "gone.txt": tmp_path / "gone.txt"}
+    first = get(archive=archive, watched=watched)
+    assert first["watched"] == {"val.txt": sha256(tmp_path / "val.txt")}
+    (tmp_path / "val.txt").write_text("b")
+    assert get(archive=archive, watched=watched) != first
+    assert "watched" not in get(archive=archive)
 
 
 @pytest.mark.parametrize("prefix", ["", "sha256:"])

@@ -19,11 +19,10 @@ from maskline.convert.records import LayoutSettings
 from maskline.core.errors import DataError
 from maskline.core.files import write_json
 from maskline.data.dataset import PreparedSplit
-from maskline.download.archives import pack_folder
 from maskline.params.whole import validate_params
 from maskline.runtime.patches.batch_norm import BatchNorm2d as FasterNorm
 from tests.engine.conftest import augmentation
-from tests.sets import TWO_CLASSES, index_mask, picture, save, split_settings, work
+from tests.sets import TWO_CLASSES, index_mask, pack_folder, picture, save, split_settings, work
 from tools.trial import complete_params
 
 

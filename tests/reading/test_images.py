@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import EpsImagePlugin, Image
 
 import maskline
 from maskline.core.errors import DataError
 from maskline.reading.headers import png_bit_depth
-from maskline.reading.images import open_image, read_image
+from maskline.reading.images import image_size, open_image, read_image, size_of
 from tests.sets import picture
 
 
@@ -201,3 +202,13 @@ def test_every_opening_names_its_formats():
     ]
     assert openings
     assert all("formats=" in line for line in openings), openings
+
+
+def test_sizes_by_the_header_alone(tmp_path):
+    turned, bands, text = rotated_jpeg(tmp_path / "a.jpg", 6), tmp_path / "b.tif", tmp_path / "c.tif"
+    tifffile.imwrite(bands, np.zeros((4, 6, 5), np.uint16), photometric="minisblack", planarconfig="contig")
+    text.write_text("none")
+    assert [image_size(turned, exif=rule) for rule in ("ignore", "apply")] == [(8, 16), (16, 8)]
+    assert (image_size(bands, exif="apply"), size_of(bands), size_of(text)) == ((4, 6), (6, 4), None)
+    with pytest.raises(DataError, match="not an image"):
+        image_size(text, exif="ignore")

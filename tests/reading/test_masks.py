@@ -58,10 +58,33 @@ def test_index_refuses_palette_and_color(tmp_path):
     palette.save(tmp_path / "p.png")
     with pytest.raises(DataError, match=r"p.png: mode P .*mask_encoding to palette"):
         masks.read_index(tmp_path / "p.png", exif="error")
+    colors = np.stack([IDS, IDS, IDS + 1], axis=-1)
+    Image.fromarray(colors).save(tmp_path / "c.png")
+    with pytest.raises(DataError, match=r"mode RGB of \d+ colors, not gray; set data.mask_encoding to color"):
+        masks.read_index(tmp_path / "c.png", exif="error")
+
+
+def test_gray_values_in_equal_and_opaque_channels(tmp_path):
     for mode in ("RGB", "RGBA", "LA"):
-        Image.fromarray(IDS).convert(mode).save(tmp_path / "c.png")
-        with pytest.raises(DataError, match=f"mode {mode}, not gray"):
-            masks.read_index(tmp_path / "c.png", exif="error")
+        image = Image.fromarray(IDS).convert(mode)
+        image.save(tmp_path / "c.png")
+        assert np.array_equal(masks.read_index(tmp_path / "c.png", exif="error"), IDS)
+        if mode != "RGB":
+            image.putalpha(9)
+            image.save(tmp_path / "c.png")
+            with pytest.raises(DataError, match=f"mode {mode} with pixels that are not opaque"):
+                masks.read_index(tmp_path / "c.png", exif="error")
+
+
+def test_colors_with_an_opaque_alpha_channel(tmp_path):
+    image = Image.fromarray(np.array([[(255, 0, 0), (0, 0, 0)]], np.uint8)).convert("RGBA")
+    image.save(tmp_path / "c.png")
+    colors = ((0, 0, 0), (255, 0, 0))
+    assert masks.read_color(tmp_path / "c.png", colors=colors, exif="error").tolist() == [[1, 0]]
+    image.putalpha(0)
+    image.save(tmp_path / "c.png")
+    with pytest.raises(DataError, match="not opaque; save it without alpha channel"):
+        masks.read_color(tmp_path / "c.png", colors=colors, exif="error")
 
 
 def test_palette_numbers_count_and_not_colors(tmp_path):

@@ -3,14 +3,27 @@
 from functools import partial
 from pathlib import Path
 
-from maskline.cli.guard import check_listed
+from maskline.cli.guard import check_watched
 from maskline.convert.archive import SplitSettings, Work
 from maskline.convert.layouts import layout, layout_key, own_layout
+from maskline.convert.pairing import PairNames
 from maskline.convert.records import Layout, LayoutSettings, MaskValue
+from maskline.core.own_code import file_of
+from maskline.core.state_folder import user_path
+from maskline.download.listing import ListedFolder, source
 from maskline.download.progress import tracked
 from maskline.params.data import DataParams, parsed_values
 
 _IGNORE, _LARGEST_IGNORE = 255, 65535  # of prepared masks
+
+
+def build_source(params: DataParams, raw: Path) -> Path | ListedFolder:
+    """Return the archive in the output of the download stage, or the folder that its listing is of.
+
+    Raises:
+        DataError: Neither is there.
+    """
+    return source(raw, user_path(params.archive) if params.archive else None)
 
 
 def build_layout(params: DataParams) -> Layout:
@@ -21,7 +34,7 @@ def build_layout(params: DataParams) -> Layout:
     """
     if params.layout is None:
         return layout(params.name)
-    check_listed({"data.layout": params.layout})
+    check_watched({"data.layout": file_of(params.layout)})
     return own_layout(params.layout)
 
 
@@ -38,11 +51,23 @@ def layout_settings(params: DataParams) -> LayoutSettings:
         alpha=params.alpha,
         channels=params.channels,
         scale=params.image_scale,
+        names=PairNames(
+            image_dir=params.image_dir,
+            mask_dir=params.mask_dir,
+            image_suffix=params.image_suffix,
+            mask_suffix=params.mask_suffix,
+        ),
     )
 
 
 def split_settings(params: DataParams) -> SplitSettings:
-    """Return how images are split."""
+    """Return how images are split.
+
+    Raises:
+        ParamsError: A list that is no dep of the stage.
+    """
+    lists = params.split_lists.files()
+    check_watched({f"data.split_lists.{split}": path for split, path in lists.items()})
     return SplitSettings(
         val_fraction=params.val_fraction,
         test_fraction=params.test_fraction,
@@ -51,7 +76,7 @@ def split_settings(params: DataParams) -> SplitSettings:
         num_folds=params.num_folds,
         stratify=params.stratify,
         own=params.own_splits,
-        lists=params.split_lists.files(),
+        lists={split: user_path(str(path)) for split, path in lists.items()},
         near_duplicates=params.near_duplicates,
     )
 

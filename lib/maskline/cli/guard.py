@@ -63,6 +63,33 @@ def check_listed(own_code: Mapping[str, str]) -> None:
             raise ParamsError(f"params.yaml: {key}: {file}", problem, remedy)
 
 
+def check_watched(files: Mapping[str, Path]) -> None:
+    """Check that DVC will run the stage convert again when the user edits these files; do nothing outside DVC.
+
+    A download stage that runs each time writes their hashes down; else they must be deps.
+
+    Args:
+        files: Key of params.yaml -> file.
+
+    Raises:
+        ParamsError: A file that neither sees.
+    """
+    name = os.environ.get("DVC_STAGE")
+    if not name or is_always_changed("download"):
+        return
+    deps = [Path(dep) for dep in _stage(name).get("deps", [])]
+    for key, file in files.items():
+        if not any(file.is_relative_to(dep) for dep in deps):
+            problem = f"no dep of stage {name}, so that DVC would not see an edit of it"
+            remedy = f"in dvc.yaml, add '- {file}' to stages.{name}.deps, or 'always_changed: true' to stages.download"
+            raise ParamsError(f"params.yaml: {key}: {file}", problem, remedy)
+
+
+def is_always_changed(name: str) -> bool:
+    """Return whether dvc.yaml says that a stage runs each time; true outside DVC, which alone skips stages."""
+    return not os.environ.get("DVC_STAGE") or _stage(name).get("always_changed") is True
+
+
 def _stage(name: str) -> Mapping[str, Any]:
     """Return what dvc.yaml says about a stage, by the name that DVC gives it in DVC_STAGE."""
     stage = read_yaml(Path("dvc.yaml"))["stages"][re.sub(r"^.*:|@.*$", "", name)]

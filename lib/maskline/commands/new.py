@@ -5,12 +5,25 @@ from pathlib import Path
 import click
 
 from maskline.cli.entry import PATH, errors_to_exit_code
+from maskline.core.text import printable
 
 
 @click.command()
 @click.argument("folder", type=PATH, metavar="DIR")
-@click.option("--data", type=PATH, help="A folder, zip or tar with images/ and masks/: the project's data.")
-@click.option("--class", "classes", multiple=True, metavar="NAME", help="Name of a class of --data, in the ids' order.")
+@click.option(
+    "--data", type=PATH, help="A folder, zip or tar with images and masks or annotations: the project's data."
+)
+@click.option("--format", "name", metavar="NAME", help="Format of --data, where it is not the one that is recognised.")
+@click.option(
+    "--class",
+    "classes",
+    multiple=True,
+    metavar="NAME[=VALUE]",
+    help="A class of --data: in the order of the values, or with its value or color (road=7, sky=0,0,255).",
+)
+@click.option(
+    "--ignore", "ignored", multiple=True, metavar="VALUE", help="Value or color of the masks that never counts."
+)
 @click.option("--recipe", help="Put this recipe into the shipped params.yaml; its data section only without --data.")
 @click.option("-S", "--set-param", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a value in params.yaml.")
 @click.option("--no-git", is_flag=True, help="No git repository; experiments (dvc exp) need one.")
@@ -20,7 +33,9 @@ def main(
     *,
     folder: Path,
     data: Path | None,
+    name: str | None,
     classes: tuple[str, ...],
+    ignored: tuple[str, ...],
     recipe: str | None,
     overrides: tuple[str, ...],
     no_git: bool,
@@ -28,26 +43,30 @@ def main(
 ) -> None:
     """Make a project in DIR: params.yaml, dvc.yaml, stages, README, under git and DVC.
 
-    As it stands it trains on a set that it draws itself, so that `dvc repro` can be seen to work. With --data it takes
-    the masks' encoding and classes from the masks. DIR must be empty or not there; --upgrade, for a project made by an
-    earlier maskline, writes stages, dvc.yaml, the templates in .dvc/plots, .dvcignore, params.schema.json and
-    requirements.lock anew and nothing else.
+    As it stands it trains on a set that it draws itself, so that `dvc repro` can be seen to work. With --data it
+    recognises the format, looks at every mask, prints what these hold and writes what that means into params.yaml. DIR
+    must be empty or not there; --upgrade, for a project made by an earlier maskline, writes stages, dvc.yaml, the
+    templates in .dvc/plots, .dvcignore, params.schema.json and requirements.lock anew and nothing else.
     """
     from maskline.projects import new_project
 
     if upgrade:
-        if data or classes or recipe or overrides or no_git:
+        if data or name or classes or ignored or recipe or overrides or no_git:
             raise click.UsageError("--upgrade takes no other option")
         for line in new_project.upgrade(folder):
             click.echo(line)
         return
-    if classes and not data:
-        raise click.UsageError("--class needs --data")
-    values = []
+    for option, given in (("--class", classes), ("--ignore", ignored), ("--format", name)):
+        if given and not data:
+            raise click.UsageError(f"{option} needs --data")
+    own_data = None
     if data is not None:
         from maskline.projects.new_data import describe
 
-        values = describe(data, project=folder, names=classes)
-    given = [*values, *overrides]
-    new_project.create(folder, recipe=recipe, with_data=data is None, overrides=given, git=not no_git)
+        new_project.check_free(folder)
+        described = describe(data, project=folder, classes=classes, ignored=ignored, name=name)
+        own_data = described.params
+        for line in described.lines:
+            click.echo(printable(line))
+    new_project.create(folder, recipe=recipe, own_data=own_data, overrides=overrides, git=not no_git)
     click.echo(f"made {folder}: next, cd {folder} && maskline doctor && dvc repro")

@@ -26,6 +26,7 @@ from maskline.data import manifest
 from maskline.data.manifest import Split
 from maskline.data.reading_rule import ReadingRule
 from maskline.download import archives
+from maskline.download.listing import ListedFolder
 
 WARNINGS_NAME = "warnings.csv"
 
@@ -78,7 +79,7 @@ class Work:
 
 
 def convert_archive(
-    archive: Path,
+    archive: Path | ListedFolder,
     prepared: Path,
     *,
     layout: Layout,
@@ -92,7 +93,7 @@ def convert_archive(
     The remarks, such as on empty masks, are also written to ``prepared/warnings.csv``.
 
     Args:
-        archive: The verified source archive.
+        archive: The verified source archive, or a listed folder.
         prepared: Folder to replace; it stays as it is on any error.
         layout: Finds records in the unpacked folder.
         settings: What the user says about the source.
@@ -105,8 +106,10 @@ def convert_archive(
         DataError: The archive or the whole set cannot be used.
         StorageError: ``prepared`` cannot be written.
     """
+    if isinstance(archive, ListedFolder):
+        archive.check()
     key = {
-        "archive": sha256_file(archive),
+        "archive": archive.sha256() if isinstance(archive, ListedFolder) else sha256_file(archive),
         "layout": work.layout_key,
         "settings": asdict(settings),
         "code": conversion_sha256(),
@@ -114,11 +117,16 @@ def convert_archive(
     with replace_folder(prepared) as part, kept(work.finished, key) as finished:
         source_folder = part / "source"
         source_folder.mkdir()
-        archives.unpack(archive, source_folder, max_bytes=max_unpacked_bytes)
+        if isinstance(archive, ListedFolder):
+            archive.link(source_folder)
+        else:
+            archives.unpack(archive, source_folder, max_bytes=max_unpacked_bytes)
         source, problems = _with_splits(layout(source_folder, settings), source_folder, split)
         done = _Set(source, source_folder, part, problems)
         done.convert(settings=settings, work=work, finished=finished)
         warnings = done.finish(split)
+        if isinstance(archive, ListedFolder):
+            archive.check()  # it may have been edited meanwhile
         done.rule(settings).write(part)
         shutil.rmtree(source_folder)
     return warnings
@@ -192,7 +200,8 @@ class _Set:
         rows = [{**row, "split": chosen[row["id"]]} for row in self._rows]
         manifest.write(self._target, rows, self._source.labels)
         remarks = self._remarks + [(other, f"the same image as {one}") for one, other in pairs]
-        remarks = sorted(remarks + near_remarks + checks.missing_classes(rows, self._source.labels))
+        remarks += near_remarks + checks.missing_classes(rows, self._source.labels)
+        remarks = sorted(remarks + checks.unused_classes(rows, self._source.labels))
         write_csv(self._target / WARNINGS_NAME, ("id", "warning"), remarks)
         return remarks
 

@@ -14,6 +14,8 @@ from maskline.data.labels import LabelSet
 from maskline.data.manifest import Split
 from maskline.reading.masks import describe_values
 
+_ON_THE_SET = " as follows: "  # in remarks that count what many images have, or lack
+
 
 def check_values(mask: NDArray[np.int32], labels: LabelSet, *, place: str) -> list[DataError]:
     """Return a problem if a pixel of ``mask`` (h, w) is neither a class id nor the ignore index."""
@@ -137,6 +139,22 @@ def missing_classes(rows: Sequence[Mapping[str, Any]], labels: LabelSet) -> list
         if names:
             remarks.append((split, f"missing classes as follows: {names}"))
     return remarks
+
+
+def unused_classes(rows: Sequence[Mapping[str, Any]], labels: LabelSet) -> list[tuple[str, str]]:
+    """Return a remark on the classes that no pixel of the whole set has.
+
+    Args:
+        rows: Manifest rows.
+        labels: The classes.
+    """
+    names = [name for i, name in enumerate(labels.class_names) if rows and not any(row[f"pixels_{i}"] for row in rows)]
+    return [("data set", f"{len(names)} classes without a pixel as follows: {', '.join(names)}")] if names else []
+
+
+def on_the_set(remarks: Sequence[tuple[str, str]]) -> list[str]:
+    """Return those remarks, as lines, that are not on one image: what a user should read after each conversion."""
+    return [f"{place}: {remark}" for place, remark in remarks if _ON_THE_SET in remark]
 
 
 def content_warnings(counts: NDArray[np.int64], ignored: int, *, labels: LabelSet) -> list[str]:

@@ -5,9 +5,13 @@ from pathlib import Path
 from pkgutil import iter_modules
 
 from maskline.convert import formats
+from maskline.convert.format_parts.tree import Tree
 from maskline.convert.records import Layout, LayoutSettings, SourceSet
 from maskline.core import own_code
 from maskline.core.errors import DataError, ParamsError
+
+ANY_MASKS = "folder"
+"""The format of all sets of images and masks that have no other one."""
 
 
 def names() -> list[str]:
@@ -25,6 +29,19 @@ def layout(name: str) -> Layout:
         raise DataError("data.name", f"unknown data set {name!r}", f"choose one of {', '.join(names())}")
     read: Layout = import_module(f"{formats.__name__}.{name}").read
     return read
+
+
+def recognised(tree: Tree) -> list[tuple[str, str]]:
+    """Return (name, reason) of each data set that a folder may be, by the function ``recognise`` of its file.
+
+    ``folder``, which takes any images with masks, is the last one.
+    """
+    answers = []
+    for name in sorted(names(), key=lambda name: (name == ANY_MASKS, name)):
+        recognise = getattr(import_module(f"{formats.__name__}.{name}"), "recognise", None)
+        reason = recognise(tree) if recognise is not None else None
+        answers += [(name, reason)] if reason is not None else []
+    return answers
 
 
 def layout_key(text: str) -> str:

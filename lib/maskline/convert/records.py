@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from maskline.convert.pairing import PairNames
 from maskline.core.errors import DataError
 from maskline.data.labels import LabelSet, Rgb
 from maskline.data.manifest import Split
@@ -52,6 +53,7 @@ class LayoutSettings:
         channels: Of the image files, those to take, the first is 0; None: RGB, or gray as RGB.
         scale: How values of more than 8 bits become 0..255: ``error`` (not at all), ``full_range`` or (low, high).
         mask_ignore: Value of the source's masks that never counts, of any size; None: ``ignore_index``.
+        names: How ``folder`` images and masks are called.
         mask_values: What values, colors or labels mean; empty: what they are.
         line_width: Of what labelling tools draw as a line or a point, px.
     """
@@ -65,6 +67,7 @@ class LayoutSettings:
     scale: Literal["error", "full_range"] | tuple[float, float]
     mask_ignore: int | None = None
     mask_values: tuple[MaskValue, ...] = ()
+    names: PairNames = field(default_factory=PairNames)
     line_width: float = 10.0
 
     def with_value(self, value: MaskValue) -> "LayoutSettings":

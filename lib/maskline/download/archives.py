@@ -1,4 +1,4 @@
-"""Archives: inspect them whole, unpack them safely, pack a folder into one with the same bytes every time.
+"""Archives: inspect them whole, unpack them safely, add members with the same bytes every time.
 
 No archive is trusted: every member's path, kind and real unpacked size are checked, whatever its headers say.
 """
@@ -6,7 +6,6 @@ No archive is trusted: every member's path, kind and real unpacked size are chec
 import bz2
 import gzip
 import lzma
-import os
 import stat
 import tarfile
 import zipfile
@@ -114,24 +113,6 @@ def unpack(path: Path, folder: Path, *, max_bytes: int, max_members: int = MAX_M
                 copy_stream(member.stream, sink)
 
 
-def pack_folder(folder: Path, target: Path) -> None:
-    """Write the files under ``folder`` as a zip whose bytes depend on their names and content only.
-
-    Members are stored, not compressed, sorted by name and dated 1980-01-01. Hidden files are left out.
-
-    Raises:
-        DataError: A link, a device, a file that cannot be read, or no file at all.
-    """
-    files = sorted(_plain_files(folder), key=lambda path: path.relative_to(folder).as_posix())
-    if not files:
-        raise DataError(folder, "no files in it", "give the folder that holds the data set")
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
-        for path in files:
-            name = _safe_name(folder, path.relative_to(folder).as_posix())
-            with path.open("rb") as source:
-                add_stream(archive, name.as_posix(), source, size=path.stat().st_size)
-
-
 def add_stream(archive: zipfile.ZipFile, name: str, source: IO[bytes], *, size: int) -> None:
     """Add a stored member with a fixed date and fixed permissions."""
     info = zipfile.ZipInfo(name, date_time=_ZIP_DATE)
@@ -142,28 +123,6 @@ def add_stream(archive: zipfile.ZipFile, name: str, source: IO[bytes], *, size: 
         copy_stream(source, sink)
 
 
-def _plain_files(folder: Path) -> Iterator[Path]:
-    for root, folders, names in os.walk(folder, onerror=_unreadable):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted([*folders, *names]):
-            path = Path(root, name)
-            if name.startswith("."):
-                continue
-            if path.is_symlink():
-                raise DataError(path, "a link", "put the file itself there (cp -L)")
-            if name in folders:
-                continue
-            if not path.is_file():
-                raise DataError(path, "not a plain file", "remove it from the folder")
-            if not os.access(path, os.R_OK):
-                raise DataError(path, "not readable for this user", "chmod u+r")
-            yield path
-
-
-def _unreadable(error: OSError) -> None:
-    raise DataError(error.filename, (error.strerror or str(error)).lower(), "make the folder readable") from error
-
-
 def _checked(path: Path, *, max_bytes: int, max_members: int) -> Iterator[Member]:
     """Yield an archive's files with safe names and streams that count; each is read before the next is asked for."""
     opened = _zip_members if suffix(path) == ".zip" else _tar_members
@@ -171,7 +130,7 @@ def _checked(path: Path, *, max_bytes: int, max_members: int) -> Iterator[Member
     parents = set[PurePosixPath]()
     with _damage(path):
         for raw_name, stream in opened(path, max_members):
-            name = _safe_name(path, raw_name)
+            name = safe_name(path, raw_name)
             if name in seen or name in parents or not seen.isdisjoint(name.parents):
                 raise DataError(path, f"member {raw_name!r} stands twice", "make the archive anew")
             seen.add(name)
@@ -255,11 +214,19 @@ def _check_count(path: Path, count: int, max_members: int) -> None:
 
 def _check_folder_name(path: Path, name: str) -> None:
     if name.strip("/") != "." or name.startswith("/"):  # "." is what tar -C FOLDER . begins with
-        _safe_name(path, name)
+        safe_name(path, name)
 
 
-def _safe_name(path: Path, name: str) -> PurePosixPath:
-    """Return a member's path if it stays inside the target folder on every system."""
+def safe_name(path: Path, name: str) -> PurePosixPath:
+    """Return a member's path if it stays inside the target folder on every system.
+
+    Args:
+        path: Of the archive or folder, for messages.
+        name: The path in it.
+
+    Raises:
+        DataError: It does not, or it is too long, no UTF-8, or has control characters.
+    """
     plain = name.replace("\\", "/")
     parts = [part for part in plain.split("/") if part not in ("", ".")]
     controls = printable(plain) != plain or not {"\t", "\n"}.isdisjoint(plain)

@@ -1,4 +1,4 @@
-"""The download stage's work: one verified archive in ``data/raw``, from wherever it is at hand.
+"""The download stage's work: one verified archive in ``data/raw``, or the listing of a folder that stays where it is.
 
 In this order: drawn by the project; the user's archive or folder; the mirror folder; the download address. Every
 archive is read whole and checked before it is taken; a former ``data/raw`` stays as it is until then.
@@ -6,9 +6,9 @@ archive is read whole and checked before it is taken; a former ``data/raw`` stay
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 from urllib.parse import unquote, urlsplit
@@ -17,14 +17,14 @@ from maskline.core.errors import DataError
 from maskline.core.files import replace_folder, sha256_file, storage_errors, write_json
 from maskline.core.state_folder import state_folder
 from maskline.core.text import without_secrets
-from maskline.download import archives
+from maskline.download import archives, listing
 from maskline.download.catalog import Published
 
 SOURCE_NAME = "source.json"
 
 _LONGEST_NAME = 200  # bytes; file systems have 255, of which a part file's suffix takes some
 
-Origin = Literal["archive", "folder", "drawn"]
+Origin = Literal["archive", "drawn"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +34,8 @@ class Order:
     Args:
         name: Of the data set.
         archive: The user's archive or folder.
+        watched: Other files of the user's, by their names in params.yaml, whose hashes are written down too, so that
+            DVC sees their edits.
         url: The user's download address.
         sha256: 64 hex digits, maybe behind ``sha256:``, that the archive must have.
         published: Where the set is published.
@@ -42,6 +44,7 @@ class Order:
 
     name: str
     archive: Path | None = None
+    watched: Mapping[str, Path] = field(default_factory=dict)
     url: str | None = None
     sha256: str | None = None
     published: Published | None = None
@@ -96,7 +99,7 @@ def downloads_folder() -> Path:
 
 
 def fetch(order: Order, raw: Path, *, mirror: Path | None, downloads: Path, max_unpacked_bytes: int) -> str:
-    """Put the archive and ``source.json`` in place of ``raw``; return where it came from, for the log.
+    """Put the archive or listing and ``source.json`` in place of ``raw``; return where it came from, for the log.
 
     Args:
         order: What is wanted.
@@ -110,37 +113,79 @@ def fetch(order: Order, raw: Path, *, mirror: Path | None, downloads: Path, max_
         StorageError: ``raw`` cannot be written.
     """
     with replace_folder(raw) as part:
-        incoming = part / "incoming"
-        archive = _find(order, incoming, mirror=mirror, downloads=downloads, max_bytes=max_unpacked_bytes)
-        with _called(archive):
-            target = part / f"archive{archives.suffix(archive.path)}"
-            if archive.path.parent == part:
-                archive.path.replace(target)
-            else:
-                shutil.copyfile(archive.path, target)
-        # The copy is what is checked, since the user's file may be another one by now.
-        with _called(replace(archive, path=target)):
-            sha256 = _checked_sha256(archive, target)
-            archives.inspect(target, max_bytes=max_unpacked_bytes)
-        if archive.place == order.shown_address and archive.expected_sha256:
-            _link(target, downloads / archive.expected_sha256)
-        source = {
-            "name": order.name,
-            "file": archive.file,
-            "sha256": sha256,
-            "bytes": target.stat().st_size,
-            "origin": archive.origin,
-        }
+        if order.draw is None and order.archive is not None and order.archive.is_dir():
+            source = _listed(order, order.archive, part)
+            place: object = order.archive
+        else:
+            source, place = _taken(order, part, mirror=mirror, downloads=downloads, max_bytes=max_unpacked_bytes)
+        if order.watched:
+            source["watched"] = {name: sha256_file(path) for name, path in order.watched.items() if path.is_file()}
         write_json(part / SOURCE_NAME, source)
-    return str(archive.place)
+    return str(place)
+
+
+def _listed(order: Order, folder: Path, part: Path) -> dict[str, object]:
+    """Write the listing of the user's folder; return what ``source.json`` says."""
+    files = listing.list_folder(folder)
+    target = part / listing.LISTING_NAME
+    listing.write(target, files)
+    sha256 = _checked_sha256(order.own_sha256, target, place=folder)
+    return {
+        "name": order.name,
+        "file": folder.resolve().name,
+        "sha256": sha256,
+        "bytes": sum(file.bytes for file in files.values()),
+        "files": len(files),
+        "origin": "folder",
+    }
+
+
+def _taken(
+    order: Order, part: Path, *, mirror: Path | None, downloads: Path, max_bytes: int
+) -> tuple[dict[str, object], object]:
+    """Put the checked archive into a folder; return what ``source.json`` says, and where it came from."""
+    archive = _find(order, part / "incoming", mirror=mirror, downloads=downloads, max_bytes=max_bytes)
+    with _called(archive):
+        target = part / f"archive{archives.suffix(archive.path)}"
+        if archive.path.parent == part:
+            archive.path.replace(target)
+        else:
+            shutil.copyfile(archive.path, target)
+    # The copy is what is checked, since the user's file may be another one by now.
+    with _called(replace(archive, path=target)):
+        sha256 = _checked_sha256(archive.expected_sha256, target, place=archive.place)
+        if archive.place != order.archive:
+            archives.inspect(target, max_bytes=max_bytes)
+        else:  # looked at each time, where dvc.yaml says so
+            _inspect_once(target, sha256, downloads=downloads, max_bytes=max_bytes)
+    if archive.place == order.shown_address and archive.expected_sha256:
+        _link(target, downloads / archive.expected_sha256)
+    source: dict[str, object] = {
+        "name": order.name,
+        "file": archive.file,
+        "sha256": sha256,
+        "bytes": target.stat().st_size,
+        "origin": archive.origin,
+    }
+    return source, archive.place
+
+
+def _inspect_once(path: Path, sha256: str, *, downloads: Path, max_bytes: int) -> None:
+    """Inspect an archive, unless one of the same bytes was found to be sound before."""
+    sound = downloads / f"{sha256}.{max_bytes}.sound"
+    if not sound.exists():
+        archives.inspect(path, max_bytes=max_bytes)
+        with suppress(OSError):
+            sound.parent.mkdir(parents=True, exist_ok=True)
+            sound.touch()
 
 
 def _find(order: Order, incoming: Path, *, mirror: Path | None, downloads: Path, max_bytes: int) -> _Found:
-    """Locate, pack, draw or download the archive."""
+    """Locate, draw or download the archive."""
     if order.draw is not None:
         return _drawn(order, incoming)
     if order.archive is not None:
-        return _own(order, order.archive, incoming)
+        return _own(order, order.archive)
     if mirror is not None and not mirror.is_dir():
         raise DataError("MASKLINE_MIRROR", f"no such folder: {mirror}", "name a folder of archives, or unset it")
     if mirror is not None and order.file and (mirror / order.file).is_file():
@@ -174,17 +219,7 @@ def _drawn(order: Order, incoming: Path) -> _Found:
     return _Found(path=incoming, place="drawn", file="archive.zip", origin="drawn", expected_sha256=order.own_sha256)
 
 
-def _own(order: Order, path: Path, incoming: Path) -> _Found:
-    path = path.expanduser()
-    if path.is_dir():
-        archives.pack_folder(path, incoming)
-        return _Found(
-            path=incoming,
-            place=path,
-            file=path.resolve().name,
-            origin="folder",
-            expected_sha256=order.own_sha256,
-        )
+def _own(order: Order, path: Path) -> _Found:
     if not path.is_file():
         raise DataError("data.archive", f"no such file or folder: {path}", "fix the path, or set it to null")
     if not os.access(path, os.R_OK):
@@ -246,14 +281,11 @@ def _file_name(url: str) -> str | None:
     return name if usable and name else None
 
 
-def _checked_sha256(archive: _Found, path: Path) -> str:
+def _checked_sha256(expected: str | None, path: Path, *, place: object) -> str:
     actual = sha256_file(path)
-    if archive.expected_sha256 is not None and actual != archive.expected_sha256:
-        raise DataError(
-            archive.place,
-            f"SHA-256 is {actual}, not {archive.expected_sha256}",
-            "fetch the file again, or set data.sha256 to its hash if you trust it",
-        )
+    if expected is not None and actual != expected:
+        remedy = "fetch the file again, or set data.sha256 to its hash if you trust it"
+        raise DataError(place, f"SHA-256 is {actual}, not {expected}", remedy)
     return actual
 
 

@@ -33,6 +33,10 @@ _MASK_FILES = ("folder", "voc")
 """Sets whose masks are files of the user's own."""
 
 
+FolderName = Annotated[str, Field(pattern=r"^[^/\\]+$")]
+FileEnd = Annotated[str, Field(pattern=r"^[^/\\]*$")]
+
+
 class ClassParams(Section):
     """One class of the user's own data set."""
 
@@ -100,6 +104,20 @@ class DataParams(Section):
         description="How `folder` masks store classes: ids as gray values, palette entries, 0/255, 0/255 that "
         "compression has blurred (each pixel becomes the nearer one), or RGB colors.",
     )
+    image_dir: FolderName = Field(
+        default="images",
+        description="Name of the folder of `folder` images; `.`: images and masks stand side by side, and mask_suffix "
+        "tells them apart.",
+    )
+    mask_dir: FolderName = Field(default="masks", description="Name of the folder of `folder` masks.")
+    image_suffix: FileEnd = Field(
+        default="",
+        description="What the names of `folder` images end with that is no part of their ids, such as `_image` or "
+        "`_leftImg8bit.png`; files that end otherwise are left out.",
+    )
+    mask_suffix: FileEnd = Field(
+        default="", description="Likewise of masks, such as `_segmentation` or `_labelTrainIds.png`."
+    )
     line_width: Positive = Field(
         default=10.0, description="Width of lines, and diameter of points, in annotations of a labelling tool, px."
     )
@@ -151,6 +169,10 @@ class DataParams(Section):
             raise ValueError(f"fold {self.fold} is not below num_folds {self.num_folds}")
         if not isinstance(self.image_scale, str) and self.image_scale[0] >= self.image_scale[1]:
             raise ValueError(f"image_scale: {self.image_scale[0]:g} is not below {self.image_scale[1]:g}")
+        if (self.image_dir == ".") != (self.mask_dir == "."):
+            raise ValueError("image_dir and mask_dir are both . or neither is; set the other one too")
+        if self.image_dir == "." and not self.mask_suffix:
+            raise ValueError("image_dir . needs mask_suffix, which tells masks from images; set it")
         if self.mask_values:
             class_names = tuple(entry.name for entry in self.classes)
             check_values(self.mask_values, class_names, masks=self.name in _MASK_FILES and self.layout is None)

@@ -1,93 +1,234 @@
-"""The data settings for a folder of one's own images and masks, read off the masks themselves."""
+"""The data section for a set of one's own: its format, its classes and what its masks mean, read off the set itself."""
 
-import json
 import os
-from collections.abc import Sequence
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from maskline.core.errors import DataError
+from maskline.convert import layouts
+from maskline.convert.format_parts.tree import Tree
+from maskline.convert.pairing import PairNames, detect, meaning
+from maskline.convert.records import LayoutSettings, Record, SourceSet
+from maskline.core.errors import DataError, DataProblemsError
 from maskline.data.labels import distinct_palette
-from maskline.reading.images import IMAGE_SUFFIXES, open_image
+from maskline.download import archives
+from maskline.download.listing import link_folder
+from maskline.projects import mask_meaning
+from maskline.projects.mask_meaning import IGNORED, Wishes, shown
+from maskline.projects.mask_survey import Survey, mapped, survey
 
-_MOST_MASKS = 200  # looked at, spread over the set; convert checks every pixel of all
-_MOST_COLORS = 64
-_IGNORED = 255
+_IGNORE_INDEX = 255
+_MOST_BYTES = 50 << 30  # of an archive, as data.max_unpacked_gib
+_MOST_LINES = 40
 
 
-def describe(data: Path, *, project: Path, names: Sequence[str]) -> list[str]:
-    """Return KEY=VALUE for data.name, archive, mask_encoding and classes.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """A set as it was found.
 
     Args:
-        data: Folder with ``images`` and ``masks``; a zip or tar, whose classes must be named.
+        params: Keys of the section data.
+        lines: What was found and decided, for people.
+    """
+
+    params: dict[str, Any]
+    lines: list[str] = field(default_factory=list)
+
+
+def describe(
+    data: Path, *, project: Path, classes: Sequence[str] = (), ignored: Sequence[str] = (), name: str | None = None
+) -> Description:
+    """Look at every file of a set and say what it is.
+
+    Args:
+        data: A folder, zip or tar.
         project: Folder of the project, from which the path is told.
-        names: Class names in the order of their ids; empty: made up.
+        classes: As --class: names in the order of the values, or NAME=VALUE.
+        ignored: As --ignore: values that never count.
+        name: Of the format; None: the one that it is recognised as.
 
     Raises:
-        DataError: No such file, no masks in the folder, or masks that fit no encoding.
+        DataError: No such file, no format that is known, or two; masks that cannot be told apart.
     """
     if not data.exists():
-        raise DataError(data, "no such file or folder", "name a folder with images/ and masks/")
-    encoding, colors = ("index", list(distinct_palette(len(names)))) if data.is_file() else _look(data)
-    if data.is_file() and len(names) < 2:
-        raise DataError(data, "an archive is not looked into", "name its classes: --class NAME, twice or more")
-    if names and len(names) != len(colors):
-        raise DataError(
-            data, f"the masks have {len(colors)} classes, {len(names)} are named", "give --class once for each"
-        )
-    chosen = names or ["background", *(f"class_{i}" for i in range(1, len(colors)))]
-    classes = ",".join(f"{{name: {_quoted(n)}, color: {list(c)}}}" for n, c in zip(chosen, colors, strict=True))
-    place = os.path.relpath(data.resolve(), project.resolve())
-    return [
-        "data.name=folder",
-        f"data.archive={_quoted(place)}",
-        f"data.mask_encoding={encoding}",
-        f"data.classes=[{classes}]",
-    ]
-
-
-def _look(folder: Path) -> tuple[str, list[tuple[int, int, int]]]:
-    """Return the encoding and a color for each class."""
-    masks = [
-        path
-        for path in sorted(folder.rglob("*"))
-        if "masks" in (part.lower() for part in path.relative_to(folder).parts[:-1])
-        and path.suffix.lower() in IMAGE_SUFFIXES
-    ]
-    if not masks:
-        raise DataError(folder, "no masks", "put them into a folder called masks, beside one called images")
-    seen: set[object] = set()
-    modes = set()
-    for path in masks[:: -(-len(masks) // _MOST_MASKS)]:
-        image = open_image(path, exif="ignore")
-        modes.add("color" if image.mode in ("RGB", "RGBA") else "palette" if image.mode == "P" else "grey")
-        if image.mode in ("RGB", "RGBA"):
-            colors = image.convert("RGB").getcolors(_MOST_COLORS)
-            seen |= {color for _, color in colors} if colors else set(range(_MOST_COLORS + 1))
+        raise DataError(data, "no such file or folder", "name a folder, zip or tar with images and masks")
+    wish = mask_meaning.wishes(classes, ignored)
+    with tempfile.TemporaryDirectory() as scratch, _called(data, Path(scratch)):
+        folder = Path(scratch)
+        if data.is_dir():
+            link_folder(data, folder)
         else:
-            seen |= set(np.unique(np.array(image)).tolist())
-        if len(modes) > 1:
-            raise DataError(path, "masks of more than one kind (gray, palette, color)", "save all in one way")
-        if len(seen) > _MOST_COLORS and "color" in modes:
-            raise DataError(path, f"more than {_MOST_COLORS} colors", "save it as PNG, without smoothed edges")
-    return _classes(modes.pop(), {int(v) if isinstance(v, (bool, np.bool_)) else v for v in seen}, masks[0].parent)
+            archives.unpack(data, folder, max_bytes=_MOST_BYTES)
+        tree = Tree(folder)
+        chosen, reason = (name, "as --format says") if name is not None else _recognised(tree, data)
+        known = _by_masks(tree, wish, data) if chosen == layouts.ANY_MASKS else _by_layout(chosen, folder, wish, data)
+    place = os.path.relpath(data.resolve(), project.resolve())
+    return Description(
+        params={"name": chosen, "archive": place, **known.params},
+        lines=[f"{data}: format {chosen}, {reason}", *known.lines],
+    )
 
 
-def _classes(mode: str, seen: set[object], place: Path) -> tuple[str, list[tuple[int, int, int]]]:
-    if mode == "color":
-        return "color", sorted(color for color in seen if isinstance(color, tuple))
-    values = {value for value in seen if isinstance(value, int)}
-    if mode == "grey" and values <= {0, 255} and 255 in values:
-        return "binary", list(distinct_palette(2))
-    values -= {_IGNORED}
-    count = max(values, default=0) + 1
-    if count < 2:
-        raise DataError(place, "the masks hold one value only", "check that they are the masks")
-    if count > 256:
-        raise DataError(place, f"gray values up to {count - 1}", "masks hold class ids from 0, or 0 and 255")
-    return ("palette" if mode == "palette" else "index"), list(distinct_palette(count))
+def _recognised(tree: Tree, data: Path) -> tuple[str, str]:
+    """Return the format of a folder, and why it is that."""
+    answers = layouts.recognised(tree)
+    own = [answer for answer in answers if answer[0] != layouts.ANY_MASKS]
+    if len(own) > 1:
+        both = " or ".join(f"{name} ({reason})" for name, reason in own)
+        raise DataError(data, f"could be {both}", f"give --format {own[0][0]} or another of them")
+    if not answers:
+        known = ", ".join(layouts.names())
+        remedy = (
+            "put images into a folder called images and masks of the same names into one called masks, "
+            f"or give --format, one of {known}"
+        )
+        raise DataError(data, f"no masks and no annotations that are known, in {len(tree.places)} files", remedy)
+    name, reason = answers[0]
+    also = f"; it could be {layouts.ANY_MASKS} too (--format {layouts.ANY_MASKS})" if len(answers) > 1 else ""
+    return name, f"for {reason}{also}" if name == layouts.ANY_MASKS else f"because {reason}{also}"
 
 
-def _quoted(text: str) -> str:
-    return "'" + json.dumps(text, ensure_ascii=False)[1:-1].replace("'", "\\'") + "'"
+def _by_masks(tree: Tree, wish: Wishes, data: Path) -> Description:
+    """Describe images with mask files."""
+    rule = detect(tree.places)
+    if rule is None:
+        raise DataError(data, "no image with a mask", "put the masks into a folder called masks, beside images")
+    files: dict[str, dict[str, Path]] = {}
+    for place in tree.places:
+        known = meaning(place, rule.names)
+        if known is not None:
+            files.setdefault(known[2], {}).setdefault(known[0], tree.folder / place)
+    pairs = [(kinds["mask"], kinds["image"]) for _, kinds in sorted(files.items()) if {"mask", "image"} <= kinds.keys()]
+    seen = survey(pairs)
+    told = mask_meaning.meaning(seen, wish, place=data)
+    plain = PairNames()
+    names = {
+        key: getattr(rule.names, key)
+        for key in ("image_dir", "mask_dir", "image_suffix", "mask_suffix")
+        if getattr(rule.names, key).lower() != getattr(plain, key)
+    }
+    lines = [*_table(seen, told.meanings), *told.remarks]
+    if rule.alone:
+        lines.append(f"{rule.alone} images or masks have no partner: dvc repro convert names them")
+    encoding = told.params.get("mask_encoding")
+    written = {**names, **{key: value for key, value in told.params.items() if key != "classes"}}
+    lines.append("written: " + ", ".join(f"data.{key} {value}" for key, value in written.items()))
+    params = {**names, **told.params} if encoding else {**names, **told.params, "mask_encoding": "index"}
+    return Description(params=params, lines=lines)
+
+
+def _table(seen: Survey, meanings: "dict[Any, str]") -> list[str]:
+    """Return what the masks hold, a line a value."""
+    if len(seen.pixels) > _MOST_LINES and set(meanings) == set(seen.pixels):  # black and white, with all in between
+        sides: dict[str, list[int]] = {}
+        for value, name in meanings.items():
+            sides.setdefault(name, []).append(value)
+        return [
+            f"{seen.masks} masks",
+            *(
+                f"  {min(values)} to {max(values)}  {sum(map(seen.share, values)):>6.2%}  {name}"
+                for name, values in sides.items()
+            ),
+        ]
+    values = sorted(seen.pixels, key=lambda value: -seen.pixels[value])[:_MOST_LINES]
+    names = {value: meanings.get(value, IGNORED) for value in values}
+    width = max(len("value"), *(len(shown(value)) for value in values))
+    what = {"color": "color", "palette": "entry", "gray": "value"}[seen.kind]
+    lines = [f"{seen.masks} masks", f"  {what:>{width}}  pixels   files  class"]
+    for value in (value for value in seen.pixels if value in names):
+        name = "(never counts)" if names[value] == IGNORED else names[value]
+        lines.append(f"  {shown(value):>{width}}  {seen.share(value):>6.2%}  {seen.files[value]:>6}  {name}")
+    more = len(seen.pixels) - len(values)
+    return [*lines, f"  and {more} more values"] if more else lines
+
+
+def _by_layout(name: str, folder: Path, wish: Wishes, data: Path) -> Description:
+    """Describe a set whose format knows its classes."""
+    if wish.values or wish.ignored:
+        remedy = "leave --ignore and values of --class out; data.mask_values joins and drops labels"
+        raise DataError(data, f"format {name} has labels, no values", remedy)
+    classes = tuple(zip(wish.names, distinct_palette(len(wish.names)), strict=True)) if wish.names else ()
+    source = layouts.layout(name)(folder, _settings(classes))
+    if wish.names and source.labels.class_names != wish.names:
+        own = ", ".join(source.labels.class_names)
+        raise DataError(data, f"format {name} has classes of its own: {own}", "leave --class out")
+    if source.problems and not source.records:
+        raise DataProblemsError(data, source.problems)
+    splits = Counter(record.split or "no split" for record in source.records)
+    lines = [
+        f"{len(source.records)} images: " + ", ".join(f"{count} {split}" for split, count in sorted(splits.items()))
+    ]
+    lines += _class_table(source)
+    lines += [f"{id_}: {remark}" for id_, remark in source.remarks[:_MOST_LINES]]
+    if source.problems:
+        lines.append(f"{len(source.problems)} problems, which dvc repro convert lists; the first: {source.problems[0]}")
+    params: dict[str, Any] = {}
+    if wish.names:
+        params["classes"] = [{"name": each, "color": list(color)} for each, color in classes]
+    return Description(params=params, lines=lines)
+
+
+def _class_table(source: SourceSet) -> list[str]:
+    labels = source.labels
+    pixels = np.zeros(labels.num_classes, dtype=np.int64)
+    images = np.zeros(labels.num_classes, dtype=np.int64)
+    ignored, unread = 0, list[DataError]()
+
+    def count(record: Record) -> Any:
+        try:
+            mask = source.read_mask(record.mask)
+        except DataError as error:
+            return error
+        inside = mask[(mask >= 0) & (mask < labels.num_classes)]
+        return np.bincount(inside, minlength=labels.num_classes), int((mask == labels.ignore_index).sum())
+
+    for result in mapped(count, source.records):
+        if isinstance(result, DataError):
+            unread.append(result)
+            continue
+        pixels += result[0]
+        images += result[0] > 0
+        ignored += result[1]
+    width = max(len("class"), *(len(name) for name in labels.class_names))
+    total = max(int(pixels.sum()) + ignored, 1)
+    lines = [f"  {'class':<{width}}  pixels  images"]
+    for name, count_, files in list(zip(labels.class_names, pixels, images, strict=True))[:_MOST_LINES]:
+        lines.append(f"  {name:<{width}}  {count_ / total:>6.2%}  {files:>6}")
+    more = labels.num_classes - _MOST_LINES
+    lines += [f"  and {more} more classes"] if more > 0 else []
+    lines += [f"  never counts: {ignored / total:.2%}"] if ignored else []
+    return [*lines, *([f"{len(unread)} masks cannot be read; the first: {unread[0]}"] if unread else [])]
+
+
+def _settings(classes: tuple[tuple[str, tuple[int, int, int]], ...]) -> LayoutSettings:
+    return LayoutSettings(
+        classes=classes,
+        ignore_index=_IGNORE_INDEX,
+        mask_encoding="index",
+        exif="ignore",
+        alpha="drop",
+        channels=None,
+        scale="full_range",
+    )
+
+
+@contextmanager
+def _called(data: Path, scratch: Path) -> Iterator[None]:
+    """Let errors name the user's files, not the links to them."""
+
+    def own(text: str) -> str:
+        return text.replace(str(scratch), str(data))
+
+    try:
+        yield
+    except DataProblemsError as error:
+        problems = [DataError(own(each.place), own(each.problem), each.remedy) for each in error.problems]
+        raise DataProblemsError(data, problems) from error
+    except DataError as error:
+        raise DataError(own(error.place), own(error.problem), error.remedy) from error

@@ -3,8 +3,9 @@
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from maskline.cli import package_lock
 from maskline.core.errors import DataError, ParamsError
@@ -13,7 +14,7 @@ from maskline.core.text import one_line
 from maskline.params.base.reading import read_yaml
 from maskline.params.whole import load_params
 from maskline.projects import plots_page, recipes, yaml_lines
-from maskline.projects.overrides import with_overrides
+from maskline.projects.overrides import with_overrides, with_values
 from maskline.projects.recipe_merge import merged
 from maskline.projects.resources import pipeline_folder, shipped_params
 
@@ -21,19 +22,32 @@ _DVC_YAML_HEAD = """\
 # The pipeline. Stages depend on their script, on data, on the listed keys of params.yaml, and on requirements.lock,
 # which names the installed maskline: another maskline runs them again (maskline new --upgrade .).
 """
+_LOOK = "    always_changed: true\n"  # of the download stage: it looks at data.archive before anything else runs
 # What an upgrade writes anew.
 _OURS = ("stages", "dvc.yaml", ".dvc/plots", ".dvcignore", "params.schema.json", package_lock.NAME)
 _OWN_CODE = "own/README.md"
 _README = Path(__file__).with_name("new_readme.md")
 
 
-def create(folder: Path, *, recipe: str | None, with_data: bool, overrides: Sequence[str], git: bool) -> None:
+def check_free(folder: Path) -> None:
+    """Check that a project can be made there.
+
+    Raises:
+        DataError: The folder has something in it.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DataError(folder, "is there and not empty", "name a new folder, or see maskline new --help on --upgrade")
+
+
+def create(
+    folder: Path, *, recipe: str | None, own_data: Mapping[str, Any] | None, overrides: Sequence[str], git: bool
+) -> None:
     """Make the project, or leave nothing behind.
 
     Args:
         folder: Empty, or not there yet.
         recipe: Name of a recipe; None: the shipped params.
-        with_data: Whether to take the recipe's data section too.
+        own_data: Keys of the section data, instead of the recipe's; None: no set of the user's own.
         overrides: KEY=VALUE as ``dvc exp run -S`` takes them.
         git: Whether to make a git repository and a first commit.
 
@@ -41,9 +55,8 @@ def create(folder: Path, *, recipe: str | None, with_data: bool, overrides: Sequ
         DataError: The folder has something in it.
         ParamsError: No such recipe, or an override that cannot be.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DataError(folder, "is there and not empty", "name a new folder, or see maskline new --help on --upgrade")
-    params = _titled(_params(recipe, overrides, with_data=with_data), folder.resolve().name)
+    check_free(folder)
+    params = _titled(_params(recipe, overrides, own_data=own_data), folder.resolve().name)
     there = folder.is_dir()
     try:
         _write(folder, params, git=git)
@@ -90,11 +103,13 @@ def _add_sections(path: Path) -> list[str]:
     return list(added)
 
 
-def _params(recipe: str | None, overrides: Sequence[str], *, with_data: bool) -> str:
+def _params(recipe: str | None, overrides: Sequence[str], *, own_data: Mapping[str, Any] | None) -> str:
     shipped = shipped_params()
     text = shipped.read_text(encoding="utf-8")
     if recipe:
-        text = merged(shipped, recipes.find(recipe), with_data=with_data)
+        text = merged(shipped, recipes.find(recipe), with_data=own_data is None)
+    if own_data:
+        text = with_values(text, {f"data.{key}": value for key, value in own_data.items()})
     return with_overrides(text, overrides, place=f"recipe {recipe}" if recipe else "params.yaml")
 
 
@@ -137,14 +152,24 @@ def _write_ours(folder: Path) -> None:
         write_text(folder / _OWN_CODE, (source / _OWN_CODE).read_text(encoding="utf-8"))
     shutil.copytree(source / ".dvc" / "plots", folder / ".dvc" / "plots", dirs_exist_ok=True)
     shutil.copyfile(source / ".dvcignore", folder / ".dvcignore")
-    write_text(folder / "dvc.yaml", _pipeline((source / "dvc.yaml").read_text(encoding="utf-8")))
+    own_source = read_yaml(folder / "params.yaml").get("data", {}).get("archive") is not None
+    pipeline = _pipeline((source / "dvc.yaml").read_text(encoding="utf-8"), own_source=own_source)
+    write_text(folder / "dvc.yaml", pipeline)
     write_text(folder / "params.schema.json", (source / "params.schema.json").read_text(encoding="utf-8"))
     write_text(folder / package_lock.NAME, package_lock.text())
 
 
-def _pipeline(text: str) -> str:
-    """Return dvc.yaml without the checkout's library files, for which requirements.lock stands."""
+def _pipeline(text: str, *, own_source: bool) -> str:
+    """Return dvc.yaml without the checkout's library files, for which requirements.lock stands.
+
+    Args:
+        text: The checkout's.
+        own_source: The data is a file or folder of the user's, which DVC knows nothing of: the download stage then runs
+            each time to look at it, and the others where it changed.
+    """
     text = re.sub(r"\A(#.*\n)+", _DVC_YAML_HEAD, text)
+    if own_source:
+        text = text.replace("    cmd: python -m stages.download\n", f"    cmd: python -m stages.download\n{_LOOK}", 1)
     return re.sub(r"^ *- lib/.*\n", "", text, flags=re.MULTILINE)
 
 

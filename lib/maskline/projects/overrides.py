@@ -1,8 +1,12 @@
 """KEY=VALUE on a params file, by the rules of ``dvc exp run -S``, keys that it leaves out included."""
 
+import io
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
 
 from maskline.core.errors import ParamsError
 from maskline.core.text import one_line
@@ -30,6 +34,27 @@ def with_overrides(text: str, overrides: Sequence[str], *, place: str) -> str:
         values = read_yaml(path)
     validate_params(values, place=place)
     return text
+
+
+def with_values(text: str, values: Mapping[str, Any]) -> str:
+    """Return the params with values set as a person would set them; comments stay, nothing is checked.
+
+    Args:
+        text: A whole params file.
+        values: Dotted key -> value of plain types.
+    """
+    yaml = YAML()
+    yaml.width = 100
+    content = yaml.load(text)
+    for key, value in values.items():
+        *above, last = key.split(".")
+        section = content
+        for part in above:
+            section = section.setdefault(part, {})
+        section[last] = value
+    sink = io.StringIO()
+    yaml.dump(content, sink)
+    return sink.getvalue()
 
 
 def _apply(path: Path, overrides: Sequence[str]) -> None:

@@ -156,7 +156,10 @@ def image_size(path: Path, *, exif: Exif) -> tuple[int, int]:
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         if isinstance(error, OSError) and getattr(error, "errno", None):
             raise
-        raise DataError(path, "not an image, or its beginning is damaged", "replace the file") from error
+        shape = _shape_of_bands(path)
+        if shape is None:
+            raise DataError(path, "not an image, or its beginning is damaged", "replace the file") from error
+        return shape
     return (width, height) if turn in (5, 6, 7, 8) and exif == "apply" else (height, width)
 
 
@@ -168,3 +171,26 @@ def check_pixels(path: Path, width: int, height: int) -> None:
     """
     if width * height > 2 * (Image.MAX_IMAGE_PIXELS or 2**63):
         raise DataError(path, f"image too large ({width}x{height} pixels)", "cut it into tiles")
+
+
+def size_of(path: Path) -> tuple[int, int] | None:
+    """Return width and height of an image as it is stored, by its header; None where that does not tell."""
+    try:
+        height, width = image_size(path, exif="ignore")
+    except Exception:  # Pillow raises whatever it meets; who reads the image says what is wrong with it
+        return None
+    return width, height
+
+
+def _shape_of_bands(path: Path) -> tuple[int, int] | None:
+    """Return (h, w) of a TIFF, maybe of more bands than Pillow knows; None: it is none."""
+    import tifffile
+
+    if path.suffix.lower() not in (".tif", ".tiff"):
+        return None
+    try:
+        with tifffile.TiffFile(path) as file:
+            page = file.pages[0].aspage()
+            return int(page.imagelength), int(page.imagewidth)
+    except Exception:  # tifffile raises whatever it meets, too
+        return None

@@ -43,10 +43,10 @@ def read_index(path: Path, *, exif: Exif) -> NDArray[np.int32]:
         raise DataError(
             path, "mode P (palette), not gray", "set data.mask_encoding to palette, or save it as a gray PNG"
         )
+    if image.mode in ("RGB", "RGBA", "LA"):
+        return _equal_channels(image, path)
     if image.mode not in _GRAY_MODES:
-        raise DataError(
-            path, f"mode {image.mode}, not gray", "save it as a gray PNG, or set data.mask_encoding to color"
-        )
+        raise DataError(path, f"mode {image.mode}, not gray", "save it as a gray PNG")
     return np.array(image).astype(np.int32) // _GRAY_STEPS.get(png_bit_depth(path), 1)
 
 
@@ -142,14 +142,39 @@ def _stored(path: Path, *, exif: Exif) -> Ids:
     image = open_image(path, exif=exif)
     if image.mode == "P":
         return np.array(image).astype(np.int32)
-    if image.mode not in ("RGB", "RGBA"):
-        return read_index(path, exif=exif)
-    pixels = np.array(image).astype(np.int32)
-    if (pixels[..., :1] != pixels[..., :3]).any() or (pixels[..., 3:] != 255).any():
-        colors = len(np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0))
-        problem = f"mode {image.mode} of {colors} colors, not gray values"
-        raise DataError(path, problem, "write the keys of data.mask_values as colors, such as '[255, 0, 0]'")
+    if image.mode in ("RGB", "RGBA"):
+        return _equal_channels(image, path, remedy="write the keys of data.mask_values as colors, such as '#ff0000'")
+    return read_index(path, exif=exif)
+
+
+def _equal_channels(image: Image.Image, path: Path, *, remedy: str = "set data.mask_encoding to color") -> Ids:
+    """Return the gray values of RGB, or of gray with alpha, whose channels are all equal and opaque.
+
+    Raises:
+        DataError: Colors, or pixels that are not opaque.
+    """
+    color = _opaque(image, path)
+    pixels = np.array(color).astype(np.int32)
+    if pixels.ndim == 2:
+        return pixels
+    if (pixels[..., :1] != pixels).any():
+        colors = len(np.unique(pixels.reshape(-1, 3), axis=0))
+        raise DataError(path, f"mode {image.mode} of {colors} colors, not gray", remedy)
     return np.asarray(pixels[..., 0])
+
+
+def _opaque(image: Image.Image, path: Path) -> Image.Image:
+    """Return an image without its alpha channel.
+
+    Raises:
+        DataError: Pixels that are not opaque: what they would be is a guess.
+    """
+    if image.mode not in ("RGBA", "LA"):
+        return image
+    if image.getchannel("A").getextrema() != (255, 255):
+        remedy = "save it without alpha channel, with a color of its own for what is transparent"
+        raise DataError(path, f"mode {image.mode} with pixels that are not opaque", remedy)
+    return image.convert("RGB" if image.mode == "RGBA" else "L")
 
 
 def mode(path: Path) -> str:
@@ -222,8 +247,11 @@ def read_color(path: Path, *, colors: tuple[Rgb, ...], exif: Exif, remedy: str =
     image = open_image(path, exif=exif)
     if image.mode == "P":
         image = image.convert("RGB")
+    image = _opaque(image, path)
     if image.mode != "RGB":
-        raise DataError(path, f"mode {image.mode}, not RGB", "save it as an RGB PNG, or set data.mask_encoding")
+        raise DataError(
+            path, f"mode {image.mode}, not RGB", "set data.mask_encoding to index, or to binary where it is 0/255"
+        )
     red, green, blue = np.moveaxis(np.array(image).astype(np.int32), -1, 0)
     codes = (red << 16) | (green << 8) | blue
     known = np.array([(r << 16) | (g << 8) | b for r, g, b in colors])

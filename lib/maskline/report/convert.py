@@ -57,7 +57,7 @@ def _summary(frame: pd.DataFrame, labels: LabelSet, warnings: Sequence[tuple[str
     pixels = [int(frame[f"pixels_{i}"].sum()) for i in range(labels.num_classes)]
     ignored = int(frame["pixels_ignored"].sum())
     shares = [round(count / max(sum(pixels), 1), _DECIMALS) for count in pixels]
-    kinds = Counter(_slug(remark) for _, remark in warnings)
+    kinds = _kinds(warnings)
     return {
         "splits": [
             {"split": split, "images": len(rows), "groups": int(rows["group"].nunique())}
@@ -69,6 +69,15 @@ def _summary(frame: pd.DataFrame, labels: LabelSet, warnings: Sequence[tuple[str
         "with_valid_area": int((frame["valid_bytes"] > 0).sum()),
         "warnings": {"total": len(warnings), **dict(sorted(kinds.items()))},
     }
+
+
+def _kinds(warnings: Sequence[tuple[str, str]]) -> Counter[str]:
+    """Count remarks by their kind; of one that begins with a number, that many."""
+    kinds: Counter[str] = Counter()
+    for _, remark in warnings:
+        number, _, rest = remark.partition(" ")
+        kinds[_slug(rest if number.isdigit() else remark)] += int(number) if number.isdigit() else 1
+    return kinds
 
 
 def _slug(remark: str) -> str:

@@ -270,6 +270,8 @@ def test_cvat_segmentation_mask(tmp_path, plain):
     assert source.labels.class_names == ("background", "leaf", "stem")
     assert [(record.id, record.split) for record in source.records] == [("sub/a", None)]
     assert np.array_equal(read_mask(source), np.where(ids == 3, 255, ids))
+    save(Image.fromarray(colors[ids]).convert("RGBA"), tmp_path / "SegmentationClass/sub/a.png")
+    assert np.array_equal(read_mask(source), np.where(ids == 3, 255, ids)), "opaque"
     write(tmp_path / "ImageSets/Segmentation/val.txt", "sub/a\n")
     assert [record.split for record in voc.read(tmp_path, plain).records] == ["val"]
     write(tmp_path / "labelmap.txt", lines.replace("stem:51,221,255", "stem:1,2,3"))

@@ -1,5 +1,6 @@
 """What the labelling tools' formats share: labels to classes, areas to masks, and the set made of them."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -9,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskline.convert.format_parts import polygons
-from maskline.convert.format_parts.mask_values import free_ignore
+from maskline.convert.format_parts.labels_lost import spellings
+from maskline.convert.format_parts.mask_values import GROUNDS, free_ignore
 from maskline.convert.format_parts.named_images import NamedImages, split_of
 from maskline.convert.records import LayoutSettings, MaskValue, Record, SourceSet
 from maskline.core.errors import DataError, DataProblemsError
@@ -24,7 +26,6 @@ Area = Callable[[tuple[int, int]], NDArray[np.bool_]]
 RawPoints = Sequence[Sequence[float]]
 """x, y as a file has them."""
 
-_GROUNDS = ("background", "_background_")
 _DRAWING_ERRORS = (ValueError, TypeError, KeyError, IndexError, OverflowError, AttributeError)
 
 
@@ -97,13 +98,15 @@ def source_set(
         Record(id=image.id, group=image.id, split=image.split, image=image.image, mask=image.mask) for image in images
     ]
     drawn = {image.mask: image for image in images}
+    told = {line.key for line in settings.mask_values}
+    counts = Counter(each.label for image in images for each in image.objects if each.label not in told)
     return SourceSet(
         labels=labels,
         records=records,
         read_mask=partial(draw, drawn=drawn, ids=label_ids(labels, settings.mask_values), exif=settings.exif),
         read_area=partial(masks.read_area, exif=settings.exif),
         problems=list(problems),
-        remarks=list(remarks),
+        remarks=[*remarks, *spellings(counts, place="labels")],
     )
 
 
@@ -140,7 +143,7 @@ def label_set(
         name = known.get(label, label)
         if name is not None:
             color_of.setdefault(name.strip(), given.get(label))
-    ground = next((name for name in color_of if name.lower() in _GROUNDS), ground)
+    ground = next((name for name in color_of if name.lower() in GROUNDS), ground)
     ground_color = color_of.pop(ground, None) or (0, 0, 0)
     names = (ground, *color_of)
     taken = [ground_color, *color_of.values()]

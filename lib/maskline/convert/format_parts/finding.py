@@ -1,7 +1,7 @@
 """What the layout modules share: walking a folder, sorting files by id and kind, and naming what is missing.
 
 Files are found by their names and the folders right above them, so that a folder more or less around the set does not
-matter. Hidden files and ``__MACOSX`` are left out.
+matter.
 """
 
 from collections import defaultdict
@@ -14,6 +14,7 @@ from maskline.core.errors import DataError
 from maskline.data.manifest import Split
 from maskline.reading.images import IMAGE_SUFFIXES
 
+_LEFT_BEHIND = frozenset(("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini"))
 _NAMES = {"mask": "a mask", "image": "an image", "valid": "a valid-area mask", "second": "a second observer's mask"}
 
 Meaning = Callable[[PurePosixPath], tuple[str, str] | None]
@@ -33,14 +34,22 @@ class Found:
     problems: list[DataError] = field(default_factory=list)
 
 
-def visible(folder: Path, suffixes: Iterable[str]) -> Iterator[tuple[Path, PurePosixPath]]:
-    """Yield each plain file with one of the suffixes, and its path below ``folder``, in the order of their paths."""
-    wanted = frozenset(suffixes)
+def visible_files(folder: Path) -> Iterator[tuple[Path, PurePosixPath]]:
+    """Yield each plain file and its path below ``folder``, in the order of their paths.
+
+    Hidden files and what systems leave behind (``__MACOSX``, Thumbs.db, desktop.ini) are left out.
+    """
     for path in sorted(folder.rglob("*")):
         place = PurePosixPath(path.relative_to(folder).as_posix())
-        hidden = any(part.startswith(".") or part == "__MACOSX" for part in place.parts)
-        if not hidden and path.suffix.lower() in wanted and path.is_file():
+        left = any(part.startswith(".") or part.lower() in _LEFT_BEHIND for part in place.parts)
+        if not left and path.is_file():
             yield path, place
+
+
+def visible(folder: Path, suffixes: Iterable[str]) -> Iterator[tuple[Path, PurePosixPath]]:
+    """Yield those of ``visible_files`` with one of the suffixes."""
+    wanted = frozenset(suffixes)
+    return ((path, place) for path, place in visible_files(folder) if place.suffix.lower() in wanted)
 
 
 def find(

@@ -10,6 +10,9 @@ from maskline.convert.records import LayoutSettings, MaskValue, ReadMask
 from maskline.data.labels import LabelSet, Rgb, distinct_palette
 from maskline.reading import masks
 
+GROUNDS = ("background", "_background_")
+"""What the class where nothing is drawn is called, lower case."""
+
 _REMEDY = "add it to data.mask_values, to a class or to ignore"
 
 

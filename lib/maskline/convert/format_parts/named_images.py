@@ -1,16 +1,16 @@
 """Images that an annotation file names: by a path of another computer, or by an address."""
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from maskline.convert.format_parts.finding import visible
+from maskline.convert.pairing import SPLITS
 from maskline.core.errors import DataError
 from maskline.data.manifest import Split
 from maskline.reading.images import IMAGE_SUFFIXES
-
-_SPLITS: dict[str, Split] = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
 class NamedImages:
@@ -29,19 +29,29 @@ class NamedImages:
             if only is None or only(place):
                 self._by_name[place.name].append((path, place))
 
-    def find(self, named: str, *, place: PurePosixPath, beside: PurePosixPath | None = None) -> Path:
+    def find(
+        self,
+        named: str,
+        *,
+        place: PurePosixPath,
+        beside: PurePosixPath | None = None,
+        split: Split | None = None,
+    ) -> Path:
         r"""Return the image that ends most like ``named``; of several that do, the one nearest to ``beside``.
 
         Args:
             named: Name, path (with / or \) or address; what a web address has encoded is read.
             place: Who names it, for the error.
             beside: Folder of the annotations.
+            split: Of the annotations; images right in the folder of another split are not meant.
 
         Raises:
             DataError: There is none, or there are several.
         """
         parts = _parts(named)
         matches = self._by_name.get(parts[-1], []) if parts else []
+        if split is not None:
+            matches = [match for match in matches if split_in(match[1].parent.name) in (None, split)]
         if len(matches) > 1:
             matches = _best(matches, lambda other: _common(other.parts, parts))
         if len(matches) > 1 and beside is not None:
@@ -74,12 +84,18 @@ class NamedImages:
 
 def split_of(place: PurePosixPath) -> Split | None:
     """Return the split that a folder above a file is called by, the nearest one; None: there is none."""
-    return next((_SPLITS[part.lower()] for part in place.parts[-2::-1] if part.lower() in _SPLITS), None)
+    return next((SPLITS[part.lower()] for part in place.parts[-2::-1] if part.lower() in SPLITS), None)
 
 
 def split_named(name: str) -> Split | None:
     """Return the split that a tool's own word means; None: it means none."""
-    return _SPLITS.get(name.strip().lower())
+    return SPLITS.get(name.strip().lower())
+
+
+def split_in(name: str) -> Split | None:
+    """Return the split that a word of a name means, such as ``instances_train2017``; None: there is none."""
+    words = re.split(r"[^a-z]+", name.lower())
+    return next((SPLITS[word] for word in words if word in SPLITS), None)
 
 
 def _parts(named: str) -> list[str]:

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from maskline.convert.format_parts.ade20k_classes import NAMES, PALETTE
 from maskline.convert.format_parts.finding import above, find, records
+from maskline.convert.format_parts.tree import Tree, both
 from maskline.convert.records import LayoutSettings, SourceSet
 from maskline.data.labels import LabelSet
 from maskline.data.manifest import Split
@@ -42,6 +43,13 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
         read_area=partial(masks.read_area, exif=settings.exif),
         problems=set_files.problems,
         published_splits=True,
+    )
+
+
+def recognise(tree: Tree) -> str | None:
+    """Return why a folder is this set; None: it is not."""
+    return both(
+        tree, r"images/(?:training|validation)/ADE_[^/]+\.jpg", r"annotations/(?:training|validation)/ADE_[^/]+\.png"
     )
 
 

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from maskline.convert.format_parts.finding import above, find, records, visible
+from maskline.convert.format_parts.tree import Tree, both
 from maskline.convert.records import LayoutSettings, SourceSet
 from maskline.core.errors import DataError
 from maskline.data.labels import LabelSet
@@ -63,6 +64,11 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
         problems=list(dict.fromkeys([*problems, *set_files.problems])),
         published_splits=True,
     )
+
+
+def recognise(tree: Tree) -> str | None:
+    """Return why a folder is this set; None: it is not."""
+    return both(tree, r"train/[^/]+\.png", r"trainannot/[^/]+\.png")
 
 
 def _meaning(place: PurePosixPath) -> tuple[str, str] | None:

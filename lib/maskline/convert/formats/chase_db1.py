@@ -13,6 +13,7 @@ from collections import defaultdict
 from functools import partial
 from pathlib import Path
 
+from maskline.convert.format_parts.tree import Tree, both
 from maskline.convert.records import LayoutSettings, Record, SourceSet
 from maskline.core.errors import DataError
 from maskline.data.labels import LabelSet
@@ -61,6 +62,11 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
         read_area=partial(masks.read_area, exif=settings.exif),
         problems=problems,
     )
+
+
+def recognise(tree: Tree) -> str | None:
+    """Return why a folder is this set; None: it is not."""
+    return both(tree, r"Image_\d\d[LR]\.[^/]+", r"Image_\d\d[LR]_1stHO\.[^/]+")
 
 
 def _kind(place: Path, rest: str) -> str:

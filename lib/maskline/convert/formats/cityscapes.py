@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from maskline.convert.format_parts.finding import find, records
+from maskline.convert.format_parts.tree import Tree, both
 from maskline.convert.records import LayoutSettings, SourceSet
 from maskline.data.labels import LabelSet, Rgb
 from maskline.data.manifest import Split
@@ -77,6 +78,11 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
         problems=set_files.problems,
         published_splits=True,
     )
+
+
+def recognise(tree: Tree) -> str | None:
+    """Return why a folder is this set; None: it is not."""
+    return both(tree, r"[^/]+_leftImg8bit\.png", r"[^/]+_gtFine_label(?:Train)?Ids\.png")
 
 
 def read_ids(path: Path, *, ignore_index: int, exif: masks.Exif) -> masks.Ids:

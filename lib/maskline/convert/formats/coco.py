@@ -2,19 +2,23 @@
 
     annotations/instances_train2017.json       "images", "annotations", "categories"
     annotations/person_keypoints_...           left out where there is an instances file
-    train2017/000000000009.jpg                 anywhere: found by the end of its path
+    train2017/000000000009.jpg                 anywhere: found by the end of its path, or by its name alone
+    valid/_annotations.coco.json               Roboflow: the folder is the split
 
-Classes: background, then the categories in the order of their ids. Smaller instances cover larger ones. Run lengths are
-read plain and compressed; crowds are taken as their class. Every image in a JSON file must be there, with annotations
-or without (it is background then). A JSON file whose name has train, val or test in it is that split; else there are no
-splits. Each image is a group.
+Classes: background, then the categories in the order of their ids; a category called background is class 0, one name
+is one class. ``data.mask_values`` joins and drops categories by name. An unused category that is only the supercategory
+of another one, as Roboflow writes it, is left out. Smaller instances cover larger ones. Run lengths are read plain and
+compressed; crowds are taken as their class. Annotations without an outline mark nothing. All of that is told in
+remarks. Every image in a JSON file must be there, with annotations or without (it is background then). A JSON file
+whose name has the word train, val or test in it, or that lies in a folder of such a name, is that split; else there are
+no splits. Each image is a group.
 
 Source: Lin et al., "Microsoft COCO: Common Objects in Context", ECCV 2014; format: cocodataset.org/#format-data.
 Annotations CC BY 4.0, photographs under Flickr's terms; many archives, so no address here.
 """
 
-import json
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -26,13 +30,18 @@ from pydantic import PositiveInt, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic wants this one on Python 3.11
 
 from maskline.convert.format_parts import polygons
+from maskline.convert.format_parts.documents import load_json
 from maskline.convert.format_parts.finding import visible
+from maskline.convert.format_parts.labels_lost import LostLabels, spellings
+from maskline.convert.format_parts.mask_values import GROUNDS, free_ignore
+from maskline.convert.format_parts.named_images import NamedImages, split_in
+from maskline.convert.format_parts.tree import Tree
 from maskline.convert.records import LayoutSettings, Record, SourceSet
 from maskline.core.errors import DataError
 from maskline.data.labels import LabelSet, bit_palette
 from maskline.data.manifest import Split
 from maskline.reading import masks
-from maskline.reading.images import IMAGE_SUFFIXES, check_pixels
+from maskline.reading.images import check_pixels
 from maskline.reading.masks import read_area
 
 _MOST_BITS = 60  # of a run length: longer ones would take time by the square of the text
@@ -48,6 +57,7 @@ class _Image(TypedDict):
 class _Category(TypedDict):
     id: int
     name: str
+    supercategory: NotRequired[Any]
 
 
 class _Annotation(TypedDict):
@@ -106,40 +116,124 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
     Raises:
         DataError: No COCO file is there, or one is damaged.
     """
-    images: dict[str, list[Path]] = defaultdict(list)
-    for path, _ in visible(folder, IMAGE_SUFFIXES):
-        images[path.name].append(path)
+    images = NamedImages(folder)
     files = [(path, place, _load(path, place)) for path, place in visible(folder, (".json",))]
     files = [(path, place, content) for path, place, content in files if "categories" in content]
     named = [file for file in files if file[1].name.lower().startswith("instances")]
     files = named or files  # beside them, COCO has the same images with key points
     if not files:
         raise DataError("coco", "no JSON file with categories in the archive", "give images with COCO's JSON file")
-    categories = {int(entry["id"]): str(entry["name"]) for *_, content in files for entry in content["categories"]}
-    ids = {category: i for i, category in enumerate(sorted(categories), start=1)}
-    records: list[Record] = []
+    categories = _Categories([(place, content) for _, place, content in files], settings)
+    listed: list[tuple[Split | None, PurePosixPath, Path]] = []
     drawn: dict[Path, _Drawn] = {}
     problems: list[DataError] = []
+    remarks = categories.remarks
     for path, place, content in files:
-        split, instances = _split(place), _instances(content, ids, place, problems)
+        instances = _instances(content, categories, place, problems, remarks)
+        split = _split(place)
         for image in content["images"]:
-            name = PurePosixPath(str(image["file_name"]).replace("\\", "/"))
-            matches = [file for file in images[name.name] if _ends(file, name, split)]
-            if not matches:
-                problems.append(DataError(place.as_posix(), f"its image {name} is not there", "add the image"))
+            try:
+                file = images.find(image["file_name"], place=place, beside=place.parent, split=split)
+            except DataError as error:
+                problems.append(error)
                 continue
-            id_ = f"{split}/{name.stem}" if split else name.stem
-            mask = path / name
+            mask = path / f"{image['id']}" / file.name
             drawn[mask] = _Drawn(shape=(int(image["height"]), int(image["width"])), instances=instances[image["id"]])
-            records.append(Record(id=id_, group=id_, split=split, image=matches[0], mask=mask))
-    names = ("background", *(categories[category] for category in sorted(categories)))
+            listed.append((split, images.place(file), mask))
     return SourceSet(
-        labels=LabelSet(class_names=names, palette=bit_palette(len(names)), ignore_index=settings.ignore_index),
-        records=records,
+        labels=categories.labels,
+        records=_records(folder, listed),
         read_mask=InstanceMasks(drawn),
         read_area=partial(read_area, exif=settings.exif),
         problems=problems,
+        remarks=remarks,
     )
+
+
+def _records(folder: Path, listed: Sequence[tuple[Split | None, PurePosixPath, Path]]) -> list[Record]:
+    """Return a record for each image; its id is its name, or its path where two have one name."""
+    short = [f"{split}/{place.stem}" if split else place.stem for split, place, _ in listed]
+    twice = {id_ for id_, count in Counter(short).items() if count > 1}
+    records = []
+    for id_, (split, place, mask) in zip(short, listed, strict=True):
+        whole = place.with_suffix("").as_posix()
+        if id_ in twice:
+            id_ = f"{split}/{whole}" if split and not whole.startswith(f"{split}/") else whole  # noqa: PLW2901
+        records.append(Record(id=id_, group=id_, split=split, image=folder / place, mask=mask))
+    return records
+
+
+class _Categories:
+    """The categories of all files as classes.
+
+    Args:
+        files: Path and content of each.
+        settings: What the user says.
+
+    Attributes:
+        labels: The classes.
+        remarks: What was joined or left out.
+    """
+
+    def __init__(self, files: Sequence[tuple[PurePosixPath, dict[str, Any]]], settings: LayoutSettings) -> None:
+        entries = [(int(each["id"]), each, place) for place, content in files for each in content["categories"]]
+        self._names = {(place, id_): str(each["name"]) for id_, each, place in entries}
+        used = Counter(
+            self._names.get((place, annotation.get("category_id")), "")
+            for place, content in files
+            for annotation in content["annotations"]
+        )
+        supers = {str(each.get("supercategory")) for _, each, _ in entries}
+        dropped = {
+            name
+            for id_, each, _ in entries
+            if (name := str(each["name"])) in supers and id_ == 0 and self._is_unused(id_, files)
+        }
+        kept = {(id_, str(each["name"])) for id_, each, _ in entries if not (id_ == 0 and str(each["name"]) in dropped)}
+        mapped = {line.key: line.class_name for line in settings.mask_values}
+        self._class_of: dict[str, str | None] = {name: mapped.get(name, name.strip()) for _, name in kept}
+        chosen = [self._class_of[label] for _, label in sorted(kept)]
+        classes = list(dict.fromkeys(name for name in chosen if name is not None))
+        ground = next((name for name in classes if name.lower() in GROUNDS), "background")
+        names = (ground, *(name for name in classes if name != ground))
+        ignored = free_ignore(settings, len(names))
+        self.labels = LabelSet(class_names=names, palette=bit_palette(len(names)), ignore_index=ignored)
+        self._ids = {name: i for i, name in enumerate(names)}
+        self.remarks = [
+            ("categories", f"unused category left out as follows: {name}, the supercategory of others")
+            for name in sorted(dropped)
+        ]
+        counts = {name: used[name] for _, name in kept if name not in mapped}
+        self.remarks += spellings(counts, place="categories")
+
+    @staticmethod
+    def _is_unused(id_: int, files: Sequence[tuple[PurePosixPath, dict[str, Any]]]) -> bool:
+        return all(each.get("category_id") != id_ for _, content in files for each in content["annotations"])
+
+    def name(self, place: PurePosixPath, id_: Any) -> str | None:
+        """Return the name of a file's category; None: it has none of this id, or one that was left out."""
+        name = self._names.get((place, id_))
+        return name if name in self._class_of else None
+
+    def id(self, name: str) -> int:
+        """Return the class id of a category, or the ignore index."""
+        chosen = self._class_of[name]
+        return self.labels.ignore_index if chosen is None else self._ids[chosen]
+
+
+def recognise(tree: Tree) -> str | None:
+    """Return why a folder is such a set; None: it is none."""
+    place = next((place for place, content in tree.json_files if _is_coco(content)), None)
+    return None if place is None else f"{place} has images, annotations and categories"
+
+
+def _is_coco(content: Any) -> bool:
+    """Return whether this is the form, and not the panoptic one."""
+    if not isinstance(content, dict) or not {"images", "annotations", "categories"} <= content.keys():
+        return False
+    annotations = content["annotations"]
+    first = annotations[0] if isinstance(annotations, list) and annotations else None
+    return not (isinstance(first, dict) and "segments_info" in first)
 
 
 def decode(segmentation: Any, shape: tuple[int, int]) -> NDArray[np.bool_]:
@@ -185,11 +279,8 @@ def _runs(text: str) -> list[int]:
 
 
 def _load(path: Path, place: PurePosixPath) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise DataError(place.as_posix(), f"not JSON ({error})", "replace the file") from error
-    if not (isinstance(content, dict) and {"images", "annotations", "categories"} <= content.keys()):
+    content = load_json(path, place.as_posix())
+    if not _is_coco(content):
         return {}
     try:
         return dict(_FORM.validate_python(content))
@@ -200,34 +291,50 @@ def _load(path: Path, place: PurePosixPath) -> dict[str, Any]:
 
 
 def _instances(
-    content: dict[str, Any], ids: dict[int, int], place: PurePosixPath, problems: list[DataError]
+    content: dict[str, Any],
+    categories: _Categories,
+    place: PurePosixPath,
+    problems: list[DataError],
+    remarks: list[tuple[str, str]],
 ) -> dict[Any, list[tuple[int, Any]]]:
     """Return the instances of each image id; annotations of unknown images and categories are problems."""
-    known = {image["id"] for image in content["images"]}
+    sizes = {image["id"]: (int(image["width"]), int(image["height"])) for image in content["images"]}
     instances_by_image: dict[Any, list[tuple[int, Any]]] = defaultdict(list)
+    lost = LostLabels(place.as_posix())
     for annotation in content["annotations"]:
         where = f"{place} annotation {annotation.get('id')}"
-        if annotation.get("image_id") not in known:
+        name = categories.name(place, annotation.get("category_id"))
+        if annotation.get("image_id") not in sizes:
             problems.append(DataError(where, f"of no image ({annotation.get('image_id')})", "remove it"))
-        elif annotation.get("category_id") not in ids:
+        elif name is None:
             problems.append(DataError(where, f"of no category ({annotation.get('category_id')})", "fix it"))
         else:
-            instances_by_image[annotation["image_id"]].append(
-                (ids[annotation["category_id"]], annotation.get("segmentation"))
-            )
+            outline = annotation.get("segmentation")
+            lost.seen(name)
+            if outline is None or outline in ([], [[]]):
+                lost.lost(name, "without an outline")
+                continue
+            if _is_outside(outline, sizes[annotation["image_id"]]):
+                lost.lost(name, "outside of their images")
+            instances_by_image[annotation["image_id"]].append((categories.id(name), outline))
+    remarks += lost.remarks()
     return instances_by_image
 
 
-def _split(place: PurePosixPath) -> Split | None:
-    name = place.stem.lower()
-    splits: tuple[Split, ...] = ("train", "val", "test")
-    return next((split for split in splits if split in name), None)
-
-
-def _ends(file: Path, name: PurePosixPath, split: Split | None) -> bool:
-    """Return whether a file is the one of that name; among files of several splits, the one in its split's folder."""
-    if file.parts[-len(name.parts) :] != name.parts:
+def _is_outside(outline: Any, size: tuple[int, int]) -> bool:
+    """Return whether polygons lie beside the image altogether; what is no polygon is looked at when it is drawn."""
+    try:
+        if not isinstance(outline, list):
+            return False
+        points = [(flat[::2], flat[1::2]) for flat in outline]
+        return all(max(x) < 0 or max(y) < 0 or min(x) >= size[0] or min(y) >= size[1] for x, y in points)
+    except (TypeError, ValueError):
         return False
-    folder = file.parent.name.lower()
-    others = [other for other in ("train", "val", "test") if other != split and folder.startswith(other)]
-    return split is None or not others
+
+
+def _split(place: PurePosixPath) -> Split | None:
+    """Return the split that a JSON file's name, or else the nearest folder, is called by."""
+    for name in (place.stem, *reversed(place.parts[:-1])):
+        if (split := split_in(name)) is not None:
+            return split
+    return None

@@ -6,7 +6,7 @@
 
 Classes: those of ``data.classes``; else the categories in the order of their ids, things and stuff, in their colors;
 ``data.mask_values`` joins and drops them by name. The id 0 is nothing, and becomes the ignore index. A JSON file whose
-name has train, val or test in it is that split; else there are no splits. Each image is a group.
+name has the word train, val or test in it is that split; else there are no splits. Each image is a group.
 
 Source: Kirillov et al., "Panoptic Segmentation", CVPR 2019; format: cocodataset.org/#format-data. Datumaro 1.13 (MIT)
 reads it, but cannot be installed beside pandas 3 and Pillow 13; so the files are read here.
@@ -23,16 +23,15 @@ from maskline.convert.format_parts.annotations import label_ids
 from maskline.convert.format_parts.documents import form_of, load_json
 from maskline.convert.format_parts.finding import visible
 from maskline.convert.format_parts.mask_values import free_ignore
-from maskline.convert.format_parts.named_images import NamedImages
+from maskline.convert.format_parts.named_images import NamedImages, split_in
+from maskline.convert.format_parts.tree import Tree
 from maskline.convert.records import LayoutSettings, Record, SourceSet
 from maskline.core.errors import DataError
 from maskline.data.labels import LabelSet, Rgb, bit_palette
-from maskline.data.manifest import Split
 from maskline.reading import masks
 from maskline.reading.images import open_image
 
 _TOOL = "COCO panoptic"
-_SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
 def read(folder: Path, settings: LayoutSettings) -> SourceSet:
@@ -44,8 +43,7 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
     files = []
     for path, place in visible(folder, (".json",)):
         content = load_json(path, place.as_posix())
-        annotations = content.get("annotations") if isinstance(content, dict) else None
-        if isinstance(annotations, list) and all("segments_info" in each for each in annotations if each):
+        if _is_panoptic(content):
             files.append((place, content))
     if not files:
         raise DataError("coco_panoptic", "no JSON file with segments_info in the archive", "give COCO's panoptic file")
@@ -60,7 +58,7 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
     tables: dict[Path, dict[int, int]] = {}
     problems: list[DataError] = []
     for place, content in files:
-        split = next((name for name in _SPLITS if name in place.stem.lower()), None)
+        split = split_in(place.stem)
         with form_of(_TOOL, place.as_posix()):
             names = {each["id"]: str(each["file_name"]) for each in content["images"]}
             for each in content["annotations"]:
@@ -80,6 +78,22 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
         read_area=partial(masks.read_area, exif=settings.exif),
         problems=problems,
         remarks=images.unused(),
+    )
+
+
+def recognise(tree: Tree) -> str | None:
+    """Return why a folder is such a set; None: it is none."""
+    for place, content in tree.json_files:
+        if _is_panoptic(content) and content["annotations"]:
+            return f"{place} has annotations with segments_info"
+    return None
+
+
+def _is_panoptic(content: Any) -> bool:
+    """Return whether all annotations of a JSON file have segments; true of a file with none."""
+    annotations = content.get("annotations") if isinstance(content, dict) else None
+    return isinstance(annotations, list) and all(
+        isinstance(each, dict) and "segments_info" in each for each in annotations
     )
 
 

@@ -25,6 +25,7 @@ from maskline.convert.format_parts.annotations import Annotated, Area, Drawn, do
 from maskline.convert.format_parts.documents import form_of, load_xml
 from maskline.convert.format_parts.finding import visible
 from maskline.convert.format_parts.named_images import NamedImages, split_named
+from maskline.convert.format_parts.tree import Tree
 from maskline.convert.records import LayoutSettings, SourceSet
 from maskline.core.errors import DataError
 from maskline.data.labels import Rgb
@@ -61,6 +62,13 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
     if any(image.split is None for image in images):
         images = [replace(image, split=None) for image in images]
     return source_set(images, settings, declared=list(colors), colors=colors, problems=problems, remarks=named.unused())
+
+
+def recognise(tree: Tree) -> str | None:
+    """Return why a folder is such a set; None: it is none."""
+    heads = (b"<image ", b"<meta>")  # many labels come before the first image; a video has none
+    place = next((place for word in heads if (place := tree.first_with(".xml", b"<annotations", word))), None)
+    return None if place is None else f"{place} has annotations as CVAT writes them"
 
 
 def _labels(root: Element) -> dict[str, Rgb]:

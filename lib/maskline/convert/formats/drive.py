@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 
 from maskline.convert.format_parts.finding import find, records
 from maskline.convert.format_parts.retina import vessel_set
+from maskline.convert.format_parts.tree import Tree, both
 from maskline.convert.records import LayoutSettings, SourceSet
 from maskline.data.manifest import Split
 
@@ -39,6 +40,11 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
     set_files.files = {id_: files for id_, files in set_files.files.items() if id_ not in unlabelled}
     source = vessel_set(records(folder, set_files, split=_split), set_files, settings)
     return replace(source, remarks=[(id_, "left out: no test image has a manual segmentation") for id_ in unlabelled])
+
+
+def recognise(tree: Tree) -> str | None:
+    """Return why a folder is this set; None: it is not."""
+    return both(tree, r"\d\d_training\.[^/]+", r"\d\d_manual1\.[^/]+")
 
 
 def _meaning(place: PurePosixPath) -> tuple[str, str] | None:

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from maskline.convert.format_parts.finding import visible
+from maskline.convert.format_parts.tree import Tree, both
 from maskline.convert.records import LayoutSettings, Record, SourceSet
 from maskline.core.errors import DataError
 from maskline.data.labels import LabelSet
@@ -63,6 +64,11 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
         problems=problems,
         alpha="drop",
     )
+
+
+def recognise(tree: Tree) -> str | None:
+    """Return why a folder is this set; None: it is not."""
+    return both(tree, r"([0-9a-f]{64})/images/[0-9a-f]{64}\.png", r"[0-9a-f]{64}/masks/[0-9a-f]{64}\.png")
 
 
 def read_nuclei(path: Path, *, exif: masks.Exif) -> masks.Ids:

@@ -8,14 +8,19 @@
 Masks are images, or arrays of class ids in .npy or .mat files. An image and its mask have the same path but for these
 folders and the suffix; that path is the image's id, and each image is a group of its own. Split folders are train, val
 (validation, valid) and test. Letter case does not matter; folders around all of this and files outside of it are
-ignored, hidden ones too.
+ignored, hidden ones too. Other names of the two folders, and what the names of images or masks end with, are those of
+``data.image_dir``, ``mask_dir``, ``image_suffix`` and ``mask_suffix``; files that end otherwise are left out.
 """
 
 from collections import defaultdict
+from dataclasses import replace
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from maskline.convert.format_parts import mask_values
+from maskline.convert.format_parts.finding import visible_files
+from maskline.convert.format_parts.tree import Tree
+from maskline.convert.pairing import HERE, PairNames, detect, meaning
 from maskline.convert.records import LayoutSettings, ReadMask, Record, SourceSet
 from maskline.core.errors import DataError
 from maskline.data.labels import LabelSet
@@ -23,15 +28,6 @@ from maskline.data.manifest import Split
 from maskline.reading import masks
 from maskline.reading.arrays import ARRAY_SUFFIXES
 from maskline.reading.images import IMAGE_SUFFIXES
-
-_KINDS = {"images": "image", "masks": "mask", "second": "second", "valid": "valid"}
-_SPLITS: dict[str, Split] = {
-    "train": "train",
-    "val": "val",
-    "validation": "val",
-    "valid": "val",
-    "test": "test",
-}
 
 Found = dict[str, dict[str, list[Path]]]  # id -> kind -> files
 
@@ -53,10 +49,11 @@ def read_pairs(folder: Path, *, labels: LabelSet, read_mask: ReadMask, settings:
     Raises:
         DataError: No images or no masks.
     """
-    files_by_id, splits, problems = _find(folder)
-    for kind, name in (("image", "images"), ("mask", "masks")):
+    files_by_id, splits, problems, left = _find(folder, settings.names)
+    for kind, name in (("image", settings.names.image_dir), ("mask", settings.names.mask_dir)):
         if not any(kinds.get(kind) for kinds in files_by_id.values()):
-            raise DataError(f"{name}/", "no images in it", f"put the {kind} files into a folder called {name}")
+            remedy = f"put the {kind} files into a folder called {name}, or set data.{kind}_dir to the name that it has"
+            raise DataError(f"{name}/", "no images in it", remedy)
     records = []
     for id_, kinds in sorted(files_by_id.items()):
         wrong = _pair_problem(folder, kinds)
@@ -87,7 +84,14 @@ def read_pairs(folder: Path, *, labels: LabelSet, read_mask: ReadMask, settings:
         read_mask=read_mask,
         read_area=partial(masks.read_area, exif=settings.exif),
         problems=problems,
+        remarks=[("data set", f"left out as follows: {left} files whose names end otherwise")] if left else [],
     )
+
+
+def recognise(tree: Tree) -> str | None:
+    """Return why a folder is such a set; None: it is none."""
+    rule = detect(tree.places)
+    return None if rule is None else f"{rule.pairs} pairs of {rule.names.describe()}"
 
 
 def mask_reader(settings: LayoutSettings) -> ReadMask:
@@ -113,42 +117,28 @@ def mask_reader(settings: LayoutSettings) -> ReadMask:
             return partial(masks.read_color, colors=colors, exif=settings.exif)
 
 
-def _find(folder: Path) -> tuple[Found, dict[str, Split | None], list[DataError]]:
-    """Sort all files under ``folder`` by id and kind."""
+def _find(folder: Path, names: PairNames) -> tuple[Found, dict[str, Split | None], list[DataError], int]:
+    """Sort all files under ``folder`` by id and kind, and count those with another end."""
     files_by_id: Found = defaultdict(lambda: defaultdict(list))
     splits: dict[str, Split | None] = {}
     problems = []
-    for path in sorted(folder.rglob("*")):
-        place = path.relative_to(folder)
-        if not path.is_file() or any(part.startswith(".") or part == "__MACOSX" for part in place.parts):
+    left = 0
+    plain = replace(names, image_suffix="", mask_suffix="")
+    for path, place in visible_files(folder):
+        known = meaning(place, names)
+        if known is None:
+            left += meaning(place, plain) is not None and path.suffix.lower() in IMAGE_SUFFIXES
             continue
-        meaning = _meaning(PurePosixPath(place.as_posix()))
-        if meaning is None:
-            continue
-        kind, split, id_ = meaning
-        array = path.suffix.lower() in ARRAY_SUFFIXES and meaning[0] in ("mask", "second")
+        kind, split, id_ = known
+        array = path.suffix.lower() in ARRAY_SUFFIXES and kind in ("mask", "second")
         if path.suffix.lower() not in IMAGE_SUFFIXES and not array:
-            problems.append(DataError(place.as_posix(), "not an image file by its name", "move it out of this folder"))
+            if names.image_dir != HERE:
+                problem = DataError(place.as_posix(), "not an image file by its name", "move it out of this folder")
+                problems.append(problem)
             continue
         files_by_id[id_][kind].append(path)
         splits[id_] = split
-    return files_by_id, splits, problems
-
-
-def _meaning(place: PurePosixPath) -> tuple[str, Split | None, str] | None:
-    """Return kind, split and id of a file; None where it is in no folder that this layout knows."""
-    folders = [part.lower() for part in place.parts[:-1]]
-    at = next((i for i, part in enumerate(folders) if part in _KINDS and part != "valid"), None)
-    if at is None:
-        at = folders.index("valid") if "valid" in folders else None
-    if at is None:
-        return None
-    above, below = folders[:at], list(place.parts[at + 1 : -1])
-    split = _SPLITS.get(above[-1]) if above else None
-    if split is None and below and below[0].lower() in _SPLITS:
-        split = _SPLITS[below.pop(0).lower()]
-    id_ = "/".join([*below, place.stem])
-    return _KINDS[folders[at]], split, f"{split}/{id_}" if split else id_
+    return files_by_id, splits, problems, left
 
 
 def _pair_problem(folder: Path, kinds: dict[str, list[Path]]) -> DataError | None:
@@ -162,5 +152,5 @@ def _pair_problem(folder: Path, kinds: dict[str, list[Path]]) -> DataError | Non
         return None
     place = next(iter(kinds.values()))[0].relative_to(folder).as_posix()
     if "image" in kinds:
-        return DataError(place, "image without a mask", "add masks/ with the same name, or remove the image")
-    return DataError(place, "mask without an image", "add images/ with the same name, or remove the file")
+        return DataError(place, "image without a mask", "add its mask, or remove the image")
+    return DataError(place, "mask without an image", "add its image, or remove the file")

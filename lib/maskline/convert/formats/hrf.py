@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from maskline.convert.format_parts.finding import above, find, records
 from maskline.convert.format_parts.retina import vessel_set
+from maskline.convert.format_parts.tree import Tree, both
 from maskline.convert.records import LayoutSettings, SourceSet
 from maskline.data.manifest import Split
 
@@ -32,6 +33,11 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
     expected = "images/01_h.jpg, manual1/01_h.tif, mask/01_h_mask.tif and the like"
     set_files = find(folder, _meaning, name="hrf", expected=expected)
     return vessel_set(records(folder, set_files, split=_split), set_files, settings)
+
+
+def recognise(tree: Tree) -> str | None:
+    """Return why a folder is this set; None: it is not."""
+    return both(tree, r"\d\d_(?:h|dr|g)\.[^/]+", r"manual1/\d\d_(?:h|dr|g)\.[^/]+")
 
 
 def _meaning(place: PurePosixPath) -> tuple[str, str] | None:

@@ -26,6 +26,7 @@ from maskline.convert.format_parts.annotations import Annotated, Area, Drawn, po
 from maskline.convert.format_parts.documents import form_of, load_json
 from maskline.convert.format_parts.finding import visible
 from maskline.convert.format_parts.named_images import NamedImages
+from maskline.convert.format_parts.tree import Tree
 from maskline.convert.records import LayoutSettings, SourceSet
 from maskline.core.errors import DataError
 
@@ -60,6 +61,17 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
             except DataError as error:
                 problems.append(error)
     return source_set(with_splits(images, named), settings, problems=problems, remarks=[*remarks, *named.unused()])
+
+
+def recognise(tree: Tree) -> str | None:
+    """Return why a folder is such a set; None: it is none."""
+    place = next((place for place, content in tree.json_files if _is_told(content)), None)
+    return None if place is None else f"{place} is a list of tasks"
+
+
+def _is_told(content: Any) -> bool:
+    """Return whether a list is sure to be of Label Studio."""
+    return _is_export(content) and any(key in content[0] for key in ("data", "annotator", "lead_time"))
 
 
 def _is_export(tasks: Any) -> bool:

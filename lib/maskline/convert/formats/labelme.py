@@ -41,6 +41,7 @@ from maskline.convert.format_parts.annotations import (
 from maskline.convert.format_parts.documents import form_of, load_json
 from maskline.convert.format_parts.finding import visible
 from maskline.convert.format_parts.named_images import NamedImages
+from maskline.convert.format_parts.tree import Tree
 from maskline.convert.records import LayoutSettings, MaskValue, SourceSet
 from maskline.core.errors import DataError
 from maskline.reading.images import FORMATS, IMAGE_SUFFIXES
@@ -79,6 +80,14 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
         ground=_GROUND,
         problems=problems,
     )
+
+
+def recognise(tree: Tree) -> str | None:
+    """Return why a folder is such a set; None: it is none."""
+    for place, content in tree.json_files:
+        if isinstance(content, dict) and {"shapes", "imagePath"} <= content.keys():
+            return f"{place} has shapes and an imagePath"
+    return None
 
 
 def _annotated(

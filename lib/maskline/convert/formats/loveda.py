@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from maskline.convert.format_parts.finding import above, find, records
+from maskline.convert.format_parts.tree import Tree, both
 from maskline.convert.records import LayoutSettings, SourceSet
 from maskline.data.labels import LabelSet
 from maskline.data.manifest import Split
@@ -51,6 +52,13 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
         read_area=partial(masks.read_area, exif=settings.exif),
         problems=set_files.problems,
         published_splits=True,
+    )
+
+
+def recognise(tree: Tree) -> str | None:
+    """Return why a folder is this set; None: it is not."""
+    return both(
+        tree, r"(?:Train|Val)/(?:Urban|Rural)/images_png/[^/]+", r"(?:Train|Val)/(?:Urban|Rural)/masks_png/[^/]+"
     )
 
 

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from maskline.convert.format_parts.finding import find, records
+from maskline.convert.format_parts.tree import Tree, both
 from maskline.convert.records import LayoutSettings, SourceSet
 from maskline.core.errors import DataError
 from maskline.data.labels import LabelSet
@@ -44,6 +45,11 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
         read_area=partial(masks.read_area, exif=settings.exif),
         problems=set_files.problems,
     )
+
+
+def recognise(tree: Tree) -> str | None:
+    """Return why a folder is this set; None: it is not."""
+    return both(tree, r"MT_[^/]+/Imgs/[^/]+\.jpg", r"MT_[^/]+/Imgs/[^/]+\.png")
 
 
 def read_defect(path: Path, *, exif: masks.Exif) -> masks.Ids:

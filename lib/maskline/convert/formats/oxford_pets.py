@@ -22,6 +22,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from maskline.convert.format_parts.finding import above, find, records, visible
+from maskline.convert.format_parts.tree import Tree, both
 from maskline.convert.records import LayoutSettings, SourceSet
 from maskline.core.errors import DataError
 from maskline.data.labels import LabelSet
@@ -55,6 +56,11 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
         remarks=[(id_, "left out: in no list of the set") for id_ in unlisted],
         alpha="drop",
     )
+
+
+def recognise(tree: Tree) -> str | None:
+    """Return why a folder is this set; None: it is not."""
+    return both(tree, r"images/[^/]+\.jpg", r"annotations/trimaps/[^/]+\.png")
 
 
 def read_pet(path: Path, *, ignore_index: int, exif: masks.Exif) -> masks.Ids:

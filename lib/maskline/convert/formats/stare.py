@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 
 from maskline.convert.format_parts.finding import find, records, visible
 from maskline.convert.format_parts.retina import vessel_set
+from maskline.convert.format_parts.tree import Tree, both
 from maskline.convert.records import LayoutSettings, SourceSet
 from maskline.core.errors import DataError
 from maskline.data.manifest import Split
@@ -39,6 +40,11 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
     set_files = find(folder, _meaning, name="stare", expected="im0001.ppm, im0001.ah.ppm, im0001.vk.ppm and the like")
     set_files.problems += problems
     return vessel_set(records(folder, set_files, split=_split), set_files, settings)
+
+
+def recognise(tree: Tree) -> str | None:
+    """Return why a folder is this set; None: it is not."""
+    return both(tree, r"stare-images/im\d{4}\.ppm(?:\.gz)?", r"labels-ah/im\d{4}\.ah\.ppm(?:\.gz)?")
 
 
 def _meaning(place: PurePosixPath) -> tuple[str, str] | None:

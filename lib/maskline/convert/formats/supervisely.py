@@ -40,6 +40,7 @@ from maskline.convert.format_parts.annotations import (
 from maskline.convert.format_parts.documents import form_of, load_json
 from maskline.convert.format_parts.finding import above, visible
 from maskline.convert.format_parts.named_images import NamedImages
+from maskline.convert.format_parts.tree import Tree
 from maskline.convert.records import LayoutSettings, SourceSet
 from maskline.core.errors import DataError
 from maskline.data.labels import Rgb
@@ -77,6 +78,14 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
         with_splits(images, named), settings, declared=list(colors), colors=colors, problems=problems,
         remarks=named.unused(),
     )  # fmt: skip
+
+
+def recognise(tree: Tree) -> str | None:
+    """Return why a folder is such a set; None: it is none."""
+    for place, content in tree.json_files:
+        if above(place) == "ann" and isinstance(content, dict) and {"size", "objects"} <= content.keys():
+            return f"{place} has a size and objects"
+    return None
 
 
 def _color(entry: Mapping[str, Any]) -> Rgb:

@@ -32,6 +32,7 @@ from maskline.convert.format_parts.annotations import (
 from maskline.convert.format_parts.documents import form_of, load_json
 from maskline.convert.format_parts.finding import visible
 from maskline.convert.format_parts.named_images import NamedImages
+from maskline.convert.format_parts.tree import Tree
 from maskline.convert.records import LayoutSettings, SourceSet
 from maskline.core.errors import DataError
 
@@ -48,9 +49,9 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
     files = []
     for path, place in visible(folder, (".json",)):
         content = load_json(path, place.as_posix())
-        entries = content.get("_via_img_metadata", content) if isinstance(content, dict) else None
-        if entries and isinstance(entries, dict) and all(_is_image(entry) for entry in entries.values()):
-            files.append((path, place, list(entries.values())))
+        entries = _entries(content)
+        if entries:
+            files.append((path, place, entries))
     if not files:
         raise DataError("via", "no JSON file of VIA in the archive", "export annotations as JSON, or save the project")
     named = NamedImages(folder)
@@ -74,8 +75,19 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
     return source_set(with_splits(images, named), settings, problems=problems, remarks=[*remarks, *named.unused()])
 
 
-def _is_image(entry: Any) -> bool:
-    return isinstance(entry, dict) and "filename" in entry and "regions" in entry
+def recognise(tree: Tree) -> str | None:
+    """Return why a folder is such a set; None: it is none."""
+    place = next((place for place, content in tree.json_files if _entries(content)), None)
+    return None if place is None else f"{place} has file names with regions"
+
+
+def _entries(content: Any) -> list[dict[str, Any]]:
+    """Return what a file of VIA says of each image; none: it is no such file."""
+    entries = content.get("_via_img_metadata", content) if isinstance(content, dict) else None
+    images = list(entries.values()) if isinstance(entries, dict) else []
+    return (
+        images if all(isinstance(entry, dict) and {"filename", "regions"} <= entry.keys() for entry in images) else []
+    )
 
 
 def _regions(entry: Mapping[str, Any]) -> list[Any]:

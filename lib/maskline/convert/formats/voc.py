@@ -24,6 +24,7 @@ import numpy as np
 from maskline.convert.format_parts import mask_values
 from maskline.convert.format_parts.finding import visible
 from maskline.convert.format_parts.named_images import split_named
+from maskline.convert.format_parts.tree import NAME_LIST, Tree, both
 from maskline.convert.records import LayoutSettings, ReadMask, Record, SourceSet
 from maskline.core.errors import DataError
 from maskline.data.labels import LabelSet, Rgb, bit_palette
@@ -34,7 +35,6 @@ from maskline.reading.images import IMAGE_SUFFIXES
 
 _FOLDERS = ("segmentationclass", "segmentationclasspng", "segmentationclassnpy", "segmentationclassaug")
 _OTHERS = ("segmentationobject", "segmentationclassvisualization", "segmentationobjectvisualization")
-_GROUNDS = ("background", "_background_")
 _BORDER = (224, 224, 192)
 _VOID = 255
 
@@ -66,6 +66,11 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
         read_area=partial(masks.read_area, exif=settings.exif),
         problems=problems,
     )
+
+
+def recognise(tree: Tree) -> str | None:
+    """Return why a folder is such a set; None: it is none."""
+    return both(tree, rf"(?:{'|'.join(_FOLDERS)})/[^/]+", NAME_LIST)
 
 
 def _files(folder: Path) -> tuple[dict[str, Path], dict[str, Path]]:
@@ -104,7 +109,7 @@ def _labels(folder: Path, settings: LayoutSettings) -> tuple[LabelSet, bool]:
     if not names:
         remedy = "add the tool's labelmap.txt, or set data.classes"
         raise DataError("voc", "no labelmap.txt, class_names.txt or labels.txt in the archive", remedy)
-    names.sort(key=lambda entry: entry[0].lower() not in _GROUNDS)  # stable: background first
+    names.sort(key=lambda entry: entry[0].lower() not in mask_values.GROUNDS)  # stable: background first
     palette = tuple(color for _, color in names if color is not None)
     colored = len(palette) == len(names)
     class_names = tuple(name for name, _ in names)
@@ -152,7 +157,7 @@ def _read(
 ) -> masks.Ids:
     remedy = "add its class to the list of names, or to data.mask_values"
     mode = "" if path.suffix.lower() in ARRAY_SUFFIXES else masks.mode(path)
-    if not colors or mode not in ("RGB", "P"):
+    if not colors or mode not in ("RGB", "RGBA", "P"):
         return masks.read_ranges(path, ranges=ranges, exif=exif, remedy=remedy)
     try:
         at = masks.read_color(path, colors=colors, exif=exif, remedy=remedy)

@@ -22,6 +22,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from maskline.convert.format_parts.finding import above, find, records, visible
+from maskline.convert.format_parts.tree import NAME_LIST, Tree, both
 from maskline.convert.records import LayoutSettings, SourceSet
 from maskline.core.errors import DataError
 from maskline.data.labels import LabelSet, bit_palette
@@ -92,6 +93,13 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
         problems=set_files.problems + problems,
         published_splits=bool(listed),
     )
+
+
+def recognise(tree: Tree) -> str | None:
+    """Return why a folder is this set; None: it is not."""
+    if tree.first(NAME_LIST):
+        return None  # classes of another set in the same form, which ``voc`` reads
+    return both(tree, r"JPEGImages/[^/]+", r"SegmentationClass(?:Aug)?/[^/]+")
 
 
 def read_classes(path: Path, *, ignore_index: int, exif: masks.Exif) -> masks.Ids:

@@ -1,0 +1,182 @@
+"""Which file is whose mask, by names of folders and ends of file names, and how that rule is found by itself."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice, product
+from pathlib import PurePosixPath
+from typing import Literal
+
+from maskline.data.manifest import Split
+from maskline.reading.arrays import ARRAY_SUFFIXES
+from maskline.reading.images import IMAGE_SUFFIXES
+
+HERE = "."
+"""As the name of a folder: files stand in any folder, image and mask side by side."""
+
+SPLITS: dict[str, Split] = {"train": "train", "val": "val", "validation": "val", "valid": "val", "test": "test"}
+
+_IMAGE_FOLDERS = ("images", "image", "imgs", "img", "img_dir", "image_dir", "jpegimages", "inputs", "input", "photos")
+_MASK_FOLDERS = (
+    *("masks", "mask", "ann_dir", "mask_dir", "label_dir", "labels", "label", "annotations", "annotation", "annots"),
+    *(
+        "gt",
+        "gts",
+        "ground_truth",
+        "groundtruth",
+        "segmentationclass",
+        "seg",
+        "segmentation",
+        "segmentations",
+        "targets",
+    ),
+)
+_LOOKED_AT = 5  # images whose masks are guessed, for the ends of names
+_SEPARATORS = "_-. "
+
+Kind = Literal["image", "mask", "second", "valid"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairNames:
+    """How images and masks are called.
+
+    Args:
+        image_dir: Folder of the images; ``.``: any, which ``mask_dir`` must be too.
+        mask_dir: Folder of the masks.
+        image_suffix: What the names of images end with that is no part of their ids, with the type or without.
+        mask_suffix: Likewise of masks.
+    """
+
+    image_dir: str = "images"
+    mask_dir: str = "masks"
+    image_suffix: str = ""
+    mask_suffix: str = ""
+
+    def describe(self) -> str:
+        """Return the rule as two file names."""
+        parts = ((self.image_dir, self.image_suffix), (self.mask_dir, self.mask_suffix))
+        return " with ".join(f"{'' if folder == HERE else f'{folder}/'}NAME{end}" for folder, end in parts)
+
+
+def meaning(place: PurePosixPath, names: PairNames) -> tuple[Kind, Split | None, str] | None:
+    """Return kind, split and id of a file; None where it is in no folder that counts, or has another end.
+
+    Args:
+        place: Path below the set's folder.
+        names: How images and masks are called.
+    """
+    folders = [part.lower() for part in place.parts[:-1]]
+    kinds: dict[str, Kind] = {"second": "second", names.mask_dir.lower(): "mask", names.image_dir.lower(): "image"}
+    at = next((i for i, part in enumerate(folders) if part in kinds), None)
+    if at is None and "valid" in folders:  # a split, or the folder of valid areas
+        at, kinds = folders.index("valid"), {**kinds, "valid": "valid"}
+        if names.image_dir == HERE:
+            at = None
+    if at is None and names.image_dir != HERE:
+        return None
+    kind: Kind = kinds[folders[at]] if at is not None else "mask" if _cut(place.name, names.mask_suffix) else "image"
+    above, below = folders[: at or 0], list(place.parts[at + 1 : -1] if at is not None else place.parts[:-1])
+    split = SPLITS.get(above[-1]) if above else None
+    if split is None and below and below[0].lower() in SPLITS:
+        split = SPLITS[below.pop(0).lower()]
+    stem = _cut(place.name, names.image_suffix if kind == "image" else names.mask_suffix if kind == "mask" else "")
+    if stem is None:
+        return None
+    id_ = "/".join([*below, stem])
+    return kind, split, f"{split}/{id_}" if split else id_
+
+
+def _cut(name: str, end: str) -> str | None:
+    """Return a file's name without type and end; None: it ends otherwise."""
+    typed = PurePosixPath(end).suffix.lower() in IMAGE_SUFFIXES | ARRAY_SUFFIXES
+    text = name if typed else PurePosixPath(name).stem
+    if not text.lower().endswith(end.lower()) or len(text) == len(end):
+        return None
+    return text[: len(text) - len(end)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """A way to pair files, and how far it comes.
+
+    Args:
+        names: The way.
+        pairs: Images with one mask.
+        alone: Images and masks without the other, and files that end otherwise.
+    """
+
+    names: PairNames
+    pairs: int
+    alone: int
+
+
+def detect(places: Iterable[PurePosixPath]) -> Rule | None:
+    """Return the first rule that pairs all files of a set, or else the one that pairs most; None: none pairs half.
+
+    Args:
+        places: Path of each file below the set's folder.
+    """
+    files = [place for place in places if place.suffix.lower() in IMAGE_SUFFIXES | ARRAY_SUFFIXES]
+    rules = []
+    for names in _candidates(files):
+        rule = _rule(files, names)
+        if rule.pairs and not rule.alone:
+            return rule
+        if 0 < rule.pairs >= rule.alone and names.image_dir != HERE:  # without folders, all or none
+            rules.append(rule)
+    return min(rules, key=lambda rule: (-rule.pairs, rule.alone), default=None)
+
+
+def _rule(files: Sequence[PurePosixPath], names: PairNames) -> Rule:
+    kinds: dict[str, Counter[Kind]] = defaultdict(Counter)
+    plain, left = replace(names, image_suffix="", mask_suffix=""), 0
+    for place in files:
+        known = meaning(place, names)
+        if known is not None:
+            kinds[known[2]][known[0]] += 1
+        elif meaning(place, plain) is not None:
+            left += 1
+    whole = sum(count["image"] == 1 and count["mask"] == 1 for count in kinds.values())
+    return Rule(names=names, pairs=whole, alone=len(kinds) - whole + left)
+
+
+def _candidates(files: Sequence[PurePosixPath]) -> Iterator[PairNames]:
+    """Yield the usual names, then those of the folders that are there with the ends that their files have."""
+    yield PairNames()
+    spelled = {part.lower(): part for place in files for part in place.parts[:-1]}
+    image_dirs = [spelled[name] for name in _IMAGE_FOLDERS if name in spelled]
+    mask_dirs = [spelled[name] for name in _MASK_FOLDERS if name in spelled]
+    for image_dir, mask_dir in product(image_dirs, mask_dirs):
+        images, masks = ([p for p in files if folder in p.parts[:-1]] for folder in (image_dir, mask_dir))
+        for image_suffix, mask_suffix in dict.fromkeys([("", ""), *_ends(images, masks)]):
+            yield PairNames(image_dir=image_dir, mask_dir=mask_dir, image_suffix=image_suffix, mask_suffix=mask_suffix)
+    for image_suffix, mask_suffix in _ends(files, files):
+        if mask_suffix:
+            yield PairNames(image_dir=HERE, mask_dir=HERE, image_suffix=image_suffix, mask_suffix=mask_suffix)
+
+
+def _ends(images: Sequence[PurePosixPath], masks: Sequence[PurePosixPath]) -> list[tuple[str, str]]:
+    """Return what the names of images and masks may end with, the most frequent first."""
+    ends: Counter[tuple[str, str]] = Counter()
+    by_start: dict[str, list[PurePosixPath]] = defaultdict(list)
+    for mask in masks:
+        by_start[mask.stem[:1]].append(mask)
+    for image in islice(images, 0, None, max(1, len(images) // _LOOKED_AT)):
+        others = [mask for mask in by_start[image.stem[:1]] if mask != image]
+        longest = max((_common(image.stem, mask.stem) for mask in others), default=0)
+        for mask in others:
+            if _common(image.stem, mask.stem) == longest:
+                start = longest
+                while 0 < start < len(image.stem) and image.stem[start - 1] in _SEPARATORS:
+                    start -= 1  # a_image and a_mask: the line belongs to the ends
+                if start:
+                    ends[image.stem[start:], mask.stem[start:]] += 1
+                    if image.stem == mask.stem[:longest]:
+                        ends["", mask.stem[longest:]] += 1
+    return [end for end, _ in ends.most_common(8)]
+
+
+def _common(one: str, other: str) -> int:
+    """Return how many letters two names have in common at their beginnings."""
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))

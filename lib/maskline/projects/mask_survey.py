@@ -1,0 +1,204 @@
+"""What the masks of a set hold: every pixel of every mask looked at, by several processes."""
+
+import multiprocessing
+import os
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image
+
+from maskline.core.errors import DataError
+from maskline.data.labels import Rgb
+from maskline.reading.arrays import ARRAY_SUFFIXES
+from maskline.reading.images import open_image, size_of
+from maskline.reading.masks import read_index
+
+Value = int | Rgb
+Kind = Literal["gray", "palette", "color"]
+
+MOST_VALUES = 4096
+"""More in one mask are counted as so many: it is a photograph."""
+
+_AT_ONCE = 32  # masks of a task; fewer are looked at in this process
+_task: Callable[[Any], Any]  # of a worker process
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaskLook:
+    """What one mask holds.
+
+    Args:
+        kind: Gray values (or RGB of three equal ones), palette entries, or colors.
+        pixels: Of each value.
+        blurred: Stored with losses.
+        palette: Color of each entry that is used.
+        size: Width and height.
+        image_size: Of its image, as it is stored; None: its file does not tell.
+    """
+
+    kind: Kind
+    pixels: dict[Value, int]
+    blurred: bool
+    palette: dict[int, Rgb] = field(default_factory=dict)
+    size: tuple[int, int]
+    image_size: tuple[int, int] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """What all masks hold.
+
+    Args:
+        kind: Of all of them.
+        pixels: Of each value, in the order of values.
+        files: With each value.
+        masks: How many.
+        blurred: How many are stored with losses.
+        palette: Color of each entry that is used, as the first mask with it has it.
+    """
+
+    kind: Kind
+    pixels: dict[Value, int]
+    files: dict[Value, int]
+    masks: int
+    blurred: int
+    palette: dict[int, Rgb]
+
+    def share(self, value: Value) -> float:
+        """Return the share of all pixels that has a value."""
+        return self.pixels[value] / max(sum(self.pixels.values()), 1)
+
+
+def survey(pairs: Sequence[tuple[Path, Path]]) -> Survey:
+    """Look at all masks.
+
+    Args:
+        pairs: Mask and its image.
+
+    Raises:
+        DataError: A mask that cannot be read, is of another kind than the first, is a photograph, or is of another
+            size than its image.
+    """
+    pixels, files, palette = Counter[Value](), Counter[Value](), dict[int, Rgb]()
+    kinds: dict[Kind, Path] = {}
+    odd: list[tuple[Path, MaskLook]] = []
+    blurred = 0
+    for (mask, _), seen in zip(pairs, mapped(_look, pairs), strict=True):
+        pixels.update(seen.pixels)
+        files.update(seen.pixels.keys())
+        palette |= {entry: color for entry, color in seen.palette.items() if entry not in palette}
+        kinds.setdefault(seen.kind, mask)
+        blurred += seen.blurred
+        size = seen.image_size
+        if size is not None and seen.size not in (size, size[::-1]):  # turned by its EXIF data, perhaps
+            odd.append((mask, seen))
+    if odd:
+        mask, seen = odd[0]
+        width, height = seen.image_size or (0, 0)
+        sizes = f"{seen.size[0]}x{seen.size[1]} pixels, its image has {width}x{height}"
+        raise DataError(mask, f"{sizes} ({len(odd)} of {len(pairs)} masks)", "make the masks for these very images")
+    if len(kinds) > 1:
+        (one, first), (other, second) = list(kinds.items())[:2]
+        problem = f"masks of more than one kind: {first.name} is {one}, {second.name} is {other}"
+        raise DataError(second, problem, "save all in one way")
+    return Survey(
+        kind=next(iter(kinds)),
+        pixels={value: pixels[value] for value in sorted(pixels)},
+        files=dict(files),
+        masks=len(pairs),
+        blurred=blurred,
+        palette=palette,
+    )
+
+
+def mapped(function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
+    """Yield what a function makes of each item, in their order, by as many processes as there are processors."""
+    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    if len(items) <= _AT_ONCE or workers < 2:
+        yield from map(function, items)
+        return
+    # Forked: what the function holds need not travel.
+    context = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(function,)) as pool:
+        with warnings.catch_warnings():
+            # Python warns of threads that numpy's BLAS has started; they are idle, and it survives a fork.
+            warnings.filterwarnings("ignore", message=".*multi-threaded.*fork", category=DeprecationWarning)
+            results = pool.map(_run, items, chunksize=_AT_ONCE)
+        try:
+            yield from results
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _look(pair: tuple[Path, Path]) -> MaskLook:
+    mask, image = pair
+    image_wh = size_of(image)
+    if mask.suffix.lower() in ARRAY_SUFFIXES:
+        values = read_index(mask, exif="ignore")
+        return _gray(values, blurred=False, image_size=image_wh)
+    opened = open_image(mask, exif="ignore")
+    blurred = opened.format in ("JPEG", "MPO", "WEBP")
+    size = opened.size
+    if opened.mode == "P":
+        counts: dict[Value, int] = {entry: n for n, entry in _counted(opened, 256) or ()}
+        stored = opened.getpalette() or []
+        palette: dict[int, Rgb] = {
+            entry: (stored[3 * entry], stored[3 * entry + 1], stored[3 * entry + 2])
+            for entry in counts
+            if isinstance(entry, int) and 3 * entry + 2 < len(stored)
+        }
+        pixels: dict[Value, int] = dict(counts)
+        return MaskLook(kind="palette", pixels=pixels, blurred=blurred, palette=palette, size=size, image_size=image_wh)
+    if opened.mode in ("RGB", "RGBA", "LA"):
+        if opened.mode != "RGB" and opened.getchannel("A").getextrema() != (255, 255):
+            problem = f"mode {opened.mode} with pixels that are not opaque"
+            raise DataError(mask, problem, "save it without alpha channel, with a color for what is transparent")
+        colors = _counted(opened.convert("RGB"), MOST_VALUES)
+        if colors is None:
+            raise _too_many(mask, "colors")
+        if any(not red == green == blue for _, (red, green, blue) in colors):
+            return MaskLook(
+                kind="color", pixels={color: n for n, color in colors}, blurred=blurred, size=size, image_size=image_wh
+            )
+        grays: dict[Value, int] = {red: n for n, (red, _, _) in colors}
+        return MaskLook(kind="gray", pixels=grays, blurred=blurred, size=size, image_size=image_wh)
+    return _gray(read_index(mask, exif="ignore"), blurred=blurred, image_size=image_wh)
+
+
+def _gray(
+    values: "np.ndarray[Any, np.dtype[np.int32]]", *, blurred: bool, image_size: tuple[int, int] | None
+) -> MaskLook:
+    if values.min(initial=0) >= 0 and values.max(initial=0) <= 0xFFFF:
+        counts = np.bincount(values.ravel())
+        distinct = np.flatnonzero(counts)
+        pixels: dict[Value, int] = {int(value): int(counts[value]) for value in distinct}
+    else:
+        distinct, counts = np.unique(values, return_counts=True)
+        pixels = dict(zip(distinct.tolist(), counts.tolist(), strict=True))
+    size = (values.shape[1], values.shape[0])
+    return MaskLook(kind="gray", pixels=pixels, blurred=blurred, size=size, image_size=image_size)
+
+
+def _counted(image: Image.Image, most: int) -> Any:
+    """Return (count, value) of each value, as Pillow counts them; None: they are more."""
+    return image.getcolors(most)
+
+
+def _too_many(mask: Path, what: str) -> DataError:
+    problem = f"more than {MOST_VALUES} {what}, as in a photograph"
+    return DataError(mask, problem, "save it as PNG without smoothed edges, or check that it is a mask")
+
+
+def _begin(function: Callable[[Any], Any]) -> None:
+    global _task  # noqa: PLW0603  the one way to hand a closure to a forked process
+    _task = function
+
+
+def _run(item: Any) -> Any:
+    return _task(item)
