@@ -21,6 +21,7 @@ TOLERANCE = 1e-4  # of the largest value
 IMPORTED = [
     "ann_r50-d8_4xb2-40k_cityscapes-512x1024",
     "apcnet_r50-d8_4xb2-40k_cityscapes-512x1024",
+    "beit-base_upernet_8xb2-160k_ade20k-640x640",
     "bisenetv1_r18-d32_4xb4-160k_cityscapes-1024x1024",
     "bisenetv2_fcn_4xb4-160k_cityscapes-1024x1024",
     "ccnet_r50-d8_4xb2-40k_cityscapes-512x1024",
@@ -28,16 +29,25 @@ IMPORTED = [
     "danet_r50-d8_4xb2-40k_cityscapes-512x1024",
     "dmnet_r50-d8_4xb2-40k_cityscapes-512x1024",
     "dnl_r50-d8_4xb2-40k_cityscapes-512x1024",
+    "dpt_vit-b16_8xb2-160k_ade20k-512x512",
     "emanet_r50-d8_4xb2-80k_cityscapes-512x1024",
     "encnet_r50-d8_4xb2-40k_cityscapes-512x1024",
     "fastfcn_r50-d32_jpu_psp_4xb2-80k_cityscapes-512x1024",
+    "fpn_poolformer_s12_8xb4-40k_ade20k-512x512",
     "gcnet_r50-d8_4xb2-40k_cityscapes-512x1024",
     "icnet_r18-d8_4xb2-80k_cityscapes-832x832",
     "isanet_r50-d8_4xb2-40k_cityscapes-512x1024",
+    "mae-base_upernet_8xb2-amp-160k_ade20k-512x512",
     "mobilenet-v2-d8_fcn_4xb2-80k_cityscapes-512x1024",
     "nonlocal_r50-d8_4xb2-40k_cityscapes-512x1024",
     "psanet_r50-d8_4xb2-40k_cityscapes-512x1024",
     "resnest_s101-d8_fcn_4xb2-80k_cityscapes-512x1024",
+    "segmenter_vit-t_mask_8xb1-160k_ade20k-512x512",
+    "setr_vit-l_naive_8xb1-80k_cityscapes-768x768",
+    "swin-tiny-patch4-window7-in1k-pre_upernet_8xb2-160k_ade20k-512x512",
+    "twins_pcpvt-s_fpn_fpnhead_8xb4-80k_ade20k-512x512",
+    "twins_svt-s_uperhead_8xb2-160k_ade20k-512x512",
+    "vit_deit-s16_upernet_8xb2-80k_ade20k-512x512",
 ]
 
 

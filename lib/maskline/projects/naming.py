@@ -36,6 +36,10 @@ _ALGORITHMS = {
     "apc": "apcnet",
     "dm": "dmnet",
     "ema": "emanet",
+    "setr_up": "setr",
+    "setr_mla": "setr-mla",
+    "segmenter": "segmenter",
+    "dpt": "dpt",
 }
 _LOSSES = {"cross_entropy": "ce", "dice_mmseg": "dice", "dice": "softdice"}
 _FAMILIES = {"v1b": "b", "v1c": "", "v1d": "d"}

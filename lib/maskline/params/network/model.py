@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from maskline.core.own_code import is_own
 from maskline.params.base.own import AnyName, Options
 from maskline.params.base.reading import validated
-from maskline.params.base.types import Count, Fraction, Positive, Section
+from maskline.params.base.types import Count, CountOrNone, Fraction, Positive, Section
 from maskline.params.base.variants import read_by
 from maskline.params.input import InputParams
 from maskline.params.network.heads import FCNHeadParams, HeadParams
@@ -22,9 +22,15 @@ _UNET, _RESNET, _MIXVIT, _HRNET = (
     r"hrnet\d+s?",
 )
 _CONVNEXT = r"convnext_(tiny|small|base|large|xlarge)_normed"
+_POOLFORMER = r"poolformer_(s12|s24|s36|m36|m48)_normed"
+_SWIN = r"swin_(tiny|small|base|large)(_window12)?"
+_TWINS = r"(pcpvt|svt)_(small|base|large)"
+_VIT = r"vit_(tiny|small|base|large)"
+_BEIT = r"(beit|mae)_(base|large)"
 _FIXED = r"mobilenet_v2_d8|(bisenet_v1|icnet)_r(18|50|101)|bisenet_v2"
 _OWN = r".*\.py:\w+"
-_ENCODER = rf"(?!({_UNET}|{_RESNET}|{_MIXVIT}|{_HRNET}|{_CONVNEXT}|{_FIXED}|{_OWN})$).*"
+_NAMED = (_UNET, _RESNET, _MIXVIT, _HRNET, _CONVNEXT, _POOLFORMER, _SWIN, _TWINS, _VIT, _BEIT, _FIXED, _OWN)
+_ENCODER = rf"(?!({'|'.join(_NAMED)})$).*"
 
 
 class NormParams(Section):
@@ -57,9 +63,11 @@ class BackboneParams(Section):
             "`mixvit_b0` to `mixvit_b5` (SegFormer's); `hrnet18`, `hrnet18s`, `hrnet32`, `hrnet48`; "
             "`resnest50`, `resnest101`; `mobilenet_v2_d8`; `bisenet_v1_r18` (r50, r101), `bisenet_v2`; `icnet_r18` "
             "(r50, r101), with the neck ic; "
-            "`convnext_tiny_normed` (small, base, large, xlarge: timm's with a norm on each feature); any encoder "
-            "of segmentation-models-pytorch or timm; or one of one's own, `path/to/file.py:Name`, a class that is a "
-            "`maskline.models.backbones.base.BackboneBase`."
+            "`convnext_tiny_normed` (small, base, large, xlarge), `poolformer_s12_normed` (s24, s36, m36, m48): timm's "
+            "with a norm on each feature; `swin_tiny` (small, base, large; `swin_base_window12`); `pcpvt_small`, "
+            "`svt_small` (base, large: Twins); `vit_tiny` (small, base, large: ViT and DeiT); `beit_base`, `mae_base` "
+            "(large); any encoder of segmentation-models-pytorch or timm; or one of one's own, `path/to/file.py:Name`, "
+            "a class that is a `maskline.models.backbones.base.BackboneBase`."
         ),
     )
     pretrained: bool = Field(
@@ -123,22 +131,61 @@ class BackboneParams(Section):
         default=0.1,
         ge=0,
         lt=1,
-        description="Largest share of residual branches left out (mixvit, convnext).",
-        json_schema_extra=read_by(_MIXVIT, _CONVNEXT),
+        description="Largest share of residual branches left out (mixvit, convnext, poolformer, swin, pcpvt, svt, vit, "
+        "beit, mae).",
+        json_schema_extra=read_by(_MIXVIT, _CONVNEXT, _POOLFORMER, _SWIN, _TWINS, _VIT, _BEIT),
     )
     dropout: float = Field(
         default=0.0,
         ge=0,
         lt=1,
-        description="Share of activations dropped (mixvit).",
-        json_schema_extra=read_by(_MIXVIT),
+        description="Share of activations dropped (mixvit, swin, pcpvt, svt, vit).",
+        json_schema_extra=read_by(_MIXVIT, _SWIN, _TWINS, _VIT),
     )
     attention_dropout: float = Field(
         default=0.0,
         ge=0,
         lt=1,
-        description="Share of attention weights dropped (mixvit).",
-        json_schema_extra=read_by(_MIXVIT),
+        description="Share of attention weights dropped (mixvit, swin, pcpvt, svt, vit, beit, mae).",
+        json_schema_extra=read_by(_MIXVIT, _SWIN, _TWINS, _VIT, _BEIT),
+    )
+    patch_size: Count = Field(
+        default=16, description="Side of a patch, px (vit, beit, mae).", json_schema_extra=read_by(_VIT, _BEIT)
+    )
+    image_size: tuple[Count, Count] = Field(
+        default=(512, 512),
+        description="Height and width that tables of positions have an entry for each patch of, px; they are resized "
+        "for other sizes (vit, beit, mae).",
+        json_schema_extra=read_by(_VIT, _BEIT),
+    )
+    out_indices: tuple[CountOrNone, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="Blocks whose output is a feature, from 0; null: the last one of each quarter (vit, beit, mae).",
+        json_schema_extra=read_by(_VIT, _BEIT),
+    )
+    final_norm: bool = Field(
+        default=False,
+        description="A layer norm after the last block (vit, beit, mae).",
+        json_schema_extra=read_by(_VIT, _BEIT),
+    )
+    layer_norm_eps: Positive = Field(
+        default=1e-06,
+        description="Added to the variance in layer norms (vit, beit, mae).",
+        json_schema_extra=read_by(_VIT, _BEIT),
+    )
+    class_token: bool = Field(
+        default=True, description="Whether patches see the class token (vit).", json_schema_extra=read_by(_VIT)
+    )
+    join_class_token: bool = Field(
+        default=False,
+        description="Each feature ends with the class token's channels at every pixel: what the head dpt reads (vit).",
+        json_schema_extra=read_by(_VIT),
+    )
+    position_resize: Literal["bicubic", "bilinear"] = Field(
+        default="bicubic",
+        description="How positions are resized for other sizes (vit).",
+        json_schema_extra=read_by(_VIT),
     )
     options: Options = Field(
         default={},

@@ -7,6 +7,7 @@ from maskline.core.errors import ShapeError
 from maskline.weights.mmseg.attention import ATTENTION, attention_params
 from maskline.weights.mmseg.loss import loss_params, plain_cross_entropy
 from maskline.weights.mmseg.section import Section
+from maskline.weights.mmseg.transformer import LAYER_NORMED, transformer_head_params
 
 _TYPES = {
     "FCNHead": "fcn",
@@ -30,9 +31,15 @@ _TYPES = {
     "APCHead": "apc",
     "DMHead": "dm",
     "EMAHead": "ema",
+    "SETRUPHead": "setr_up",
+    "SETRMLAHead": "setr_mla",
+    "SegmenterMaskTransformerHead": "segmenter",
+    "DPTHead": "dpt",
 }
+# What norm_cfg is where it is not given; of the other heads: none.
+_NORMS = {"dpt": {"type": "BN"}}
 _BINARY_THRESHOLD = 0.3  # MMSegmentation's own
-_SEVERAL = ("uper", "fpn", "segformer", "point", "ann", "enc")
+_SEVERAL = ("uper", "fpn", "segformer", "point", "ann", "enc", "setr_mla", "dpt")
 
 
 class HeadReader:
@@ -88,7 +95,7 @@ class HeadReader:
             "in_index": section.take("in_index", -1),
             "channels": section.take("channels"),
             "dropout": max(0.0, float(section.take("dropout_ratio", 0.1))),
-            "with_norm": self._norm(section.take("norm_cfg", None), place),
+            "with_norm": name not in LAYER_NORMED and self._norm(section.take("norm_cfg", _NORMS.get(name)), place),
             "losses": self._losses(section, place, binary=binary),
         }
         self._check_rest(section, name)
@@ -152,6 +159,8 @@ class HeadReader:
             case "ocr":
                 section.expect("scale", 1)  # another one fails in MMSegmentation itself
                 return {"ocr_channels": section.take("ocr_channels")}
+            case "setr_up" | "setr_mla" | "segmenter" | "dpt":
+                return transformer_head_params(section, name)
             case _:
                 return self._point(section)
 
