@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_leaves
 from maskline.core.errors import ShapeError
 from maskline.losses.mask_classification import MaskClassification, MaskPoints
 from maskline.losses.presence import class_presence
+from maskline.models.backbones.beit import BEiT
 from maskline.models.backbones.bisenet_v1 import BiSeNetV1
 from maskline.models.backbones.bisenet_v2 import BiSeNetV2
 from maskline.models.backbones.cgnet import CGNet
@@ -27,10 +28,14 @@ from maskline.models.backbones.mobilenet_v2 import MobileNetV2
 from maskline.models.backbones.mobilenet_v3 import MobileNetV3
 from maskline.models.backbones.mscan import MSCAN, MscanPlan
 from maskline.models.backbones.pidnet import PIDNet
+from maskline.models.backbones.poolformer import PoolFormer
 from maskline.models.backbones.resnest import SplitBottleneck
 from maskline.models.backbones.resnet import ResNet, StagePlan, Stem
 from maskline.models.backbones.stdc import STDC
+from maskline.models.backbones.swin import SwinPlan, SwinTransformer
+from maskline.models.backbones.twins import Twins, TwinsPlan
 from maskline.models.backbones.unet import UNet, UNetStage
+from maskline.models.backbones.vit import VisionTransformer, VitPlan
 from maskline.models.heads.ann import ANNHead
 from maskline.models.heads.apc import APCHead
 from maskline.models.heads.aspp import ASPPHead
@@ -39,6 +44,7 @@ from maskline.models.heads.da import DAHead
 from maskline.models.heads.ddr import DDRHead
 from maskline.models.heads.dm import DMHead
 from maskline.models.heads.dnl import DNLHead
+from maskline.models.heads.dpt import DPTHead
 from maskline.models.heads.ema import EMAHead
 from maskline.models.heads.enc import EncHead
 from maskline.models.heads.fcn import FCNHead
@@ -60,8 +66,11 @@ from maskline.models.heads.point import PointHead, PointSampling
 from maskline.models.heads.psa import PSAHead
 from maskline.models.heads.psp import PSPHead
 from maskline.models.heads.segformer import SegformerHead
+from maskline.models.heads.segmenter import SegmenterHead
 from maskline.models.heads.separable_aspp import SeparableASPPHead
 from maskline.models.heads.separable_fcn import SeparableFCNHead
+from maskline.models.heads.setr_mla import SETRMLAHead
+from maskline.models.heads.setr_up import SETRUpHead
 from maskline.models.heads.stdc import STDCHead
 from maskline.models.heads.summed_aspp import SummedASPPHead
 from maskline.models.heads.uper import UPerHead
@@ -69,6 +78,8 @@ from maskline.models.layers import Norm
 from maskline.models.necks.fpn import FPN
 from maskline.models.necks.ic import ICNeck
 from maskline.models.necks.jpu import JPU
+from maskline.models.necks.mla import MLANeck
+from maskline.models.necks.multi_level import Feature2Pyramid, MultiLevel
 from maskline.models.necks.select import ResizeConcat, Select
 from maskline.models.segmentor import Segmentor
 from maskline.models.smp import smp_segmentor
@@ -87,6 +98,10 @@ HR_STAGES = (
 )
 STRIDED = (UNetStage(), UNetStage(stride=2, convs=1), UNetStage(pool=False, dilation=2, up_convs=3))
 MIT = MitPlan(embed_dims=4, num_layers=(1, 1, 1, 1), num_heads=(1, 2, 2, 4))
+SWIN = SwinPlan(width=4, depths=(2, 1), num_heads=(1, 2))
+TWINS = {"widths": (4, 8), "num_heads": (1, 2), "depths": (2, 1)}
+MAE = VitPlan(width=8, depth=1, num_heads=2, image_size=(48, 32), out_indices=(0,), final_norm=True)
+VIT = VitPlan(width=8, depth=4, num_heads=2, image_size=(48, 32))  # other tables than the images below have
 NO_DROPOUT = {"dropout": 0.0, "attention_dropout": 0.0, "drop_path": 0.0}
 PLAN_KEYS = {"style", "average_shortcut"}
 ALL = [0, 1, 2, 3]
@@ -251,6 +266,40 @@ def icnet():
     return awake(join(backbone, fcn(neck), neck=neck, auxiliary=[fcn(neck, 0), fcn(neck, 1)]))
 
 
+def vit(*heads, neck=None, backbone=None, **options):
+    backbone = backbone or VisionTransformer(in_channels=3, plan=VIT, **options)
+    between = neck(backbone) if neck else None
+    return join(backbone, *(head(between or backbone) for head in heads), neck=between)
+
+
+def uper(features):
+    return UPerHead(bins=(1, 2), **options(features, ALL))
+
+
+def setr_mla(neck):
+    return SETRMLAHead(scale=2, **options(neck, ALL))
+
+
+def multi_level(backbone):
+    return MultiLevel(in_channels=backbone.channels, out_channels=8, scales=(4, 2, 1, 0.5))
+
+
+def mla(backbone):
+    return MLANeck(in_channels=backbone.channels, out_channels=8)
+
+
+def dpt(backbone):
+    return DPTHead(widths=(4, 4, 8, 8), readout="project", **options(backbone, ALL))
+
+
+def dpt_add(backbone):
+    return DPTHead(widths=(4, 4, 8, 8), readout="add", **options(backbone, ALL))
+
+
+def pyramid(backbone):
+    return Feature2Pyramid(width=backbone.channels[0])
+
+
 def smp(architecture, name="tu-mobilenetv3_small_050"):
     return smp_segmentor(
         architecture, encoder=name, in_channels=3, num_classes=CLASSES, pretrained=False, align_corners=False
@@ -284,6 +333,18 @@ MEMBERS = {
     "erfnet": lambda: on_last(ERFNet(in_channels=3, dropout=0.0)),
     "fast-scnn": lambda: on_backbone(FastSCNN(in_channels=3)),
     "mscan": lambda: on_all(MSCAN(in_channels=3, plan=MscanPlan(widths=(4, 4, 8, 8), depths=(1, 1, 1, 2)))),
+    "poolformer": lambda: on_all(PoolFormer(size="s12", in_channels=3)),
+    "swin": lambda: on_backbone(SwinTransformer(in_channels=3, plan=SWIN, window=3)),
+    "twins-pcpvt": lambda: on_backbone(Twins(in_channels=3, plan=TwinsPlan(**TWINS))),
+    "twins-svt": lambda: on_backbone(Twins(in_channels=3, plan=TwinsPlan(**TWINS, window=3, normed=True))),
+    "vit-multi-level": lambda: vit(uper, neck=multi_level),
+    "beit-pyramid": lambda: vit(uper, neck=pyramid, backbone=BEiT(in_channels=3, plan=VIT)),
+    "mae": lambda: vit(fcn, backbone=BEiT(in_channels=3, plan=MAE, mae=True)),
+    "setr-up": lambda: vit(lambda backbone: SETRUpHead(num_convs=2, scale=2, **options(backbone))),
+    "setr-mla": lambda: vit(setr_mla, neck=mla),
+    "segmenter": lambda: vit(lambda backbone: SegmenterHead(num_heads=2, drop_path=0.0, **options(backbone))),
+    "dpt": lambda: vit(dpt, joined=True),
+    "dpt-add": lambda: vit(dpt_add, joined=True),
     "encoder": lambda: on_backbone(
         encoder("mobilenetv3_small_050", in_channels=3, output_stride=32, pretrained=False), -2
     ),
@@ -428,6 +489,7 @@ class TestEveryMember:
 
 
 @pytest.mark.parametrize("name", ["mit", "ocrnet", *COMPILED])
+@pytest.mark.parametrize("name", ["mit", "ocrnet", "swin", "mae"])
 def test_compiles_as_one_graph(name):
     # Without a code generator: what is tested is that nothing in forward breaks the graph.
     model = MEMBERS[name]().eval()

@@ -13,7 +13,7 @@ from dvc.utils.hydra import apply_overrides
 from maskline.builders.losses import criteria
 from maskline.builders.model import segmentor
 from maskline.builders.optim import optimizer, schedule
-from maskline.core.errors import ParamsError
+from maskline.core.errors import DataError, ParamsError
 from maskline.optim.optimizers import KNOBS, set_rates, unread_knobs
 from maskline.params.base.reading import read_yaml
 from maskline.params.base.variants import ByName, reads, sections_in, tags
@@ -37,6 +37,7 @@ def literal(kind):
 
 
 REFINING = ("ocr", "point")
+ALIKE = ("setr_mla", "dpt", "multi_level", "feature2pyramid", "mla")  # take features of one resolution
 HEADS = [name for name in names(HeadParams) if name not in REFINING]
 BACKBONES = [
     "unet",
@@ -57,11 +58,14 @@ BACKBONES = [
     "erfnet",
     "fast_scnn",
     "mscan_t",
+    "swin_tiny",
+    "vit_tiny",
     "resnet18",
     "mobilenet_v2",
     "tu-convnext_atto",
 ]
 FAMILIES = ["unet", "resnet18_v1b", "resnet152_v1d", "mixvit_b0", "hrnet18", "hrnet48", "resnet18", "nets/mine.py:Net"]
+FAMILIES += ["poolformer_s12_normed", "swin_base_window12", "pcpvt_small", "svt_large", "vit_tiny", "mae_base"]
 FAMILIES += ["convnext_tiny_normed", "resnest50", "mobilenet_v2_d8", "bisenet_v1_r18", "bisenet_v2", "icnet_r18"]
 FAMILIES += ["mobilenet_v3_large_d8", "stdc2", "ddrnet23", "pidnet_m", "cgnet", "erfnet", "fast_scnn", "mscan_s"]
 
@@ -82,6 +86,11 @@ def switched(shipped_params, tmp_path):
 @pytest.fixture(scope="module")
 def plain(shipped_params):
     return read_yaml(shipped_params)
+
+
+def on_plain(name):
+    """Overrides that give features of one resolution to what needs them."""
+    return ["model.backbone.name=vit_tiny"] if name in ALIKE else []
 
 
 def step(params, *, side=64):
@@ -106,7 +115,7 @@ def step(params, *, side=64):
 
 @pytest.mark.parametrize("name", HEADS)
 def test_every_head(switched, name):
-    step(switched(f"model.decode_head.name={name}"))
+    step(switched(f"model.decode_head.name={name}", *on_plain(name)))
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -116,7 +125,14 @@ def test_every_backbone(switched, name):
 
 @pytest.mark.parametrize("name", names(NeckParams))
 def test_every_neck(switched, name):
-    step(switched(f"model.neck.name={name}"))
+    step(switched(f"model.neck.name={name}", *on_plain(name)))
+
+
+@pytest.mark.parametrize("name", ALIKE)
+def test_what_takes_one_resolution_says_so(switched, name):
+    params = switched(f"model.{'decode_head' if name in HEADS else 'neck'}.name={name}")
+    with pytest.raises(DataError, match=rf"strides \[.* for (the head )?{name}; give it .* vit"):
+        segmentor(params.model, num_classes=2)
 
 
 @pytest.mark.parametrize("name", literal(ScheduleParams))
@@ -219,6 +235,12 @@ def test_every_mark_fits_a_name(kind, known):
         ("mixvit_b0", {"drop_path", "dropout", "attention_dropout"}),
         ("hrnet18", set()),
         ("convnext_tiny_normed", {"drop_path"}),
+        ("swin_tiny", {"drop_path", "dropout", "attention_dropout"}),
+        (
+            "beit_base",
+            {"drop_path", "attention_dropout", "patch_size", "image_size", "out_indices", "final_norm"}
+            | {"layer_norm_eps"},
+        ),
         ("bisenet_v2", set()),
         ("mscan_b", {"drop_path", "dropout"}),
         ("erfnet", {"dropout"}),

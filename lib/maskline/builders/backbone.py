@@ -3,12 +3,14 @@
 import re
 from collections.abc import Callable
 from functools import partial
+from typing import TypedDict
 
 from maskline.builders.own import own_module
 from maskline.core.errors import ParamsError
 from maskline.core.own_code import is_own
 from maskline.models.backbones import packaged
 from maskline.models.backbones.base import BackboneBase
+from maskline.models.backbones.beit import BEiT
 from maskline.models.backbones.bisenet_v1 import BiSeNetV1
 from maskline.models.backbones.bisenet_v2 import BiSeNetV2
 from maskline.models.backbones.cgnet import CGNet
@@ -24,17 +26,23 @@ from maskline.models.backbones.mobilenet_v2 import MobileNetV2
 from maskline.models.backbones.mobilenet_v3 import MobileNetV3
 from maskline.models.backbones.mscan import MSCAN, MSCAN_PLANS
 from maskline.models.backbones.pidnet import PIDNet
+from maskline.models.backbones.poolformer import PoolFormer
 from maskline.models.backbones.resnest import SplitBottleneck
 from maskline.models.backbones.resnet import ResNet, StagePlan, Stem
 from maskline.models.backbones.stdc import STDC
+from maskline.models.backbones.swin import SWIN_PLANS, SwinTransformer
+from maskline.models.backbones.twins import TWINS_PLANS, Twins
 from maskline.models.backbones.unet import UNet, UNetStage
+from maskline.models.backbones.vit import VIT_SHAPES, VisionTransformer, VitPlan
 from maskline.models.layers import Norm
 from maskline.params.network.model import BackboneParams, ModelParams
 
 _RESNET = re.compile(r"resnet(18|34|50|101|152)_(v1b|v1c|v1d)")
 _RESNEST = re.compile(r"resnest(50|101)")
 _AROUND_RESNET = re.compile(r"(bisenet_v1|icnet)_r(18|50|101)")
-_CONVNEXT = re.compile(r"convnext_(tiny|small|base|large|xlarge)_normed")
+_STAGED = re.compile(r"(convnext|poolformer)_(\w+)_normed")
+_SWIN = re.compile(r"swin_(tiny|small|base|large)(_window12)?")
+_PLAIN_TRANSFORMER = re.compile(r"(vit|beit|mae)_(\w+)")
 _MIXVIT = re.compile(r"mixvit_(b[0-5])")
 _HRNET = re.compile(r"hrnet(\d+)(s?)")
 _PLAIN: dict[str, Callable[..., BackboneBase]] = {
@@ -97,23 +105,70 @@ def _own(params: BackboneParams, *, in_channels: int, norm: Norm) -> BackboneBas
     if match := _AROUND_RESNET.fullmatch(params.name):
         kind = BiSeNetV1 if match[1] == "bisenet_v1" else ICNet
         return kind(depth=int(match[2]), in_channels=in_channels, norm=norm)
-    if match := _CONVNEXT.fullmatch(params.name):
-        return ConvNeXt(size=match[1], in_channels=in_channels, drop_path=params.drop_path)
     if params.name in _PLAIN:
         knobs = {key: getattr(params, key) for key in _KNOBS.get(params.name, ())}
         return _PLAIN[params.name](in_channels=in_channels, norm=norm, **knobs)
-    if match := _MIXVIT.fullmatch(params.name):
-        return MixTransformer(
+    if match := _HRNET.fullmatch(params.name):
+        stages = hrnet_stages(int(match[1]), small=bool(match[2]))
+        return HRNet(in_channels=in_channels, stages=stages, norm=norm)
+    return _transformer(params, in_channels=in_channels)
+
+
+class _Drops(TypedDict):
+    """What is left out while training."""
+
+    dropout: float
+    attention_dropout: float
+    drop_path: float
+
+
+def _transformer(params: BackboneParams, *, in_channels: int) -> BackboneBase | None:
+    """Build one of the project's own transformers, or a network that is built as one; None: the name is none."""
+    name, drop_path = params.name, params.drop_path
+    drops = _Drops(dropout=params.dropout, attention_dropout=params.attention_dropout, drop_path=drop_path)
+    if match := _STAGED.fullmatch(name):
+        kind = ConvNeXt if match[1] == "convnext" else PoolFormer
+        return kind(size=match[2], in_channels=in_channels, drop_path=drop_path)
+    if match := _MIXVIT.fullmatch(name):
+        return MixTransformer(in_channels=in_channels, plan=MIT_PLANS[match[1]], **drops)
+    if match := _SWIN.fullmatch(name):
+        window = 12 if match[2] else 7
+        return SwinTransformer(in_channels=in_channels, plan=SWIN_PLANS[match[1]], window=window, **drops)
+    if name in TWINS_PLANS:
+        return Twins(in_channels=in_channels, plan=TWINS_PLANS[name], **drops)
+    if (match := _PLAIN_TRANSFORMER.fullmatch(name)) and match[2] in VIT_SHAPES:
+        return _plain_transformer(params, match[1], match[2], in_channels=in_channels)
+    return None
+
+
+def _plain_transformer(params: BackboneParams, kind: str, size: str, *, in_channels: int) -> BackboneBase:
+    plan = VitPlan(
+        **VIT_SHAPES[size],
+        patch_size=params.patch_size,
+        image_size=params.image_size,
+        out_indices=params.out_indices,
+        final_norm=params.final_norm,
+        eps=params.layer_norm_eps,
+    )
+    if kind == "vit":
+        return VisionTransformer(
             in_channels=in_channels,
-            plan=MIT_PLANS[match[1]],
+            plan=plan,
+            class_token=params.class_token,
+            joined=params.join_class_token,
+            resize=params.position_resize,
             dropout=params.dropout,
             attention_dropout=params.attention_dropout,
             drop_path=params.drop_path,
         )
-    if match := _HRNET.fullmatch(params.name):
-        stages = hrnet_stages(int(match[1]), small=bool(match[2]))
-        return HRNet(in_channels=in_channels, stages=stages, norm=norm)
-    return None
+    return BEiT(
+        in_channels=in_channels,
+        plan=plan,
+        mae=kind == "mae",
+        scale=1.0 if kind == "mae" else 0.1 if size == "base" else 1e-6,
+        attention_dropout=params.attention_dropout,
+        drop_path=params.drop_path,
+    )
 
 
 def _of_ones_own(params: BackboneParams, *, in_channels: int, norm: Norm) -> BackboneBase:

@@ -20,6 +20,8 @@ from maskline.models.layers import Norm
 from maskline.models.necks.fpn import FPN, Pyramid
 from maskline.models.necks.ic import ICNeck
 from maskline.models.necks.jpu import JPU
+from maskline.models.necks.mla import MLANeck
+from maskline.models.necks.multi_level import Feature2Pyramid, MultiLevel
 from maskline.models.necks.select import ResizeConcat, Select
 from maskline.models.segmentor import Segmentor, SegmentorBase
 from maskline.models.smp import SmpSegmentor, smp_segmentor
@@ -38,9 +40,12 @@ from maskline.params.network.heads import (
 )
 from maskline.params.network.model import ModelParams, NormParams, SmpParams
 from maskline.params.network.necks import (
+    Feature2PyramidNeckParams,
     FPNNeckParams,
     ICNeckParams,
     JPUNeckParams,
+    MLANeckParams,
+    MultiLevelNeckParams,
     NeckParams,
     NoNeckParams,
     ResizeConcatNeckParams,
@@ -56,6 +61,7 @@ _IN_INDEX = "model head in_index"
 # Keys of a head's section that are no keywords of its own: what all heads take, and what makes losses.
 _NOT_ITS_OWN = {"name", "losses", "in_index", "channels", "dropout", "with_norm", "align_corners", "boundary_threshold"}
 _NOT_ITS_OWN |= {"fine_losses", "detail_losses", "boundary_weight", "at_boundary_losses"}
+_ALIKE = "as those of the backbones vit, beit and mae are"
 _SAMPLING = ("train_points", "oversample", "uncertain_share", "steps", "step_points", "scale_factor")
 
 
@@ -88,6 +94,11 @@ class Features:
                 return tuple(finest_first[-3:])
             case "all":
                 return tuple(finest_first)
+
+    def at(self, channels: tuple[int, ...], scales: Sequence[float]) -> "Features":
+        """Return features of other channels, each at a factor of its resolution."""
+        strides = tuple(max(1, round(stride / scale)) for stride, scale in zip(self.strides, scales, strict=True))
+        return Features(channels=channels, strides=strides)
 
     def pick(self, indices: Sequence[int], *, place: str) -> "Features":
         """Return some of the features.
@@ -240,8 +251,36 @@ def neck(
             )
             fine, middle, _ = chosen.strides
             return fusion, Features(channels=fusion.channels, strides=(middle, fine, fine))
+        case MultiLevelNeckParams() | Feature2PyramidNeckParams() | MLANeckParams():
+            return _on_one_resolution(params, features, norm=norm)
         case _:
             assert_never(params)
+
+
+def _on_one_resolution(
+    params: MultiLevelNeckParams | Feature2PyramidNeckParams | MLANeckParams, features: Features, *, norm: Norm
+) -> tuple[nn.Module, Features]:
+    """Build a neck for features of one resolution, as plain transformers have them."""
+    widths = features.channels
+    wanted = {"multi_level": len(getattr(params, "scales", ())), "feature2pyramid": 4, "mla": len(widths)}[params.name]
+    if len(widths) != wanted or len(set(features.strides)) > 1 or len(set(widths)) > 1:
+        told = f"{len(widths)} features of {list(widths)} channels, strides {list(features.strides)}, for {params.name}"
+        raise DataError("params.yaml: model.neck.name", told, f"give it {wanted} alike, {_ALIKE}")
+    match params:
+        case MultiLevelNeckParams():
+            resized = MultiLevel(in_channels=widths, out_channels=params.out_channels, scales=params.scales)
+            return resized, features.at(resized.channels, resized.scales)
+        case Feature2PyramidNeckParams():
+            grown = Feature2Pyramid(width=widths[0], norm=norm)
+            return grown, features.at(grown.channels, grown.scales)
+        case MLANeckParams():
+            added = MLANeck(
+                in_channels=widths,
+                out_channels=params.out_channels,
+                norm=norm if params.with_norm else None,
+                activation=params.activation,
+            )
+            return added, Features(channels=added.channels, strides=features.strides)
 
 
 def _pyramid(params: FPNNeckParams, features: Features, *, norm: Norm) -> tuple[FPN, Features]:
@@ -293,7 +332,11 @@ def _options(
     params: HeadParams, *, features: Features, num_classes: int, norm: Norm, align_corners: bool
 ) -> HeadOptions:
     indices = features.of_head(params)
-    channels = features.pick(indices, place=_IN_INDEX).channels
+    chosen = features.pick(indices, place=_IN_INDEX)
+    if params.alike and len(set(chosen.strides)) > 1:
+        told = f"features of strides {list(chosen.strides)} for the head {params.name}"
+        raise DataError("params.yaml: model head in_index", told, f"give it features of one stride, {_ALIKE}")
+    channels = chosen.channels
     several = isinstance(params.in_index, tuple) or (params.in_index is None and params.takes != "one")
     own_corners, with_norm = None, False  # a mask head has norms of its own, and resizes in one way
     if not isinstance(params, MaskHeadParams):

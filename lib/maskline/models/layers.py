@@ -213,3 +213,8 @@ def resize(x: Tensor, size: tuple[int, int], *, align_corners: bool) -> Tensor:
     if not torch.compiler.is_compiling() and size_of(x) == size:
         return x
     return F.interpolate(x, size=size, mode="bilinear", align_corners=align_corners)
+
+
+def enlarge(x: Tensor, scale: int, *, align_corners: bool) -> Tensor:
+    """Return ``x`` (NCHW) at ``scale`` times its height and width by bilinear interpolation."""
+    return resize(x, (scale * x.shape[2], scale * x.shape[3]), align_corners=align_corners)

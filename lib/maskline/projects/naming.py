@@ -45,6 +45,10 @@ _ALGORITHMS = {
     "ddr": "ddrnet",
     "pid": "pidnet",
     "mask2former": "mask2former",
+    "setr_up": "setr",
+    "setr_mla": "setr-mla",
+    "segmenter": "segmenter",
+    "dpt": "dpt",
 }
 _LOSSES = {"cross_entropy": "ce", "dice_mmseg": "dice", "dice": "softdice"}
 _FAMILIES = {"v1b": "b", "v1c": "", "v1d": "d"}

@@ -48,6 +48,19 @@ _CONVNEXT: Table = (
     (r"^", ""),
 )
 
+_SWIN: Table = ((r"^backbone\.stages\.", "backbone.layers."), (r"^", ""))
+_POOLFORMER: Table = (
+    (r"^backbone\.patch_embed\.proj\.", "backbone.model.stem.conv."),
+    *(
+        (rf"^backbone\.network\.{2 * i}\.(\d+)\.{theirs}", rf"backbone.model.stages.{i}.blocks.\1.{ours}")
+        for i in range(4)
+        for theirs, ours in ((r"layer_scale_(\d)$", r"layer_scale\2.scale"), ("", ""))
+    ),
+    *((rf"^backbone\.network\.{2 * i - 1}\.proj\.", f"backbone.model.stages.{i}.downsample.conv.") for i in (1, 2, 3)),
+    *((rf"^backbone\.norm{2 * i}\.", f"backbone.norm{i}.") for i in range(4)),
+    (r"^", ""),
+)
+
 TABLES: dict[str, Table] = {
     "MMSegmentation, or maskline's own names": ((r"^", ""),),
     "segmentation-models-pytorch, whole model": ((r"^(encoder|decoder|segmentation_head)\.", r"model.\1."),),
@@ -57,6 +70,8 @@ TABLES: dict[str, Table] = {
     "timm ResNet with a deep stem": (*_DEEP_STEM, (r"^(layer[1-4]\.)", r"backbone.\1")),
     "Mix Transformer with q and kv (NVlabs, SMP)": _MIXVIT,
     "MMSegmentation with mmpretrain's ConvNeXt": _CONVNEXT,
+    "MMSegmentation with mmpretrain's PoolFormer": _POOLFORMER,
+    "MMSegmentation with Swin": _SWIN,
     "backbone alone": ((r"^(.*)", r"backbone.\1"),),
 }
 # What a table's checkpoints need before their names are looked up.
@@ -102,6 +117,8 @@ def match(foreign: Mapping[str, Tensor], own: Mapping[str, Tensor], *, binary: C
         own: The network's tensors; only names and shapes are read.
         binary: See ``parts`` of ``maskline.weights.adapting.two_classes``.
     """
+    # Swin's and BEiT's tables of places follow from the window's size, and are computed here.
+    foreign = {name: tensor for name, tensor in foreign.items() if not name.endswith(".relative_position_index")}
     prepared = two_classes(foreign, parts=binary)
     matches = [
         _by_table(name, table, _PREPARED.get(name, dict)(prepared), own, as_stored=foreign)

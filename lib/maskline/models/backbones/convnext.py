@@ -3,15 +3,13 @@
 Source: Liu et al., "A ConvNet for the 2020s", 2022; names of the norms as in mmpretrain (Apache-2.0).
 """
 
-from typing import Any
+from torch import nn
 
-from torch import Tensor, nn
-
-from maskline.models.backbones.base import BackboneBase
+from maskline.models.backbones.timm_stages import TimmStages
 from maskline.models.torchvision_ops import declare_missing_operators
 
 
-class ConvNeXt(BackboneBase):
+class ConvNeXt(TimmStages):
     """Features of strides 4 to 32; sides must be multiples of 32.
 
     Args:
@@ -21,32 +19,19 @@ class ConvNeXt(BackboneBase):
     """
 
     def __init__(self, *, size: str, in_channels: int, drop_path: float = 0.0) -> None:
-        super().__init__()
-        declare_missing_operators()
-        import timm
-        from timm.layers.norm import LayerNorm2d
-
-        model: Any = timm.create_model(
-            f"convnext_{size}", in_chans=in_channels, num_classes=0, drop_path_rate=drop_path, ls_init_value=1.0
+        super().__init__(
+            f"convnext_{size}",
+            norm=_norm,
+            size_divisor=32,
+            in_chans=in_channels,
+            drop_path_rate=drop_path,
+            ls_init_value=1.0,
         )
-        model.head = nn.Identity()  # which has a norm of its own
-        self.model = model
-        self.channels = tuple(info["num_chs"] for info in model.feature_info)
-        self.strides = (4, 8, 16, 32)
-        self.size_divisor = 32
-        for i, width in enumerate(self.channels):
-            self.add_module(f"norm{i}", LayerNorm2d(width, eps=1e-6))
 
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """Map images (NCHW) to features, finest first."""
-        x = self.model.stem(images)
-        outputs = []
-        for i, stage in enumerate(self.model.stages):
-            x = stage(x)
-            outputs.append(self.get_submodule(f"norm{i}")(x))
-        return outputs
 
-    def stages(self) -> list[list[nn.Module]]:
-        """See ``BackboneBase``."""
-        stages = [[stage, self.get_submodule(f"norm{i}")] for i, stage in enumerate(self.model.stages)]
-        return [[self.model.stem], *stages]
+def _norm(width: int) -> nn.Module:
+    declare_missing_operators()
+    from timm.layers.norm import LayerNorm2d
+
+    norm: nn.Module = LayerNorm2d(width, eps=1e-6)
+    return norm

@@ -4,16 +4,15 @@ Source: Xie et al., "SegFormer: Simple and Efficient Design for Semantic Segment
 The licence of the published weights is NVIDIA's (non-commercial).
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from maskline.models.backbones.base import BackboneBase
 from maskline.models.layers import DropPath, size_of
+from maskline.models.transformer import ReducedAttention, init_with_convolutions, rising, to_map
 
 _EPS = 1e-6
 
@@ -79,7 +78,7 @@ class MixTransformer(BackboneBase):
     ) -> None:
         super().__init__()
         total = sum(plan.num_layers)
-        probs = iter([drop_path * i / max(total - 1, 1) for i in range(total)])
+        probs = iter(rising(drop_path, total))
         self.layers = nn.ModuleList()
         before, stride, strides = in_channels, 1, []
         for stage, num_layers in enumerate(plan.num_layers):
@@ -106,7 +105,7 @@ class MixTransformer(BackboneBase):
         self.size_divisor = 1
         # Keys and values are taken from maps smaller by these factors, which must leave a pixel.
         self.min_side = max(stride * factor for stride, factor in zip(strides, plan.reductions, strict=False))
-        self.apply(_init)
+        self.apply(init_with_convolutions)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Map images (NCHW, any size) to features, finest first."""
@@ -117,7 +116,7 @@ class MixTransformer(BackboneBase):
             tokens, size = patches(x)
             for block in blocks:
                 tokens = block(tokens, size)
-            x = _to_map(norm(tokens), size)
+            x = to_map(norm(tokens), size)
             outputs.append(x)
         return [outputs[i] for i in self._out_indices]
 
@@ -155,7 +154,7 @@ class _Block(nn.Module):
     ) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width, eps=eps)
-        self.attn = _ReducedAttention(
+        self.attn = ReducedAttention(
             width,
             num_heads=plan.num_heads[stage],
             reduction=plan.reductions[stage],
@@ -173,50 +172,6 @@ class _Block(nn.Module):
         return tokens + self.drop_path(self.ffn(self.norm2(tokens), size))  # type: ignore[no-any-return]
 
 
-class _ReducedAttention(nn.Module):
-    """Multi-head attention whose keys and values come from a smaller map (``sr``, ``norm``)."""
-
-    def __init__(
-        self,
-        width: int,
-        *,
-        num_heads: int,
-        reduction: int,
-        bias: bool,
-        dropout: float,
-        attention_dropout: float,
-        eps: float,
-    ) -> None:
-        super().__init__()
-        # Holds the weights under torch's names; its own forward would also compute the weights' mean.
-        self.attn = nn.MultiheadAttention(width, num_heads, dropout=attention_dropout, bias=bias, batch_first=True)
-        self.reduction = reduction
-        if reduction > 1:
-            self.sr = nn.Conv2d(width, width, reduction, stride=reduction)
-            self.norm = nn.LayerNorm(width, eps=eps)
-        self.proj_drop = nn.Dropout(dropout)
-
-    def forward(self, tokens: Tensor, size: tuple[int, int]) -> Tensor:
-        source = tokens
-        if self.reduction > 1:
-            source = self.norm(self.sr(_to_map(tokens, size)).flatten(2).transpose(1, 2))
-        weight, bias, width = self.attn.in_proj_weight, self.attn.in_proj_bias, tokens.shape[2]
-        query = F.linear(tokens, weight[:width], None if bias is None else bias[:width])
-        key, value = F.linear(source, weight[width:], None if bias is None else bias[width:]).chunk(2, dim=2)
-        attended = F.scaled_dot_product_attention(
-            self._split(query),
-            self._split(key),
-            self._split(value),
-            dropout_p=self.attn.dropout if self.training else 0.0,
-        )
-        joined = attended.transpose(1, 2).flatten(2)
-        return self.proj_drop(self.attn.out_proj(joined))  # type: ignore[no-any-return]
-
-    def _split(self, x: Tensor) -> Tensor:
-        """(N, L, C) -> (N, heads, L, C / heads)."""
-        return x.reshape(x.shape[0], x.shape[1], self.attn.num_heads, -1).transpose(1, 2)
-
-
 class _MixFFN(nn.Module):
     """1x1, depthwise 3x3, GELU, 1x1: the depthwise convolution tells tokens where they are."""
 
@@ -232,24 +187,4 @@ class _MixFFN(nn.Module):
         )
 
     def forward(self, tokens: Tensor, size: tuple[int, int]) -> Tensor:
-        return self.layers(_to_map(tokens, size)).flatten(2).transpose(1, 2)  # type: ignore[no-any-return]
-
-
-def _to_map(tokens: Tensor, size: tuple[int, int]) -> Tensor:
-    """(N, H*W, C) -> NCHW."""
-    return tokens.transpose(1, 2).reshape(tokens.shape[0], tokens.shape[2], *size)
-
-
-def _init(module: nn.Module) -> None:
-    match module:
-        case nn.Linear():
-            nn.init.trunc_normal_(module.weight, std=0.02)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-        case nn.MultiheadAttention():
-            nn.init.trunc_normal_(module.in_proj_weight, std=0.02)
-        case nn.Conv2d():
-            fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels // module.groups
-            nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out))
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
+        return self.layers(to_map(tokens, size)).flatten(2).transpose(1, 2)  # type: ignore[no-any-return]

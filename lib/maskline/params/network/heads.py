@@ -24,6 +24,8 @@ class _AnyHead(Section):
 
     takes: ClassVar[Literal["one", "all", "coarsest", "finest"]] = "all"
     """Features that a head without ``in_index`` takes; ``coarsest``: three at most."""
+    alike: ClassVar[bool] = False
+    """Whether its features must have one resolution."""
 
     in_index: int | Several | None = Field(
         default=None,
@@ -525,6 +527,57 @@ class PIDHeadParams(_Head):
     )
 
 
+class SETRUpHeadParams(_OneInput):
+    """SETR's naive head (one convolution) or progressive one (several): each convolution is followed by a step up."""
+
+    name: Literal["setr_up"] = Field(description="The head.")
+    num_convs: Count = Field(default=1, description="Convolutions.")
+    scale: Count = Field(default=4, description="Factor of the enlargement after each.")
+    kernel_size: Literal[1, 3] = Field(default=3, description="Side of the kernels, px.")
+
+
+class SETRMLAHeadParams(_Head):
+    """SETR's multi-level head: several features of one resolution; `channels` are shared out among them."""
+
+    alike = True
+
+    name: Literal["setr_mla"] = Field(description="The head.")
+    scale: Count = Field(default=4, description="Factor of the enlargement.")
+
+
+class SegmenterHeadParams(_OneInput):
+    """Segmenter: classes are tokens beside the patches of a plain transformer; `channels` is a token's width."""
+
+    name: Literal["segmenter"] = Field(description="The head.")
+    num_layers: Count = Field(default=2, description="Blocks.")
+    num_heads: Count = Field(default=4, description="Attention heads; must divide channels.")
+    drop_path: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.1, description="Largest share of the perceptrons' branches left out."
+    )
+
+    @model_validator(mode="after")
+    def _check_heads(self) -> "SegmenterHeadParams":
+        if self.channels % self.num_heads:
+            raise ValueError(f"num_heads {self.num_heads} does not divide channels {self.channels}")
+        return self
+
+
+class DPTHeadParams(_Head):
+    """DPT: four features of a plain transformer become a pyramid, fused from coarse to fine."""
+
+    alike = True
+
+    name: Literal["dpt"] = Field(description="The head.")
+    widths: Annotated[tuple[Count, ...], Field(min_length=4, max_length=4)] = Field(
+        default=(96, 192, 384, 768), description="Channels of each level of the pyramid, finest first."
+    )
+    readout: Literal["ignore", "add", "project"] = Field(
+        default="ignore",
+        description="The class token: left out, added to each patch, or joined to it and projected; all but ignore "
+        "need `model.backbone.join_class_token: true`.",
+    )
+
+
 class OwnHeadParams(_Head, OwnSection):
     """A head of one's own: a class that is a `maskline.models.heads.base.Head`."""
 
@@ -561,6 +614,10 @@ HeadParams = Annotated[
     | STDCHeadParams
     | DDRHeadParams
     | PIDHeadParams
+    | SETRUpHeadParams
+    | SETRMLAHeadParams
+    | SegmenterHeadParams
+    | DPTHeadParams
     | EMAHeadParams
     | KNetHeadParams
     | MaskFormerHeadParams

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from maskline.core.own_code import is_own
 from maskline.params.base.own import AnyName, Options
 from maskline.params.base.reading import validated
-from maskline.params.base.types import Count, Fraction, Positive, Section
+from maskline.params.base.types import Count, CountOrNone, Fraction, Positive, Section
 from maskline.params.base.variants import read_by
 from maskline.params.input import InputParams
 from maskline.params.network.heads import FCNHeadParams, HeadParams, MaskHeadParams
@@ -22,13 +22,22 @@ _UNET, _RESNET, _MIXVIT, _HRNET = (
     r"hrnet\d+s?",
 )
 _CONVNEXT = r"convnext_(tiny|small|base|large|xlarge)_normed"
+_POOLFORMER = r"poolformer_(s12|s24|s36|m36|m48)_normed"
+_SWIN = r"swin_(tiny|small|base|large)(_window12)?"
+_TWINS = r"(pcpvt|svt)_(small|base|large)"
+_VIT = r"vit_(tiny|small|base|large)"
+_BEIT = r"(beit|mae)_(base|large)"
 _MSCAN, _ERFNET = "mscan_[tsbl]", "erfnet"
 _FIXED = (
     r"mobilenet_v2_d8|mobilenet_v3_(small|large)_d8|(bisenet_v1|icnet)_r(18|50|101)|bisenet_v2"
     r"|stdc[12]|ddrnet23(_slim)?|pidnet_[sml]|cgnet|fast_scnn"
 )
 _OWN = r".*\.py:\w+"
-_ENCODER = rf"(?!({_UNET}|{_RESNET}|{_MIXVIT}|{_HRNET}|{_CONVNEXT}|{_MSCAN}|{_ERFNET}|{_FIXED}|{_OWN})$).*"
+_NAMED = (
+    *(_UNET, _RESNET, _MIXVIT, _HRNET, _CONVNEXT, _POOLFORMER, _SWIN, _TWINS, _VIT, _BEIT, _MSCAN, _ERFNET, _FIXED),
+    _OWN,
+)
+_ENCODER = rf"(?!({'|'.join(_NAMED)})$).*"
 
 
 class NormParams(Section):
@@ -63,9 +72,11 @@ class BackboneParams(Section):
             "(r50, r101), with the neck ic; "
             "`mobilenet_v3_small_d8` (large); `stdc1`, `stdc2`; `ddrnet23_slim`, `ddrnet23`; `pidnet_s` (m, l); "
             "`cgnet`; `erfnet`; `fast_scnn`; `mscan_t` (s, b, l: SegNeXt's); "
-            "`convnext_tiny_normed` (small, base, large, xlarge: timm's with a norm on each feature); any encoder "
-            "of segmentation-models-pytorch or timm; or one of one's own, `path/to/file.py:Name`, a class that is a "
-            "`maskline.models.backbones.base.BackboneBase`."
+            "`convnext_tiny_normed` (small, base, large, xlarge), `poolformer_s12_normed` (s24, s36, m36, m48): timm's "
+            "with a norm on each feature; `swin_tiny` (small, base, large; `swin_base_window12`); `pcpvt_small`, "
+            "`svt_small` (base, large: Twins); `vit_tiny` (small, base, large: ViT and DeiT); `beit_base`, `mae_base` "
+            "(large); any encoder of segmentation-models-pytorch or timm; or one of one's own, `path/to/file.py:Name`, "
+            "a class that is a `maskline.models.backbones.base.BackboneBase`."
         ),
     )
     pretrained: bool = Field(
@@ -134,22 +145,61 @@ class BackboneParams(Section):
         default=0.1,
         ge=0,
         lt=1,
-        description="Largest share of residual branches left out (mixvit, convnext, mscan).",
-        json_schema_extra=read_by(_MIXVIT, _CONVNEXT, _MSCAN),
+        description="Largest share of residual branches left out (mixvit, convnext, poolformer, swin, pcpvt, svt, vit, "
+        "beit, mae, mscan).",
+        json_schema_extra=read_by(_MIXVIT, _CONVNEXT, _POOLFORMER, _SWIN, _TWINS, _VIT, _BEIT, _MSCAN),
     )
     dropout: float = Field(
         default=0.0,
         ge=0,
         lt=1,
-        description="Share of activations dropped (mixvit, mscan, erfnet: 0.1 as published).",
-        json_schema_extra=read_by(_MIXVIT, _MSCAN, _ERFNET),
+        description="Share of activations dropped (mixvit, swin, pcpvt, svt, vit, mscan, erfnet: 0.1 as published).",
+        json_schema_extra=read_by(_MIXVIT, _SWIN, _TWINS, _VIT, _MSCAN, _ERFNET),
     )
     attention_dropout: float = Field(
         default=0.0,
         ge=0,
         lt=1,
-        description="Share of attention weights dropped (mixvit).",
-        json_schema_extra=read_by(_MIXVIT),
+        description="Share of attention weights dropped (mixvit, swin, pcpvt, svt, vit, beit, mae).",
+        json_schema_extra=read_by(_MIXVIT, _SWIN, _TWINS, _VIT, _BEIT),
+    )
+    patch_size: Count = Field(
+        default=16, description="Side of a patch, px (vit, beit, mae).", json_schema_extra=read_by(_VIT, _BEIT)
+    )
+    image_size: tuple[Count, Count] = Field(
+        default=(512, 512),
+        description="Height and width that tables of positions have an entry for each patch of, px; they are resized "
+        "for other sizes (vit, beit, mae).",
+        json_schema_extra=read_by(_VIT, _BEIT),
+    )
+    out_indices: tuple[CountOrNone, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="Blocks whose output is a feature, from 0; null: the last one of each quarter (vit, beit, mae).",
+        json_schema_extra=read_by(_VIT, _BEIT),
+    )
+    final_norm: bool = Field(
+        default=False,
+        description="A layer norm after the last block (vit, beit, mae).",
+        json_schema_extra=read_by(_VIT, _BEIT),
+    )
+    layer_norm_eps: Positive = Field(
+        default=1e-06,
+        description="Added to the variance in layer norms (vit, beit, mae).",
+        json_schema_extra=read_by(_VIT, _BEIT),
+    )
+    class_token: bool = Field(
+        default=True, description="Whether patches see the class token (vit).", json_schema_extra=read_by(_VIT)
+    )
+    join_class_token: bool = Field(
+        default=False,
+        description="Each feature ends with the class token's channels at every pixel: what the head dpt reads (vit).",
+        json_schema_extra=read_by(_VIT),
+    )
+    position_resize: Literal["bicubic", "bilinear"] = Field(
+        default="bicubic",
+        description="How positions are resized for other sizes (vit).",
+        json_schema_extra=read_by(_VIT),
     )
     options: Options = Field(
         default={},

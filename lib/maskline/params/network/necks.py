@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from maskline.params.base.types import Count, CountOrNone, Section
+from maskline.params.base.types import Count, CountOrNone, Positive, Section
 from maskline.params.base.variants import ByName
 
 Indices = Annotated[tuple[int, ...], Field(min_length=1)]
@@ -79,6 +79,42 @@ class ICNeckParams(Section):
     out_channels: Count = Field(default=128, description="Channels of each output.")
 
 
+class MultiLevelNeckParams(Section):
+    """Features of one resolution (vit, beit, mae) resized to several, with convolutions."""
+
+    name: Literal["multi_level"] = Field(description="The neck.")
+    out_channels: Count = Field(default=256, description="Channels of each output.")
+    scales: Annotated[tuple[Positive, ...], Field(min_length=1)] = Field(
+        default=(4.0, 2.0, 1.0, 0.5), description="Factor of each feature."
+    )
+
+
+class Feature2PyramidNeckParams(Section):
+    """Four features of one resolution (vit, beit, mae) at 4, 2, 1 and 1/2 of it, by transposed convolutions."""
+
+    name: Literal["feature2pyramid"] = Field(description="The neck.")
+
+
+class MLANeckParams(Section):
+    """SETR's: features of one resolution (vit, beit, mae), each with those that are deeper, the deepest first."""
+
+    name: Literal["mla"] = Field(description="The neck.")
+    out_channels: Count = Field(default=256, description="Channels of each output.")
+    with_norm: bool = Field(
+        default=True, description="The model's norm after each convolution; else convolutions have a bias."
+    )
+    activation: bool = Field(default=True, description="ReLU after each convolution.")
+
+
 NeckParams = Annotated[
-    NoNeckParams | FPNNeckParams | SelectNeckParams | ResizeConcatNeckParams | JPUNeckParams | ICNeckParams, ByName()
+    NoNeckParams
+    | FPNNeckParams
+    | SelectNeckParams
+    | ResizeConcatNeckParams
+    | JPUNeckParams
+    | ICNeckParams
+    | MultiLevelNeckParams
+    | Feature2PyramidNeckParams
+    | MLANeckParams,
+    ByName(),
 ]

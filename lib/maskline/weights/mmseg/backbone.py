@@ -8,6 +8,7 @@ from maskline.models.backbones.hrnet import HRStage, hrnet_stages
 from maskline.models.backbones.mit import MIT_PLANS, MitPlan
 from maskline.models.backbones.mscan import MSCAN_PLANS, MscanPlan
 from maskline.weights.mmseg.section import Section
+from maskline.weights.mmseg.transformer import TRANSFORMERS
 
 NormReader = Callable[[Mapping[str, Any] | None, str], bool]
 
@@ -30,6 +31,14 @@ _NEUTRAL: dict[str, Any] = {
     "drop_path": 0.0,
     "dropout": 0.0,
     "attention_dropout": 0.0,
+    "patch_size": 16,
+    "image_size": [512, 512],
+    "out_indices": None,
+    "final_norm": False,
+    "layer_norm_eps": 1e-6,
+    "class_token": True,
+    "join_class_token": False,
+    "position_resize": "bicubic",
     "frozen_stages": -1,
     "norm_eval": False,
 }
@@ -48,6 +57,7 @@ _ALL_KEPT = {
     "BiSeNetV2": [0, 1, 2, 3, 4],
     "ICNet": [0, 1, 2],
     "FastSCNN": [0, 1, 2],
+    "mmpretrain.PoolFormer": [0, 2, 4, 6],
 }
 
 
@@ -76,6 +86,8 @@ def backbone_params(section: Section, *, norm: NormReader) -> tuple[dict[str, An
         "CGNet": _cgnet,
         "ERFNet": _erfnet,
         "FastSCNN": _fast_scnn,
+        "mmpretrain.PoolFormer": _poolformer,
+        **TRANSFORMERS,
     }
     if section.type not in readers:
         raise section.unknown_type(readers)
@@ -310,6 +322,24 @@ def _fast_scnn(section: Section, norm: NormReader) -> dict[str, Any]:
 
 def _kept_still(section: Section) -> dict[str, Any]:
     return {"frozen_stages": section.take("frozen_stages", -1), "norm_eval": section.take("norm_eval", False)}
+
+
+def _poolformer(section: Section, _norm: NormReader) -> dict[str, Any]:
+    size = section.take("arch", "s12")
+    section.check("arch", size, "s12", "s24", "s36", "m36", "m48")
+    for key, value in (
+        *(("in_patch_size", 7), ("in_stride", 4), ("in_pad", 2), ("pool_size", 3), ("drop_rate", 0.0)),
+        *(("down_patch_size", 3), ("down_stride", 2), ("down_pad", 1)),
+        *(("norm_cfg", {"type": "GN", "num_groups": 1}), ("act_cfg", {"type": "GELU"})),
+    ):
+        section.expect(key, value)
+    frozen = section.take("frozen_stages", 0)
+    section.check("frozen_stages", frozen, 0, -1)  # further ones are counted otherwise there
+    return {
+        "name": f"poolformer_{size}_normed",
+        "drop_path": section.take("drop_path_rate", 0.0),
+        "frozen_stages": frozen,
+    }
 
 
 def _inner_resnet(section: Section, norm: NormReader, *, kind: str, output_stride: int) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from maskline.weights.mmseg.kernels import kernel_update_params
 from maskline.weights.mmseg.loss import loss_params, plain_cross_entropy
 from maskline.weights.mmseg.masks import MASK_HEADS, mask_head_params
 from maskline.weights.mmseg.section import Section, norm_from_mmseg
+from maskline.weights.mmseg.transformer import LAYER_NORMED, transformer_head_params
 
 _TYPES = {
     "FCNHead": "fcn",
@@ -41,10 +42,15 @@ _TYPES = {
     "STDCHead": "stdc",
     "DDRHead": "ddr",
     "PIDHead": "pid",
+    "SETRUPHead": "setr_up",
+    "SETRMLAHead": "setr_mla",
+    "SegmenterMaskTransformerHead": "segmenter",
+    "DPTHead": "dpt",
 }
-_OWN_NORM = {"type": "BN"}
+# What norm_cfg is where it is not given; of the other heads: none.
+_NORMS = {"ddr": {"type": "BN"}, "pid": {"type": "BN"}, "dpt": {"type": "BN"}}
 _BINARY_THRESHOLD = 0.3  # MMSegmentation's own
-_SEVERAL = ("uper", "fpn", "segformer", "point", "ann", "enc", "lraspp", "light_ham")
+_SEVERAL = ("uper", "fpn", "segformer", "point", "ann", "enc", "lraspp", "light_ham", "setr_mla", "dpt")
 _BRANCHES = ("ddr", "pid")  # take what their backbone gives in training, whatever in_index says
 
 
@@ -167,7 +173,9 @@ class HeadReader:
 
     def _norm_params(self, section: Section, name: str, place: str) -> dict[str, Any]:
         """Return whether the head has a norm; SegNeXt's may have one of its own."""
-        value = section.take("norm_cfg", _OWN_NORM if name in _BRANCHES else None)
+        if name in LAYER_NORMED:
+            return {"with_norm": False}
+        value = section.take("norm_cfg", _NORMS.get(name))
         if name != "light_ham":
             return {"with_norm": self._norm(value, place)}
         norm = norm_from_mmseg(value, place=place)
@@ -206,6 +214,8 @@ class HeadReader:
             case "ocr":
                 section.expect("scale", 1)  # another one fails in MMSegmentation itself
                 return {"ocr_channels": section.take("ocr_channels")}
+            case "setr_up" | "setr_mla" | "segmenter" | "dpt":
+                return transformer_head_params(section, name)
             case _:
                 return self._point(section)
 

@@ -35,8 +35,7 @@ def neck_params(
 
 
 def _fpn(section: Section, chosen: list[int] | None, norm: NormReader, _align_corners: bool) -> dict[str, Any]:
-    if chosen is not None:
-        raise ShapeError(section.place, f"backbone out_indices {chosen} before it", "give it all four features")
+    _check_all(section, chosen)
     section.ignore("in_channels")
     section.expect("conv_cfg", None)
     extra, on_inputs = section.take("add_extra_convs", False), section.take("extra_convs_on_inputs", False)
@@ -86,4 +85,47 @@ def _ic(section: Section, chosen: list[int] | None, norm: NormReader, align_corn
     return {"name": "ic", "indices": chosen, "out_channels": section.take("out_channels", 128)}
 
 
-_READERS = {"FPN": _fpn, "JPU": _jpu, "ICNeck": _ic}
+def _multi_level(section: Section, chosen: list[int] | None, _norm: NormReader, _align_corners: bool) -> dict[str, Any]:
+    _check_all(section, chosen)
+    section.ignore("in_channels")
+    section.expect("norm_cfg", None)
+    section.expect("act_cfg", None)
+    scales = [float(scale) for scale in section.take("scales", (0.5, 1, 2, 4))]
+    return {"name": "multi_level", "out_channels": section.take("out_channels"), "scales": scales}
+
+
+def _feature2pyramid(
+    section: Section, chosen: list[int] | None, norm: NormReader, _align_corners: bool
+) -> dict[str, Any]:
+    _check_all(section, chosen)
+    section.ignore("embed_dim")
+    section.expect("rescales", [4, 2, 1, 0.5], (4, 2, 1, 0.5))
+    norm(section.take("norm_cfg", {"type": "SyncBN"}), "model.neck")
+    return {"name": "feature2pyramid"}
+
+
+def _mla(section: Section, chosen: list[int] | None, norm: NormReader, _align_corners: bool) -> dict[str, Any]:
+    _check_all(section, chosen)
+    section.ignore("in_channels")
+    section.expect("norm_layer", {"type": "LN", "eps": 1e-6, "requires_grad": True}, {"type": "LN", "eps": 1e-6})
+    return {
+        "name": "mla",
+        "out_channels": section.take("out_channels"),
+        "with_norm": norm(section.take("norm_cfg", None), "model.neck"),
+        "activation": section.take("act_cfg", None) is not None,
+    }
+
+
+def _check_all(section: Section, chosen: list[int] | None) -> None:
+    if chosen is not None:
+        raise ShapeError(section.place, f"backbone out_indices {chosen} before it", "give it all features")
+
+
+_READERS = {
+    "FPN": _fpn,
+    "JPU": _jpu,
+    "ICNeck": _ic,
+    "MultiLevelNeck": _multi_level,
+    "Feature2Pyramid": _feature2pyramid,
+    "MLANeck": _mla,
+}
