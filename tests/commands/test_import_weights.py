@@ -104,7 +104,12 @@ def test_the_checkpoints_own_configuration(checkpoint, network, tmp_path):
     assert card["labels"]["palette"] == [[1, 2, 3], [4, 5, 6]]
     assert card["preprocessing"] == {"mean": [1.0, 2.0, 3.0], "std": [4.0, 5.0, 6.0], "scale": 255}
     assert card["params"]["optimizer"] == {"name": "sgd", "lr": 0.01, "momentum": 0.9, "weight_decay": 0.0005}
-    assert card["params"]["schedule"] == {"name": "poly", "power": 0.9, "end_lr": 0.0001}
+    assert card["params"]["schedule"] == {
+        "warmup_length": 0,
+        "name": "poly",
+        "power": 0.9,
+        "end_lr": 0.0001,
+    }
     assert card["params"]["train"] == {"iterations": 40000, "val_every": 4000}
     assert card["params"]["evaluate"] == {"inference": "slide", "window": [64, 64], "stride": [42, 42]}
     losses = card["params"]["model"]["decode_head"]["losses"]
@@ -319,7 +324,12 @@ def test_a_checkpoint_of_the_years_before(network, tmp_path):
     assert card["labels"]["class_names"] == ["a", "b"]
     assert card["preprocessing"] == {"mean": [1.0, 2.0, 3.0], "std": [4.0, 5.0, 6.0], "scale": 255}
     assert card["params"]["optimizer"]["clip_norm"] == 5.0
-    assert card["params"]["schedule"] == {"name": "poly", "power": 0.9, "end_lr": 0.0001}
+    assert card["params"]["schedule"] == {
+        "warmup_length": 0,
+        "name": "poly",
+        "power": 0.9,
+        "end_lr": 0.0001,
+    }
     assert card["params"]["train"] == {"iterations": 40000}
 
 

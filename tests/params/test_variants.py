@@ -38,7 +38,8 @@ def literal(kind):
 
 REFINING = ("ocr", "point")
 ALIKE = ("setr_mla", "dpt", "multi_level", "feature2pyramid", "mla")  # take features of one resolution
-HEADS = [name for name in names(HeadParams) if name not in REFINING]
+AUXILIARY = ("stdc",)
+HEADS = [name for name in names(HeadParams) if name not in (*REFINING, *AUXILIARY)]
 BACKBONES = [
     "unet",
     "resnet50_v1c",
@@ -116,6 +117,13 @@ def step(params, *, side=64):
 @pytest.mark.parametrize("name", HEADS)
 def test_every_head(switched, name):
     step(switched(f"model.decode_head.name={name}", *on_plain(name)))
+
+
+@pytest.mark.parametrize("name", AUXILIARY)
+def test_a_head_of_borders_is_auxiliary(switched, name):
+    step(switched(f"++model.auxiliary_heads=[{{name: {name}, channels: 8}}]"))
+    with pytest.raises(ParamsError, match="move it to auxiliary_heads"):
+        switched(f"model.decode_head.name={name}")
 
 
 @pytest.mark.parametrize("name", BACKBONES)

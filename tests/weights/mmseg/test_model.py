@@ -1,6 +1,7 @@
 """Model sections of MMSegmentation configurations: parameter counts, and errors that name what has no counterpart."""
 
 import copy
+import re
 
 import pytest
 import torch
@@ -240,6 +241,42 @@ def test_a_cross_entropy_of_each_class_by_itself():
     section = edited("decode_head.loss_decode", {"type": "CrossEntropyLoss", "use_sigmoid": True})
     (loss,) = read(section)["decode_head"]["losses"]
     assert (loss["name"], loss["gamma"], loss["activation"]) == ("focal", 0.0, "sigmoid")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "note"),
+    [
+        ("decode_head.loss_decode", CE | {"reduction": "sum"}, "reduction sum of CrossEntropyLoss has no counterpart"),
+        ("decode_head.loss_decode", {"type": "LovaszLoss", "per_image": True}, "per_image True of LovaszLoss has no"),
+        ("decode_head.loss_decode", {"type": "LovaszLoss", "classes": "all"}, "classes all of LovaszLoss has no"),
+        ("decode_head.loss_decode", CE | {"use_mask": True}, "use_mask True of CrossEntropyLoss has no counterpart"),
+        ("decode_head.ignore_index", 0, "model.decode_head: ignore_index 0 has no counterpart: see data.ignore_index"),
+        ("decode_head.sampler", {"type": "OHEMPixelSampler", "weight": 2}, "model.decode_head: sampler weight has no"),
+        (
+            "decode_head.norm_cfg",
+            BN | {"requires_grad": False},
+            "requires_grad False of .*, True of .* differ: False of all parts",
+        ),
+        (
+            "decode_head.norm_cfg",
+            BN | {"momentum": 0.01},
+            "momentum 0.01 of model.decode_head, 0.1 of .* differ: 0.01 of all parts",
+        ),
+    ],
+)
+def test_what_training_loses_is_a_note(path, value, note):
+    section = edited(path, value)
+    reader = ModelReader()
+    reader.read(section, preprocessor={"mean": [0.0] * 3})
+    assert len(reader.notes) == 1
+    assert re.search(note, reader.notes[0])
+
+
+def test_what_changes_nothing_is_no_note():
+    loss = {"type": "LovaszLoss", "reduction": "none", "per_image": False, "loss_name": "loss_lovasz"}
+    reader = ModelReader()
+    reader.read(edited("decode_head.loss_decode", loss), preprocessor={"mean": [0.0] * 3})
+    assert reader.notes == []
 
 
 def test_hard_pixels():

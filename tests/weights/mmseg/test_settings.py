@@ -1,5 +1,8 @@
 """Optimizer, schedule, loop and inference of configurations become settings that params take."""
 
+import copy
+import re
+
 import pytest
 
 from maskline.params.whole import validate_params
@@ -31,6 +34,16 @@ def read(config):
     return settings(config, notes), notes
 
 
+def as_params(found, shipped_params):
+    """The shipped params with what was read."""
+    values = complete_params(shipped_params)
+    for section, changes in found.items():
+        for key, value in changes.items():
+            inner = values[section].get(key)
+            values[section][key] = {**inner, **value} if isinstance(value, dict) else value
+    return validate_params(values)
+
+
 def test_segformers_settings_are_params(shipped_params):
     found, notes = read(SEGFORMER)
     assert notes == []
@@ -44,12 +57,7 @@ def test_segformers_settings_are_params(shipped_params):
         "end_lr": 0.0,
     }
     assert found["evaluate"] == {"inference": "slide", "window": [1024, 1024], "stride": [768, 768]}
-    values = complete_params(shipped_params)
-    rules = {**values["optimizer"]["paramwise"], **found["optimizer"].pop("paramwise")}
-    for section, changes in found.items():
-        values[section] = {**values[section], **changes}
-    values["optimizer"]["paramwise"] = rules
-    loaded = validate_params(values)
+    loaded = as_params(found, shipped_params)
     assert loaded.optimizer.name == "adamw"
     assert loaded.optimizer.lr == 6e-05
     assert [rule.key for rule in loaded.optimizer.paramwise.custom_keys] == ["pos_block", "norm", "head"]
@@ -75,7 +83,13 @@ def test_epochs():
     }
     found, _ = read(config)
     assert found["train"] == {"epochs": 50.0}
-    assert found["schedule"] == {"unit": "epochs", "name": "step", "milestones": [30, 40], "gamma": 0.1}
+    assert found["schedule"] == {
+        "unit": "epochs",
+        "name": "step",
+        "milestones": [30, 40],
+        "gamma": 0.1,
+        "warmup_length": 0,
+    }
 
 
 def test_a_schedule_that_ends_before_the_run():
@@ -102,15 +116,275 @@ def test_clipping_and_averages():
             {"optim_wrapper": {"type": "DeepSpeedOptimWrapper"}},
             "optim_wrapper DeepSpeedOptimWrapper has no counterpart",
         ),
-        ({"param_scheduler": {"type": "PolyLRRatio"}}, "scheduler PolyLRRatio has no counterpart"),
+        ({"param_scheduler": {"type": "OneCycleLR"}}, "scheduler OneCycleLR has no counterpart"),
         ({"lr_config": {"policy": "cyclic"}}, "schedule cyclic has no counterpart"),
         ({"custom_hooks": [{"type": "MyHook"}]}, "hook MyHook has no counterpart"),
         ({"optimizer_config": {"grad_clip": {"clip_value": 1.0}}}, "clip_grad {'clip_value': 1.0} has no counterpart"),
         (
             {"optim_wrapper": {"optimizer": {"type": "SGD"}, "paramwise_cfg": {"bypass_duplicate": True}}},
-            "paramwise_cfg: bypass_duplicate is not taken over",
+            "paramwise_cfg: bypass_duplicate True has no counterpart",
         ),
     ],
 )
 def test_what_has_no_counterpart_is_a_note(config, note):
     assert read(config)[1] == [note]
+
+
+ITERATIONS = {"by_epoch": False}
+
+
+def scheduled(*parts, **more):
+    found, notes = read({"param_scheduler": [ITERATIONS | part for part in parts], **more})
+    return found["schedule"], notes
+
+
+def test_milestones_count_from_their_own_begin():
+    warmup = {"type": "LinearLR", "start_factor": 0.001, "begin": 0, "end": 1000}
+    steps = {"type": "MultiStepLR", "begin": 1000, "end": 80000, "milestones": [60000, 72000]}
+    found, notes = scheduled(warmup, steps, train_cfg={"max_iters": 80000})
+    assert (found["milestones"], notes) == ([61000, 73000], [])
+
+
+@pytest.mark.parametrize(
+    ("part", "expected"),
+    [
+        ({"type": "StepLR", "step_size": 30, "gamma": 0.5}, {"name": "step", "step_every": 30, "gamma": 0.5}),
+        ({"type": "ExponentialLR", "gamma": 0.99, "end": 9}, {"name": "exponential", "gamma": 0.99, "length": 9}),
+        ({"type": "CosineAnnealingLR", "T_max": 50}, {"name": "cosine", "end_lr": 0.0, "length": 50}),
+        ({"type": "CosineAnnealingLR", "end": 100, "eta_min_ratio": 0.1}, {"name": "cosine", "end_factor": 0.1}),
+        ({"type": "PolyLRRatio", "eta_min_ratio": 0.03}, {"name": "poly", "power": 1.0, "end_factor": 0.03}),
+    ],
+)
+def test_decays(part, expected):
+    found, notes = scheduled(part, train_cfg={"max_iters": 100})
+    assert (found, notes) == ({"warmup_length": 0, **expected}, [])
+
+
+def test_the_full_rate_before_a_decay_and_a_constant_warmup():
+    found, notes = scheduled({"type": "PolyLR", "begin": 10})
+    assert (found["warmup"], found["warmup_length"], found["warmup_factor"], notes) == ("constant", 10, 1.0, [])
+    slow = {"type": "ConstantLR", "factor": 0.1, "end": 10}
+    found, notes = scheduled(slow, {"type": "PolyLR", "begin": 10}, {"type": "ConstantLR", "factor": 1, "begin": 90})
+    assert (found["warmup"], found["warmup_length"], found["warmup_factor"], notes) == ("constant", 10, 0.1, [])
+
+
+@pytest.mark.parametrize(
+    ("parts", "told"),
+    [
+        ([{"type": "PolyLR"}, {"type": "PolyLR", "begin": 50}], "begin 50 has no counterpart: there is one decay"),
+        ([{"type": "LinearLR", "end": 9, "end_factor": 0.5}], "LinearLR: end_factor 0.5"),
+        ([{"type": "LinearLR", "end": 9}, {"type": "PolyLR"}], "PolyLR: begin 0 .* where the warm-up ends, at 9"),
+        ([{"type": "PolyLR", "by_epoch": True}], "PolyLR: by_epoch True"),
+        ([{"type": "LinearLR", "end": 9}, {"type": "StepLR", "step_size": 9, "begin": 9, "by_epoch": True}], "epochs"),
+        ([{"type": "CosineAnnealingLR", "T_max": 50, "end": 40}], "end 40 .* until 50"),
+        ([{"type": "MultiStepLR", "milestones": [9], "end": 50}], "end 50 .*: steps go on"),
+    ],
+)
+def test_what_a_schedule_loses_is_named(parts, told):
+    _, notes = scheduled(*parts, train_cfg={"max_iters": 100})
+    assert len(notes) == 1
+    assert re.search(told, notes[0])
+
+
+def test_batches_of_which_several_make_a_step():
+    found, notes = read(
+        {
+            "optim_wrapper": {"type": "OptimWrapper", "accumulative_counts": 2},
+            "train_cfg": {"max_iters": 100, "val_interval": 10},
+            "param_scheduler": {"type": "MultiStepLR", "milestones": [50], "begin": 10, "by_epoch": False},
+        }
+    )
+    assert found["train"] == {"iterations": 50, "val_every": 5, "accumulate": 2}
+    assert (found["schedule"]["warmup_length"], found["schedule"]["milestones"]) == (5, [30])
+    assert notes == ["accumulative_counts 2: iterations here are steps, each of 2 batches"]
+
+
+def test_layer_decay_early_stopping_and_other_optimizers():
+    rules = {"num_layers": 12, "decay_rate": 0.9, "decay_type": "stage_wise"}
+    found, notes = read(
+        {
+            "optim_wrapper": {
+                "type": "OptimWrapper",
+                "constructor": "LearningRateDecayOptimizerConstructor",
+                "paramwise_cfg": rules,
+                "optimizer": {"type": "NAdam", "lr": 1e-3},
+            },
+            "custom_hooks": [{"type": "EarlyStoppingHook", "monitor": "mIoU", "patience": 3}],
+        }
+    )
+    assert found["optimizer"]["name"] == "nadam"
+    assert found["optimizer"]["paramwise"] == {
+        "layer_decay": {"kind": "stage_wise", "num_layers": 12, "rate": 0.9},
+    }
+    assert (found["train"], notes) == ({"early_stop": 3, "best_metric": "mIoU"}, [])
+
+
+# The keys of what MMEngine's runner reads in the 681 configurations of MMSegmentation 1.2.2, each once.
+WHOLE = {
+    "data_preprocessor": {
+        "type": "SegDataPreProcessor",
+        "mean": [0.0],
+        "std": [1.0],
+        "bgr_to_rgb": True,
+        "pad_val": 0,
+        "seg_pad_val": 255,
+        "size": (64, 96),
+        "size_divisor": None,
+        "test_cfg": None,
+    },
+    "model": {"test_cfg": {"mode": "slide", "crop_size": (64, 96), "stride": (32, 48)}},
+    "train_dataloader": {
+        "batch_size": 4,
+        "num_workers": 2,
+        "persistent_workers": True,
+        "sampler": {"type": "InfiniteSampler", "shuffle": True},
+        "dataset": {
+            "type": "ADE20KDataset",
+            "data_root": "data",
+            "data_prefix": {"img_path": "images"},
+            "pipeline": [
+                {"type": "LoadImageFromFile"},
+                {"type": "LoadAnnotations", "reduce_zero_label": True},
+                {"type": "RandomResize", "scale": (200, 100), "ratio_range": (0.5, 2.0), "keep_ratio": True},
+                {"type": "RandomCrop", "crop_size": (64, 96), "cat_max_ratio": 0.75},
+                {"type": "RandomFlip", "prob": 0.5},
+                {"type": "RandomRotate", "degree": 10, "prob": 0.5},
+                {"type": "PhotoMetricDistortion"},
+                {"type": "Pad", "size": (64, 96)},
+                {"type": "GenerateEdge", "edge_width": 4},
+                {"type": "PackSegInputs"},
+            ],
+        },
+    },
+    "val_dataloader": {"dataset": {"pipeline": [{"type": "Resize", "scale": (200, 100), "keep_ratio": True}]}},
+    "val_evaluator": {"type": "IoUMetric", "iou_metrics": ["mIoU"]},
+    "optim_wrapper": {
+        "type": "AmpOptimWrapper",
+        "dtype": "float16",
+        "loss_scale": "dynamic",
+        "accumulative_counts": 2,
+        "clip_grad": {"max_norm": 0.01, "norm_type": 2},
+        "constructor": None,
+        "optimizer": {"type": "AdamW", "lr": 1e-4, "betas": (0.9, 0.99), "eps": 1e-8, "weight_decay": 0.1},
+        "paramwise_cfg": {
+            "norm_decay_mult": 0.0,
+            "bias_decay_mult": 0.5,
+            "custom_keys": {"head": {"lr_mult": 10.0, "decay_mult": 0.5}},
+        },
+    },
+    "param_scheduler": [
+        {"type": "LinearLR", "start_factor": 0.1, "by_epoch": False, "begin": 0, "end": 10},
+        {"type": "PolyLR", "eta_min": 0.1, "power": 0.9, "begin": 10, "end": 90, "by_epoch": False},
+    ],
+    "train_cfg": {"type": "IterBasedTrainLoop", "max_iters": 100, "val_interval": 10, "val_begin": 1},
+    "default_hooks": {
+        "timer": {"type": "IterTimerHook"},
+        "logger": {"type": "LoggerHook", "interval": 50, "log_metric_by_epoch": False},
+        "checkpoint": {"type": "CheckpointHook", "by_epoch": False, "interval": 10, "save_best": "mIoU"},
+    },
+    "custom_hooks": [{"type": "EMAHook", "momentum": 0.01}],
+    "randomness": {"seed": 304},
+    "auto_scale_lr": {"enable": False, "base_batch_size": 16},
+}
+# What changes no result here: read with the model, part of the data set or of its loading, or bookkeeping.
+IDLE = [
+    "data_preprocessor.type",
+    "data_preprocessor.mean.0",
+    "data_preprocessor.std.0",
+    "data_preprocessor.bgr_to_rgb",
+    "train_dataloader.persistent_workers",
+    "train_dataloader.dataset.data_root",
+    "train_dataloader.dataset.data_prefix.img_path",
+    "train_dataloader.dataset.pipeline.1.reduce_zero_label",
+    "train_dataloader.dataset.pipeline.7.size",
+    "val_dataloader.dataset.pipeline.0.keep_ratio",
+    "val_evaluator.iou_metrics.0",
+    "train_cfg.type",
+    "default_hooks.logger.log_metric_by_epoch",
+    "default_hooks.checkpoint.by_epoch",
+    "default_hooks.checkpoint.interval",
+    "auto_scale_lr.base_batch_size",
+]
+# Parts that are not looked into, or hold names of one's own.
+UNSEEN = [
+    "model",
+    "train_dataloader.dataset",
+    "train_dataloader.dataset.data_prefix",
+    "train_dataloader.dataset.pipeline.0",
+    "train_dataloader.dataset.pipeline.1",
+    "train_dataloader.dataset.pipeline.9",
+    "val_dataloader",
+    "val_dataloader.dataset",
+    "default_hooks",
+    "default_hooks.timer",
+]
+
+
+def leaves(value, place=()):
+    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+    if entries is None:
+        yield place
+    else:
+        for key, entry in entries:
+            yield from leaves(entry, (*place, key))
+
+
+def parts(value, place=()):
+    if isinstance(value, dict) and place:
+        yield place
+    if isinstance(value, dict | list):
+        for key, entry in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from parts(entry, (*place, key))
+
+
+def changed(place, change):
+    config = copy.deepcopy(WHOLE)
+    part = config
+    for key in place[:-1]:
+        part = part[key]
+    part[place[-1]] = change(part[place[-1]])
+    return config
+
+
+def other(value):
+    """Another value of the kind."""
+    match value:
+        case bool():
+            return not value
+        case int() | float():
+            return value + 1 if value in (0, 0.0) else value / 2 if isinstance(value, float) else value * 2
+        case str():
+            return "Another"
+        case tuple():
+            return tuple(side * 2 for side in value)
+        case _:
+            return "Another"
+
+
+def outcome(config):
+    try:
+        return read(config)
+    except (TypeError, ValueError, KeyError) as error:
+        return repr(error)
+
+
+def test_every_key_is_used_or_named_or_idle():
+    base = outcome(WHOLE)
+    assert isinstance(base, tuple), base
+    same = [".".join(map(str, place)) for place in leaves(WHOLE) if outcome(changed(place, other)) == base]
+    assert same == IDLE
+
+
+def test_the_whole_is_valid_params(shipped_params):
+    found, _ = read(WHOLE)
+    loaded = as_params(found, shipped_params)
+    assert (loaded.train.accumulate, loaded.train.seed, loaded.augment.photometric.mode) == (2, 304, "mmseg")
+
+
+def test_every_key_that_nobody_knows_is_named():
+    unnamed = []
+    for place in parts(WHOLE):
+        found = outcome(changed(place, lambda part: {**part, "surprise": {"lr_mult": 7}}))
+        if "surprise" not in str(found):
+            unnamed.append(".".join(map(str, place)))
+    assert unnamed == UNSEEN

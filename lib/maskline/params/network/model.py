@@ -256,6 +256,8 @@ class ModelParams(InputParams):
 
     @model_validator(mode="after")
     def _check_heads(self) -> "ModelParams":
+        if "stdc" in (head.name for head in (*self.cascade_heads, self.decode_head)):
+            raise ValueError("a head stdc tells where borders are, not classes; move it to auxiliary_heads")
         if not self.cascade_heads and self.decode_head.name in ("ocr", "point"):
             remedy = "give it one: -S 'model.cascade_heads=[{name: fcn}]'"
             raise ValueError(f"decode_head {self.decode_head.name} refines the logits of a head before it; {remedy}")

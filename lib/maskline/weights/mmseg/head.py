@@ -7,7 +7,7 @@ from typing import Any
 from maskline.core.errors import ShapeError
 from maskline.weights.mmseg.attention import ATTENTION, attention_params
 from maskline.weights.mmseg.kernels import kernel_update_params
-from maskline.weights.mmseg.loss import loss_params, plain_cross_entropy
+from maskline.weights.mmseg.loss import loss_params, plain_cross_entropy, unread
 from maskline.weights.mmseg.masks import MASK_HEADS, mask_head_params
 from maskline.weights.mmseg.section import Section, norm_from_mmseg
 from maskline.weights.mmseg.transformer import LAYER_NORMED, transformer_head_params
@@ -98,7 +98,10 @@ class HeadReader:
             return self._knet(section, place)
         if section.type in MASK_HEADS:
             return self._mask_head(section)
-        section.ignore("ignore_index", "init_cfg", "in_channels")
+        section.ignore("init_cfg", "in_channels")
+        ignored = section.take("ignore_index", 255)
+        if ignored != 255:
+            self._notes.append(f"{place}: ignore_index {ignored} has no counterpart: see data.ignore_index")
         binary = self._classes(section, name, place)
         self.align_corners = section.take("align_corners", False)
         common = {
@@ -257,6 +260,8 @@ class HeadReader:
         if sampler is not None and sampler.get("type") != "OHEMPixelSampler":
             self._notes.append(f"{place}: sampler {sampler.get('type')} is not taken over")
             sampler = None
+        for key in {*(sampler or {})} - {"type", "thresh", "min_kept"}:
+            self._notes.append(f"{place}: sampler {key} has no counterpart")
         losses = [value] if isinstance(value, Mapping) else list(value)
         read = partial(self._known, place=place, binary=binary, sampler=sampler)
         if name == "ddr" and len(losses) == 2:
@@ -279,6 +284,8 @@ class HeadReader:
             params = loss_params(loss, binary=binary, sampler=sampler)
             if params is None:
                 self._notes.append(f"{place}: loss {loss.get('type')} is not taken over; set losses before you train")
-            else:
-                known.append(params)
+                continue
+            known.append(params)
+            for key, value in unread(loss).items():
+                self._notes.append(f"{place}: {key} {value} of {loss.get('type')} has no counterpart")
         return known or [plain_cross_entropy(1.0)]

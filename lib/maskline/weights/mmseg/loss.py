@@ -9,6 +9,37 @@ def plain_cross_entropy(weight: float) -> dict[str, Any]:
     return {"name": "cross_entropy", "weight": weight, "class_weights": None, "label_smoothing": 0.0}
 
 
+# Keys that are read, or that change nothing at the values given here.
+_READ = {
+    "CrossEntropyLoss": ("use_sigmoid", "class_weight"),
+    "OhemCrossEntropy": ("class_weight", "thres", "min_kept"),
+    "DiceLoss": ("use_sigmoid", "activate", "naive_dice", "eps"),
+    "LovaszLoss": ("class_weight",),
+    "TverskyLoss": ("class_weight", "alpha", "beta", "smooth"),
+    "FocalLoss": ("class_weight", "gamma", "alpha"),
+}
+_OF_ALL = ("type", "loss_name", "loss_weight", "avg_non_ignore")  # an ignored pixel never counts here
+_NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "reduction": ("mean",),
+    "use_mask": (False,),
+    "per_image": (False,),
+    "classes": ("present",),
+    "loss_type": ("multi_class",),
+    "ignore_index": (255,),
+    "ignore_label": (255,),
+}
+
+
+def unread(loss: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys of an entry of ``loss_decode`` that have an effect there and none here."""
+    kind = str(loss.get("type"))
+    neutral = {**_NEUTRAL, "use_sigmoid": (True,)}
+    if kind == "LovaszLoss":  # not image by image, MMSegmentation's can only do without a reduction
+        neutral["reduction"] = ("mean", "none")
+    known = (*_OF_ALL, *_READ.get(kind, ()))
+    return {key: value for key, value in loss.items() if key not in known and value not in neutral.get(key, ())}
+
+
 def loss_params(
     loss: Mapping[str, Any], *, binary: bool = False, sampler: Mapping[str, Any] | None = None
 ) -> dict[str, Any] | None:

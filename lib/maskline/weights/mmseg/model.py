@@ -17,6 +17,7 @@ from maskline.weights.mmseg.section import Section, norm_from_mmseg
 # MMSegmentation's data preprocessor in all configurations of its zoo.
 IMAGENET_MEAN = [123.675, 116.28, 103.53]
 IMAGENET_STD = [58.395, 57.12, 57.375]
+_NORM_KEYS = {"trainable": "requires_grad", "momentum": "momentum"}
 
 
 class ModelReader:
@@ -106,6 +107,12 @@ class ModelReader:
                 raise ShapeError(place, f"norm {other} beside {first}", "use one norm_cfg in all parts")
         if first.kind == "in":
             raise ShapeError(norms[0][0], "norm_cfg IN has no counterpart", "use BN, SyncBN or GN")
+        for key in ("trainable", "momentum"):
+            values = {getattr(norm, key): place for place, norm in norms}
+            if len(values) > 1:
+                told = ", ".join(f"{value} of {place}" for value, place in values.items())
+                used = all(values) if key == "trainable" else getattr(first, key)
+                self.notes.append(f"norm_cfg: {_NORM_KEYS[key]} {told} differ: {used} of all parts here")
         synced = any(norm.kind == "syncbn" for _, norm in norms)
         return {
             "name": "syncbn" if synced else first.kind,

@@ -1,24 +1,54 @@
 """Optimizer, schedule, training length and inference of an MMSegmentation configuration, as this project's keys.
 
-Only what the configuration states is returned; what has no counterpart is a note.
+Only what the configuration states is returned; what has no counterpart is a note. Of the configuration's top level,
+what MMEngine's runner reads counts; everything else there is a variable.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from maskline.weights.mmseg.keys import Keys
+from maskline.weights.mmseg.pipeline import loader
+from maskline.weights.mmseg.schedule import lr_config, schedulers
+
 Sections = dict[str, dict[str, Any]]
 
-_OPTIMIZERS = {"SGD": "sgd", "Adam": "adam", "AdamW": "adamw", "RMSprop": "rmsprop"}
+_OPTIMIZERS = {
+    "SGD": "sgd",
+    "Adam": "adam",
+    "AdamW": "adamw",
+    "RMSprop": "rmsprop",
+    "Adagrad": "adagrad",
+    "Adadelta": "adadelta",
+    "NAdam": "nadam",
+    "RAdam": "radam",
+    "Adamax": "adamax",
+    "ASGD": "asgd",
+}
 _EMA = "ExponentialMovingAverage"
 _RULES = ("norm_decay_mult", "bias_lr_mult", "bias_decay_mult", "dwconv_decay_mult", "flat_decay_mult")
 _KNOBS = {
     "lr": "lr",
     "momentum": "momentum",
     "weight_decay": "weight_decay",
+    "dampening": "dampening",
     "nesterov": "nesterov",
     "betas": "betas",
     "eps": "eps",
     "alpha": "alpha",
+    "amsgrad": "amsgrad",
+    "centered": "centered",
+}
+_COUNTED = ("iterations", "val_every", "log_every", "warmup_length", "length", "step_every")
+_LAYER_DECAYS = ("LearningRateDecayOptimizerConstructor", "LayerDecayOptimizerConstructor")
+# Hooks that log, count and draw: they change no result.
+_HOOKS = {
+    "timer": "IterTimerHook",
+    "param_scheduler": "ParamSchedulerHook",
+    "sampler_seed": "DistSamplerSeedHook",
+    "visualization": "SegVisualizationHook",
+    "runtime_info": "RuntimeInfoHook",
 }
 
 
@@ -29,140 +59,252 @@ def settings(config: Mapping[str, Any], notes: list[str]) -> Sections:
         config: The whole configuration, 0.x or 1.x.
         notes: Gets a sentence on each part without a counterpart.
     """
-    wrapper = config.get("optim_wrapper") or {}
-    sections: Sections = {
-        "augment": _crop(config),
-        "optimizer": _optimization(config, wrapper, notes),
-        "schedule": {},
-        "train": _loop(config, wrapper, notes),
-        "evaluate": _inference((config.get("model") or {}).get("test_cfg") or {}),
-    }
+    wrapper = Keys(config.get("optim_wrapper"), place="optim_wrapper", notes=notes)
+    sections: Sections = {"augment": {}, "optimizer": {}, "schedule": {}, "train": {}, "evaluate": {}}
+    for section, values in loader(config, notes).items():
+        sections.setdefault(section, {}).update(values)
+    padded, crop = _preprocessor(config, notes), sections["augment"].get("crop_size")
+    sections["augment"] = {**padded, **sections["augment"]}
+    if crop is not None and padded.get("crop_size", crop) != crop:
+        notes.append(f"data_preprocessor: size {padded['crop_size']} beside crops of {crop} has no counterpart")
+    sections["optimizer"] = _optimization(config, wrapper, notes)
+    sections["train"] |= _loop(config, wrapper, notes)
+    sections["train"] |= _hooks(config, notes)
+    wrapper.done()
+    sections["evaluate"] = _inference((config.get("model") or {}).get("test_cfg") or {}, notes)
     if config.get("param_scheduler"):
-        sections["schedule"] = _schedulers(config["param_scheduler"], notes, whole=sections["train"].get("iterations"))
+        whole = (config.get("train_cfg") or {}).get("max_iters")
+        sections["schedule"] = schedulers(config["param_scheduler"], notes, whole=whole)
     elif config.get("lr_config"):
-        sections["schedule"] = _lr_config(config["lr_config"], notes)
+        sections["schedule"] = lr_config(config["lr_config"], notes)
+    _as_steps(sections, notes)
+    _evaluation(config, notes)
     return {section: values for section, values in sections.items() if values}
 
 
-def _crop(config: Mapping[str, Any]) -> dict[str, Any]:
+def _preprocessor(config: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
     own = (config.get("model") or {}).get("data_preprocessor") or config.get("data_preprocessor") or {}
-    size = own.get("size") or config.get("crop_size")
+    keys = Keys(own, place="data_preprocessor", notes=notes)
+    keys.ignore("type", "mean", "std", "bgr_to_rgb", "to_rgb", "non_blocking")  # read with the model
+    size = keys.take("size") or config.get("crop_size")
+    keys.expect("pad_val", 0)
+    keys.expect("seg_pad_val", 255)
+    for key in ("size_divisor", "batch_augments", "test_cfg"):
+        keys.expect(key, None)
+    keys.expect("rgb_to_bgr", False)
+    keys.done()
     return {"crop_size": [int(side) for side in size]} if isinstance(size, list | tuple) else {}
 
 
-def _optimization(config: Mapping[str, Any], wrapper: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
-    optimizer = wrapper.get("optimizer") or config.get("optimizer")
+def _optimization(config: Mapping[str, Any], wrapper: Keys, notes: list[str]) -> dict[str, Any]:
+    optimizer = wrapper.take("optimizer") or ({} if "optim_wrapper" in config else config.get("optimizer")) or {}
     section = _optimizer(optimizer, notes) if optimizer else {}
-    clip = wrapper.get("clip_grad") or (config.get("optimizer_config") or {}).get("grad_clip")
-    if clip and "max_norm" in clip and clip.get("norm_type", 2) == 2:
+    clip = wrapper.take("clip_grad") or (config.get("optimizer_config") or {}).get("grad_clip")
+    if clip and "max_norm" in clip and clip.get("norm_type", 2) == 2 and not {*clip} - {"max_norm", "norm_type"}:
         section["clip_norm"] = float(clip["max_norm"])
     elif clip:
         notes.append(f"clip_grad {dict(clip)} has no counterpart")
-    rules = wrapper.get("paramwise_cfg") or (optimizer or {}).get("paramwise_cfg")
+    rules = wrapper.take("paramwise_cfg") or optimizer.get("paramwise_cfg")
+    constructor = str(wrapper.take("constructor") or optimizer.get("constructor") or "").split(".")[-1]
+    if constructor in _LAYER_DECAYS:
+        section["paramwise"] = _layer_decay(rules or {}, notes, old=constructor == _LAYER_DECAYS[1])
+        return section
+    if constructor not in ("", "DefaultOptimWrapperConstructor", "DefaultOptimizerConstructor"):
+        notes.append(f"optim_wrapper: constructor {constructor} has no counterpart")
     if rules:
         section["paramwise"] = _paramwise(rules, notes)
     return section
 
 
-def _loop(config: Mapping[str, Any], wrapper: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
-    loop = config.get("train_cfg") or config.get("runner") or {}
+def _layer_decay(rules: Mapping[str, Any], notes: list[str], *, old: bool) -> dict[str, Any]:
+    keys = Keys(rules, place="paramwise_cfg", notes=notes)
+    kind = keys.take("decay_type", "layer_wise")
+    rate = keys.take("decay_rate", keys.take("layer_decay_rate"))
+    decay = {"kind": "layer_wise_vit" if old else kind, "num_layers": keys.take("num_layers"), "rate": float(rate)}
+    keys.done()
+    return {"layer_decay": decay}
+
+
+def _loop(config: Mapping[str, Any], wrapper: Keys, notes: list[str]) -> dict[str, Any]:
+    place = "train_cfg" if config.get("train_cfg") else "runner"
+    keys = Keys(config.get(place), place=place, notes=notes)
+    keys.ignore("type", "by_epoch")
     section: dict[str, Any] = {}
-    if loop.get("max_iters"):
-        section["iterations"] = int(loop["max_iters"])
-    elif loop.get("max_epochs"):
-        section["epochs"] = float(loop["max_epochs"])
-    if loop.get("max_iters") and loop.get("val_interval"):
-        section["val_every"] = int(loop["val_interval"])
-    match wrapper.get("type", "OptimWrapper"):
-        case "OptimWrapper":
-            pass
-        case "AmpOptimWrapper":
-            section["precision"] = "bf16" if wrapper.get("dtype") == "bfloat16" else "fp16"
-        case other:
-            notes.append(f"optim_wrapper {other} has no counterpart")
-    if wrapper.get("accumulative_counts", 1) > 1:
-        section["accumulate"] = int(wrapper["accumulative_counts"])
+    iterations, epochs, every = keys.take("max_iters"), keys.take("max_epochs"), keys.take("val_interval")
+    if iterations:
+        section["iterations"] = int(iterations)
+        section |= {"val_every": int(every)} if every else {}
+    elif epochs:
+        section["epochs"] = float(epochs)
+        if every not in (None, 1):
+            keys.tell("val_interval", every, "is in epochs: see train.val_every")
+    keys.expect("val_begin", 0, 1)
+    keys.done()
+    kind, precision = wrapper.type("OptimWrapper"), wrapper.take("dtype")
+    if precision not in (None, "float16", "bfloat16"):
+        wrapper.tell("dtype", precision)
+    scale = wrapper.take("loss_scale")
+    if kind == "AmpOptimWrapper" or (config.get("fp16") and "optim_wrapper" not in config):
+        section["precision"] = "bf16" if precision == "bfloat16" else "fp16"
+        if scale not in (None, "dynamic"):
+            wrapper.tell("loss_scale", scale, "has no counterpart: it is chosen as training goes")
+    elif kind != "OptimWrapper":
+        notes.append(f"optim_wrapper {kind} has no counterpart")
+    accumulated = wrapper.take("accumulative_counts", 1)
+    if accumulated > 1:
+        section["accumulate"] = int(accumulated)
+    return section | _randomness(config, notes)
+
+
+def _randomness(config: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
+    keys = Keys(config.get("randomness"), place="randomness", notes=notes)
+    seed = keys.take("seed", config.get("seed"))
+    keys.ignore("deterministic")
+    keys.expect("diff_rank_seed", False)
+    keys.done()
+    scaling = Keys(config.get("auto_scale_lr"), place="auto_scale_lr", notes=notes)
+    scaling.ignore("base_batch_size")
+    scaling.expect("enable", False)
+    scaling.done()
+    if config.get("load_from"):
+        notes.append(f"load_from {config['load_from']} has no counterpart: see model.weights")
+    return {} if seed is None else {"seed": int(seed)}
+
+
+def _hooks(config: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
+    section: dict[str, Any] = {}
+    for name, hook in (config.get("default_hooks") or {}).items():
+        if hook is None:
+            continue
+        keys = Keys(hook, place=f"default_hooks.{name}", notes=notes)
+        kind = keys.type()
+        match name:
+            case "checkpoint" if kind == "CheckpointHook":
+                best = keys.take("save_best")
+                section |= {"best_metric": best} if best not in (None, "auto") else {}
+                keys.ignore("interval", "by_epoch", "max_keep_ckpts", "save_last", "save_optimizer", "published_keys")
+                keys.ignore("save_param_scheduler", "out_dir", "save_begin", "filename_tmpl")
+                keys.expect("rule", None, "greater")
+            case "logger" if kind == "LoggerHook":
+                every = keys.take("interval")
+                section |= {} if every is None else {"log_every": int(every)}
+                keys.ignore("log_metric_by_epoch", "ignore_last", "interval_exp_name", "out_dir", "out_suffix")
+            case _ if _HOOKS.get(name) == kind:
+                keys.ignore(*hook)
+            case _:
+                notes.append(f"hook {kind} has no counterpart")
+                continue
+        keys.done()
     for hook in config.get("custom_hooks") or []:
-        if hook.get("type") == "EMAHook" and hook.get("ema_type", _EMA) == _EMA:
-            section["ema_decay"] = 1 - float(hook.get("momentum", 0.0002))
-        else:
-            notes.append(f"hook {hook.get('type')} has no counterpart")
+        section |= _custom_hook(hook, notes)
     return section
 
 
-def _inference(test: Mapping[str, Any]) -> dict[str, Any]:
-    if test.get("mode") != "slide":
-        return {"inference": "whole"} if test.get("mode") == "whole" else {}
-    return {"inference": "slide", "window": list(test["crop_size"]), "stride": list(test["stride"])}
+def _custom_hook(hook: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
+    keys = Keys(hook, place=f"hook {hook.get('type')}", notes=notes)
+    kind = keys.type()
+    keys.ignore("priority")
+    section: dict[str, Any] = {}
+    match kind:
+        case "EMAHook" if keys.take("ema_type", _EMA) == _EMA:
+            section["ema_decay"] = 1 - float(keys.take("momentum", 0.0002))
+        case "EarlyStoppingHook":
+            section["early_stop"] = int(keys.take("patience", 5))
+            section["best_metric"] = keys.take("monitor")
+            keys.expect("rule", None, "greater")
+            keys.expect("min_delta", 0, 0.0)
+            keys.ignore("strict")
+        case _:
+            notes.append(f"hook {hook.get('type')} has no counterpart")
+            return {}
+    keys.done()
+    return section
+
+
+def _as_steps(sections: Sections, notes: list[str]) -> None:
+    """Count optimizer steps where MMEngine counts batches, of which several make a step."""
+    batches = sections["train"].get("accumulate", 1)
+    if batches == 1:
+        return
+    train, schedule = sections["train"], sections["schedule"]
+    places = [(train, key) for key in _COUNTED if key in train]
+    if schedule.get("unit") != "epochs":
+        places += [(schedule, key) for key in _COUNTED if key in schedule]
+        if "milestones" in schedule:
+            schedule["milestones"] = [math.ceil(place / batches) for place in schedule["milestones"]]
+    for section, key in places:
+        section[key] = math.ceil(section[key] / batches)
+    if places:
+        notes.append(f"accumulative_counts {batches}: iterations here are steps, each of {batches} batches")
+
+
+def _evaluation(config: Mapping[str, Any], notes: list[str]) -> None:
+    """Name what the validation does that has no counterpart."""
+    evaluators = config.get("val_evaluator") or []
+    for evaluator in [evaluators] if isinstance(evaluators, Mapping) else evaluators:
+        keys = Keys(evaluator, place="val_evaluator", notes=notes)
+        if keys.type() != "IoUMetric":
+            notes.append(f"val_evaluator {evaluator.get('type')} has no counterpart")
+            continue
+        keys.ignore("iou_metrics")  # all of them, always
+        keys.expect("ignore_index", 255)
+        keys.done()
+    dataset = (config.get("val_dataloader") or {}).get("dataset") or {}
+    for step in dataset.get("pipeline") or []:
+        if "Resize" in str(step.get("type")):
+            keys = Keys(step, place="test_pipeline", notes=notes)
+            keys.ignore("type", "keep_ratio")
+            size = keys.take("scale", keys.take("img_scale"))
+            if size is not None:
+                keys.tell("scale", size, "has no counterpart: images are predicted at their own size")
+            keys.done()
+
+
+def _inference(test: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
+    keys = Keys(test, place="model.test_cfg", notes=notes)
+    mode = keys.take("mode")
+    size, stride = keys.take("crop_size"), keys.take("stride")
+    keys.ignore("subdivision_steps", "subdivision_num_points", "scale_factor", "batched_slide")  # read with the head
+    keys.done()
+    if mode != "slide":
+        return {"inference": "whole"} if mode == "whole" else {}
+    return {"inference": "slide", "window": list(size), "stride": list(stride)}
 
 
 def _paramwise(rules: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
+    keys = Keys(rules, place="paramwise_cfg", notes=notes)
     section: dict[str, Any] = {"strict": False}  # MMSegmentation takes rules that match nothing
-    for key, value in rules.items():
-        if key == "custom_keys":
-            section[key] = [
-                {"key": text, "lr_mult": float(part.get("lr_mult", 1)), "decay_mult": float(part.get("decay_mult", 1))}
-                for text, part in value.items()
-            ]
-        elif key in _RULES:
-            section[key] = float(value)
-        else:
-            notes.append(f"paramwise_cfg: {key} is not taken over")
+    custom = keys.take("custom_keys")
+    if custom is not None:
+        section["custom_keys"] = []
+        for text, part in custom.items():
+            own = Keys(part, place=f"paramwise_cfg.custom_keys.{text}", notes=notes)
+            factors = {name: float(own.take(name, 1)) for name in ("lr_mult", "decay_mult")}
+            section["custom_keys"].append({"key": text, **factors})
+            own.done()
+    for rule in _RULES:
+        value = keys.take(rule)
+        if value is not None:
+            section[rule] = float(value)
+    keys.done()
     return section
 
 
 def _optimizer(value: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
-    name = _OPTIMIZERS.get(str(value.get("type")))
+    keys = Keys(value, place=f"optimizer {value.get('type')}", notes=notes)
+    name = _OPTIMIZERS.get(keys.type())
     if name is None:
         notes.append(f"optimizer {value.get('type')} has no counterpart")
         return {}
-    return {
-        "name": name,
-        **{ours: _plain(value[theirs]) for theirs, ours in _KNOBS.items() if value.get(theirs) is not None},
-    }
+    knobs = {ours: keys.take(theirs) for theirs, ours in _KNOBS.items()}
+    if name == "adadelta":
+        knobs["alpha"] = keys.take("rho")
+    keys.ignore("paramwise_cfg", "constructor", "foreach", "fused")
+    keys.done()
+    return {"name": name, **{ours: _plain(given) for ours, given in knobs.items() if given is not None}}
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Sequence):
         return [float(x) for x in value]
     return value if isinstance(value, bool) else float(value)
-
-
-def _schedulers(value: Any, notes: list[str], *, whole: int | None) -> dict[str, Any]:
-    section: dict[str, Any] = {}
-    for part in [value] if isinstance(value, Mapping) else list(value):
-        if part.get("by_epoch", True):
-            section["unit"] = "epochs"
-        match part.get("type"):
-            case "LinearLR" if part.get("begin", 0) == 0:
-                section |= {"warmup": "linear", "warmup_length": int(part["end"])}
-                section["warmup_factor"] = float(part.get("start_factor", 1 / 3))
-            case "PolyLR":
-                section |= {"name": "poly", "power": float(part.get("power", 1))}
-                section["end_lr"] = float(part.get("eta_min", 0))
-                if part.get("end") is not None and part["end"] != whole:
-                    section["length"] = int(part["end"])
-            case "CosineAnnealingLR":
-                section |= {"name": "cosine", "end_lr": float(part.get("eta_min", 0))}
-            case "MultiStepLR":
-                section |= {"name": "step", "milestones": list(part["milestones"])}
-                section |= {"gamma": float(part.get("gamma", 0.1))}
-            case other:
-                notes.append(f"scheduler {other} has no counterpart")
-    return section
-
-
-def _lr_config(value: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
-    section: dict[str, Any] = {}
-    if value.get("warmup") == "linear":
-        section |= {"warmup": "linear", "warmup_length": int(value["warmup_iters"])}
-        section["warmup_factor"] = float(value.get("warmup_ratio", 0.1))
-    end = {"end_lr": float(value.get("min_lr", 0))}
-    match str(value.get("policy")).lower():
-        case "poly":
-            return {**section, "name": "poly", "power": float(value.get("power", 1)), **end}
-        case "cosineannealing":
-            return {**section, "name": "cosine", **end}
-        case other:
-            notes.append(f"schedule {other} has no counterpart")
-            return section
