@@ -499,7 +499,7 @@ def test_compiles_as_one_graph(name):
         torch.testing.assert_close(compiled(images), model(images), atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["uper", "pointrend", *ONNX])
+@pytest.mark.parametrize("name", ["uper", "pointrend", "mae", *ONNX])
 def test_onnx_follows_the_size(name):
     # Pooling to a grid, and a number of points that depends on the size: where an export silently keeps the example's.
     onnxruntime = pytest.importorskip("onnxruntime")

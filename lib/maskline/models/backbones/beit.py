@@ -96,7 +96,7 @@ class _Attention(nn.Module):
         bias: Tensor | None = self.qkv.bias
         if self.q_bias is not None and self.v_bias is not None:
             bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
-        batch, length, width = tokens.shape
+        batch, length, _ = tokens.shape
         qkv = F.linear(tokens, self.qkv.weight, bias).reshape(batch, length, 3, self.num_heads, -1)
         query, key, value = cast(tuple[Tensor, Tensor, Tensor], qkv.permute(2, 0, 3, 1, 4).unbind(0))
         attended = F.scaled_dot_product_attention(
@@ -106,7 +106,9 @@ class _Attention(nn.Module):
             attn_mask=self._biases(grid)[:, index].unsqueeze(0).to(query.dtype),
             dropout_p=self.dropout if self.training else 0.0,
         )
-        return self.proj(attended.transpose(1, 2).reshape(batch, length, width))  # type: ignore[no-any-return]
+        # A copy, since the layout of what attention gives is another one in an exported graph.
+        joined = attended.transpose(1, 2).clone(memory_format=torch.contiguous_format).flatten(2)
+        return self.proj(joined)  # type: ignore[no-any-return]
 
     def _biases(self, grid: tuple[int, int]) -> Tensor:
         """(heads, offsets + 3) for a map of this height and width."""
