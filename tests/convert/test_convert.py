@@ -221,5 +221,5 @@ def test_black_and_white_masks_that_are_read_as_ids(converted, make_set):
     source = make_set({"train": 3})
     for i in range(3):
         save(index_mask(i).point(lambda value: value * 255), source / f"train/masks/{i:02d}.png")
-    with pytest.raises(DataError, match=r"set data\.mask_encoding to binary"):
+    with pytest.raises(DataError, match=r"set data\.mask_values to \{0: .background., 255: .vessel.\}"):
         converted(source)
