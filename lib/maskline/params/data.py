@@ -105,8 +105,8 @@ class DataParams(Section):
     )
     channels: Annotated[tuple[Annotated[int, Field(ge=0, le=63)], ...], Field(min_length=1)] | None = Field(
         default=None,
-        description="Channels of the image files to take, the first is 0; model.in_channels, mean and std must fit; "
-        "null: RGB, where gray becomes three equal channels.",
+        description="Channels of the image files to take, the first is 0; model.in_channels, mean and std must fit "
+        "(or be auto); null: RGB, where gray becomes three equal channels.",
     )
     image_scale: tuple[float, float] | Literal["error", "full_range"] = Field(
         default="error",
