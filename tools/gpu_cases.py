@@ -23,6 +23,7 @@ from maskline.engine.state import TrainState, weights_of
 from maskline.engine.validate import validate
 from maskline.inference.predictor import Predictor
 from maskline.params.base.reading import read_yaml
+from maskline.params.network.heads import MaskHeadParams
 from maskline.params.network.model import validate_model
 from maskline.params.whole import Params
 from maskline.runtime.checkpoint import weights_sha256
@@ -160,7 +161,9 @@ class Bench:
         """A loss and its gradient are the CPU's."""
         section = self.params("unet-s5-d16").model.model_dump(mode="json")
         section["decode_head"]["losses"] = [{"name": label.partition(",")[0], **keywords}]
-        function = criterion(validate_model(section, place=label).decode_head.losses)
+        head = validate_model(section, place=label).decode_head
+        assert not isinstance(head, MaskHeadParams)
+        function = criterion(head.losses)
         generator = torch.Generator().manual_seed(0)
         logits = torch.randn(2, 3, 24, 24, generator=generator)
         target = torch.randint(0, 3, (2, 24, 24), generator=generator)

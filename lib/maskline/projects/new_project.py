@@ -9,6 +9,7 @@ from pathlib import Path
 from maskline.cli import package_lock
 from maskline.core.errors import DataError, ParamsError
 from maskline.core.files import write_text
+from maskline.core.text import one_line
 from maskline.params.base.reading import read_yaml
 from maskline.params.whole import load_params
 from maskline.projects import plots_page, recipes, yaml_lines
@@ -41,7 +42,7 @@ def create(folder: Path, *, recipe: str | None, with_data: bool, overrides: Sequ
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DataError(folder, "is there and not empty", "name a new folder, or see maskline new --help on --upgrade")
-    params = _params(recipe, overrides, with_data=with_data)
+    params = _titled(_params(recipe, overrides, with_data=with_data), folder.resolve().name)
     there = folder.is_dir()
     try:
         _write(folder, params, git=git)
@@ -94,6 +95,15 @@ def _params(recipe: str | None, overrides: Sequence[str], *, with_data: bool) ->
     if recipe:
         text = merged(shipped, recipes.find(recipe), with_data=with_data)
     return with_overrides(text, overrides, place=f"recipe {recipe}" if recipe else "params.yaml")
+
+
+def _titled(params: str, name: str) -> str:
+    """Return params whose report is headed by the project's name, if they say nothing of it."""
+    head = "evaluate:\n"
+    if f"\n{head}" not in params or re.search(r"^evaluate:\n(?:[ #].*\n)*?  title:", params, flags=re.MULTILINE):
+        return params
+    (line,) = yaml_lines.dump({"title": one_line(name)[:60]})
+    return params.replace(f"\n{head}", f"\n{head}  # Heading of the report page.\n  {line}\n", 1)
 
 
 def _write(folder: Path, params: str, *, git: bool) -> None:
