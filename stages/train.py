@@ -15,11 +15,11 @@ from maskline.cli.entry import PATH, arguments, log, params_option, stage
 @params_option
 @click.option("--prepared", type=PATH, default="data/prepared", show_default=True, help="Prepared data set.")
 @click.option("--model", type=PATH, default="data/models", show_default=True, help="Model folder to write.")
-@click.option("--metrics", type=PATH, default="reports/train/metrics.json", show_default=True, help="Scores.")
+@click.option("--metrics", type=PATH, default="reports/train/metrics.json", show_default=True, help="Best score.")
 @click.option("--curves", type=PATH, default="reports/train/curves.csv", show_default=True, help="Validations.")
 @click.option("--classes", type=PATH, default="reports/train/classes.csv", show_default=True, help="By class.")
 @click.option("--steps", type=PATH, default="reports/train/steps.csv", show_default=True, help="Loss curve.")
-@click.option("--timing", type=PATH, default="reports/train/timing.json", show_default=True, help="Speed.")
+@click.option("--timing", type=PATH, default="reports/train/timing.csv", show_default=True, help="Speed.")
 @click.option("--stop-after", type=int, default=0, show_default=True, help="Only so many iterations; 0: all of them.")
 @stage
 def main(

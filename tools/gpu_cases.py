@@ -23,6 +23,7 @@ from maskline.engine.state import TrainState, weights_of
 from maskline.engine.validate import validate
 from maskline.inference.predictor import Predictor
 from maskline.params.base.reading import read_yaml
+from maskline.params.network.heads import MaskHeadParams
 from maskline.params.network.model import validate_model
 from maskline.params.whole import Params
 from maskline.runtime.checkpoint import weights_sha256
@@ -147,7 +148,7 @@ class Bench:
         batches = self.job(params).loop.batches
         here = batches.finish(batches.batch(0), torch.device("cpu"))
         there = batches.finish(batches.batch(0), self.device)
-        std = torch.tensor(params.model.std).view(1, -1, 1, 1)
+        std = torch.tensor(params.model.numbers()[1]).view(1, -1, 1, 1)
         apart = ((there.images.cpu() - here.images).abs() * std).flatten()
         # Where a step of the augmentation rounds or compares, single pixels may fall to the other side.
         level = float(apart.kthvalue(math.ceil((1 - _MOST_STRAY) * len(apart))).values)
@@ -160,7 +161,9 @@ class Bench:
         """A loss and its gradient are the CPU's."""
         section = self.params("unet-s5-d16").model.model_dump(mode="json")
         section["decode_head"]["losses"] = [{"name": label.partition(",")[0], **keywords}]
-        function = criterion(validate_model(section, place=label).decode_head.losses)
+        head = validate_model(section, place=label).decode_head
+        assert not isinstance(head, MaskHeadParams)
+        function = criterion(head.losses)
         generator = torch.Generator().manual_seed(0)
         logits = torch.randn(2, 3, 24, 24, generator=generator)
         target = torch.randint(0, 3, (2, 24, 24), generator=generator)
@@ -216,8 +219,8 @@ class Bench:
     def _predictor(model: torch.nn.Module, params: Params, *, mode: Any) -> Predictor:
         return Predictor(
             model=model,
-            mean=params.model.mean,
-            std=params.model.std,
+            mean=params.model.numbers()[0],
+            std=params.model.numbers()[1],
             mode=mode,
             window=(96, 96),
             stride=(64, 64),
@@ -241,8 +244,8 @@ class Bench:
                         split,
                         criterion=list(job.loop.criteria.values())[-1],
                         compute=resolve(device=device.type, precision="fp32", channels_last=True),
-                        mean=params.model.mean,
-                        std=params.model.std,
+                        mean=params.model.numbers()[0],
+                        std=params.model.numbers()[1],
                     )
                 )
         worst = max(abs(rows[0][key] - rows[1][key]) for key in ("val_loss", "mIoU", "mDice"))

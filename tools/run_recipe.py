@@ -31,6 +31,7 @@ from maskline.core.errors import DataError
 from maskline.core.files import sha256_file, write_json, write_text
 from maskline.data.manifest import scored_split
 from maskline.params.whole import load_params
+from maskline.report import scores_table
 
 ROOT = Path(__file__).resolve().parent.parent
 FORMAT = 1
@@ -153,9 +154,8 @@ def report(
         overrides: Settings on top of the recipe.
         seconds: Times by part.
     """
-    settings = load_params(folder / "params.yaml")
-    with (folder / "data/prepared/manifest.csv").open(encoding="utf-8", newline="") as stream:
-        images = Counter(row["split"] for row in csv.DictReader(stream))
+    settings, scores = load_params(folder / "params.yaml"), folder / "reports/evaluate/scores.csv"
+    images = Counter(row["split"] for row in _rows(folder / "data/prepared/manifest.csv"))
     return {
         "format": FORMAT,
         "recipe": recipe,
@@ -169,13 +169,13 @@ def report(
             "images": dict(sorted(images.items())),
             "evaluated": scored_split(folder / "data/prepared", settings.evaluate.split),
         },
-        "seconds": {**seconds, "training": _read(folder / "reports/train/timing.json")["seconds"]},
+        "seconds": {**seconds, "training": float(_rows(folder / "reports/train/timing.csv")[0]["seconds"])},
         "iterations": settings.train.iterations,
         "threads": settings.train.threads,
         "hardware": hardware(),
         "receipt": _read(folder / "data/models/model.json")["receipt"],
         "training": _read(folder / "reports/train/metrics.json"),
-        "metrics": _read(folder / "reports/evaluate/metrics.json"),
+        "metrics": scores_table.from_csv(scores.read_text(encoding="utf-8"), place=scores),
     }
 
 
@@ -224,6 +224,11 @@ def _cpu_lines() -> Iterator[tuple[str, str]]:
 def _children_seconds() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
 
 
 def _read(path: Path) -> Any:

@@ -8,18 +8,26 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from maskline.api.evaluating import evaluate as evaluate
+    from maskline.api.training import train as train
     from maskline.predict.model import Model as Model
     from maskline.predict.model_sources import load as load
     from maskline.predict.result import Result as Result
 
 __version__ = "0.1.0"
 
-__all__ = ["Model", "Result", "load"]
+__all__ = ["Model", "Result", "evaluate", "load", "train"]
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
-_PLACES = {"Model": "predict.model", "Result": "predict.result", "load": "predict.model_sources"}
+_PLACES = {
+    "Model": "predict.model",
+    "Result": "predict.result",
+    "evaluate": "api.evaluating",
+    "load": "predict.model_sources",
+    "train": "api.training",
+}
 
 
 def __getattr__(name: str) -> Any:

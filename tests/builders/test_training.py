@@ -137,19 +137,40 @@ def test_a_card_of_another_version(shipped_params, tmp_path):
         load_segmentor(tmp_path / "models")
 
 
-def test_training_starts_from_a_folder_with_other_classes(shipped_params, tmp_path):
+def test_training_starts_from_a_folder_with_other_classes(shipped_params, tmp_path, caplog):
     weights = save(tmp_path / "models", settings(shipped_params, **SMALL), 3)
     made = settings(shipped_params, **SMALL, model__weights=str(tmp_path / "models"))
+    caplog.set_level("INFO", logger="maskline")
     model = segmentor(made.model, num_classes=2)
     state = model.state_dict()
+    classifiers = [name for name in state if ".conv_seg." in name]
+    told = f"{len(state) - len(classifiers)} tensors of {tmp_path / 'models'} fitted, 0 were reshaped, "
+    assert told + f"{len(classifiers)} stayed fresh, {len(classifiers)} are not of this network" in caplog.text
     assert torch.equal(
         state["backbone.encoder.0.0.convs.0.conv.weight"], weights["backbone.encoder.0.0.convs.0.conv.weight"]
     )
     assert state["decode_head.conv_seg.weight"].shape[0] == 2
 
 
+def test_start_weights_of_other_image_channels(shipped_params, tmp_path, caplog):
+    save(tmp_path / "models", settings(shipped_params, **SMALL), 2)
+    gray = {"model__in_channels": 1, "model__mean": [1.0], "model__std": [2.0]}
+    made = settings(shipped_params, **SMALL, **gray, model__weights=str(tmp_path / "models"))
+    caplog.set_level("INFO", logger="maskline")
+    segmentor(made.model, num_classes=2)
+    assert "fitted, 1 were reshaped, 0 stayed fresh, 0 are not of this network" in caplog.text
+
+
+def test_weights_that_fit_by_chance_are_no_start(shipped_params, tmp_path):
+    """A classifier of the same shape is none of the backbone."""
+    save(tmp_path / "models", settings(shipped_params, **SMALL, model__backbone={"name": "mixvit_b0"}), 2)
+    made = settings(shipped_params, **SMALL, model__weights=str(tmp_path / "models"))
+    with pytest.raises(CheckpointError, match="is of another network"):
+        segmentor(made.model, num_classes=2)
+
+
 def test_start_weights_of_another_architecture(shipped_params, tmp_path):
     save(tmp_path / "models", settings(shipped_params, **SMALL), 3)
     made = settings(shipped_params, model__type="smp", model__weights=str(tmp_path / "models"))
-    with pytest.raises(CheckpointError, match="no tensor has a name and shape of this network"):
+    with pytest.raises(CheckpointError, match=r"is of another network: .* none of the 120 of the backbone"):
         segmentor(made.model, num_classes=2)

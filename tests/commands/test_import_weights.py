@@ -11,9 +11,9 @@ from maskline.builders.model import segmentor
 from maskline.commands.main import main
 from maskline.core.errors import CheckpointError
 from maskline.models.backbones.encoder import encoder
+from maskline.models.stem import adapt_input_channels
 from maskline.models.torchvision_ops import declare_missing_operators
 from maskline.params.whole import load_params, validate_params
-from maskline.weights.stem import adapt_input_channels
 from tools.trial import complete_params
 
 BN = "dict(type='SyncBN', requires_grad=True)"
@@ -352,3 +352,27 @@ def test_a_moving_average_beside_the_weights(network, tmp_path):
 
 def test_an_unknown_recipe(checkpoint, tmp_path):
     fails("recipe nonsense: no such recipe", checkpoint, "--recipe", "nonsense", "-o", tmp_path / "model")
+
+
+def test_the_network_is_written_into_a_params_file(checkpoint, tmp_path, shipped_params):
+    """Comments and other sections stay; training builds the imported network and starts from its weights."""
+    path = tmp_path / "project" / "params.yaml"
+    path.parent.mkdir()
+    before = shipped_params.read_text()
+    path.write_text(before.replace("  name: synthetic_fundus\n", "  # mine\n  name: drive\n"))
+    result = invoke(checkpoint, "-o", tmp_path / "project" / "start", "--params", path)
+    assert result.exit_code == 0, result.output
+    after = path.read_text()
+    assert "  # mine\n  name: drive\n" in after
+    assert "  # bn | syncbn | gn, for backbone, neck and heads; encoders of the libraries keep their own.\n" in after
+    params = load_params(path)
+    assert (params.model.weights, params.model.mean) == ("start", (1.0, 2.0, 3.0))
+    assert params.optimizer == load_params(shipped_params).optimizer
+    folder = load_segmentor(tmp_path / "project" / "start").state_dict()
+    started = segmentor(params.model.model_copy(update={"weights": str(path.parent / "start")}), num_classes=2)
+    assert all(torch.equal(value, folder[name]) for name, value in started.state_dict().items())
+
+
+def test_no_params_file_to_write_to_writes_nothing(checkpoint, tmp_path):
+    fails("no such file; make one first", checkpoint, "-o", tmp_path / "m", "--params", tmp_path / "none.yaml")
+    assert not (tmp_path / "m").exists()

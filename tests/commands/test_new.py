@@ -50,7 +50,8 @@ def project(tmp_path):
 def test_everything_is_committed_and_the_settings_are_the_shipped_ones(project, root, shipped_params):
     assert git(project, "status", "--porcelain") == ""
     assert git(project, "log", "--format=%s") == "New maskline project\n"
-    assert (project / "params.yaml").read_bytes() == shipped_params.read_bytes()
+    titled = f"evaluate:\n  # Heading of the report page.\n  title: {project.name}\n"
+    assert (project / "params.yaml").read_text() == shipped_params.read_text().replace("evaluate:\n", titled)
     for name in ("train", "export"):
         assert (project / "stages" / f"{name}.py").read_bytes() == (root / "stages" / f"{name}.py").read_bytes()
     assert "maskline doctor" in (project / "README.md").read_text(encoding="utf-8")

@@ -104,6 +104,22 @@ def test_export_folder_is_a_model(onnx_file, pictures, tmp_path):
     assert run(onnx_file.parent, pictures / "eye.png", out=tmp_path / "out").exit_code == 0
 
 
+def test_the_fastest_file_of_an_export_folder(onnx_file, trained_folder, pictures, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder, fastest = tmp_path / "export", ["--fastest"]
+    folder.mkdir()
+    shutil.copy(onnx_file, folder / "model-int8.onnx")
+    result = run(folder, pictures / "eye.png", out=tmp_path / "out", options=fastest)
+    assert result.exit_code == 2
+    assert "does not say which file is the fastest (FileNotFoundError)" in result.stderr
+    latency = tmp_path / "reports" / "export" / "latency.json"
+    latency.parent.mkdir(parents=True)
+    latency.write_text('{"fastest": "model-int8.onnx"}')
+    assert run(folder, pictures / "eye.png", out=tmp_path / "out", options=fastest).exit_code == 0
+    result = run(trained_folder, pictures / "eye.png", out=tmp_path / "other", options=fastest)
+    assert "a trained model is one file; name the export folder" in result.stderr
+
+
 def test_without_torch(onnx_file, pictures, tmp_path):
     code = (
         "import sys; sys.modules['torch'] = None; from maskline.commands.predict import main; "

@@ -34,6 +34,8 @@ IMPORTED = [
     "gcnet_r50-d8_4xb2-40k_cityscapes-512x1024",
     "icnet_r18-d8_4xb2-80k_cityscapes-832x832",
     "isanet_r50-d8_4xb2-40k_cityscapes-512x1024",
+    "knet-s3_r50-d8_fcn_8xb2-adamw-80k_ade20k-512x512",
+    "maskformer_r50-d32_8xb2-160k_ade20k-512x512",
     "mobilenet-v2-d8_fcn_4xb2-80k_cityscapes-512x1024",
     "nonlocal_r50-d8_4xb2-40k_cityscapes-512x1024",
     "psanet_r50-d8_4xb2-40k_cityscapes-512x1024",

@@ -1,6 +1,5 @@
 """The loss, head and measure that the how-to pages add, added: as a reader would, in a copy of the project."""
 
-import json
 import os
 import re
 import shlex
@@ -11,6 +10,7 @@ import sys
 import pytest
 
 from maskline.params.base.reading import read_yaml
+from maskline.report import scores_table
 from tools.trial import TINY, copy_of, ran
 
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -117,7 +117,8 @@ def test_in_a_clone_it_is_two_files(root, tmp_path):
     card = project.read("data/models/model.json").decode()
     assert '"name": "context"' in card
     assert '"name": "poly"' in card
-    metrics = json.loads(project.read("reports/evaluate/metrics.json"))
+    text = project.read("reports/evaluate/scores.csv").decode()
+    metrics = scores_table.from_csv(text, place="scores.csv")
     assert set(metrics["measures"]) == {"boundary_IoU", "boundary_F", "VS"}
     assert "Volumetric similarity" in project.read("reports/evaluate/report.html").decode()
 
@@ -133,6 +134,7 @@ from maskline.builders.augment import augmentation
 from maskline.convert.layouts import layout
 from maskline.data.labels import LabelSet
 from maskline.params.whole import validate_params
+from maskline.report import scores_table
 
 params = validate_params({"data": {"name": "slides"}, "augment": {"invert": {"prob": 1.0}}})
 assert layout(params.data.name).__module__ == "maskline.convert.formats.slides"

@@ -10,7 +10,7 @@ from maskline.engine.run import Job, Result, write
 from maskline.engine.train import fit
 from tests.engine.conftest import run
 
-FILES = ("metrics.json", "curves.csv", "classes.csv", "steps.csv", "timing.json")
+FILES = ("metrics.json", "curves.csv", "classes.csv", "steps.csv", "timing.csv")
 
 
 def finished(tmp_path, **changes):
@@ -27,15 +27,15 @@ def finished(tmp_path, **changes):
 def test_the_best_validation_is_named(tmp_path):
     result, metrics = finished(tmp_path)
     best = metrics["best"]
-    assert (best["iteration"], best["metric"]) == (result.state.best_iteration, "mIoU")
+    assert list(best) == ["mIoU", "val_loss"]
     assert best["mIoU"] == pytest.approx(result.state.best_score, abs=1e-6)
-    assert result.outcome("mIoU") == f"best mIoU {best['mIoU']:.4f} after {best['iteration']} iterations"
-    assert metrics["last"]["iteration"] == 12
+    assert result.outcome("mIoU") == f"best mIoU {best['mIoU']:.4f} after {result.state.best_iteration} iterations"
+    assert (tmp_path / "timing.csv").read_text().startswith("part,seconds,iterations_per_second,images_per_second,")
 
 
 def test_without_a_validation_nothing_is_called_best(tmp_path):
     result, metrics = finished(tmp_path, validation=None)
     assert metrics.keys() == {"last"}
-    assert metrics["last"].keys() == {"iteration", "train_loss"}
+    assert metrics["last"].keys() == {"train_loss"}
     loss = metrics["last"]["train_loss"]
     assert result.outcome("mIoU") == f"no score to choose by: the weights after 12 iterations, train_loss {loss:.4f}"

@@ -12,12 +12,14 @@ from maskline.data.labels import LabelSet
 from maskline.evaluation import writing
 from maskline.evaluation.evaluate import check_labels, headline
 from maskline.evaluation.writing import Outputs, write_evaluation
+from maskline.report import scores_table
 from tests.evaluation.conftest import TWO, draw, scored
 
 
 def outputs(folder):
     return Outputs(
         metrics=folder / "metrics.json",
+        scores=folder / "scores.csv",
         per_image=folder / "per_image.csv",
         per_class=folder / "per_class.csv",
         confusion=folder / "confusion.csv",
@@ -37,7 +39,7 @@ def written(folder, made, card, *, curves=None):
 def test_writes_everything_and_the_same_bytes_twice(two_classes, card, tmp_path):
     first = written(tmp_path / "a", two_classes, card)
     assert set(first) == {
-        "metrics.json", "per_image.csv", "per_class.csv", "confusion.csv", "report.html",
+        "metrics.json", "scores.csv", "per_image.csv", "per_class.csv", "confusion.csv", "report.html",
         *(f"gallery/{kind}_{rank:02d}.jpg" for kind in ("worst", "median", "best") for rank in (1, 2)),
     }  # fmt: skip
     again = scored(two_classes[0])
@@ -51,7 +53,13 @@ def test_no_path_of_this_machine_is_in_a_file(two_classes, card, tmp_path):
 
 def test_files_agree_with_each_other(two_classes, card, tmp_path):
     files = written(tmp_path, two_classes, card)
-    metrics = json.loads(files["metrics.json"])
+    metrics = scores_table.from_csv(files["scores.csv"].decode(), place="scores.csv")
+    assert metrics == two_classes[1].metrics
+    short = {"aAcc", "mIoU", "mDice"}
+    assert json.loads(files["metrics.json"]) == {
+        **{name: metrics[name] for name in short},
+        "foreground": {"Dice": metrics["foreground"]["Dice"]},
+    }
     classes = list(csv.DictReader(io.StringIO(files["per_class.csv"].decode())))
     assert float(classes[1]["Dice"]) == metrics["foreground"]["Dice"] == metrics["per_class"]["vessel"]["Dice"]
     cells = {

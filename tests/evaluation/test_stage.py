@@ -1,5 +1,6 @@
 """The stage as DVC runs it, on an untrained network and synthetic images."""
 
+import csv
 import io
 import json
 import shutil
@@ -7,6 +8,7 @@ import subprocess
 import sys
 from itertools import product
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -18,6 +20,7 @@ from maskline.convert.shards import ShardWriter
 from maskline.data import manifest
 from maskline.data.reading_rule import ReadingRule
 from maskline.params.whole import load_params
+from maskline.report import scores_table
 from maskline.runtime.checkpoint import save_model
 from maskline.runtime.torch_seeds import seed_torch
 from stages import evaluate
@@ -102,12 +105,17 @@ def places(project, out):
         "model": project / "models",
         "curves": project / "curves.csv",
         "metrics": out / "metrics.json",
+        "scores": out / "scores.csv",
         "per-image": out / "per_image.csv",
         "per-class": out / "per_class.csv",
         "confusion": out / "confusion.csv",
         "gallery": out / "gallery",
         "report": out / "report.html",
     }
+
+
+def tree(made):
+    return scores_table.from_csv(made["scores.csv"].decode(), place="scores.csv")
 
 
 def options(values):
@@ -180,10 +188,10 @@ def test_writes_the_same_bytes_twice(project, tmp_path):
     made = files(tmp_path / "a")
     assert made == files(tmp_path / "b")
     assert set(made) == {
-        "metrics.json", "per_image.csv", "per_class.csv", "confusion.csv", "report.html",
+        "metrics.json", "scores.csv", "per_image.csv", "per_class.csv", "confusion.csv", "report.html",
         "gallery/worst_01.jpg", "gallery/median_01.jpg", "gallery/best_01.jpg",
     }  # fmt: skip
-    assert set(json.loads(made["metrics.json"])["second_annotator"]["foreground"]) == {
+    assert set(tree(made)["second_annotator"]["foreground"]) == {
         "Dice", "sensitivity", "specificity",
     }  # fmt: skip
 
@@ -226,6 +234,8 @@ def test_every_step_and_measure_by_params(shipped_params, project, tmp_path):
         "evaluate.threshold": 0.4,
         "evaluate.min_component_px": 4,
         "evaluate.max_hole_px": 3,
+        "evaluate.metrics": "full",
+        "evaluate.title": "Eyes of here",
         "evaluate.extra_metrics": ["boundary", "surface", "cldice", "ranking", "calibration"],
     }
     write_params(shipped_params, tmp_path / "params.yaml", CHANGES | changes)
@@ -234,7 +244,9 @@ def test_every_step_and_measure_by_params(shipped_params, project, tmp_path):
         assert result.exit_code == 0, result.output
     made = files(tmp_path / "a")
     assert made == files(tmp_path / "b")
-    metrics = json.loads(made["metrics.json"])
+    metrics = tree(made)
+    assert set(json.loads(made["metrics.json"])["per_class"]) == set(metrics["per_class"])
+    assert b"<h1>Eyes of here</h1>" in made["report.html"]
     assert list(metrics["steps"]) == ["1_network", "2_views", "3_crf", "4_threshold", "5_cleanup"]
     assert metrics["steps"]["5_cleanup"]["mIoU"] == metrics["mIoU"]
     assert metrics["threshold"] == 0.4
@@ -242,7 +254,12 @@ def test_every_step_and_measure_by_params(shipped_params, project, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change", [{"evaluate.threshold": "tune"}, {"evaluate.crf.enabled": True, "evaluate.crf.tune": True}]
+    "change",
+    [
+        {"evaluate.threshold": "tune"},
+        {"evaluate.crf.enabled": True, "evaluate.crf.tune": True},
+        {"evaluate.guarantee": {"at_most": 0.5}},
+    ],
 )
 def test_no_val_split_to_tune_on_is_one_line(shipped_params, project, tmp_path, change):
     write_params(shipped_params, tmp_path / "params.yaml", {**CHANGES, **change})
@@ -252,11 +269,36 @@ def test_no_val_split_to_tune_on_is_one_line(shipped_params, project, tmp_path, 
     assert result.output.count("\n") == 1
 
 
+def test_a_promise_is_kept_on_val_and_held_against_test(shipped_params, project, several, tmp_path, caplog):
+    write_params(shipped_params, tmp_path / "params.yaml", {**CHANGES, "evaluate.guarantee": {"at_most": 0.5}})
+    given = {"params": tmp_path / "params.yaml", "prepared": several / "prepared"}
+    result = run(project, tmp_path / "out", **given)
+    assert result.exit_code == 0, result.output
+    metrics = tree(files(tmp_path / "out"))
+    rows = list(csv.DictReader((tmp_path / "out" / "per_image.csv").read_text().splitlines()))
+    missed = np.mean([1 - float(row["sensitivity"]) for row in rows])
+    assert metrics["guarantee"] == {"at_most": 0.5, "images": 5, "miss_rate": pytest.approx(missed, abs=1e-5)}
+    # val holds the images of test, so the bound that chose the threshold can be told from the scores
+    assert (5 * missed + 1) / 6 <= 0.5
+    assert f"Seen on the test split: {missed:.1%}." in files(tmp_path / "out")["report.html"].decode()
+    assert "(promised: 0.5 at most)" in caplog.text
+
+
+def test_too_few_images_for_a_promise_is_one_line(shipped_params, project, several, tmp_path):
+    write_params(shipped_params, tmp_path / "params.yaml", {**CHANGES, "evaluate.guarantee": {"at_most": 0.1}})
+    given = {"params": tmp_path / "params.yaml", "prepared": several / "prepared"}
+    result = run(project, tmp_path / "out", **given)
+    assert result.exit_code == 2
+    assert "a miss rate of at most 0.1 needs 9 val images, there are 5" in result.output
+    assert result.output.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("change", "key"),
     [
         ({"evaluate.threshold": "tune"}, "evaluate.threshold"),
         ({"evaluate.crf.enabled": True, "evaluate.crf.tune": True}, "evaluate.crf.tune"),
+        ({"evaluate.guarantee": {"at_most": 0.5}}, "evaluate.guarantee"),
     ],
 )
 def test_val_never_chooses_and_scores(shipped_params, project, tmp_path, change, key):

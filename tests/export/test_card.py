@@ -120,6 +120,14 @@ def test_card_of_a_set_with_one_annotator(trained):
     assert "human reference" not in text
 
 
+def test_a_promise_stands_on_the_card(trained):
+    found = {"bytes": 1, "test": {"mIoU_exported": 0.5, "disagreement": 0.0}}
+    scores = {"mIoU": 0.5, "threshold": 0.2314, "guarantee": {"at_most": 0.1, "images": 12, "miss_rate": 0.071}}
+    text = card.card_text(trained, found, variants=(), data_set="folder", images=1, scores=scores)
+    assert "from probability 0.2314 on, at most 10.0% of an image's foreground pixels are missed" in text
+    assert "Seen on the test split: 7.1%." in text
+
+
 def test_a_class_name_is_no_markup():
     assert card._literal("<script>a|b</script>[x](y)") == r"&lt;script&gt;a\|b&lt;/script&gt;\[x\](y)"
     assert card._literal("optic disc, 2nd") == "optic disc, 2nd"
@@ -160,3 +168,13 @@ def test_the_card_says_how_images_are_read(trained):
     assert "channels [2, 1, 0] of images of 3 bands of uint8;" in text
     assert "as they are stored, whatever their EXIF says. What does not fit is refused." in text
     assert "(batch, height, width, 3), uint8, channels [2, 1, 0] of the file" in text
+
+
+def test_the_card_says_what_training_measured(trained):
+    found = {"test": {"mIoU_exported": 0.5, "disagreement": 0.0}, "bytes": 1}
+    args = {"variants": (), "data_set": "folder", "images": 1, "scores": SCORES}
+    assert "numbers of the train split" not in card.card_text(trained, found, **args)
+    model = {**trained.params.get("model", {}), "mean": "auto"}
+    measured = dataclasses.replace(trained, mean=(1.5, 2.0, 3.0), params={**trained.params, "model": model})
+    text = card.card_text(measured, found, **args)
+    assert "by numbers of the train split: mean 1.5, 2, 3; std " in text

@@ -1,5 +1,6 @@
 """Outputs, resizing and padding by choice: each file agrees with torch at odd sizes, and says what it gives."""
 
+import copy
 import dataclasses
 import json
 import subprocess
@@ -12,6 +13,7 @@ import torch
 from PIL import Image
 
 from maskline.core.errors import ExportError
+from maskline.data.labels import LabelSet
 from maskline.export import card, interface, onnx_graph, package, precision
 from maskline.export.interface import WHOLE, Interface
 from maskline.export.runtime_onnx import OnnxModel
@@ -73,6 +75,40 @@ def test_values_are_what_the_name_says(exported, pictures):
     }[one.interface.outputs[0]]
     assert found.dtype == expected.numpy().dtype
     np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def two_classes(trained):
+    """A network of two classes whose labels begin at a low probability."""
+    network = copy.deepcopy(trained.network)
+    network.num_classes, network.head = 2, torch.nn.Conv2d(20, 2, 3, padding=1)
+    with torch.no_grad():
+        network.head.weight.uniform_(-0.05, 0.05, generator=torch.Generator().manual_seed(0))
+        network.head.bias.copy_(torch.tensor([1.0, 0.0]))
+    labels = LabelSet(class_names=("ground", "vessel"), palette=((0, 0, 0), (230, 60, 60)))
+    return dataclasses.replace(trained, network=network, labels=labels)
+
+
+def test_a_threshold_is_inside_of_the_file(two_classes, pictures, tmp_path):
+    one = dataclasses.replace(two_classes, interface=dataclasses.replace(WHOLE, threshold=0.25))
+    program, about = trace(one.deployable(), example_size=(40, 48)), package.describe(one, example_size=(40, 48))
+    (tmp_path / "model.onnx").write_bytes(
+        onnx_graph.to_onnx(program, opset=18, metadata=about, outputs=one.interface.names)
+    )
+    model = OnnxModel(tmp_path / "model.onnx", threads=1)
+    images = pictures.sample(0).image[None]
+    seen = model.predict(images)
+    assert (seen.labels != one.runtime(threads=1).predict(images).labels).mean() <= 1e-3
+    np.testing.assert_array_equal(seen.labels[0], seen.probabilities[0, 1] >= 0.25)
+    assert (seen.labels[0] != seen.probabilities[0].argmax(0)).mean() > 0.1
+    assert model.metadata["threshold"] == 0.25
+    assert "label 1 from probability 0.25 on" in model.metadata["outputs"]
+
+
+def test_a_threshold_without_labels_is_refused(two_classes):
+    shape = Interface(outputs=("softmax",), resize=None, pad_multiple=None, threshold=0.25)
+    with pytest.raises(ExportError, match=r"the threshold 0\.25 makes are not among them; add argmax"):
+        dataclasses.replace(two_classes, interface=shape).deployable()
 
 
 def test_another_policy_is_refused_by_the_gate(exported, trained, pictures):

@@ -127,19 +127,28 @@ def test_split_of_other_classes_or_without_images(trained, pictures, tmp_path):
 def test_latency_report(trained, model_file):
     models = dict.fromkeys(("fp32", "again"), lambda threads: OnnxModel(model_file, threads=threads))
     report = timing.latency(trained, models, size=(32, 40), batches=(1, 3), runs=2, threads=(1, 2), compiled=False)
+    assert report.pop("fastest") == "model.onnx"
+    times = {
+        "torch": {"median_ms": 0.5},
+        "fp32": {"median_ms": 3.0},
+        "int8": {"median_ms": 2.0},
+        "fp16": {"median_ms": 9},
+    }
+    assert timing.fastest({**times, "pt2": {"median_ms": 1.0}}) == "model-int8.onnx"
     assert {key: report.pop(key) for key in ("height", "width", "runs", "threads")} == {
         "height": 32,
         "width": 40,
         "runs": 2,
         "threads": 1,
     }
-    lines = timing.table({**report, "threads": 1}, sizes={"fp32": 77}).splitlines()
-    assert lines[0] == "model,name,batch,threads,median_ms,p95_ms,ratio,bytes"
+    facts = {"threads": 1, "height": 32, "width": 40, "runs": 2}
+    lines = timing.table({**report, **facts}, sizes={"fp32": 77}).splitlines()
+    assert lines[0] == "model,name,batch,threads,median_ms,p95_ms,ratio,bytes,height,width,runs"
     assert len(lines) == 1 + 2 * 2 * 3
     assert lines[1].startswith('"torch, batch 1, 1 thread",torch,1,1,')
     assert lines[-2].startswith('"fp32, batch 3, 2 threads",fp32,3,2,')
-    assert lines[-2].endswith(",77")
-    assert lines[-1].endswith(",")
+    assert lines[-2].endswith(",77,32,40,2")
+    assert lines[-1].endswith(",,32,40,2")
     assert list(report) == ["batch_1", "batch_3", "threads_2"]
     assert list(report["threads_2"]) == ["batch_1", "batch_3"]
     for row in (*report.pop("threads_2").values(), *report.values()):

@@ -8,6 +8,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 
 from maskline.core.errors import ExportError, ShapeError
 from maskline.export.runtime_onnx import OnnxModel, open_session
+from maskline.runtime import processor
 
 
 def test_missing_file(tmp_path):
@@ -79,10 +80,16 @@ def test_fewer_classes_than_the_graph_has(tmp_path, content):
         OnnxModel(tmp_path / "model.onnx", threads=1).predict(np.zeros((1, 40, 48, 3), np.uint8))
 
 
-def test_eight_bit_sums_do_not_overflow(content):
+@pytest.mark.parametrize("exact", [False, True])
+def test_eight_bit_sums_do_not_overflow_where_they_could(content, monkeypatch, exact):
     """test_precision's bounds show the same, on processors that need the setting."""
+    monkeypatch.setattr(processor, "sums_int8_exactly", lambda: exact)
     options = open_session(content, threads=1).get_session_options()
-    assert options.get_session_config_entry("session.x64quantprecision") == "1"
+    if exact:
+        with pytest.raises(RuntimeError, match="does not have configuration"):
+            options.get_session_config_entry("session.x64quantprecision")
+    else:
+        assert options.get_session_config_entry("session.x64quantprecision") == "1"
 
 
 def test_a_file_that_cannot_be_opened_that_way_is_opened_without(content, monkeypatch):
@@ -94,6 +101,7 @@ def test_a_file_that_cannot_be_opened_that_way_is_opened_without(content, monkey
             raise Fail("Attempt to replace the existing tensor")
         return real(*args, **kwargs)
 
+    monkeypatch.setattr(processor, "sums_int8_exactly", lambda: False)
     monkeypatch.setattr(onnxruntime, "InferenceSession", refusing)
     assert open_session(content, threads=1).get_inputs()
     assert len(tried) == 2

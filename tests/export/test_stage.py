@@ -1,5 +1,6 @@
 """The stage as DVC runs it, on a tiny network and two images."""
 
+import csv
 import io
 import json
 
@@ -13,6 +14,7 @@ from maskline.builders.model import segmentor
 from maskline.convert.shards import ShardWriter
 from maskline.data import manifest
 from maskline.params.whole import load_params
+from maskline.report import scores_table
 from maskline.runtime.checkpoint import save_model
 from maskline.runtime.torch_seeds import seed_torch
 from stages import export
@@ -42,7 +44,7 @@ def project(shipped_params, pictures, tmp_path_factory):
     with (folder / "params.yaml").open("w") as stream:
         YAML().dump(values, stream)
     write_prepared(folder / "prepared", pictures)
-    (folder / "scores.json").write_text(json.dumps({"mIoU": 0.5, "uncertainty_95": {}}))
+    (folder / "scores.csv").write_text(scores_table.to_csv({"mIoU": 0.5, "uncertainty_95": {}}))
     settings = load_params(folder / "params.yaml")
     seed_torch(0)
     weights = segmentor(settings.model, num_classes=pictures.labels.num_classes).state_dict()
@@ -89,11 +91,10 @@ def run(project, **paths):
         "params": "params.yaml",
         "prepared": "prepared",
         "model": "models",
-        "scores": "scores.json",
+        "scores": "scores.csv",
         "out": "export",
-        "metrics": "metrics.json",
-        "latency": "latency.json",
-        "times": "latency.csv",
+        "agreement": "agreement.csv",
+        "latency": "latency.csv",
         **paths,
     }
     arguments = [part for name, path in names.items() for part in (f"--{name}", str(project / path))]
@@ -103,20 +104,21 @@ def run(project, **paths):
 def test_stage_writes_model_agreement_and_times(project):
     result = run(project)
     assert result.exit_code == 0, result.output
-    agreement = json.loads((project / "metrics.json").read_text())
-    assert agreement["test"]["cases"] == 3
-    assert agreement["bytes"] == (project / "export" / "model.onnx").stat().st_size
-    assert json.loads((project / "latency.json").read_text())["runs"] == 2
+    with (project / "agreement.csv").open() as stream:
+        agreement = {row["name"]: row for row in csv.DictReader(stream) if row["images"] == "test"}
+    assert agreement["fp32"]["cases"] == "3"
+    assert int(agreement["fp32"]["bytes"]) == (project / "export" / "model.onnx").stat().st_size
     table = (project / "latency.csv").read_text().splitlines()
+    assert all(line.endswith(",2") for line in table[1:]), "runs"
     assert [line.split('"')[1].split(",")[0] for line in table[1:]] == ["torch", "fp32", "fp16", "int8", "pt2"]
     (entry,) = load_onnx(project / "export" / "model.onnx").metadata_props
     receipt = json.loads((project / "models" / "model.json").read_text())["receipt"]
     assert json.loads(entry.value)["receipt"] == receipt["weights_sha256"]
     assert str(project) not in entry.value
     for name in ("fp16", "int8"):
-        assert agreement[name]["bytes"] == (project / "export" / f"model-{name}.onnx").stat().st_size
-        assert agreement[name]["test"]["moved_probability"] < 0.1
-    first = (project / "export" / "model.onnx").read_bytes(), (project / "metrics.json").read_bytes()
+        assert int(agreement[name]["bytes"]) == (project / "export" / f"model-{name}.onnx").stat().st_size
+        assert float(agreement[name]["moved_probability"]) < 0.1
+    first = (project / "export" / "model.onnx").read_bytes(), (project / "agreement.csv").read_bytes()
     files = ["README.md", "example.py", "labels.json", "model-fp16.onnx", "model-int8.onnx", "model.onnx", "model.pt2"]
     assert sorted(path.name for path in (project / "export").iterdir()) == files
     smaller = (project / "export" / "model-int8.onnx").read_bytes()
@@ -131,11 +133,11 @@ def test_stage_writes_model_agreement_and_times(project):
     assert (project / "export" / "model-int8.onnx").read_bytes() == smaller
     assert (project / "export" / "model.pt2").read_bytes() == program
     assert (project / "export" / "model.onnx").read_bytes() == first[0]
-    assert (project / "metrics.json").read_bytes() == first[1]
+    assert (project / "agreement.csv").read_bytes() == first[1]
 
 
 def test_missing_model_is_one_line(project):
-    result = run(project, model="nothing", out="other", metrics="other.json")
+    result = run(project, model="nothing", out="other", agreement="other.csv")
     assert result.exit_code == 2
     assert "no such file; train first" in result.stderr
     assert not (project / "other").exists()
@@ -143,6 +145,6 @@ def test_missing_model_is_one_line(project):
 
 
 def test_missing_scores_are_one_line(project):
-    result = run(project, scores="nothing.json", out="other", metrics="other.json")
+    result = run(project, scores="nothing.json", out="other", agreement="other.csv")
     assert result.exit_code == 2
     assert "nothing.json: cannot be read (FileNotFoundError); evaluate first: dvc repro evaluate" in result.stderr

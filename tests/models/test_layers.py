@@ -6,10 +6,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from maskline.models.heads.fcn_skip import FCNSkipHead
-from maskline.models.heads.point import sample_points
 from maskline.models.layers import ConvNormAct, DropPath, Norm, resize
 from maskline.models.pooling import AdaptiveAvgPool
-from maskline.runtime import gpu_forms
 
 
 @pytest.mark.parametrize("bins", [1, 2, 3, 6])
@@ -68,29 +66,6 @@ def test_a_new_deconvolution_is_bilinear():
     expected = nn.functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
     # The border differs: a transposed convolution sees zeros beyond it, interpolation the nearest pixel.
     torch.testing.assert_close(head.upsample[0](x)[:, :, 1:-1, 1:-1], expected[:, :, 1:-1, 1:-1])
-
-
-def test_points_are_sampled_at_pixel_centres():
-    x = torch.arange(12.0).view(1, 1, 3, 4)
-    points = torch.tensor([[[0.5 / 4, 0.5 / 3], [3.5 / 4, 2.5 / 3], [1.0 / 4, 0.5 / 3]]])
-    assert sample_points(x, points, align_corners=False).flatten().tolist() == pytest.approx([0.0, 11.0, 0.5], abs=1e-5)
-
-
-@pytest.mark.parametrize("align_corners", [False, True])
-def test_points_sampled_as_a_gpu_does(align_corners):
-    """Beside torch's sampler, with points outside; so for its gradient."""
-    torch.manual_seed(0)
-    x, points = torch.randn(2, 3, 5, 7), 1.6 * torch.rand(2, 40, 2) - 0.3
-    found = []
-    for forms in (torch.enable_grad, gpu_forms.everywhere):
-        given = x.clone().requires_grad_()
-        with forms():
-            values = sample_points(given, points, align_corners=align_corners)
-        (gradient,) = torch.autograd.grad(values.square().sum(), given)
-        found.append((values, gradient, values.grad_fn))
-    torch.testing.assert_close(found[1][:2], found[0][:2], rtol=1e-4, atol=1e-5)
-    assert "SqueezeBackward" in type(found[0][2]).__name__
-    assert "SumBackward" in type(found[1][2]).__name__
 
 
 def test_a_resize_to_the_same_size_costs_nothing_and_does_not_bind_a_traced_graph():

@@ -87,7 +87,8 @@ def step(params, *, side=64):
     losses = criteria(params.model)
     pairs = model.supervise_heads(images, target)
     assert pairs.keys() == losses.keys()
-    sum(losses[name](logits, truth, 255) for name, (logits, truth) in pairs.items()).backward()
+    values = [losses[name](logits, truth, 255) for name, (logits, truth) in pairs.items()]
+    sum(sum(value.values()) if isinstance(value, dict) else value for value in values).backward()
     made.step()
     after = list(model.parameters())
     assert all(torch.isfinite(parameter).all() for parameter in after)
@@ -312,7 +313,7 @@ def test_of_knobs_that_stand_side_by_side_too(plain, caplog, section, changes, t
             "model.auxiliary_heads.0.losses.0.name: missing; add the key name to its section",
         ),
         ({"cascade_heads": [{"name": "upr"}]}, 'model.cascade_heads.0.name: "upr" is not one of fcn,'),
-        ({"cascade_heads": [{"name": "qqq"}]}, "ema, path/to/file.py:Name; choose one of them"),
+        ({"cascade_heads": [{"name": "qqq"}]}, "maskformer, path/to/file.py:Name; choose one of them"),
         ({"smp": {"losses": [{"name": "dise"}]}}, "did you mean dice?"),
         (
             {"backbone": {"name": "unet", "base_chanels": 8}},

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from maskline.params.base.reading import read_yaml
+from maskline.report import scores_table
 from tools.closure import stage_module
 from tools.trial import TINY, copy_of
 
@@ -47,7 +48,8 @@ def test_vessels_have_their_share(project):
 
 
 def test_every_test_image_is_scored_and_the_second_annotator_with_it(project):
-    metrics = json.loads(project.read("reports/evaluate/metrics.json"))
+    text = project.read("reports/evaluate/scores.csv").decode()
+    metrics = scores_table.from_csv(text, place="scores.csv")
     assert 0 <= metrics["foreground"]["Dice"] <= 1
     # Two people agree on thin vessels far better than by chance, and far from wholly.
     assert 0.72 < metrics["second_annotator"]["foreground"]["Dice"] < 0.85
@@ -55,6 +57,6 @@ def test_every_test_image_is_scored_and_the_second_annotator_with_it(project):
 
 
 def test_the_exported_model_agrees_with_torch(project):
-    metrics = json.loads(project.read("reports/export/metrics.json"))
-    assert metrics["test"]["cases"] == 8
-    assert metrics["test"]["disagreement"] <= 0.0001
+    table = pd.read_csv(project.folder / "reports" / "export" / "agreement.csv", index_col="images")
+    assert table["cases"]["test"] == 8
+    assert table["disagreement"]["test"] <= 0.0001

@@ -34,7 +34,7 @@ def below(path, folder):
 
 
 # Files that name times, which no stage may have among its outs: two runs never give the same.
-TOP_METRICS = paths(PIPELINE["metrics"]) + [
+TOP_TABLES = [
     path
     for plot in PIPELINE["plots"]
     for options in plot.values()
@@ -91,7 +91,7 @@ def test_each_path_option_is_listed(name):
     defaults = {option.default for option in command.params if isinstance(option.type, click.Path)}
     listed = {dep for dep in STAGES[name]["deps"] if not is_code(dep)} | set(outputs(STAGES[name]))
     defaults = {path for path in defaults if not path.startswith(".maskline/")}
-    assert defaults - set(TOP_METRICS) == listed | {"params.yaml"}
+    assert defaults - set(TOP_TABLES) == listed | {"params.yaml"}
     assert all(option.default is not None for option in command.params), "a stage runs with no options at all"
 
 
@@ -101,7 +101,7 @@ def test_metrics_beside_the_stages_are_written_by_one_of_them():
         module = importlib.import_module(stage_module(stage))
         command = module.main
         defaults |= {option.default for option in command.params if isinstance(option.type, click.Path)}
-    assert set(TOP_METRICS) <= defaults
+    assert set(TOP_TABLES) <= defaults
 
 
 def test_commands_are_one_line_without_values():
@@ -154,7 +154,7 @@ AFTER_TRAIN = ["train", "evaluate", "export"]
         ("optimizer.lr", AFTER_TRAIN),
         ("schedule.power", AFTER_TRAIN),
         ("train.iterations", ["augment-preview", *AFTER_TRAIN]),
-        ("evaluate.gallery", ["evaluate", "export"]),  # export where it changes metrics.json
+        ("evaluate.gallery", ["evaluate", "export"]),  # export where it changes the scores
         ("export.opset", ["export"]),
         ("machine.workers", []),
         ("predict.stream_mib", []),
@@ -243,7 +243,7 @@ def test_a_stage_reads_the_sections_it_lists_and_no_other(name, records, folder_
 @pytest.mark.pipeline
 @pytest.mark.parametrize("name", NAMES)
 def test_a_stage_opens_the_files_it_lists_and_no_other(name, tiny_project, records):
-    listed = [*outputs(STAGES[name]), *TOP_METRICS]
+    listed = [*outputs(STAGES[name]), *TOP_TABLES]
     written = [path for path in records[name]["written"] if kept(path)]
     assert [path for path in written if not any(below(path, out) for out in listed)] == []
     listed += [*STAGES[name]["deps"], "params.yaml", "tools"]
@@ -258,7 +258,7 @@ def kept(path):
 
 @pytest.mark.pipeline
 def test_a_run_leaves_no_other_new_file(tiny_project, records):
-    listed = [path for stage in STAGES.values() for path in outputs(stage)] + TOP_METRICS
+    listed = [path for stage in STAGES.values() for path in outputs(stage)] + TOP_TABLES
     status = subprocess.run(
         ["git", "status", "--porcelain", "--ignored", "--untracked-files=all", "-z"],
         cwd=tiny_project.folder,

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 
@@ -9,6 +10,7 @@ import pytest
 from dvc.repo import Repo
 from dvc.utils.hydra import apply_overrides
 
+from maskline.metrics.scores import flatten
 from maskline.params.base.reading import read_yaml
 from tools.trial import Project, ran
 
@@ -144,7 +146,7 @@ def changed_timing(project):
     """Timing stands beside the stages because it is never the same twice."""
     lines = project.run("git", "status", "--porcelain").split("\n")[:-1]
     pipeline = read_yaml(project.folder / "dvc.yaml")
-    names = {*pipeline["metrics"], "reports/export/latency.csv"}  # the table of the same times, as a plot
+    names = {path for plot in pipeline["plots"] for options in plot.values() for path in options["y"]}
     return [line for line in lines if line[3:] in names]
 
 
@@ -159,9 +161,16 @@ def test_plots_open_without_the_internet(project):
 def test_metrics_are_read_by_dvc(project):
     shown = json.loads(project.run("dvc", "metrics", "show", "--json"))
     values = next(iter(shown.values()))["data"]
-    assert {"reports/train/timing.json", "reports/export/latency.json", "reports/evaluate/metrics.json"} <= set(values)
     evaluate = values["reports/evaluate/metrics.json"]["data"]
     assert 0 <= evaluate["mDice"] <= 1
+    keys = [key for file in values.values() for key in flatten(file["data"])]
+    assert keys == ["best.mDice", "best.val_loss", "aAcc", "mIoU", "mDice", "foreground.Dice"]
+    assert max(map(len, project.run("dvc", "metrics", "show").splitlines())) <= 120
+    page = (project.folder / "docs/how-to/experiments.md").read_text(encoding="utf-8")
+    (line,) = [line for line in page.splitlines() if line.startswith("dvc exp show --drop")]
+    table = project.run(*shlex.split(line)).splitlines()
+    assert "Experiment" in table[1]
+    assert max(map(len, table)) <= 120
 
 
 PREVIEW, TRAIN, USE = "augment-preview", "train", ("evaluate", "export")

@@ -123,7 +123,7 @@ def test_the_page_runs(root, trained_folder, photo, monkeypatch, capsys):
     (photo.parent / "data/models").symlink_to(trained_folder)
     names: dict = {}
     blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     for block in blocks:
         exec(compile(block, "python.md", "exec"), names)
     assert "(30, 44) {'background'" in capsys.readouterr().out

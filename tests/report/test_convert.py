@@ -53,8 +53,11 @@ def written(prepared, folder, warnings=()):
 def test_summary(prepared, tmp_path):
     warnings = [("0", "single class: Road Sign"), ("1", "single class: Road Sign"), ("2", "the same image as 1")]
     assert written(prepared, tmp_path, warnings) == {
-        "images": {"train": 3, "val": 1, "test": 1},
-        "groups": {"train": 2, "val": 1, "test": 1},
+        "splits": [
+            {"split": "train", "images": 3, "groups": 2},
+            {"split": "val", "images": 1, "groups": 1},
+            {"split": "test", "images": 1, "groups": 1},
+        ],
         "class_share": {"background": round(1490 / 2990, 6), "road_sign": round(1500 / 2990, 6)},
         "ignored_share": round(10 / 3000, 6),
         "with_second_annotator": 1,
@@ -83,6 +86,17 @@ def test_the_grid_shows_image_and_mask(prepared, tmp_path):
     gray = (np.abs(pixels - 90) < 4).all(-1)
     assert reddish.sum() >= 4 * 300 * 0.9, "half of the masked tile of each sample shown"
     assert gray.sum() >= 4 * 600, "the images themselves"
+
+
+def test_there_is_no_empty_column_without_a_second_observer(prepared, tmp_path):
+    written(prepared, tmp_path)
+    with Image.open(tmp_path / "grid.png") as grid:
+        with_second = grid.width
+    frame, _ = manifest.read(prepared)
+    tiles = report._tiles(prepared, frame, second=False)
+    assert len(tiles) == 2 * 4
+    assert all((image < 255).any() for _, image in tiles)
+    assert with_second > 6 * 200
 
 
 def test_the_same_bytes_each_time(prepared, tmp_path):

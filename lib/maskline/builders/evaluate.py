@@ -10,7 +10,7 @@ from maskline.builders.inference import build_inference
 from maskline.core.errors import ParamsError
 from maskline.data.dataset import PreparedSplit
 from maskline.data.manifest import Split, scored_split
-from maskline.evaluation import evaluate, tuning
+from maskline.evaluation import evaluate, guarantee, tuning
 from maskline.inference.pipeline import Inference
 from maskline.metrics.extra import Measures
 from maskline.params.evaluate import EvaluateParams
@@ -53,9 +53,9 @@ def evaluated(params: EvaluateStage, prepared: Path, model: Path) -> Evaluated:
     evaluate.check_labels(split.labels, card, place=model / checkpoint.CARD_FILE)
     evaluate.check_reading(split.rule, card, place=model / checkpoint.CARD_FILE)
     validation = partial(PreparedSplit.open, prepared, "val", cache="stream")
-    inference, tuned = tuned_inference(section, model, split, scored=name, validation=validation)
+    use = tuned_inference(section, model, split, scored=name, validation=validation)
     result = evaluate.evaluate(
-        inference,
+        use.inference,
         split,
         data_name=params.data.name,
         name=name,
@@ -63,9 +63,25 @@ def evaluated(params: EvaluateStage, prepared: Path, model: Path) -> Evaluated:
         measures=measures(section),
         resamples=section.bootstrap,
         seed=params.train.seed,
-        tuned_crf=tuned,
+        tuned_crf=use.crf,
+        promise=use.promise,
     )
     return Evaluated(result=result, split=split, card=card)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """The use of a model, with what was chosen for it on the val split.
+
+    Args:
+        inference: The network and what follows it.
+        crf: Values of the CRF that were chosen; empty: none were.
+        promise: That the threshold was chosen to keep; None: none.
+    """
+
+    inference: Inference
+    crf: dict[str, float]
+    promise: guarantee.Promise | None
 
 
 def tuned_inference(
@@ -75,8 +91,8 @@ def tuned_inference(
     *,
     scored: Split,
     validation: Callable[[], PreparedSplit],
-) -> tuple[Inference, dict[str, float]]:
-    """Return the use of a model, and the values of the CRF that were chosen on the val split.
+) -> Chosen:
+    """Return the use of a model, with what is to be chosen on the val split.
 
     Args:
         params: The section.
@@ -104,7 +120,17 @@ def tuned_inference(
         ignore_index=ignore_index,
         within_valid=within_valid,
     )
-    return inference, tuned
+    promise = None
+    if params.guarantee.at_most is not None:
+        inference, promise = guarantee.with_promise(
+            inference,
+            at_most=params.guarantee.at_most,
+            num_classes=split.labels.num_classes,
+            validation=validation,
+            ignore_index=ignore_index,
+            within_valid=within_valid,
+        )
+    return Chosen(inference=inference, crf=tuned, promise=promise)
 
 
 def check_tuning(params: EvaluateParams, *, scored: Split) -> None:
@@ -116,11 +142,12 @@ def check_tuning(params: EvaluateParams, *, scored: Split) -> None:
     asked = {
         "evaluate.threshold": params.threshold == "tune",
         "evaluate.crf.tune": params.crf.enabled and params.crf.tune,
+        "evaluate.guarantee": params.guarantee.at_most is not None,
     }
     for key, tuned in asked.items():
         if tuned and scored == "val":
             problem = "it would be chosen on the val split, which is the one that is scored"
-            remedy = "give numbers, or a test split (data.test_fraction, data.split_lists)"
+            remedy = "give numbers (no guarantee), or a test split (data.test_fraction, data.split_lists)"
             raise ParamsError(key, problem, remedy)
 
 

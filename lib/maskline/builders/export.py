@@ -22,14 +22,22 @@ from maskline.params.export import ExportLimits, ExportParams
 from maskline.runtime.checkpoint import read_card
 
 
-def build_trained(params: ExportParams, model: Path) -> Trained:
+def build_trained(params: ExportParams, model: Path, *, threshold: float | None = None) -> Trained:
     """Return what is exported.
+
+    Args:
+        params: The section.
+        model: Folder of the trained model.
+        threshold: That evaluation used, two classes; None: the more likely class.
 
     Raises:
         CheckpointError: The model cannot be read.
     """
     interface = Interface(
-        outputs=tuple(dict.fromkeys(params.outputs)), resize=params.resize, pad_multiple=params.pad_multiple
+        outputs=tuple(dict.fromkeys(params.outputs)),
+        resize=params.resize,
+        pad_multiple=params.pad_multiple,
+        threshold=threshold,
     )
     return Trained.from_card(load_segmentor(model), read_card(model), interface=interface)
 

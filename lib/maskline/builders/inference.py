@@ -13,6 +13,7 @@ from maskline.inference.folding import fold_norms
 from maskline.inference.pipeline import Crf, Inference
 from maskline.inference.predictor import Predictor
 from maskline.inference.tta import Tta
+from maskline.models.ensemble import Ensemble
 from maskline.models.segmentor import SegmentorBase
 from maskline.params.evaluate import CrfParams, EvaluateParams
 from maskline.params.network.model import ModelParams, validate_model
@@ -25,6 +26,8 @@ _SPARE_VALUES = 20_000_000  # of parts that encoders make and drop
 def load_segmentor(folder: Path) -> SegmentorBase:
     """Load a trained model folder in eval mode, float32, on the CPU; takes normalized NCHW images.
 
+    Of several models in one folder (``maskline.builders.ensemble``) it is the ensemble.
+
     Raises:
         CheckpointError: The folder is not whole, or its weights do not fit its params.
     """
@@ -33,17 +36,20 @@ def load_segmentor(folder: Path) -> SegmentorBase:
         problem = "says nothing of the network or its images"
         raise CheckpointError(folder / checkpoint.CARD_FILE, problem, "take it as training wrote it, or train again")
     labels = LabelSet.from_dict(card["labels"], place=folder / checkpoint.CARD_FILE)
+    sections = card.get("members") or [card["params"]["model"]]
     try:
-        params = validate_model(card["params"]["model"], place=folder / checkpoint.CARD_FILE)
+        networks = [validate_model(section, place=folder / checkpoint.CARD_FILE) for section in sections]
     except ParamsError as error:
         raise CheckpointError(error.place, error.problem, "the model is of another version; train again") from error
-    _check_own_code(folder / checkpoint.CARD_FILE, params, card["receipt"].get("own_code", {}))
+    for params in networks:
+        _check_own_code(folder / checkpoint.CARD_FILE, params, card["receipt"].get("own_code", {}))
     weights = checkpoint.read_weights(folder, expected_sha256=card["receipt"].get("weights_sha256"))
     try:
         # A card could declare a network that fills the memory.
         with ValueLimit(_SPARE_VALUES + 4 * sum(value.numel() for value in weights.values())):
             # The file's own weights follow: neither a download nor the weights it once started from are needed.
-            model = segmentor(without_start_weights(params), num_classes=labels.num_classes)
+            built = [segmentor(without_start_weights(params), num_classes=labels.num_classes) for params in networks]
+            model = Ensemble(built) if "members" in card else built[0]
     except TooManyValues as error:
         problem = "describes a network much larger than its weights"
         raise CheckpointError(folder / checkpoint.CARD_FILE, problem, "take both from one run") from error

@@ -5,16 +5,22 @@ from functools import partial
 from importlib import import_module
 from pkgutil import iter_modules
 
+from torch import nn
+
 from maskline import losses
 from maskline.builders.own import own_function
 from maskline.losses.composite import CompositeLoss, Loss
+from maskline.losses.mask_classification import MaskClassification
 from maskline.losses.presence import class_presence
-from maskline.params.network.heads import DAHeadParams, EncHeadParams, HeadParams
+from maskline.params.network.heads import DAHeadParams, EncHeadParams, HeadParams, KNetHeadParams, MaskHeadParams
 from maskline.params.network.losses import LossParams, OwnLossParams
 from maskline.params.network.model import ModelParams
 
+MASK_LOSS_KEYS = ("class_loss_weight", "mask_loss_weight", "dice_loss_weight", "void_weight", "count_ignored")
+"""Keys of a head that predicts masks which are its loss's."""
 
-def criteria(params: ModelParams) -> dict[str, CompositeLoss]:
+
+def criteria(params: ModelParams) -> dict[str, nn.Module]:
     """Build the loss of each head's outputs by their name; that of the final logits is last."""
     parts = params.smp.auxiliary_heads if params.type == "smp" else params.auxiliary_heads
     auxiliary = {key: value for i, part in enumerate(parts) for key, value in _of_head(f"auxiliary_head.{i}", part)}
@@ -26,15 +32,24 @@ def criteria(params: ModelParams) -> dict[str, CompositeLoss]:
     return {**auxiliary, **decode}
 
 
-def _of_head(name: str, params: HeadParams) -> Iterator[tuple[str, CompositeLoss]]:
+def _of_head(name: str, params: HeadParams) -> Iterator[tuple[str, nn.Module]]:
     """Yield the losses of a head's outputs, those of ``Head.supervise_outputs``; the main one's last."""
+    if isinstance(params, MaskHeadParams):
+        yield name, _of_masks(params)
+        return
     main = criterion(params.losses)
     match params:
         case DAHeadParams():
             yield from ((f"{name}.{output}", main) for output in ("position", "channel"))
+        case KNetHeadParams():
+            yield from ((f"{name}.stage_{i}", main) for i in range(params.num_stages))
         case EncHeadParams() if params.presence_weight > 0:
             yield f"{name}.presence", CompositeLoss([(class_presence, params.presence_weight)])
     yield name, main
+
+
+def _of_masks(params: MaskHeadParams) -> MaskClassification:
+    return MaskClassification(mask_loss="focal", points=None, **params.model_dump(include=set(MASK_LOSS_KEYS)))
 
 
 def criterion(params: Sequence[LossParams]) -> CompositeLoss:

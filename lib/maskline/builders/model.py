@@ -1,5 +1,6 @@
 """The network and its losses from the model section: what ``maskline.builders.training`` hands on."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -7,9 +8,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, assert_never, cast
 
-from torch import nn
+from torch import Tensor, nn
 
 from maskline.builders.backbone import backbone
+from maskline.builders.losses import MASK_LOSS_KEYS
 from maskline.builders.own import own_module
 from maskline.core.errors import CheckpointError, DataError
 from maskline.models import heads
@@ -22,10 +24,13 @@ from maskline.models.necks.jpu import JPU
 from maskline.models.necks.select import ResizeConcat, Select
 from maskline.models.segmentor import Segmentor, SegmentorBase
 from maskline.models.smp import SmpSegmentor, smp_segmentor
+from maskline.models.stem import adapt_input_channels
 from maskline.params.network.heads import (
     EncHeadParams,
     FPNHeadParams,
     HeadParams,
+    KNetHeadParams,
+    MaskHeadParams,
     OwnHeadParams,
     PointHeadParams,
     SeparableASPPHeadParams,
@@ -42,6 +47,11 @@ from maskline.params.network.necks import (
 )
 from maskline.runtime import checkpoint
 
+log = logging.getLogger("maskline")
+
+_BACKBONES = ("backbone.", "model.encoder.")  # of networks of parts, of whole architectures
+
+_IN_INDEX = "model head in_index"
 _SAMPLING = ("train_points", "oversample", "uncertain_share", "steps", "step_points", "scale_factor")
 
 
@@ -256,30 +266,47 @@ def _pyramid(params: FPNNeckParams, features: Features, *, norm: Norm) -> tuple[
 
 def head(params: HeadParams, *, features: Features, num_classes: int, norm: Norm, align_corners: bool) -> Head:
     """Build a head on given features."""
-    indices = features.of_head(params)
-    chosen = features.pick(indices, place="model head in_index")
-    several = isinstance(params.in_index, tuple) or (params.in_index is None and params.takes != "one")
-    options = HeadOptions(
-        in_channels=chosen.channels if several else chosen.channels[0],
-        in_index=indices if several else indices[0],
-        channels=params.channels,
-        num_classes=num_classes,
-        dropout=params.dropout,
-        align_corners=align_corners,
-        norm=norm if params.with_norm else None,
-    )
+    if isinstance(params, KNetHeadParams):
+        return _knet(params, features=features, num_classes=num_classes, norm=norm, align_corners=align_corners)
+    options = _options(params, features=features, num_classes=num_classes, norm=norm, align_corners=align_corners)
     if isinstance(params, OwnHeadParams):
         return own_module(params.name, Head, options=params.options, **options)
     own = params.model_dump(exclude={"name", "losses", "in_index", "channels", "dropout", "with_norm"})
     if isinstance(params, SeparableASPPHeadParams):
         own["c1_in_channels"] = features.channels[0] if params.c1_channels else 0
-    if isinstance(params, FPNHeadParams) and params.strides is None:
-        own["strides"] = chosen.strides
+    if isinstance(params, MaskHeadParams):
+        own = {key: value for key, value in own.items() if key not in MASK_LOSS_KEYS}
+    if isinstance(params, MaskHeadParams) or (isinstance(params, FPNHeadParams) and params.strides is None):
+        own["strides"] = features.pick(features.of_head(params), place=_IN_INDEX).strides
     if isinstance(params, EncHeadParams):
         own["with_presence"] = own.pop("presence_weight") > 0
     if isinstance(params, PointHeadParams):
         own["sampling"] = PointSampling(**{key: own.pop(key) for key in _SAMPLING})
     return _head_class(params.name)(**own, **options)
+
+
+def _options(
+    params: HeadParams, *, features: Features, num_classes: int, norm: Norm, align_corners: bool
+) -> HeadOptions:
+    indices = features.of_head(params)
+    channels = features.pick(indices, place=_IN_INDEX).channels
+    several = isinstance(params.in_index, tuple) or (params.in_index is None and params.takes != "one")
+    return HeadOptions(
+        in_channels=channels if several else channels[0],
+        in_index=indices if several else indices[0],
+        channels=params.channels,
+        num_classes=num_classes,
+        dropout=params.dropout,
+        align_corners=align_corners,
+        norm=None if isinstance(params, MaskHeadParams) or not params.with_norm else norm,
+    )
+
+
+def _knet(params: KNetHeadParams, *, features: Features, **shared: Any) -> Head:
+    first = params.first_head()
+    own = params.model_dump(exclude={"name", "losses", "generator", "in_index", "channels", "dropout", "with_norm"})
+    options = _options(first, features=features, **shared)
+    return _head_class(params.name)(generator=head(first, features=features, **shared), **own, **options)
 
 
 def _head_class(name: str) -> Callable[..., Head]:
@@ -299,14 +326,32 @@ def _indices(given: tuple[int, ...] | None, features: Features) -> tuple[int, ..
 
 
 def _load(model: SegmentorBase, folder: Path) -> None:
-    """Start from a folder's weights; tensors of another shape (another number of classes) stay fresh."""
-    weights = checkpoint.read_weights(folder)
-    own = model.state_dict()
+    """Start from a folder's weights, and log how many fitted; tensors of another number of classes stay fresh.
+
+    A first convolution for another number of image channels is adapted.
+    """
+    weights, own = checkpoint.read_weights(folder), model.state_dict()
     fitting = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
-    if not fitting:
+    backbone = [name for name in own if name.startswith(_BACKBONES)]
+    stem = next((name for name in backbone if own[name].dim() == 4), "")
+    reshaped = {}
+    if stem in weights and stem not in fitting and _is_other_input(weights[stem], own[stem]):
+        reshaped[stem] = adapt_input_channels(weights[stem], own[stem].shape[1])
+    given = fitting | reshaped
+    if backbone and not any(name in given for name in backbone):
+        told = f"{len(given)} of {len(own)} tensors fit, none of the {len(backbone)} of the backbone"
         raise CheckpointError(
             folder / checkpoint.WEIGHTS_FILE,
-            "no tensor has a name and shape of this network",
-            "set model.weights to a model of the same architecture, or to null",
+            f"is of another network: {told}",
+            "set model to the folder's network (maskline import-weights --params does), or model.weights to null",
         )
-    model.load_state_dict(fitting, strict=False)
+    model.load_state_dict(given, strict=False)
+    log.info(
+        "model.weights: %d tensors of %s fitted, %d were reshaped, %d stayed fresh, %d are not of this network",
+        *(len(fitting), folder, len(reshaped), len(own) - len(given), len(weights) - len(given)),
+    )
+
+
+def _is_other_input(theirs: Tensor, ours: Tensor) -> bool:
+    """Tell whether two first convolutions differ in the number of image channels alone."""
+    return theirs.dim() == 4 and (theirs.shape[0], *theirs.shape[2:]) == (ours.shape[0], *ours.shape[2:])

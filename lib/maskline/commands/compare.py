@@ -84,10 +84,11 @@ def main(
 
 
 def _print(found: "Comparison", a: str, b: str) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    from maskline.commands.printing import wide_console
+
+    console = wide_console()
     for title, rows in (("All pixels together", found.scores), ("Mean over images", found.image_means)):
         table = Table("score", a, b, "difference", "95 % interval", "p", title=title, title_justify="left")
         for one in rows:

@@ -59,9 +59,9 @@ def main(
 
 
 def _print(found: "list[Assignment]") -> None:
-    from rich.console import Console
     from rich.table import Table
 
+    from maskline.commands.printing import wide_console
     from maskline.optim.groups import merge
 
     table = Table("tensor", "shape", "lr", "weight decay", "rule", title="Trained tensors")
@@ -72,9 +72,7 @@ def _print(found: "list[Assignment]") -> None:
         count = sum(parameter.numel() for parameter in group["params"])
         numbers = (f"{group['lr']:g}", f"{group['weight_decay']:g}", str(len(group["params"])), f"{count:,}")
         groups.add_row(group["name"], *numbers)
-    console = Console()
-    if not console.is_terminal:  # a table in a file or a pipe is as wide as it needs to be
-        console = Console(width=200)
+    console = wide_console()
     console.print(table)
     console.print(groups)
 

@@ -19,6 +19,12 @@ _SHOWN = 8
 @click.option("--recipe", help="Name of a recipe, or a params file, whose model section is the network.")
 @click.option("--mmseg-config", type=PATH, help="Resolved MMSegmentation configuration, .json or .py.")
 @click.option("--labels", "labels_path", type=PATH, help="labels.json whose class names and colors to write.")
+@click.option(
+    "--params",
+    "params_path",
+    type=PATH,
+    help="Write the network and model.weights into this params file; its comments and other sections stay.",
+)
 @click.option("--allow-partial", is_flag=True, help="Take what fits where not everything does.")
 @click.option("--verbose", is_flag=True, help="List every tensor.")
 @errors_to_exit_code
@@ -29,6 +35,7 @@ def main(
     recipe: str | None,
     mmseg_config: Path | None,
     labels_path: Path | None,
+    params_path: Path | None,
     allow_partial: bool,
     verbose: bool,
 ) -> None:
@@ -47,6 +54,7 @@ def main(
         recipe=recipe,
         mmseg_config=mmseg_config,
         labels_path=labels_path,
+        params_path=params_path,
         allow_partial=allow_partial,
     )
     _report(done.match, verbose=verbose)
@@ -55,6 +63,8 @@ def main(
     for section, values in done.sections.items():
         click.echo(f"{section}: " + ", ".join(f"{key} {value}" for key, value in values.items()))
     click.echo(f"written: {output}")
+    if params_path is not None:
+        click.echo(f"written: the section model of {params_path}; git diff shows it")
 
 
 def _only_one(recipe: str | None, mmseg_config: Path | None) -> None:

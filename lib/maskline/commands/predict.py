@@ -62,6 +62,11 @@ KINDS = ("index", "palette", "overlay", "probabilities", "index-tif", "probabili
     help="Read PNG or TIFF and write PNG by rows, by the sliding window of --params: for images that do not fit into "
     "memory.",
 )
+@click.option(
+    "--fastest",
+    is_flag=True,
+    help="MODEL is an export folder: take the .onnx file that was fastest there, by reports/export/latency.json here.",
+)
 @click.option("--threads", type=click.IntRange(1, 256), default=None, help="CPU threads.  [default: all cores]")
 @errors_to_exit_code
 def main(
@@ -76,11 +81,13 @@ def main(
     tta: bool,
     crf: bool,
     stream: bool,
+    fastest: bool,
     threads: int | None,
 ) -> None:
     """Segment images.
 
-    MODEL is a folder that training or export wrote, an .onnx file, or a recipe with --weights. INPUT is an image, a
+    MODEL is a folder that training or export wrote, an .onnx file, or a recipe with --weights. Further models may
+    follow it: the mean of their probabilities counts. INPUT is an image, a
     folder of images, a pattern in quotes, or a video (its frames; needs OpenCV). Images are read as those of the
     training data were: the same bands, values of more than 8 bits scaled alike, turned as their EXIF says. Inputs are
     never written to, and a half-done OUT is completed.
@@ -100,23 +107,45 @@ def main(
     from maskline.predict.model_sources import as_folder, load
     from maskline.predict.prediction_folder import PredictionFolder
 
+    models, inputs = _models(model, inputs, weights)
     sources = find_sources(inputs, out=out)
     if stream:
         from maskline.predict.predict_stream import predict_stream
 
+        if len(models) > 1:
+            raise DataError("--stream", "takes one model", "leave the other models or --stream out")
         if tta or crf:
             raise DataError("--stream", "--tta and --crf need the whole image in memory", "leave them or --stream out")
+        if fastest:
+            raise DataError("--stream", "takes a trained model, which is one file", "leave --fastest out")
         with as_folder(model, weights) as found:
             done = predict_stream(
                 found, sources, out, kinds=kinds, params_path=params_path, threads=threads or os.cpu_count() or 1
             )
         log.info("predict: %d of %d images were new; results in %s", done, len(sources), out)
         return
-    loaded = load(model, weights=weights, params=params_path, slide=slide, tta=tta, crf=crf, threads=threads)
+    one = models if len(models) > 1 else model
+    loaded = load(
+        one, weights=weights, params=params_path, slide=slide, tta=tta, crf=crf, threads=threads, fastest=fastest
+    )
     _check_kinds(loaded, kinds)
     folder = PredictionFolder(out, loaded.labels, kinds=kinds or _usual_kinds(sources), made_by=loaded.made_by)
     done = predict(loaded, sources, folder)
     log.info("predict: %d of %d images were new; results in %s", done, len(sources), out)
+
+
+def _models(model: Path, inputs: tuple[str, ...], weights: Path | None) -> tuple[list[Path], tuple[str, ...]]:
+    """Return the models at the front of the arguments, and what is left; one at least is an input."""
+    count = 0
+    while weights is None and count < len(inputs) - 1 and _is_model(Path(inputs[count])):
+        count += 1
+    return [model, *map(Path, inputs[:count])], inputs[count:]
+
+
+def _is_model(path: Path) -> bool:
+    return any((path / name).is_file() for name in ("model.json", "model.onnx")) or (
+        path.suffix == ".onnx" and path.is_file()
+    )
 
 
 def predict(model: "Model", sources: "list[Source]", folder: "PredictionFolder") -> int:

@@ -1,17 +1,16 @@
 """``maskline sweep-seeds N``: the same run with other seeds, as DVC experiments, and how far their scores spread."""
 
 import json
-import subprocess
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from maskline.cli.entry import PATH, errors_to_exit_code, log
+from maskline.cli.entry import PATH, errors_to_exit_code
 
-Runner = Callable[[Sequence[str]], int]
+if TYPE_CHECKING:
+    from maskline.analysis.experiments import Runner
 
 
 @click.command()
@@ -21,9 +20,9 @@ Runner = Callable[[Sequence[str]], int]
 @click.option(
     "--metrics",
     type=PATH,
-    default="reports/evaluate/metrics.json",
+    default="reports/evaluate/scores.csv",
     show_default=True,
-    help="The evaluation's scores.",
+    help="The evaluation's scores: its table, or a file of JSON.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @errors_to_exit_code
@@ -33,15 +32,17 @@ def main(*, number: int, first: int, name: str, metrics: Path, as_json: bool) ->
     Each runs in a folder of its own (dvc exp run --temp), so the workspace stays as it is. An experiment of this
     name that was made from the current commit is not run again: what was stopped goes on.
     """
+    from maskline.analysis.experiments import dvc
+
     seeds = list(range(first, first + number))
-    scores = sweep(seeds, name=name, metrics=metrics, run=_dvc)
+    scores = sweep(seeds, name=name, metrics=metrics, run=dvc)
     if as_json:
         click.echo(json.dumps({"seeds": seeds, "scores": scores}, indent=2))
     else:
         _print(scores, seeds)
 
 
-def sweep(seeds: Sequence[int], *, name: str, metrics: Path, run: Runner) -> dict[str, dict[str, float | None]]:
+def sweep(seeds: Sequence[int], *, name: str, metrics: Path, run: "Runner") -> dict[str, dict[str, float | None]]:
     """Run what is missing, and return score -> mean, std, min and max over the seeds.
 
     Args:
@@ -54,21 +55,23 @@ def sweep(seeds: Sequence[int], *, name: str, metrics: Path, run: Runner) -> dic
         DataError: An experiment failed, or has no such file.
     """
     from maskline.analysis.compare.paired_tests import spread
-    from maskline.core.errors import DataError
+    from maskline.analysis.experiments import run_missing
     from maskline.metrics.scores import flatten
-    from maskline.projects.revisions import experiment_ref, find_commit, read_at
+    from maskline.projects.revisions import read_at
 
-    head, runs = find_commit("HEAD"), []
-    for seed in seeds:
-        label = f"{name}-{seed}"
-        ref = f"refs/exps/{head[:2]}/{head[2:]}/{label}"
-        if experiment_ref(label) != ref:
-            log.info("sweep-seeds: %s", label)
-            if run(["exp", "run", "--temp", "--name", label, "--set-param", f"train.seed={seed}"]) != 0:
-                raise DataError(label, "the experiment failed; its output is above", "fix it and run this again")
-        runs.append(_leaves(flatten(json.loads(read_at(ref, metrics)))))
+    refs = run_missing({f"{name}-{seed}": {"train.seed": seed} for seed in seeds}, run=run)
+    runs = [_leaves(flatten(_tree(read_at(ref, metrics), metrics))) for ref in refs.values()]
     names = [key for key in runs[0] if all(key in other for other in runs)]
     return {key: _plain(spread([values[key] for values in runs])) for key in names}
+
+
+def _tree(text: str, path: Path) -> dict[str, Any]:
+    from maskline.report import scores_table
+
+    if path.suffix == ".csv":
+        return scores_table.from_csv(text, place=path)
+    tree: dict[str, Any] = json.loads(text)
+    return tree
 
 
 def _leaves(flat: dict[str, Any]) -> dict[str, float]:
@@ -81,15 +84,12 @@ def _plain(values: dict[str, float]) -> dict[str, float | None]:
     return {key: round(value, 6) if value == value else None for key, value in values.items()}  # noqa: PLR0124 (nan)
 
 
-def _dvc(arguments: Sequence[str]) -> int:
-    return subprocess.run([sys.executable, "-m", "dvc", *arguments], check=False, stdout=sys.stderr).returncode
-
-
 def _print(found: dict[str, dict[str, float | None]], seeds: Sequence[int]) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from maskline.commands.printing import wide_console
 
     table = Table("score", "mean", "std", "min", "max", title=f"{len(seeds)} seeds", title_justify="left")
     for name, values in found.items():
         table.add_row(name, *("" if value is None else f"{value:.4f}" for value in values.values()))
-    Console().print(table)
+    wide_console().print(table)

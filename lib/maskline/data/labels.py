@@ -60,6 +60,11 @@ class LabelSet:
         return len(self.class_names)
 
     @property
+    def first_is_clear(self) -> bool:
+        """Whether class 0 stays clear where colors lie over an image: it is called background, or is black."""
+        return self.class_names[0].lower() in {"background", "_background_"} or self.palette[0] == (0, 0, 0)
+
+    @property
     def mask_dtype(self) -> str:
         """Numpy type of prepared masks: uint8 while every value fits, else uint16."""
         return "uint8" if max(self.num_classes - 1, self.ignore_index) <= 255 else "uint16"

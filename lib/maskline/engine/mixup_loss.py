@@ -6,6 +6,8 @@ one: two class ids in one integer.
 Source: Zhang et al. 2018, mixup: Beyond Empirical Risk Minimization.
 """
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from maskline.engine.inputs import Inputs
@@ -20,20 +22,23 @@ def packed(batch: Inputs) -> Tensor:
     return batch.targets | (batch.other_targets << _BITS)
 
 
-def loss(criterion: nn.Module, logits: Tensor, target: Tensor, *, ignore_index: int, batch: Inputs) -> Tensor:
-    """Return a head's loss as a scalar.
+def loss(criterion: nn.Module, logits: Any, target: Tensor, *, ignore_index: int, batch: Inputs) -> dict[str, Tensor]:
+    """Return a head's losses as scalars, by what follows the head's name; most have one, under an empty name.
 
     Args:
-        criterion: Takes logits, target and the ignore index.
+        criterion: Takes logits, target and the ignore index; gives a scalar, or several by name.
         logits: As the head gives them.
         target: As the head gives it, of ``packed``.
         ignore_index: Target value that does not count.
         batch: Whose ``share`` weighs the two targets.
     """
     if batch.other_targets is None:
-        own: Tensor = criterion(logits, target, ignore_index)
-        return own
-    own = criterion(logits, target & ((1 << _BITS) - 1), ignore_index)
-    other: Tensor = criterion(logits, target >> _BITS, ignore_index)
+        return _by_name(criterion(logits, target, ignore_index))
+    own = _by_name(criterion(logits, target & ((1 << _BITS) - 1), ignore_index))
+    other = _by_name(criterion(logits, target >> _BITS, ignore_index))
     share, rest = batch.share
-    return share * own + rest * other
+    return {name: share * own[name] + rest * other[name] for name in own}
+
+
+def _by_name(losses: Tensor | dict[str, Tensor]) -> dict[str, Tensor]:
+    return {"": losses} if isinstance(losses, Tensor) else losses

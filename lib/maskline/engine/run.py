@@ -154,14 +154,19 @@ def write(
     write_text(classes, _class_curves(state.validations))
     write_text(steps, _csv(state.steps))
     speed = result.iterations / result.seconds if result.seconds > 0 else 0.0
-    write_json(
+    write_text(
         timing,
-        {
-            "seconds": round(result.seconds, 1),
-            "iterations_per_second": round(speed, 3),
-            "images_per_second": round(speed * job.loop.batches.batch_size * job.loop.accumulate, 2),
-            **_peak_memory(job),
-        },
+        _table(
+            [
+                {
+                    "part": "training",
+                    "seconds": round(result.seconds, 1),
+                    "iterations_per_second": round(speed, 3),
+                    "images_per_second": round(speed * job.loop.batches.batch_size * job.loop.accumulate, 2),
+                    **_peak_memory(job),
+                }
+            ]
+        ),
     )
     job.journal.remove()
 
@@ -176,17 +181,14 @@ def _peak_memory(job: Job) -> dict[str, float]:
 
 
 def _summary(state: TrainState, best_metric: str) -> dict[str, Any]:
-    """Return the scores of the best validation, if there was any, and the last losses, rounded to what is no noise."""
-    summary: dict[str, Any] = {}
-    if state.best_weights is not None:
-        row = next(row for row in state.validations if row["iteration"] == state.best_iteration)
-        summary["best"] = {"iteration": int(row["iteration"]), "metric": best_metric, **_rounded(row)}
-    summary["last"] = {"iteration": int(state.iteration), **_rounded(state.validations[-1])}
-    return summary
+    """Return the best score and its val_loss, or the last train_loss without one, rounded to what is no noise.
 
-
-def _rounded(row: Row) -> dict[str, float]:
-    return {key: round(value, 6) for key, value in row.items() if key != "iteration"}
+    All scores of all validations are in the curves.
+    """
+    if state.best_weights is None:
+        return {"last": {"train_loss": round(state.validations[-1]["train_loss"], 6)}}
+    row = next(row for row in state.validations if row["iteration"] == state.best_iteration)
+    return {"best": {name: round(row[name], 6) for name in (best_metric, "val_loss")}}
 
 
 def _trace(state: TrainState) -> str:
@@ -212,10 +214,13 @@ def _class_curves(validations: Sequence[Row]) -> str:
 
 def _csv(rows: Sequence[Row]) -> str:
     """Return rows as CSV; columns in the order they first appear, absent values empty."""
+    return _table([{key: f"{value:.8g}" for key, value in row.items()} for row in rows])
+
+
+def _table(rows: Sequence[Mapping[str, object]]) -> str:
     columns = list(dict.fromkeys(key for row in rows for key in row))
     stream = io.StringIO()
     writer = csv.DictWriter(stream, columns, lineterminator="\n")
     writer.writeheader()
-    for row in rows:
-        writer.writerow({key: f"{value:.8g}" for key, value in row.items()})
+    writer.writerows(rows)
     return stream.getvalue()

@@ -341,8 +341,11 @@ def _backward(state: TrainState, loop: Loop, batch: Inputs, *, share: float) -> 
     ignore_index = loop.batches.augmentation.ignore_index
     with distributed.joint():
         losses = {
-            name: mixup_loss.loss(loop.criteria[name], logits, target, ignore_index=ignore_index, batch=batch)
+            name + part: value
             for name, (logits, target) in pairs.items()
+            for part, value in mixup_loss.loss(
+                loop.criteria[name], logits, target, ignore_index=ignore_index, batch=batch
+            ).items()
         }
     total = torch.stack(list(losses.values())).sum()
     state.scaler.scale(total * (share * distributed.size())).backward()  # type: ignore[no-untyped-call]

@@ -11,11 +11,13 @@ from rich.progress import track
 from maskline.core.errors import CheckpointError
 from maskline.data.labels import LabelSet
 from maskline.data.reading_rule import ReadingRule
+from maskline.evaluation.guarantee import Promise
 from maskline.evaluation.page import tree
-from maskline.evaluation.scoring import Counting, ImageScore, Split, score_split
-from maskline.inference.pipeline import Inference
+from maskline.evaluation.scoring import Counting, ImageScore, Split, Use, score_split
+from maskline.metrics import risk_control
 from maskline.metrics.extra import Measures
 from maskline.metrics.scores import flatten
+from maskline.report.scores_table import UNCERTAINTY
 from maskline.runtime import distributed
 
 
@@ -35,7 +37,7 @@ class Evaluation:
         data_name: Of the data set.
         name: Of the split: train, val or test.
         scores: One an image, in the split's order.
-        metrics: The tree of metrics.json.
+        metrics: All scores, as a tree.
         within_valid: Whether only valid areas were scored.
     """
 
@@ -44,6 +46,10 @@ class Evaluation:
     scores: Sequence[ImageScore]
     metrics: Mapping[str, Any]
     within_valid: bool
+
+    def __str__(self) -> str:
+        """Return the result in a line."""
+        return headline(self)
 
 
 def check_labels(labels: LabelSet, card: Mapping[str, Any], *, place: object) -> None:
@@ -78,7 +84,7 @@ def check_reading(rule: ReadingRule | None, card: Mapping[str, Any], *, place: o
 
 
 def evaluate(
-    inference: Inference,
+    inference: Use,
     split: LabelledSplit,
     *,
     data_name: str,
@@ -88,6 +94,7 @@ def evaluate(
     resamples: int,
     seed: int,
     tuned_crf: Mapping[str, float],
+    promise: Promise | None = None,
 ) -> Evaluation | None:
     """Score every image of a split at its own size, and return it in the first of several processes.
 
@@ -101,6 +108,7 @@ def evaluate(
         resamples: Bootstrap resamples behind each interval; 0: no intervals.
         seed: Of the resampling.
         tuned_crf: Settings of the CRF that were chosen on other images; empty: none were.
+        promise: That the threshold was chosen to keep; None: none.
 
     Raises:
         DataError: A label is no class, or nothing can be scored.
@@ -128,6 +136,7 @@ def evaluate(
     scores = sorted((score for share in shares for score in share), key=lambda score: score.index)
     chosen: dict[str, Any] = {} if inference.threshold is None else {"threshold": inference.threshold}
     chosen |= {"tuned_crf": dict(tuned_crf)} if tuned_crf else {}
+    chosen |= {} if promise is None else {risk_control.KEY: promise.held_against(scores)}
     metrics = tree.metrics_tree(scores, labels, resamples=resamples, seed=seed, settings=chosen)
     return Evaluation(data_name=data_name, name=name, scores=scores, metrics=metrics, within_valid=within_valid)
 
@@ -138,6 +147,9 @@ def headline(evaluation: Evaluation) -> str:
     parts = []
     for name in ("foreground.Dice", "mIoU"):
         if name in flat:
-            low, high = (flat.get(f"{tree.UNCERTAINTY}.{name}.{end}") for end in ("low", "high"))
+            low, high = (flat.get(f"{UNCERTAINTY}.{name}.{end}") for end in ("low", "high"))
             parts.append(f"{name} {flat[name]:.4f}" + (f" ({low:.3f} to {high:.3f})" if low is not None else ""))
+    if risk_control.KEY in evaluation.metrics:
+        promise = evaluation.metrics[risk_control.KEY]
+        parts.append(f"miss rate {promise['miss_rate']:.3f} (promised: {promise['at_most']:g} at most)")
     return f"{len(evaluation.scores)} images of {evaluation.name}, " + ", ".join(parts)

@@ -9,8 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
-from maskline.inference.pipeline import Inference
+from maskline.inference.pipeline import Segmentation
 from maskline.metrics.confusion import confusion_matrix
 from maskline.metrics.extra import ImageExtras, Measures
 from maskline.runtime import distributed
@@ -42,6 +43,25 @@ class Sample(Protocol):
     @property
     def second(self) -> npt.NDArray[Any] | None:
         """The second observer's class ids, HW."""
+
+
+class Use(Protocol):
+    """What segments: ``maskline.inference.pipeline.Inference`` is one."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where images must be."""
+
+    @property
+    def images_at_once(self) -> int:
+        """How many images of one size are segmented together."""
+
+    @property
+    def threshold(self) -> float | None:
+        """Two-class sets: class 1 from this probability on; None: the more likely class."""
+
+    def segment(self, images: Tensor, *, probabilities: bool) -> Segmentation:
+        """Segment images NHWC uint8 of one size."""
 
 
 class Split(Protocol):
@@ -123,7 +143,7 @@ class Counting:
     measures: Measures
 
 
-def score_split(inference: Inference, split: Split, counting: Counting) -> Iterator[ImageScore]:
+def score_split(inference: Use, split: Split, counting: Counting) -> Iterator[ImageScore]:
     """Yield each image's score, images of one size together; order them by ``index``.
 
     Several processes take the batches in turn, each as one process would make it.
@@ -137,12 +157,10 @@ def score_split(inference: Inference, split: Split, counting: Counting) -> Itera
         DataError: A label is neither a class nor ``ignore_index``.
         CheckpointError: The network gives nan.
     """
-    predictor = inference.predictor
-    at_a_time = predictor.batch_size if predictor.mode == "whole" else 1
-    batches = same_size_batches(split.sizes, batch_size=at_a_time)
+    batches = same_size_batches(split.sizes, batch_size=inference.images_at_once)
     for indices in islice(batches, distributed.rank(), None, distributed.size()):
         samples = [split.sample(index) for index in indices]
-        images = torch.from_numpy(np.stack([sample.image for sample in samples])).to(predictor.device)
+        images = torch.from_numpy(np.stack([sample.image for sample in samples])).to(inference.device)
         segmented = inference.segment(images, probabilities=counting.measures.need_probabilities)
         for i, (index, sample) in enumerate(zip(indices, samples, strict=True)):
             seen = _Seen(

@@ -79,7 +79,7 @@ def tuned_threshold(inference: Inference, split: Split, *, ignore_index: int, wi
     for index in range(distributed.rank(), len(split.sizes), distributed.size()):
         sample = split.sample(index)
         target = labels_to_score(sample, ignore_index=ignore_index, within_valid=within_valid)
-        _, field = _seen(plain, sample.image)
+        _, field = seen(plain, sample.image)
         bins = np.floor(field[0, 1].cpu().numpy().astype(np.float64) * _BINS).astype(np.int64)
         for label in (0, 1):
             counts[label] += np.bincount(bins[target == label], minlength=_BINS + 1)
@@ -124,7 +124,7 @@ def with_crf(inference: Inference, split: Split, *, ignore_index: int, within_va
     for index in range(distributed.rank(), len(split.sizes), distributed.size()):
         sample = split.sample(index)
         target = labels_to_score(sample, ignore_index=ignore_index, within_valid=within_valid)
-        images, probabilities = _seen(plain, sample.image)
+        images, probabilities = seen(plain, sample.image)
         matrices = [
             confusion_matrix(
                 most_likely(field(probabilities, images.permute(0, 3, 1, 2))).cpu(),
@@ -160,8 +160,8 @@ def tuned_values(inference: Inference) -> dict[str, float]:
     return {name: getattr(inference.crf, name) for name in _TUNED}
 
 
-def _seen(inference: Inference, image: npt.NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
-    """Return the image as NHWC of one on the network's device, and its probabilities NCHW."""
+def seen(inference: Inference, image: npt.NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+    """Return an image HWC as NHWC of one on the network's device, and its probabilities NCHW."""
     images = torch.from_numpy(np.ascontiguousarray(image))[None].to(inference.predictor.device)
     field = inference.segment(images, probabilities=True).probabilities
     assert field is not None, "they were asked for"

@@ -11,13 +11,15 @@ from maskline.evaluation.evaluate import Evaluation, LabelledSplit
 from maskline.evaluation.page import gallery, tables, tree
 from maskline.evaluation.page.charts import Curves, read_curves
 from maskline.evaluation.page.page import PageData, render
+from maskline.report import scores_table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outputs:
-    """Where everything goes: four tables, the folder of images, the page."""
+    """Where everything goes: the scores that DVC shows, four tables, the folder of images, the page."""
 
     metrics: Path
+    scores: Path
     per_image: Path
     per_class: Path
     confusion: Path
@@ -51,10 +53,11 @@ def write_evaluation(
     class_rows = tables.per_class_rows(scores, labels, evaluation.metrics)
     confusion = tree.total_confusion(scores)
     files, page_images = _images(evaluation, split, rows, gallery_each)
+    subject = f"{_network(card)} on {evaluation.data_name}"
     text = render(
         PageData(
-            title=f"{_network(card)} on {evaluation.data_name}",
-            facts=_facts(evaluation, rows, labels),
+            title=params.get("title") or subject,
+            facts=[*([subject] if params.get("title") else []), *_facts(evaluation, rows, labels)],
             labels=labels,
             metrics=evaluation.metrics,
             images=rows,
@@ -67,7 +70,8 @@ def write_evaluation(
             reliability=tree.reliability(scores),
         )
     )
-    write_json(outputs.metrics, evaluation.metrics)
+    write_json(outputs.metrics, scores_table.short(evaluation.metrics, by_class=params.get("metrics") == "full"))
+    write_text(outputs.scores, scores_table.to_csv(evaluation.metrics))
     tables.write_csv(outputs.per_image, rows)
     tables.write_csv(outputs.per_class, class_rows)
     tables.write_csv(outputs.confusion, tables.confusion_rows(confusion, labels.class_names))
@@ -101,6 +105,8 @@ def _curves(path: Path | None) -> Curves:
 
 
 def _network(card: Mapping[str, Any]) -> str:
+    if members := card.get("members"):
+        return f"{len(members)} networks"
     model = card["params"]["model"]
     if model["type"] == "smp":
         return f"{model['smp']['architecture']} with {model['smp']['encoder']}"

@@ -1,7 +1,6 @@
 """The model card of the export folder: what the files are, what they were made from, what to know before use."""
 
 import html
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,8 @@ from maskline.export import example, package
 from maskline.export.interface import INPUT
 from maskline.export.package import Trained
 from maskline.export.variants import MODEL_FILE, Variant
+from maskline.metrics import risk_control
+from maskline.report import scores_table
 
 CARD_FILE = "README.md"
 EXAMPLE_FILE = "example.py"
@@ -75,7 +76,7 @@ def card_text(
         data_set: Its name, as ``data.name`` has it.
         split: Name of the split that was scored and compared on.
         images: Number of its images.
-        scores: What evaluation found on them, as in its metrics.json.
+        scores: What evaluation found on them, as a tree.
     """
     agreement_by_file = {MODEL_FILE: agreement, **{each.files[0]: agreement[each.name] for each in variants}}
     sections = [
@@ -89,6 +90,7 @@ def card_text(
             "Of the trained network, as the evaluate stage uses it, with 95 % bootstrap intervals over images.",
             "",
             *_score_lines(scores),
+            *_promise_lines(scores, split),
         ],
         _limit_lines(split),
         _licence_lines(data_set),
@@ -137,10 +139,20 @@ def _use_lines(trained: Trained) -> list[str]:
         f"    python {EXAMPLE_FILE} {MODEL_FILE} image.jpg labels.png",
         "",
         *_reading_lines(trained.reading),
+        *_normalization_lines(trained),
         f"Input `{INPUT}`: (batch, height, width, {channels}, any size;",
         f"{_policy(trained)}.",
         f"Outputs: {trained.interface.describe()}.",
     ]
+
+
+def _normalization_lines(trained: Trained) -> list[str]:
+    """Return a line on the numbers of the images that training measured; none where the user gave them."""
+    look = trained.params.get("model") or {}
+    if "auto" not in (look.get("mean"), look.get("std")):
+        return []
+    mean, std = (", ".join(f"{value:g}" for value in values) for values in (trained.mean, trained.std))
+    return [f"Channels are normalized inside, by numbers of the train split: mean {mean}; std {std}."]
 
 
 def _reading_lines(rule: ReadingRule | None) -> list[str]:
@@ -225,6 +237,13 @@ def _score_lines(scores: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def _promise_lines(scores: Mapping[str, Any], split: str) -> list[str]:
+    promise = scores.get(risk_control.KEY)
+    if promise is None:
+        return []
+    return ["", *risk_control.sentences(promise, threshold=scores["threshold"], scored=f"the {split} split")]
+
+
 def _number(value: float | None) -> str:
     return "not known" if value is None else f"{value:.4f}"
 
@@ -236,9 +255,9 @@ def read_scores(path: Path) -> dict[str, Any]:
         DataError: They cannot be read.
     """
     try:
-        scores: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise DataError(
             path, f"cannot be read ({type(error).__name__})", "evaluate first: dvc repro evaluate"
         ) from error
-    return scores
+    return scores_table.from_csv(text, place=path)

@@ -25,7 +25,9 @@ def main(model: str, file: str, out: str) -> None:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.add_session_config_entry("session.x64quantprecision", "1")  # model-int8.onnx on processors without VNNI
+    info = Path("/proc/cpuinfo")
+    if "_vnni" not in (info.read_text() if info.exists() else ""):
+        options.add_session_config_entry("session.x64quantprecision", "1")  # or sums in model-int8.onnx overflow
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     about = json.loads(session.get_modelmeta().custom_metadata_map["maskline"])
     image = read(file, about.get("reading") or {})  # values 0..255: the model normalizes by itself

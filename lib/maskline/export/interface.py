@@ -30,11 +30,13 @@ class Interface:
             as it is.
         pad_multiple: Sides are padded with the mean color to a multiple of this, a multiple of the network's stride.
             None: that stride.
+        threshold: Two classes: ``labels`` is 1 from this probability on; None: the more likely class.
     """
 
     outputs: tuple[Output, ...]
     resize: tuple[int, int] | None
     pad_multiple: int | None
+    threshold: float | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -52,7 +54,8 @@ class Interface:
         """Return the outputs with their shapes."""
         shapes = {LABELS: "(batch, height, width)"}
         maps = "(batch, classes, height, width), float32"
-        return "; ".join(f"{name} {shapes.get(name, maps)}" for name in self.names)
+        given = "; ".join(f"{name} {shapes.get(name, maps)}" for name in self.names)
+        return given if self.threshold is None else f"{given}; label 1 from probability {self.threshold:.6g} on"
 
 
 WHOLE = Interface(outputs=("argmax", "softmax"), resize=None, pad_multiple=None)

@@ -5,6 +5,8 @@ former one's place only when every file in it has passed.
 """
 
 import copy
+import csv
+import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -91,8 +93,10 @@ class Trained:
             simplified: Of fewer operations where that is the same function: what is exported.
 
         Raises:
-            ExportError: The sides are to be padded to what is no multiple of the network's stride.
+            ExportError: The sides are to be padded to what is no multiple of the network's stride; or there is a
+                threshold, and no labels are given.
         """
+        self._check_threshold()
         stride, multiple = self.network.stride, self.interface.pad_multiple
         if multiple is not None and multiple % stride:
             raise ExportError(
@@ -106,6 +110,13 @@ class Trained:
             std=self.std,
             interface=self.interface,
         ).eval()
+
+    def _check_threshold(self) -> None:
+        """Refuse a file that would leave the threshold to whoever reads it."""
+        threshold, outputs = self.interface.threshold, self.interface.outputs
+        if threshold is not None and "argmax" not in outputs:
+            problem = f"{', '.join(outputs)}: the labels that the threshold {threshold:.6g} makes are not among them"
+            raise ExportError("export.outputs", problem, "add argmax")
 
     def runtime(self, *, threads: int, device: str = "cpu") -> TorchModel:
         """Return the network as the reference of the parity gate: whole images, as the interface says.
@@ -136,6 +147,7 @@ class Trained:
             channels=len(self.mean),
             network=network,
             device=device,
+            threshold=interface.threshold,
         )
 
 
@@ -235,6 +247,7 @@ def describe(trained: Trained, *, example_size: tuple[int, int]) -> dict[str, An
         "input": f"images (batch, height, width, {len(trained.mean)}), uint8{channels(trained)}; normalized inside",
         **({} if trained.reading is None else {"reading": trained.reading.to_dict()}),
         "outputs": trained.interface.describe(),
+        **({} if trained.interface.threshold is None else {"threshold": trained.interface.threshold}),
         "sizes": {
             "stride": trained.network.stride,
             "resize": trained.interface.resize,
@@ -277,3 +290,19 @@ def _public(params: Mapping[str, Any]) -> dict[str, Any]:
 def sizes(agreement: Mapping[str, Any], variants: tuple[Variant, ...]) -> dict[str, int]:
     """Return the size of each file, bytes, by the name of its variant; fp32 is model.onnx."""
     return {"fp32": agreement["bytes"], **{each.name: agreement[each.name]["bytes"] for each in variants}}
+
+
+def table(agreement: Mapping[str, Any], variants: tuple[Variant, ...]) -> str:
+    """Return the agreement of each file with torch as CSV: one row a file and group of images."""
+    stream = io.StringIO()
+    writer: csv.DictWriter[str] | None = None
+    for name, of_file in {"fp32": agreement, **{each.name: agreement[each.name] for each in variants}}.items():
+        for group, measured in of_file.items():
+            if not (isinstance(measured, Mapping) and "cases" in measured):
+                continue
+            row = {"file": f"{name}, {group}", "name": name, "images": group, **measured, "bytes": of_file["bytes"]}
+            if writer is None:
+                writer = csv.DictWriter(stream, list(row), lineterminator="\n")
+                writer.writeheader()
+            writer.writerow(row)
+    return stream.getvalue()

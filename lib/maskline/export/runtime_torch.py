@@ -21,6 +21,7 @@ class TorchModel:
         channels: Of the images.
         network: What ``logits`` runs, to be moved by ``to``; None: it cannot be.
         device: Where the network is.
+        threshold: Two classes: label 1 from this probability on; None: the more likely class.
     """
 
     def __init__(
@@ -32,8 +33,10 @@ class TorchModel:
         channels: int = 3,
         network: nn.Module | None = None,
         device: str = "cpu",
+        threshold: float | None = None,
     ) -> None:
         torch.set_num_threads(threads)
+        self._threshold = threshold
         self._network, self._device = network, torch.device(device)
         self._logits, self._activation, self._channels = logits, activation, channels
 
@@ -54,7 +57,8 @@ class TorchModel:
         with torch.inference_mode():
             logits = self._logits(torch.from_numpy(np.ascontiguousarray(images)).to(self._device))
             check_values(logits.cpu().numpy())
-            classes = logits.argmax(1).cpu().numpy()
+            likely = logits.argmax(1) if self._threshold is None else logits.softmax(1)[:, 1] >= self._threshold
+            classes = likely.cpu().numpy()
             values = (logits.sigmoid() if self._activation == "sigmoid" else logits.softmax(1)).cpu().numpy()
         labels = classes.astype(np.uint8 if logits.shape[1] <= 256 else np.uint16)
         return Prediction(labels, one_hot(labels, logits.shape[1]) if self._activation == "argmax" else values)

@@ -17,6 +17,7 @@ from maskline.export.parity import Model
 from maskline.export.trace import third_party_warnings_ignored
 
 _WARM_UP_RUNS = 3
+_ONNX_FILES = {"fp32": "model.onnx", "fp16": "model-fp16.onnx", "int8": "model-int8.onnx"}
 
 
 def latency(
@@ -42,7 +43,8 @@ def latency(
 
     Returns:
         Plain types; ``batch_N`` holds the times of torch and of each file, whose ``ratio`` is its median over torch's;
-        those of further numbers of threads stand under ``threads_N``.
+        those of further numbers of threads stand under ``threads_N``; ``fastest`` is the .onnx file that took least
+        time at the first batch and number of threads.
     """
     report: dict[str, Any] = {"threads": threads[0], "height": size[0], "width": size[1], "runs": runs}
     for count in threads:
@@ -51,7 +53,17 @@ def latency(
         shapes = {f"batch_{batch}": (batch, *size, len(trained.mean)) for batch in batches}
         times = {name: _times(calls, shape=shape, runs=runs) for name, shape in shapes.items()}
         report |= times if count == threads[0] else {f"threads_{count}": times}
-    return report
+    return report | {"fastest": fastest(report[f"batch_{batches[0]}"])}
+
+
+def fastest(times: Mapping[str, Any]) -> str:
+    """Return the file that took least time among those that onnxruntime opens.
+
+    Args:
+        times: Those of one batch, by the name of the model.
+    """
+    opened = {name: time["median_ms"] for name, time in times.items() if name in _ONNX_FILES}
+    return _ONNX_FILES[min(opened, key=lambda name: opened[name])]
 
 
 def table(report: Mapping[str, Any], *, sizes: Mapping[str, int]) -> str:
@@ -63,7 +75,9 @@ def table(report: Mapping[str, Any], *, sizes: Mapping[str, int]) -> str:
     """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["model", "name", "batch", "threads", "median_ms", "p95_ms", "ratio", "bytes"])
+    writer.writerow(
+        ["model", "name", "batch", "threads", "median_ms", "p95_ms", "ratio", "bytes", "height", "width", "runs"]
+    )
     further = {
         int(key.removeprefix("threads_")): batches for key, batches in report.items() if key.startswith("threads_")
     }
@@ -73,7 +87,7 @@ def table(report: Mapping[str, Any], *, sizes: Mapping[str, int]) -> str:
             for name, time in batches[key].items():
                 label = f"{name}, batch {batch}, {threads} thread{'s' if threads > 1 else ''}"
                 row = [label, name, batch, threads, time["median_ms"], time["p95_ms"], time.get("ratio", 1.0)]
-                writer.writerow([*row, sizes.get(name, "")])
+                writer.writerow([*row, sizes.get(name, ""), report["height"], report["width"], report["runs"]])
     return stream.getvalue()
 
 

@@ -71,6 +71,8 @@ class Deployable(nn.Module):
     def _output(self, name: Output, logits: Tensor) -> Tensor:
         match name:
             case "argmax":
+                if self.interface.threshold is not None:
+                    return (self._output("softmax", logits)[:, 1] >= self.interface.threshold).to(self.label_dtype)
                 return logits.argmax(1).to(self.label_dtype)
             case "softmax":
                 return _softmax(logits) if torch.compiler.is_exporting() else logits.softmax(1)

@@ -57,6 +57,16 @@ class Inference:
     max_hole_px: int
 
     @property
+    def device(self) -> torch.device:
+        """Where the network is, and images must be."""
+        return self.predictor.device
+
+    @property
+    def images_at_once(self) -> int:
+        """How many images of one size are segmented together."""
+        return self.predictor.batch_size if self.predictor.mode == "whole" else 1
+
+    @property
     def has_steps(self) -> bool:
         """Whether anything follows the network."""
         return not self.tta.is_plain or self.crf is not None or self.threshold is not None or self._cleans

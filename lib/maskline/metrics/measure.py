@@ -18,7 +18,7 @@ class Score:
     """A number that a measure gives.
 
     Args:
-        key: Its name in metrics.json and in the columns of per_image.csv; never changed once it is there.
+        key: Its name in scores.csv and in the columns of per_image.csv; never changed once it is there.
         title: Its name on the page.
         text: What it says, for the page: a sentence or two.
         better: Which way a model improves.

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from maskline.core.errors import ShapeError
 from maskline.models.backbones.base import BackboneBase
-from maskline.models.heads.base import Head
+from maskline.models.heads.base import Head, Pair
 from maskline.models.layers import resize, size_of
 
 MIN_SIDE_PX = 16
@@ -46,7 +46,7 @@ class SegmentorBase(nn.Module, ABC):
         """Return each head's logits for images whose sides are multiples of ``stride``; the main ones last."""
 
     @abstractmethod
-    def supervise_heads(self, images: Tensor, target: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+    def supervise_heads(self, images: Tensor, target: Tensor) -> dict[str, Pair]:
         """Return ``training_pairs`` for images whose sides are multiples of ``stride``; ``target`` may be smaller."""
 
     def forward(self, images: Tensor) -> Tensor:
@@ -76,7 +76,7 @@ class SegmentorBase(nn.Module, ABC):
                 return outputs
             return {name: self._fit(logits, padded, images) for name, logits in outputs.items()}
 
-    def training_pairs(self, images: Tensor, target: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+    def training_pairs(self, images: Tensor, target: Tensor) -> dict[str, Pair]:
         """Return, by head, the logits and the target that its loss compares; the main head's last.
 
         A head's further outputs stand before it under its name and theirs, as ``decode_head.presence``.
@@ -172,10 +172,10 @@ class Segmentor(SegmentorBase):
                 outputs[name] = head(features)
         return outputs
 
-    def supervise_heads(self, images: Tensor, target: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+    def supervise_heads(self, images: Tensor, target: Tensor) -> dict[str, Pair]:
         """See ``SegmentorBase``."""
         features = self._features(images)
-        pairs: dict[str, tuple[Tensor, Tensor]] = {}
+        pairs: dict[str, Pair] = {}
         previous = None
         for name, head in self.heads().items():
             logits, own = head.supervise_outputs(features, previous, target, padded=size_of(images))

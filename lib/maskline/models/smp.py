@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from maskline.core.errors import ShapeError
 from maskline.models.backbones import packaged
 from maskline.models.backbones.encoder import no_download, pretrained_weights, resolve_encoder
-from maskline.models.heads.base import Head
+from maskline.models.heads.base import Head, Pair
 from maskline.models.layers import resize, size_of
 from maskline.models.segmentor import SegmentorBase
 from maskline.models.torchvision_ops import declare_missing_operators
@@ -57,7 +57,7 @@ class SmpSegmentor(SegmentorBase):
         outputs["decode_head"] = parts.segmentation_head(parts.decoder(*inputs))
         return outputs
 
-    def supervise_heads(self, images: Tensor, target: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+    def supervise_heads(self, images: Tensor, target: Tensor) -> dict[str, Pair]:
         """See ``SegmentorBase``."""
         parts: Any = self.model
         features = parts.encoder(images)

@@ -45,6 +45,18 @@ class CrfParams(Section):
     smooth_px: Positive = Field(default=1.5, description="Its standard deviation, px.")
 
 
+class GuaranteeParams(Section):
+    """A promise that the threshold of two classes is chosen to keep, by conformal risk control on the val split."""
+
+    metric: Literal["miss_rate"] = Field(
+        default="miss_rate",
+        description="miss_rate: the share of an image's pixels of class 1 that are not predicted as such.",
+    )
+    at_most: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        default=None, description="Its mean over new images, in expectation; null: nothing is promised."
+    )
+
+
 class EvaluateParams(Section):
     """Scoring of the trained model."""
 
@@ -75,6 +87,7 @@ class EvaluateParams(Section):
         description="Two-class sets: probability from which a pixel is foreground; tune: the one with the highest "
         "Dice on the val split, where that is not the one to score; null: the more likely class.",
     )
+    guarantee: GuaranteeParams = GuaranteeParams()
     min_component_px: CountOrNone = Field(
         default=0, description="Components of fewer pixels go to the nearest class; class 0 keeps its own; 0: all stay."
     )
@@ -83,6 +96,11 @@ class EvaluateParams(Section):
     )
     bootstrap: CountOrNone = Field(default=1000, description="Resamples behind each interval.")
     within_valid: bool = Field(default=False, description="Score only inside the valid-area mask.")
+    metrics: Literal["short", "full"] = Field(
+        default="short",
+        description="What `dvc metrics` shows: four scores; full: IoU of each class too. All are in "
+        "reports/evaluate/scores.csv, which `maskline metrics` prints.",
+    )
     extra_metrics: tuple[MeasureName, ...] = Field(
         default=(),
         description="Measures beyond the confusion matrix. "
@@ -90,10 +108,20 @@ class EvaluateParams(Section):
         + ".",
     )
     boundary_px: Positive = Field(default=2.0, description="Tolerance of the boundary scores, px.")
+    title: str | None = Field(
+        default=None,
+        description="Heading of the report page; null: network and data set. `maskline new` writes the project's name.",
+    )
     gallery: Annotated[int, Field(ge=1, le=10)] = Field(default=3, description="Images of each of best, median, worst.")
 
     @model_validator(mode="after")
     def _check(self) -> "EvaluateParams":
         if any(step > length for step, length in zip(self.stride, self.window, strict=True)):
             raise ValueError("stride is larger than window: pixels between windows would never be seen")
+        chosen = self.threshold is not None or self.min_component_px or self.max_hole_px
+        if self.guarantee.at_most is not None and chosen:
+            raise ValueError(
+                "guarantee chooses the threshold and allows no clean-up after it: set threshold to null, "
+                "min_component_px and max_hole_px to 0"
+            )
         return self

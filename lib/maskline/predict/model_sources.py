@@ -3,12 +3,12 @@
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from maskline.core.errors import CheckpointError, ParamsError
+from maskline.core.errors import CheckpointError, ExportError, ParamsError
 from maskline.data.reading_rule import UNKNOWN, ReadingRule
 from maskline.predict.model import Model
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from maskline.data.labels import LabelSet
     from maskline.params.data import DataParams
     from maskline.params.evaluate import EvaluateParams
+
+LATENCY_FILE = Path("reports/export/latency.json")
+"""Where the export stage leaves its times, from the project's folder."""
 
 # Names that the last layer's weights have in the networks of this project and in those of SMP.
 _CLASSIFIERS = ("decode_head.conv_seg.weight", "segmentation_head.0.weight")
@@ -48,6 +51,7 @@ def as_folder(model: Path, weights: Path | None) -> Iterator[Path]:
     from maskline.runtime.checkpoint import save_model
 
     values = load_params(recipes.find(str(model)))
+    mean, std = values.model.numbers()
     file = weights / "model.safetensors" if weights.is_dir() else weights
     tensors = _read(file)
     labels = _labels(file, tensors)
@@ -60,7 +64,7 @@ def as_folder(model: Path, weights: Path | None) -> Iterator[Path]:
     card = {
         "params": values.model_dump(mode="json"),
         "labels": labels.to_dict(),
-        "preprocessing": {"mean": list(values.model.mean), "std": list(values.model.std), "scale": 255},
+        "preprocessing": {"mean": list(mean), "std": list(std), "scale": 255},
         "reading": _reading(file, values.data).to_dict(),
         "receipt": {},
     }
@@ -130,7 +134,7 @@ def _evaluate_here(model: Path) -> dict[str, Any]:
 
 
 def load(
-    path: str | Path,
+    path: str | Path | Sequence[str | Path],
     *,
     weights: str | Path | None = None,
     params: str | Path | None = None,
@@ -138,11 +142,14 @@ def load(
     tta: bool = False,
     crf: bool = False,
     threads: int | None = None,
+    fastest: bool = False,
 ) -> Model:
     """Load a model; the images it is then shown are read as those that it was trained on.
 
     Args:
         path: A folder that training or export wrote, or an .onnx file; with weights, a recipe's name or a params file.
+            Several, as a list: the mean of their probabilities. All of them trained, they are one network, which
+            windows, test-time augmentation, CRF and threshold follow.
         weights: A .safetensors file, or a folder with model.safetensors.
         params: A params file, whose evaluate section says how a trained model is used; None: on whole images, or by
             the steps named next, with the model's own settings or those of params.yaml in the current folder.
@@ -150,25 +157,63 @@ def load(
         tta: With test-time augmentation: the section's scales and flips; where it has none, mirrored as well.
         crf: With a dense CRF after the network.
         threads: CPU threads; None: all cores. Torch has one number for the whole process.
+        fastest: Of the .onnx files of an export folder, the one that took least time when they were exported, by
+            reports/export/latency.json in the current folder; False: model.onnx.
 
     Raises:
         CheckpointError: Neither a model folder nor an ONNX file; or an ONNX file with steps around it.
         ParamsError: The params file, or the recipe, is wrong or not there.
         ExportError: An ONNX file that the export stage did not write.
     """
+    if not isinstance(path, str | Path):
+        if weights is not None:
+            raise ParamsError("weights", "of several models", "name model folders, or one recipe with its weights")
+        options = {"params": params, "slide": slide, "tta": tta, "crf": crf, "threads": threads, "fastest": fastest}
+        return _load_several([Path(one) for one in path], options)
     count = threads or os.cpu_count() or 1
     params_path = None if params is None else Path(params)
     with as_folder(Path(path), None if weights is None else Path(weights)) as folder:
         if (folder / "model.json").is_file():
+            if fastest:
+                raise CheckpointError(folder, "a trained model is one file", "name the export folder, data/export")
             section = evaluate_section(folder, params_path=params_path, slide=slide, tta=tta, crf=crf)
             return _load_trained(folder, section, threads=count)
-    file = folder / "model.onnx" if folder.is_dir() else folder
+    name = fastest_file(LATENCY_FILE) if fastest else "model.onnx"
+    file = folder / name if folder.is_dir() else folder
     if file.suffix != ".onnx" or not file.is_file():
         raise CheckpointError(folder, "no model", "name a folder with model.json or model.onnx, or an .onnx file")
     if params is not None or slide or tta or crf:
         remedy = "leave --params, --slide, --tta and --crf out, or name the trained folder"
         raise CheckpointError(file, "an exported model sees whole images only", remedy)
     return _load_exported(file, threads=count)
+
+
+def fastest_file(latency: Path) -> str:
+    """Return the name of the .onnx file that took least time when the export stage ran.
+
+    Raises:
+        ExportError: The times cannot be read, or are of an export that did not say.
+    """
+    try:
+        times = json.loads(latency.read_text(encoding="utf-8"))
+        return str(Path(times["fastest"]).name)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        problem = f"does not say which file is the fastest ({type(error).__name__})"
+        raise ExportError(latency, problem, "go to the project's folder, and export: dvc repro -f export") from error
+
+
+def _load_several(paths: Sequence[Path], options: Mapping[str, Any]) -> Model:
+    if len(paths) == 1:
+        return load(paths[0], **options)
+    if paths and all((path / "model.json").is_file() for path in paths):
+        from maskline.builders.ensemble import write_ensemble
+
+        with tempfile.TemporaryDirectory() as folder:
+            write_ensemble(paths, Path(folder) / "model")
+            return load(Path(folder) / "model", **options)
+    from maskline.predict.ensemble import averaged
+
+    return averaged([load(path, **options) for path in paths], paths)
 
 
 def reading_of(about: Mapping[str, Any], *, channels: int, place: Path) -> ReadingRule:
@@ -206,10 +251,15 @@ def _load_trained(folder: Path, section: "EvaluateParams | None", *, threads: in
         runtime = trained.runtime(threads=threads, device=resolve_kind("auto", place="evaluate.device"))
         return Model(runtime, labels=trained.labels, reading=rule, made_by=made_by)
     if section.threshold == "tune":
-        remedy = "write the number that evaluate chose, in metrics.json under threshold"
+        remedy = "write the number that evaluate chose, in reports/evaluate/scores.csv under threshold"
         raise ParamsError("evaluate.threshold", "there is nothing to tune it on here", remedy)
+    if section.guarantee.at_most is not None:
+        remedy = "write the number that evaluate chose, in scores.csv under threshold, without guarantee.at_most"
+        raise ParamsError("evaluate.guarantee", "there is nothing to choose the threshold on here", remedy)
     if section.crf.enabled and section.crf.tune:
-        remedy = "write the numbers that evaluate chose, in metrics.json under tuned_crf, and tune: false"
+        remedy = (
+            "write the numbers that evaluate chose, in reports/evaluate/scores.csv under tuned_crf, and tune: false"
+        )
         raise ParamsError("evaluate.crf.tune", "there is nothing to tune it on here", remedy)
     inference = with_threshold(
         build_inference(section, folder),

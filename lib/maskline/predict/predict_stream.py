@@ -101,7 +101,7 @@ def predict_stream(
 
 def _predictor(section: EvaluateParams, model: Path, *, place: str) -> Predictor:
     inference = build_inference(section, model)
-    if inference.has_steps or section.threshold == "tune":
+    if inference.has_steps or section.threshold == "tune" or section.guarantee.at_most:
         problem = "tta, crf, threshold and clean-up need the whole image"
         raise ParamsError(place, problem, "switch them off for --stream")
     return inference.predictor

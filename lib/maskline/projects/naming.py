@@ -7,7 +7,7 @@ parts joined by ``_``, words inside of a part by ``-``. As the name is computed,
 import re
 from collections.abc import Sequence
 
-from maskline.params.network.heads import FCNHeadParams, FCNSkipHeadParams, HeadParams
+from maskline.params.network.heads import FCNHeadParams, FCNSkipHeadParams, HeadParams, MaskHeadParams
 from maskline.params.network.losses import LossParams
 from maskline.params.network.model import BackboneParams, ModelParams
 from maskline.params.whole import Params
@@ -36,6 +36,8 @@ _ALGORITHMS = {
     "apc": "apcnet",
     "dm": "dmnet",
     "ema": "emanet",
+    "knet": "knet",
+    "maskformer": "maskformer",
 }
 _LOSSES = {"cross_entropy": "ce", "dice_mmseg": "dice", "dice": "softdice"}
 _FAMILIES = {"v1b": "b", "v1c": "", "v1d": "d"}
@@ -95,13 +97,14 @@ def _stride(backbone: BackboneParams) -> str:
 
 def _extras(params: Params) -> list[str]:
     model = params.model
-    losses = model.smp.losses if model.type == "smp" else model.decode_head.losses
+    head = model.decode_head
+    losses = model.smp.losses if model.type == "smp" else () if isinstance(head, MaskHeadParams) else head.losses
     amp = ["amp"] if params.train.precision == "bf16" else []
     return [*amp, *_loss_words(losses)]
 
 
 def _loss_words(losses: Sequence[LossParams]) -> list[str]:
-    if len(losses) == 1 and losses[0].name == "cross_entropy" and losses[0].weight == 1.0:
+    if not losses or (len(losses) == 1 and losses[0].name == "cross_entropy" and losses[0].weight == 1.0):
         return []
     return [f"{_bare(_LOSSES.get(loss.name, loss.name))}-{loss.weight}" for loss in losses]
 

@@ -10,6 +10,7 @@ from typing import Any
 from maskline.cli import package_lock
 from maskline.core.errors import DataError, ParamsError
 from maskline.core.files import write_text
+from maskline.core.text import one_line
 from maskline.params.base.reading import read_yaml
 from maskline.params.whole import load_params
 from maskline.projects import plots_page, recipes, yaml_lines
@@ -54,7 +55,7 @@ def create(
         ParamsError: No such recipe, or an override that cannot be.
     """
     check_free(folder)
-    params = _params(recipe, overrides, own_data=own_data)
+    params = _titled(_params(recipe, overrides, own_data=own_data), folder.resolve().name)
     there = folder.is_dir()
     try:
         _write(folder, params, git=git)
@@ -109,6 +110,15 @@ def _params(recipe: str | None, overrides: Sequence[str], *, own_data: Mapping[s
     if own_data:
         text = with_values(text, {f"data.{key}": value for key, value in own_data.items()})
     return with_overrides(text, overrides, place=f"recipe {recipe}" if recipe else "params.yaml")
+
+
+def _titled(params: str, name: str) -> str:
+    """Return params whose report is headed by the project's name, if they say nothing of it."""
+    head = "evaluate:\n"
+    if f"\n{head}" not in params or re.search(r"^evaluate:\n(?:[ #].*\n)*?  title:", params, flags=re.MULTILINE):
+        return params
+    (line,) = yaml_lines.dump({"title": one_line(name)[:60]})
+    return params.replace(f"\n{head}", f"\n{head}  # Heading of the report page.\n  {line}\n", 1)
 
 
 def _write(folder: Path, params: str, *, git: bool) -> None:

@@ -38,7 +38,7 @@ def write(
     Args:
         prepared: The prepared data.
         warnings: (image id, remark), as convert found them.
-        summary: JSON of scalars: images and groups a split, share of each class, number of each remark.
+        summary: JSON: images and groups a split (what DVC draws), share of each class, number of each remark.
         class_shares: CSV: split, class, pixels, share of the split's pixels that count, images with the class.
         sizes: CSV: size, width, height, images.
         grid: PNG: images of each split, with masks laid over them, and the second observer's where there is one.
@@ -47,7 +47,9 @@ def write(
     write_json(summary, _summary(frame, labels, warnings))
     _write_table(class_shares, _class_shares(frame, labels))
     _write_table(sizes, _sizes(frame))
-    save_png(grid, overlays.grid(_tiles(prepared, frame), columns=6))
+    second = bool((frame["second_bytes"] > 0).any())
+    tiles = _tiles(prepared, frame, second=second)
+    save_png(grid, overlays.grid(tiles, columns=_IMAGES * (3 if second else 2), labels=labels))
 
 
 def _summary(frame: pd.DataFrame, labels: LabelSet, warnings: Sequence[tuple[str, str]]) -> dict[str, Any]:
@@ -57,8 +59,10 @@ def _summary(frame: pd.DataFrame, labels: LabelSet, warnings: Sequence[tuple[str
     shares = [round(count / max(sum(pixels), 1), _DECIMALS) for count in pixels]
     kinds = _kinds(warnings)
     return {
-        "images": {split: len(rows) for split, rows in by_split.items()},
-        "groups": {split: int(rows["group"].nunique()) for split, rows in by_split.items()},
+        "splits": [
+            {"split": split, "images": len(rows), "groups": int(rows["group"].nunique())}
+            for split, rows in by_split.items()
+        ],
         "class_share": dict(zip(labels.keys, shares, strict=True)),
         "ignored_share": round(ignored / (sum(pixels) + ignored), _DECIMALS),
         "with_second_annotator": int((frame["second_bytes"] > 0).sum()),
@@ -105,7 +109,7 @@ def _sizes(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["size", "width", "height", "images"])
 
 
-def _tiles(prepared: Path, frame: pd.DataFrame) -> list[tuple[str, np.ndarray]]:
+def _tiles(prepared: Path, frame: pd.DataFrame, *, second: bool) -> list[tuple[str, np.ndarray]]:
     tiles = []
     for name in SPLITS:
         if not (frame["split"] == name).any():
@@ -113,16 +117,19 @@ def _tiles(prepared: Path, frame: pd.DataFrame) -> list[tuple[str, np.ndarray]]:
         split = PreparedSplit.open(prepared, name, cache="stream")
         chosen = np.unique(np.linspace(0, len(split) - 1, _IMAGES).round().astype(int))
         for i in chosen:
-            tiles += _sample_tiles(split.sample(int(i)), split.labels, name)
+            tiles += _sample_tiles(split.sample(int(i)), split.labels, name, second=second)
     return tiles
 
 
-def _sample_tiles(sample: Sample, labels: LabelSet, split: str) -> list[tuple[str, np.ndarray]]:
-    """Return three tiles: the image, its mask, the second observer's mask or an empty one."""
-    image, mask = sample.image, sample.mask.copy()
+def _sample_tiles(sample: Sample, labels: LabelSet, split: str, *, second: bool) -> list[tuple[str, np.ndarray]]:
+    """Return the image, its mask over it, and where a set has them the second observer's mask, or an empty tile."""
+    (image, brighter), mask = overlays.stretched(sample.image), sample.mask.copy()
     if sample.valid is not None:
         mask[~sample.valid] = labels.ignore_index
-    tiles = [(f"{split}: {sample.id}", fit(image, _TILE_PX)), ("mask", fit(overlay(image, mask, labels), _TILE_PX))]
+    caption = f"{split}: {sample.id}" + (" (brightened)" if brighter else "")
+    tiles = [(caption, fit(image, _TILE_PX)), ("mask", fit(overlay(image, mask, labels), _TILE_PX))]
+    if not second:
+        return tiles
     if sample.second is None:
         return [*tiles, ("", np.full_like(tiles[0][1], 255))]
     return [*tiles, ("second observer", fit(overlay(image, sample.second, labels), _TILE_PX))]

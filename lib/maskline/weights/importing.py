@@ -1,6 +1,8 @@
 """A foreign checkpoint becomes a model folder: read, describe the network, match names, write."""
 
+import os
 import re
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +11,14 @@ from typing import Any
 import torch
 
 from maskline.builders.model import segmentor, without_start_weights
-from maskline.core.errors import CheckpointError
-from maskline.core.files import sha256_file
+from maskline.core.errors import CheckpointError, ParamsError
+from maskline.core.files import sha256_file, write_text
 from maskline.data.labels import LabelSet, bit_palette
 from maskline.models.segmentor import SegmentorBase
 from maskline.params.network.model import ModelParams, validate_model
 from maskline.params.whole import load_params
-from maskline.projects import recipes
+from maskline.projects import recipes, yaml_lines
+from maskline.projects.recipe_merge import merged
 from maskline.runtime import checkpoint
 from maskline.weights.config_text import parse_config, read_config
 from maskline.weights.matching import Match, match
@@ -61,6 +64,7 @@ def write_import(
     recipe: str | None,
     mmseg_config: Path | None,
     labels_path: Path | None,
+    params_path: Path | None = None,
     allow_partial: bool,
 ) -> Import:
     """Write a model folder with a checkpoint's weights.
@@ -71,6 +75,7 @@ def write_import(
         recipe: Name of a recipe, or a params file.
         mmseg_config: A resolved MMSegmentation configuration; None and no recipe: the checkpoint's own.
         labels_path: labels.json to take class names from; None: the checkpoint's, or generic names.
+        params_path: Params file to write the network and ``model.weights`` into; None: none.
         allow_partial: Write also where tensors are missing or left over.
 
     Raises:
@@ -89,8 +94,29 @@ def write_import(
     tensor_match = match(foreign.tensors, model.state_dict(), binary=network.binary)
     _check(tensor_match, source, allow_partial=allow_partial)
     _check_values(tensor_match, model, source)
+    text = None if params_path is None else _with_network(params_path, network.params, output)
     _write(model, tensor_match, output, card=_card(source, network, labels))
+    if params_path is not None and text is not None:
+        write_text(params_path, text)
     return Import(match=tensor_match, notes=network.notes, sections=network.sections)
+
+
+def _with_network(path: Path, params: ModelParams, output: Path) -> str:
+    """Return the text of a params file whose section model is the network, starting from the folder's weights.
+
+    What the network does not say goes back to its default; comments and the other sections stay.
+
+    Raises:
+        ParamsError: It is no params file, or is written in a form that nothing can be put into.
+    """
+    if not path.is_file():
+        raise ParamsError(path, "no such file", "make one first: maskline new DIR, or maskline recipe use NAME")
+    said = params.model_dump(mode="json", exclude_unset=True)
+    said["weights"] = os.path.relpath(output, path.resolve().parent)
+    with tempfile.TemporaryDirectory() as folder:
+        recipe = Path(folder) / "network.yaml"
+        recipe.write_text("\n".join(yaml_lines.dump({"model": said})) + "\n", encoding="utf-8")
+        return merged(path, recipe, only=("model",), with_data=False)
 
 
 def _from_recipe(recipe: str, foreign: Foreign) -> _Network:
@@ -184,10 +210,11 @@ def _check_values(tensor_match: Match, model: SegmentorBase, source: Path) -> No
 
 def _card(source: Path, network: _Network, labels: LabelSet) -> dict[str, Any]:
     params = network.params
+    mean, std = params.numbers()
     return {
         "params": {"model": params.model_dump(mode="json"), **network.sections},
         "labels": labels.to_dict(),
-        "preprocessing": {"mean": list(params.mean), "std": list(params.std), "scale": 255},
+        "preprocessing": {"mean": list(mean), "std": list(std), "scale": 255},
         "receipt": {"imported_from": source.name, "imported_sha256": sha256_file(source)},
     }
 

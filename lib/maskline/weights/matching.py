@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from maskline.models.stem import adapt_input_channels
 from maskline.weights.adapting import joined_attention, two_classes
-from maskline.weights.stem import adapt_input_channels
 
 Table = tuple[tuple[str, str], ...]
 

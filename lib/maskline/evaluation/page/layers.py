@@ -73,7 +73,7 @@ def error_ids(prediction: Ids, target: Ids, labels: LabelSet) -> Ids:
 
 def has_background(labels: LabelSet) -> bool:
     """Whether class 0 is what lies around the objects, and stays clear in images."""
-    return labels.class_names[0].lower() in {"background", "_background_"}
+    return labels.first_is_clear
 
 
 def class_layer(ids: Ids, labels: LabelSet, *, longest_px: int) -> bytes:

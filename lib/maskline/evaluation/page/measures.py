@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from maskline.evaluation.page.charts import Chart, Curves, plain_chart
-from maskline.evaluation.page.tree import AREAS, EXTRA, SECOND, STEPS, UNCERTAINTY
+from maskline.evaluation.page.tree import AREAS, EXTRA, STEPS
 from maskline.metrics.extra import known_scores
+from maskline.report.scores_table import SECOND, UNCERTAINTY
 
 _AREA_NAMES = {"inside": "inside the valid area", "whole": "whole image"}
 _STEP_NAMES = {

@@ -14,7 +14,9 @@ from maskline.evaluation.page import charts, layers, measures
 from maskline.evaluation.page.gallery import PageImage
 from maskline.evaluation.page.matrix import largest_confusions, matrix_rows, share_text
 from maskline.evaluation.page.tables import COUNTS, Row, ranking_name, ranking_score
-from maskline.evaluation.page.tree import LEVEL, SECOND, UNCERTAINTY
+from maskline.evaluation.page.tree import LEVEL
+from maskline.metrics import risk_control
+from maskline.report.scores_table import SECOND, UNCERTAINTY
 
 # A matrix of more classes cannot be read; the list of its largest cells can.
 _MATRIX_CLASSES = 40
@@ -57,7 +59,7 @@ class PageData:
         title: Heading.
         facts: Short statements under it.
         labels: Classes of the set.
-        metrics: Tree of metrics.json.
+        metrics: All scores, as a tree.
         images: One row an image.
         classes: One row a class.
         confusion: C x C counts.
@@ -156,6 +158,9 @@ def _note(data: PageData) -> str:
             "The diamond is the human reference: a second observer's masks scored against the first's"
             + (f", on the {count} images that have both." if count < len(data.images) else ".")
         )
+    promise = data.metrics.get(risk_control.KEY)
+    if promise:
+        parts += risk_control.sentences(promise, threshold=data.metrics["threshold"], scored=f"the {data.facts[0]}")
     return " ".join(parts)
 
 

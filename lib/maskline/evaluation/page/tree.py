@@ -1,4 +1,4 @@
-"""The scores of an evaluation as the tree of metrics.json: rounded, finite, each with its interval."""
+"""The scores of an evaluation as a tree: rounded, finite, each with its interval."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,10 +15,9 @@ from maskline.evaluation.scoring import ImageScore, Reading
 from maskline.metrics.extra_scores import extra_scores
 from maskline.metrics.scores import all_scores, flatten
 from maskline.metrics.statistics import bootstrap_intervals, image_weights, intervals_of
+from maskline.report.scores_table import SECOND, UNCERTAINTY
 
 LEVEL = 0.95
-UNCERTAINTY = "uncertainty_95"
-SECOND = "second_annotator"
 STEPS = "steps"
 EXTRA = "measures"
 AREAS = "valid_area"
@@ -33,15 +32,15 @@ Tree = dict[str, Any]
 def metrics_tree(
     scores: Sequence[ImageScore], labels: LabelSet, *, resamples: int, seed: int, settings: Mapping[str, Any]
 ) -> Tree:
-    """Return what metrics.json holds.
+    """Return all scores, as ``maskline.report.scores_table`` writes them.
 
     Overall scores come first, then the foreground's (two-class sets), ``per_class``, ``second_annotator`` (the
     second observer against the first, where a set has one), ``steps`` (main scores after the network and after each
     step that follows it, where any does), ``measures`` (the measures asked for), ``uncertainty_95``: the same tree
     with ``low`` and ``high`` of each score's interval, and ``valid_area`` (main scores and measures inside the
     valid-area mask and on the whole image, where a set has masks). ``second_annotator`` has ``measures`` and
-    ``valid_area`` of its own. The names are such that DVC, which sorts them, keeps this order. Scores that are not
-    defined are left out.
+    ``valid_area`` of its own. Scores that are not defined are left
+    out.
 
     Args:
         scores: One an image.
@@ -65,7 +64,7 @@ def metrics_tree(
         second = _joined({"": block, AREAS: their_areas})
     blocks = {"": main, SECOND: second, STEPS: _steps(scores, drawing), AREAS: areas}
     whole = _joined(blocks)
-    # In the order that DVC's sorting keeps: what people look for comes first.
+    # What people look for comes first.
     tree = {name: value for name, value in whole.scores.items() if name not in {EXTRA, STEPS, AREAS}}
     tree |= {name: whole.scores[name] for name in (EXTRA, STEPS) if name in whole.scores}
     tree |= _plain(settings)

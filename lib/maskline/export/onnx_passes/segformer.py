@@ -5,11 +5,13 @@ nonlinear, and resizing commutes with both: so each feature needs one narrow pro
 """
 
 import copy
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from maskline.models.ensemble import Ensemble
 from maskline.models.segmentor import SegmentorBase
 from maskline.models.smp import SmpSegmentor
 
@@ -50,6 +52,8 @@ class JoinedDecoder(nn.Module):
 
 def joined(network: SegmentorBase) -> SegmentorBase:
     """Return the network with a ``JoinedDecoder`` where it has SMP's SegFormer decoder; else the network itself."""
+    if isinstance(network, Ensemble):
+        return Ensemble([joined(cast("SegmentorBase", member)) for member in network.members]).eval()
     if not isinstance(network, SmpSegmentor):
         return network
     from segmentation_models_pytorch.decoders.segformer.decoder import SegformerDecoder

@@ -48,7 +48,11 @@ class ASPPHead(Head):
     def forward(self, features: Features, previous: Tensor | None = None) -> Tensor:
         """Map features to logits at the feature's resolution."""
         del previous
+        return self.classify(self.embed(features))
+
+    def embed(self, features: Features) -> Tensor:
+        """See ``Head``."""
         x = self.select(features)
         pooled = resize(self.image_pool(x), size_of(x), align_corners=self.align_corners)
         branches = [pooled, *(branch(x) for branch in self.aspp_modules)]
-        return self.classify(self.bottleneck(torch.cat(branches, dim=1)))
+        return self.bottleneck(torch.cat(branches, dim=1))  # type: ignore[no-any-return]

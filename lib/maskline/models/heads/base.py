@@ -6,7 +6,7 @@ also takes the logits of the head before it.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Literal, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +17,8 @@ from maskline.models.layers import BATCH_NORM, Norm, resize, size_of
 InputTransform = Literal["resize_concat", "multiple_select"]
 
 Features = Sequence[Tensor]
-Pair = tuple[Tensor, Tensor]
-"""Logits and target that a loss compares."""
+Pair = tuple[Any, Tensor]
+"""Logits, or what else a loss of the head's own compares, and the target."""
 
 
 class HeadOptions(TypedDict):
@@ -79,6 +79,14 @@ class Head(nn.Module, ABC):
     @abstractmethod
     def forward(self, features: Features, previous: Tensor | None = None) -> Tensor:
         """Map features to logits NCHW; ``previous`` are the logits of the head before, in a cascade."""
+
+    def embed(self, features: Features) -> Tensor:
+        """Return the feature that the classifier sees, before its dropout.
+
+        Raises:
+            ShapeError: The head has no such feature; ``fcn``, ``psp``, ``aspp`` and ``uper`` do.
+        """
+        raise ShapeError(type(self).__name__, "it has no feature before a classifier", "use fcn, psp, aspp or uper")
 
     def select(self, features: Features) -> Tensor:
         """Return the one input: a feature, or several resized to the first and concatenated."""

@@ -60,8 +60,12 @@ class FCNHead(Head):
     def forward(self, features: Features, previous: Tensor | None = None) -> Tensor:
         """Map features to logits at the feature's resolution."""
         del previous
+        return self.classify(self.embed(features))
+
+    def embed(self, features: Features) -> Tensor:
+        """See ``Head``."""
         x = self.select(features)
         y = self.convs(x)
         if self.concat_input:
             y = self.conv_cat(torch.cat([x, y], dim=1))
-        return self.classify(y)
+        return y  # type: ignore[no-any-return]

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from maskline.core.errors import ShapeError
 from maskline.models.heads.base import Features, Head, HeadOptions
 from maskline.models.layers import size_of
-from maskline.runtime import gpu_forms
+from maskline.runtime.point_sampling import draw_points, sample_points
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,14 +130,20 @@ class PointHead(Head):
 
     def _training_points(self, coarse: Tensor, covered: Tensor) -> Tensor:
         """Draw points (N, P, 2), 0..1 across the unpadded image: the most uncertain candidates, and random ones."""
-        plan, batch = self.sampling, coarse.shape[0]
-        num_uncertain = int(plan.uncertain_share * plan.train_points)
-        candidates = torch.rand(batch, int(plan.train_points * plan.oversample), 2, device=coarse.device)
-        at_candidates = sample_points(coarse.float(), candidates * covered, align_corners=self.align_corners)
-        index = uncertainty(at_candidates).topk(num_uncertain, dim=1).indices
-        chosen = candidates.gather(1, index.unsqueeze(2).expand(-1, -1, 2))
-        others = torch.rand(batch, plan.train_points - num_uncertain, 2, device=coarse.device)
-        return torch.cat([chosen, others], dim=1)
+        plan = self.sampling
+
+        def doubt(candidates: Tensor) -> Tensor:
+            at_candidates = sample_points(coarse.float(), candidates * covered, align_corners=self.align_corners)
+            return uncertainty(at_candidates)
+
+        return draw_points(
+            doubt,
+            rows=coarse.shape[0],
+            count=plan.train_points,
+            oversample=plan.oversample,
+            uncertain_share=plan.uncertain_share,
+            like=coarse,
+        )
 
 
 class _PointLayer(nn.Module):
@@ -160,37 +166,10 @@ def uncertainty(logits: Tensor) -> Tensor:
     return best[:, 1] - best[:, 0]
 
 
-def sample_points(x: Tensor, points: Tensor, *, align_corners: bool) -> Tensor:
-    """Return values (N, C, P) of ``x`` (NCHW) at points (N, P, 2), x and y from 0 to 1, bilinear, zero outside."""
-    if gpu_forms.deterministic(x) and x.requires_grad and torch.is_grad_enabled():
-        return _sampled(x.float(), points.float(), align_corners=align_corners).to(x.dtype)
-    # In bfloat16 a coordinate would have 8 bits.
-    grid = (2 * points.float() - 1).unsqueeze(2)
-    sampled = F.grid_sample(x.float(), grid, mode="bilinear", padding_mode="zeros", align_corners=align_corners)
-    return sampled.squeeze(3).to(x.dtype)
-
-
 @functools.lru_cache(maxsize=64)
 def _covered(across: float, down: float, device: torch.device) -> Tensor:
     """Return both on the device, copied there once: a step that is captured as a graph cannot do it."""
     return torch.tensor([across, down], device=device)
-
-
-def _sampled(x: Tensor, points: Tensor, *, align_corners: bool) -> Tensor:
-    """See ``sample_points``: by four gathers, since torch's sampler refuses to be deterministic on a GPU."""
-    height, width = size_of(x)
-    less = 1.0 if align_corners else 0.0
-    shift = 0.0 if align_corners else -0.5
-    across, down = (points[..., i] * (length - less) + shift for i, length in ((0, width), (1, height)))
-    left, top = across.floor(), down.floor()
-    flat = x.flatten(2)
-    parts = []
-    for column, row in ((left, top), (left + 1, top), (left, top + 1), (left + 1, top + 1)):
-        inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-        share = (1 - (across - column).abs()) * (1 - (down - row).abs()) * inside
-        index = (row.clamp(0, height - 1) * width + column.clamp(0, width - 1)).long()
-        parts.append(flat.gather(2, index.unsqueeze(1).expand(-1, x.shape[1], -1)) * share.unsqueeze(1))
-    return torch.stack(parts).sum(0)
 
 
 def _needed(previous: Tensor | None) -> Tensor:

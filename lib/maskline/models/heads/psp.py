@@ -42,5 +42,9 @@ class PSPHead(Head):
     def forward(self, features: Features, previous: Tensor | None = None) -> Tensor:
         """Map features to logits at the feature's resolution."""
         del previous
+        return self.classify(self.embed(features))
+
+    def embed(self, features: Features) -> Tensor:
+        """See ``Head``."""
         x = self.select(features)
-        return self.classify(self.bottleneck(torch.cat([x, *self.psp_modules(x)], dim=1)))
+        return self.bottleneck(torch.cat([x, *self.psp_modules(x)], dim=1))  # type: ignore[no-any-return]

@@ -37,10 +37,14 @@ class UPerHead(Head):
     def forward(self, features: Features, previous: Tensor | None = None) -> Tensor:
         """Map features to logits at the finest feature's resolution."""
         del previous
+        return self.classify(self.embed(features))
+
+    def embed(self, features: Features) -> Tensor:
+        """See ``Head``."""
         *fine, coarse = self.select_all(features)
         top = self.bottleneck(torch.cat([coarse, *self.psp_modules(coarse)], dim=1))
         levels = [*(step(x) for step, x in zip(self.lateral_convs, fine, strict=True)), top]
         for i in range(len(levels) - 1, 0, -1):
             levels[i - 1] = levels[i - 1] + resize(levels[i], size_of(levels[i - 1]), align_corners=self.align_corners)
         outputs = [*(step(x) for step, x in zip(self.fpn_convs, levels, strict=False)), levels[-1]]
-        return self.classify(self.fpn_bottleneck(torch.cat(self.resize_all(outputs), dim=1)))
+        return self.fpn_bottleneck(torch.cat(self.resize_all(outputs), dim=1))  # type: ignore[no-any-return]

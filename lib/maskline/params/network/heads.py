@@ -13,7 +13,7 @@ Several = Annotated[tuple[int, ...], Field(min_length=1)]
 Counts = Annotated[tuple[Count, ...], Field(min_length=1)]
 
 
-class _Head(Section):
+class _AnyHead(Section):
     """What all heads have."""
 
     takes: ClassVar[Literal["one", "all", "coarsest", "finest"]] = "all"
@@ -25,6 +25,11 @@ class _Head(Section):
         "take several all of them, finest first.",
     )
     channels: Count = Field(default=256, description="Channels of the head's convolutions.")
+
+
+class _Head(_AnyHead):
+    """A head that gives logits."""
+
     dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=0.1, description="Share of channels dropped before the classifier."
     )
@@ -293,6 +298,106 @@ class EMAHeadParams(_OneInput):
     )
 
 
+class KernelFCNParams(Section):
+    """Kernels from convolutions."""
+
+    name: Literal["fcn"] = Field(description="The head that gives features and first kernels.")
+    num_convs: CountOrNone = Field(default=2, description="Convolutions before the classifier.")
+    concat_input: bool = Field(
+        default=True, description="Join the input to the last convolution's output, and convolve once more."
+    )
+
+
+class KernelPSPParams(Section):
+    """Kernels from a pooling pyramid."""
+
+    name: Literal["psp"] = Field(description="The head that gives features and first kernels.")
+    bins: Counts = Field(default=(1, 2, 3, 6), description="Rows and columns of each grid.")
+
+
+class KernelASPPParams(Section):
+    """Kernels from DeepLabV3's head."""
+
+    name: Literal["aspp"] = Field(description="The head that gives features and first kernels.")
+    dilations: Counts = Field(default=(1, 12, 24, 36), description="Dilation of each branch.")
+
+
+class KernelUPerParams(Section):
+    """Kernels from UPerNet's head; it takes several features, finest first."""
+
+    name: Literal["uper"] = Field(description="The head that gives features and first kernels.")
+    bins: Counts = Field(default=(1, 2, 3, 6), description="Rows and columns of each grid of the pooling pyramid.")
+
+
+KernelParams = Annotated[KernelFCNParams | KernelPSPParams | KernelASPPParams | KernelUPerParams, ByName()]
+
+
+class KNetHeadParams(_Head):
+    """K-Net: a kernel a class, refined in stages; the losses count for each stage."""
+
+    takes = "one"
+
+    name: Literal["knet"] = Field(description="The head.")
+    generator: KernelParams = KernelFCNParams(name="fcn")
+    num_stages: Count = Field(default=3, description="Refinements.")
+    num_heads: Count = Field(default=8, description="Of the attention among kernels; divides channels.")
+    num_mask_layers: CountOrNone = Field(default=1, description="Linear layers from a kernel to a mask.")
+    feedforward_channels: Count = Field(default=2048, description="Channels inside of the perceptrons.")
+    kernel_channels: Count = Field(
+        default=256, description="Channels that are updated together; divides channels, or all of them."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> "KNetHeadParams":
+        if isinstance(self.in_index, tuple) and self.generator.name != "uper":
+            raise ValueError(f"in_index is a list, but generator {self.generator.name} takes one feature")
+        return self
+
+    def first_head(self) -> "FCNHeadParams | PSPHeadParams | ASPPHeadParams | UPerHeadParams":
+        """Return the whole section of the generator, which takes the features that this head is given."""
+        common = self.model_dump(include={"in_index", "channels", "dropout", "with_norm"})
+        return _GENERATORS[self.generator.name](**self.generator.model_dump(), **common)
+
+
+class MaskHeadParams(_AnyHead):
+    """A head that predicts masks, and a class for each; several features, finest first.
+
+    Training matches each class of an image with one mask, and has losses of its own.
+    """
+
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.0, description="Share of attention weights and activations dropped."
+    )
+    num_queries: Count = Field(default=100, description="Masks of an image.")
+    num_heads: Count = Field(default=8, description="Of each attention; divides channels.")
+    feedforward_channels: Count = Field(default=2048, description="Channels inside of the perceptrons.")
+    class_loss_weight: NonNegative = Field(default=1.0, description="Weight of the cross-entropy of the classes.")
+    mask_loss_weight: NonNegative = Field(default=20.0, description="Weight of the loss of a mask's places.")
+    dice_loss_weight: NonNegative = Field(default=1.0, description="Weight of one minus the Dice score of a mask.")
+    void_weight: Positive = Field(default=0.1, description="Weight of a mask of no class in the cross-entropy.")
+    count_ignored: bool = Field(
+        default=False, description="Ignored pixels are outside of every mask, as published; else they do not count."
+    )
+
+
+class MaskFormerHeadParams(MaskHeadParams):
+    """MaskFormer: masks that queries find in the coarsest feature."""
+
+    name: Literal["maskformer"] = Field(description="The head.")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.1, description="Share of attention weights and activations dropped."
+    )
+    num_layers: Count = Field(default=6, description="Layers of queries; the losses count for each.")
+
+
+_GENERATORS: dict[str, type[FCNHeadParams | PSPHeadParams | ASPPHeadParams | UPerHeadParams]] = {
+    "fcn": FCNHeadParams,
+    "psp": PSPHeadParams,
+    "aspp": ASPPHeadParams,
+    "uper": UPerHeadParams,
+}
+
+
 class OwnHeadParams(_Head, OwnSection):
     """A head of one's own: a class that is a `maskline.models.heads.base.Head`."""
 
@@ -324,6 +429,8 @@ HeadParams = Annotated[
     | APCHeadParams
     | DMHeadParams
     | EMAHeadParams
+    | KNetHeadParams
+    | MaskFormerHeadParams
     | OwnHeadParams,
     ByName(),
 ]

@@ -11,7 +11,7 @@ from maskline.params.base.reading import validated
 from maskline.params.base.types import Count, Fraction, Positive, Section
 from maskline.params.base.variants import read_by
 from maskline.params.input import InputParams
-from maskline.params.network.heads import FCNHeadParams, HeadParams
+from maskline.params.network.heads import FCNHeadParams, HeadParams, MaskHeadParams
 from maskline.params.network.losses import CrossEntropyParams, DiceParams, Losses
 from maskline.params.network.necks import NeckParams, NoNeckParams
 
@@ -198,6 +198,10 @@ class ModelParams(InputParams):
         if not self.cascade_heads and self.decode_head.name in ("ocr", "point"):
             remedy = "give it one: -S 'model.cascade_heads=[{name: fcn}]'"
             raise ValueError(f"decode_head {self.decode_head.name} refines the logits of a head before it; {remedy}")
+        if masks := [head.name for head in self.cascade_heads if isinstance(head, MaskHeadParams)]:
+            raise ValueError(
+                f"cascade_heads has {masks[0]}, which gives no logits to a head after it; make it decode_head"
+            )
         return self
 
     def own_code(self, *, losses: bool = True) -> dict[str, str]:

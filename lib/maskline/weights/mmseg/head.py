@@ -5,7 +5,9 @@ from typing import Any
 
 from maskline.core.errors import ShapeError
 from maskline.weights.mmseg.attention import ATTENTION, attention_params
+from maskline.weights.mmseg.kernels import kernel_update_params
 from maskline.weights.mmseg.loss import loss_params, plain_cross_entropy
+from maskline.weights.mmseg.masks import MASK_HEADS, mask_head_params
 from maskline.weights.mmseg.section import Section
 
 _TYPES = {
@@ -30,6 +32,8 @@ _TYPES = {
     "APCHead": "apc",
     "DMHead": "dm",
     "EMAHead": "ema",
+    "IterativeDecodeHead": "knet",
+    **MASK_HEADS,
 }
 _BINARY_THRESHOLD = 0.3  # MMSegmentation's own
 _SEVERAL = ("uper", "fpn", "segformer", "point", "ann", "enc")
@@ -80,6 +84,10 @@ class HeadReader:
         name = _TYPES.get(section.type)
         if name is None:
             raise section.unknown_type(_TYPES)
+        if name == "knet":
+            return self._knet(section, place)
+        if section.type in MASK_HEADS:
+            return self._mask_head(section)
         section.ignore("ignore_index", "init_cfg", "in_channels")
         binary = self._classes(section, name, place)
         self._check_corners(section)
@@ -97,6 +105,34 @@ class HeadReader:
         own = attention_params(section, name) if name in ATTENTION else self._own(section, name)
         section.done()
         return {**common, **own}
+
+    def _knet(self, section: Section, place: str) -> dict[str, Any]:
+        """Return K-Net's section: the keys that all heads have are those of its generator."""
+        first = self.read(section.take("kernel_generate_head"), place=place)
+        stages = section.take("kernel_update_head")
+        section.expect("num_stages", len(stages))
+        section.done()
+        if self.binary:
+            raise ShapeError(section.place, "out_channels 1 has no counterpart", "use two classes")
+        common = {key: first.pop(key) for key in ("in_index", "channels", "dropout", "with_norm", "losses")}
+        section.check("input_transform", first.pop("input_transform", None), None)
+        section.check("kernel_generate_head", first["name"], "fcn", "psp", "aspp", "uper")
+        if first["name"] == "fcn":
+            section.check("kernel_size", first.pop("kernel_size"), 3)
+            section.check("dilation", first.pop("dilation"), 1)
+        own = [
+            kernel_update_params(stage, channels=common["channels"], num_classes=self.num_classes, place=place)
+            for stage in stages
+        ]
+        section.check("kernel_update_head", own, [own[0]] * len(own))
+        return {"name": "knet", **common, "generator": first, "num_stages": len(stages), **own[0]}
+
+    def _mask_head(self, section: Section) -> dict[str, Any]:
+        self.num_classes = section.take("num_classes")
+        self._check_corners(section)
+        params = mask_head_params(section)
+        section.done()
+        return {"name": _TYPES[section.type], **params}
 
     def _classes(self, section: Section, name: str, place: str) -> bool:
         """Note the number of classes; return whether one channel stands for two."""

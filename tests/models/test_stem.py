@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import conv2d
 
-from maskline.weights.stem import adapt_input_channels
+from maskline.models.stem import adapt_input_channels
 
 
 @pytest.fixture

@@ -1,0 +1,50 @@
+"""Several trained models as one model folder."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from maskline.builders.inference import load_segmentor
+from maskline.core.errors import CheckpointError
+from maskline.models.ensemble import Ensemble
+from maskline.runtime import checkpoint
+
+_ALIKE = ("labels", "preprocessing", "reading")
+
+
+def write_ensemble(folders: Sequence[Path], output: Path) -> None:
+    """Write a model folder with several trained models inside, which every reader of one takes.
+
+    The card is the first model's, with the networks of all under ``members``; ensembles among them give their own.
+
+    Args:
+        folders: Trained models, two or more.
+        output: Replaced as a whole.
+
+    Raises:
+        CheckpointError: One cannot be read, or was trained for other classes or images than the first.
+    """
+    if len(folders) < 2:
+        raise CheckpointError("ensemble", f"{len(folders)} model", "name two or more")
+    cards = [checkpoint.read_card(folder) for folder in folders]
+    for folder, card in zip(folders[1:], cards[1:], strict=True):
+        for key in _ALIKE:
+            if card.get(key) != cards[0].get(key):
+                problem = f"was trained with other {key} than {folders[0]}"
+                raise CheckpointError(folder / checkpoint.CARD_FILE, problem, "name models of one data set")
+    members: list[dict[str, Any]] = []
+    weights: dict[str, Tensor] = {}
+    for folder, card in zip(folders, cards, strict=True):
+        network = load_segmentor(folder)
+        networks = list(network.members) if isinstance(network, Ensemble) else [network]
+        for member, section in zip(networks, card.get("members") or [card["params"]["model"]], strict=True):
+            weights |= {f"members.{len(members)}.{name}": value for name, value in member.state_dict().items()}
+            members.append(section)
+    own_code = {file: hashed for card in cards for file, hashed in card["receipt"].get("own_code", {}).items()}
+    receipt = {
+        "members_sha256": [card["receipt"]["weights_sha256"] for card in cards],
+        **({"own_code": own_code} if own_code else {}),
+    }
+    checkpoint.save_model(output, weights=weights, last=None, card={**cards[0], "members": members, "receipt": receipt})

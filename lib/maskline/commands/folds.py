@@ -1,0 +1,84 @@
+"""``maskline folds``: cross-validation as DVC experiments, and the ensemble of its models."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from maskline.cli.entry import PATH, errors_to_exit_code, log, params_option
+
+if TYPE_CHECKING:
+    from maskline.analysis.folds import Folds
+
+_SCORES = ("foreground.Dice", "mIoU", "mDice")
+
+
+@click.command()
+@params_option
+@click.option("--folds", "number", type=click.IntRange(2, 100), help="How many.  [default: data.num_folds]")
+@click.option("--name", default="fold", show_default=True, help="Experiments are called NAME-FOLD.")
+@click.option("--jobs", type=click.IntRange(1, 64), default=1, show_default=True, help="How many run at a time.")
+@click.option("-o", "--out", type=PATH, default="data/folds", show_default=True, help="Folder of the results.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@errors_to_exit_code
+def main(*, params_path: Path, number: int | None, name: str, jobs: int, out: Path, as_json: bool) -> None:
+    """Train a model a fold, score them out of fold, and make one model and one ONNX file of all.
+
+    Each fold is a DVC experiment in a folder of its own (dvc exp run --temp); its log is seen as it runs, and the
+    workspace stays as it is. An experiment of this name that was made from the current commit is not run again: what
+    was stopped goes on.
+
+    \b
+    OUT/model        all members as one trained model: the mean of their probabilities
+    OUT/export       the same as one ONNX file that has passed the export stage's comparison
+    OUT/scores.json  out-of-fold scores; scores of members and ensemble on the test split, where there is one
+    OUT/members      model and prepared data of each fold
+    """  # noqa: D301  (click wants the control character itself)
+    from maskline.analysis.experiments import dvc
+    from maskline.analysis.folds import train_folds
+    from maskline.params.whole import load_params
+
+    params = load_params(params_path)
+    if number is not None:
+        params = params.model_copy(update={"data": params.data.model_copy(update={"num_folds": number, "fold": 0})})
+    done = train_folds(params, out, name=name, jobs=jobs, run=dvc)
+    if as_json:
+        click.echo(json.dumps(done.as_dict(), indent=2))
+    else:
+        _print(done)
+    log.info("folds: results in %s", out)
+
+
+def _print(done: "Folds") -> None:
+    from rich.table import Table
+
+    from maskline.commands.printing import wide_console
+    from maskline.metrics.scores import flatten
+
+    names = [name for name in _SCORES if name in flatten(done.out_of_fold)]
+    tested = {f"fold {i}": scores for i, scores in enumerate(done.members)}
+    console = wide_console()
+    for title, rows in (
+        ("On the val split of each fold", {f"fold {i}": scores for i, scores in enumerate(done.folds)}),
+        ("Out of fold", {"all folds": done.out_of_fold}),
+        ("On the test split", tested | ({"ensemble": done.ensemble} if tested else {})),
+    ):
+        if not rows:
+            continue
+        table = Table("model", *names, title=title, title_justify="left")
+        for label, scores in rows.items():
+            table.add_row(label, *(_text(scores, name) for name in names))
+        console.print(table)
+
+
+def _text(scores: Mapping[str, Any], name: str) -> str:
+    from maskline.metrics.scores import flatten
+    from maskline.report.scores_table import UNCERTAINTY
+
+    flat = flatten(dict(scores))
+    value, low, high = (flat.get(key) for key in (name, *(f"{UNCERTAINTY}.{name}.{end}" for end in ("low", "high"))))
+    if value is None:
+        return ""
+    return f"{value:.4f}" + (f" ({low:.4f} to {high:.4f})" if low is not None and high is not None else "")
