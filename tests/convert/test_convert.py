@@ -42,13 +42,13 @@ def test_the_same_set_gives_the_same_bytes(converted, make_set, tmp_path):
     assert tree(tmp_path / "prepared") == first
 
 
-def test_splits_change_the_manifest_only(converted, make_set, tmp_path):
+def test_splits_change_the_manifest_and_the_numbers_of_train(converted, make_set, tmp_path):
     source = make_set({"": 6})
     converted(source)
     first = tree(tmp_path / "prepared")
     converted(source, val=0.4)
     second = tree(tmp_path / "prepared")
-    assert [name for name in first if first[name] != second[name]] == ["manifest.csv"]
+    assert [name for name in first if first[name] != second[name]] == ["labels.json", "manifest.csv"]
 
 
 def test_counts_and_kept_bytes(converted, make_set, tmp_path):

@@ -210,10 +210,11 @@ def _check_values(tensor_match: Match, model: SegmentorBase, source: Path) -> No
 
 def _card(source: Path, network: _Network, labels: LabelSet) -> dict[str, Any]:
     params = network.params
+    mean, std = params.numbers()
     return {
         "params": {"model": params.model_dump(mode="json"), **network.sections},
         "labels": labels.to_dict(),
-        "preprocessing": {"mean": list(params.mean), "std": list(params.std), "scale": 255},
+        "preprocessing": {"mean": list(mean), "std": list(std), "scale": 255},
         "receipt": {"imported_from": source.name, "imported_sha256": sha256_file(source)},
     }
 
