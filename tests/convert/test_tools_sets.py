@@ -241,6 +241,8 @@ def test_a_fixed_camera(draw, workspace, tmp_path):
     assert off.code == 0, off.err
     assert len(PreparedSplit.open(workspace.prepared, "val", cache="stream"))
     (workspace.path / "val.txt").write_text("".join(f"part{n:03d}\n" for n in range(30, 40)))
-    listed = workspace.both(**params, near_duplicates="warn", split_lists={"val": "val.txt"})
+    (workspace.path / "test.txt").write_text("".join(f"part{n:03d}\n" for n in range(20, 30)))
+    lists = {"val": "val.txt", "test": "test.txt"}
+    listed = workspace.both(**params, near_duplicates="warn", split_lists=lists)
     assert listed.code == 0, listed.err
     assert len(PreparedSplit.open(workspace.prepared, "val", cache="stream")) == 10

@@ -69,8 +69,8 @@ def assign(
             if len(left) > len(pool.names):
                 problem += f": {len(left)} images in all, but nearly the same ones, and those of a group, stay together"
                 remedy = (
-                    "set data.near_duplicates to off where they only look alike (a fixed camera), or give splits in "
-                    f"data.split_lists, by time for example, with near_duplicates warn; or {remedy}"
+                    "set data.near_duplicates to off where they only look alike (a fixed camera), or give val and test "
+                    f"in data.split_lists, by time for example, with near_duplicates warn; or {remedy}"
                 )
             raise DataError("data", problem, remedy)
         splits |= dict.fromkeys((id_ for id_ in left if cluster[id_] in chosen), split)
