@@ -112,7 +112,9 @@ def _plain(job: Any, params: Params, files: Path, *, ready: bool) -> Iterator[fl
 
     torch.manual_seed(params.train.seed)
     ignored = job.loop.batches.augmentation.ignore_index
-    pictures = Images(files, params.augment, mean=params.model.mean, std=params.model.std, ignore_index=ignored)
+    pictures = Images(
+        files, params.augment, mean=params.model.numbers()[0], std=params.model.numbers()[1], ignore_index=ignored
+    )
     batches = endless(pictures, batch_size=params.train.batch_size, workers=params.machine.workers)
     if ready:
         only = next(batches)
@@ -196,8 +198,8 @@ def train_both(prepared: Path, files: Path, *, seeds: int, iterations: int, thre
                 PreparedSplit.open(prepared, "val", cache="ram"),
                 criterion=list(loop.criteria.values())[-1],
                 compute=resolve(device="cpu", precision="fp32", channels_last=False),
-                mean=params.model.mean,
-                std=params.model.std,
+                mean=params.model.numbers()[0],
+                std=params.model.numbers()[1],
             )
             scores.append(round(row["mDice"], 4))
             click.echo(f"seed {seed}, {way}: val mDice {scores[-1]}", err=True)

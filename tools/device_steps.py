@@ -103,7 +103,9 @@ def plain(job: Job, files: Path, params: Any, *, workers: int, plan: Plan) -> Ro
     torch.use_deterministic_algorithms(False)
     torch.backends.cudnn.benchmark = True
     ignored = job.loop.batches.augmentation.ignore_index
-    images = Images(files, params.augment, mean=params.model.mean, std=params.model.std, ignore_index=ignored)
+    images = Images(
+        files, params.augment, mean=params.model.numbers()[0], std=params.model.numbers()[1], ignore_index=ignored
+    )
     pinned = device.type == "cuda"
     batches = endless(images, batch_size=params.train.batch_size, workers=workers, pinned=pinned)
     return steps((amp_step(job, *batch, ignore_index=ignored) for batch in batches), device, plan)

@@ -148,7 +148,7 @@ class Bench:
         batches = self.job(params).loop.batches
         here = batches.finish(batches.batch(0), torch.device("cpu"))
         there = batches.finish(batches.batch(0), self.device)
-        std = torch.tensor(params.model.std).view(1, -1, 1, 1)
+        std = torch.tensor(params.model.numbers()[1]).view(1, -1, 1, 1)
         apart = ((there.images.cpu() - here.images).abs() * std).flatten()
         # Where a step of the augmentation rounds or compares, single pixels may fall to the other side.
         level = float(apart.kthvalue(math.ceil((1 - _MOST_STRAY) * len(apart))).values)
@@ -219,8 +219,8 @@ class Bench:
     def _predictor(model: torch.nn.Module, params: Params, *, mode: Any) -> Predictor:
         return Predictor(
             model=model,
-            mean=params.model.mean,
-            std=params.model.std,
+            mean=params.model.numbers()[0],
+            std=params.model.numbers()[1],
             mode=mode,
             window=(96, 96),
             stride=(64, 64),
@@ -244,8 +244,8 @@ class Bench:
                         split,
                         criterion=list(job.loop.criteria.values())[-1],
                         compute=resolve(device=device.type, precision="fp32", channels_last=True),
-                        mean=params.model.mean,
-                        std=params.model.std,
+                        mean=params.model.numbers()[0],
+                        std=params.model.numbers()[1],
                     )
                 )
         worst = max(abs(rows[0][key] - rows[1][key]) for key in ("val_loss", "mIoU", "mDice"))

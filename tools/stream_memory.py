@@ -105,7 +105,7 @@ def _network(folder: Path, params_path: Path) -> None:
     card = {
         "params": {"model": model.model_dump(mode="json")},
         "labels": LabelSet(class_names=("background", "vessel"), palette=((0, 0, 0), (230, 60, 60))).to_dict(),
-        "preprocessing": {"mean": list(model.mean), "std": list(model.std), "scale": 255},
+        "preprocessing": {"mean": [*model.numbers()[0]], "std": [*model.numbers()[1]], "scale": 255},
         "receipt": {},
     }
     save_model(folder, weights=weights, last=weights, card=card)

@@ -1,8 +1,10 @@
 """A stage refuses code of the user's own that DVC would not see edited."""
 
+from pathlib import Path
+
 import pytest
 
-from maskline.cli.guard import check_listed
+from maskline.cli.guard import check_listed, check_watched
 from maskline.core.errors import ParamsError
 
 
@@ -42,3 +44,19 @@ def test_what_does_not(running, stage, key, name, remedy):
 def test_outside_of_dvc_nothing_is_asked(running, monkeypatch):
     monkeypatch.delenv("DVC_STAGE", raising=False)
     check_listed({"model.decode_head.name": "heads/a.py:A"})
+
+
+@pytest.mark.parametrize(
+    ("download", "deps", "seen"),
+    [("always_changed: true", "x", True), ("cmd: y", "splits", True), ("cmd: y", "x", False)],
+)
+def test_lists_are_deps_or_looked_at_each_time(tmp_path, monkeypatch, download, deps, seen):
+    text = f"stages:\n  download:\n    {download}\n  convert:\n    deps:\n    - {deps}\n"
+    (tmp_path / "dvc.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_STAGE", "convert")
+    if seen:
+        check_watched({"data.split_lists.val": Path("splits/val.txt")})
+    else:
+        with pytest.raises(ParamsError, match=r"splits/val\.txt: no dep of stage convert.*or 'always_changed: true'"):
+            check_watched({"data.split_lists.val": Path("splits/val.txt")})

@@ -210,6 +210,23 @@ def test_an_smp_model_with_its_own_names(shipped_params, tmp_path):
     assert all(torch.equal(loaded[f"model.{key}"], value) for key, value in state.items())
 
 
+def test_an_smp_model_of_one_channel(shipped_params, tmp_path):
+    declare_missing_operators()
+    import segmentation_models_pytorch as smp
+
+    theirs = smp.Unet("resnet18", encoder_weights=None, classes=1).eval()
+    torch.save(theirs.state_dict(), tmp_path / "c.pth")
+    path = recipe(shipped_params, tmp_path, type="smp")
+    result = invoke(tmp_path / "c.pth", "--recipe", path, "-o", tmp_path / "model")
+    assert result.exit_code == 0, result.output
+    assert "note: one channel became two" in result.output
+    image = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        logits, theirs_logit = load_segmentor(tmp_path / "model")(image), theirs(image)
+    torch.testing.assert_close(logits, torch.cat([torch.zeros_like(theirs_logit), theirs_logit], dim=1))
+    torch.testing.assert_close(logits.softmax(1)[:, 1:], theirs_logit.sigmoid())
+
+
 def test_a_timm_resnet_in_our_own(shipped_params, tmp_path):
     declare_missing_operators()
     import timm

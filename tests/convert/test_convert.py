@@ -42,13 +42,13 @@ def test_the_same_set_gives_the_same_bytes(converted, make_set, tmp_path):
     assert tree(tmp_path / "prepared") == first
 
 
-def test_splits_change_the_manifest_only(converted, make_set, tmp_path):
+def test_splits_change_the_manifest_and_the_numbers_of_train(converted, make_set, tmp_path):
     source = make_set({"": 6})
     converted(source)
     first = tree(tmp_path / "prepared")
     converted(source, val=0.4)
     second = tree(tmp_path / "prepared")
-    assert [name for name in first if first[name] != second[name]] == ["manifest.csv"]
+    assert [name for name in first if first[name] != second[name]] == ["labels.json", "manifest.csv"]
 
 
 def test_counts_and_kept_bytes(converted, make_set, tmp_path):
@@ -221,5 +221,5 @@ def test_black_and_white_masks_that_are_read_as_ids(converted, make_set):
     source = make_set({"train": 3})
     for i in range(3):
         save(index_mask(i).point(lambda value: value * 255), source / f"train/masks/{i:02d}.png")
-    with pytest.raises(DataError, match=r"set data\.mask_encoding to binary"):
+    with pytest.raises(DataError, match=r"set data\.mask_values to \{0: .background., 255: .vessel.\}"):
         converted(source)

@@ -3,6 +3,7 @@ import typing
 import numpy as np
 import pytest
 
+from maskline.builders.convert import build_layout
 from maskline.convert.formats import chase_db1
 from maskline.convert.layouts import layout, names, own_layout
 from maskline.core.errors import DataError, MasklineError
@@ -72,3 +73,12 @@ def test_own_layouts_that_do_not_work(tmp_path, monkeypatch, settings, code, tex
     (tmp_path / "f.py").write_text(code)
     with pytest.raises(MasklineError, match=f"data.layout: {text}: {message}"):
         own_layout(text)(tmp_path, settings())
+
+
+def test_a_map_that_a_set_does_not_read_is_told(caplog):
+    mapping = {"0": "a", "1": "b"}
+    with caplog.at_level("WARNING", logger="maskline"):
+        build_layout(DataParams(name="cvat", mask_values=mapping))
+        assert caplog.messages == []
+        build_layout(DataParams(name="camvid", mask_values=mapping))
+    assert caplog.messages == ["convert: data.mask_values is not read by data.name camvid, whose values are known"]

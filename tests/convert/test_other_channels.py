@@ -1,14 +1,18 @@
 """A set of five 16-bit channels: two of them, scaled as told, from the archive to one step of training."""
 
+import json
+
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
 
+from maskline.builders.augment import normalization
 from maskline.builders.training import build_training
 from maskline.core.errors import ParamsError
 from maskline.data.dataset import PreparedSplit
 from maskline.data.reading_rule import ReadingRule
+from maskline.params.input import InputParams
 from maskline.params.whole import validate_params
 from tests.builders.test_training import SMALL
 from tests.sets import index_mask, save
@@ -65,9 +69,47 @@ def test_training_takes_them_and_no_other_number(workspace, deep):
     made = batches.finish(batches.batch(0), job.loop.compute.device)
     assert made.images.shape == (2, 2, 32, 32)
     assert job.model(made.images).shape == (2, 2, 32, 32)
+    assert job.card["preprocessing"] == {"mean": [100.0, 90.0], "std": [50.0, 60.0], "scale": 255}
     values["augment"]["clahe"]["prob"] = 0.5
     with pytest.raises(ParamsError, match=r"augment\.clahe: works on red, green and blue"):
         build_training(validate_params(values), workspace.prepared)
+
+
+def test_mean_and_std_of_the_train_split(workspace, deep):
+    train = PreparedSplit.open(workspace.prepared, "train", cache="stream")
+    pixels = np.concatenate([train.sample(i).image.reshape(-1, 2) for i in range(len(train))])
+    assert len(train) < len(deep)
+    written = json.loads((workspace.prepared / "labels.json").read_text())["images"]
+    assert written == {
+        "mean": np.round(pixels.mean(axis=0), 4).tolist(),
+        "std": np.round(pixels.std(axis=0), 4).tolist(),
+        "split": "train",
+    }
+    values = complete_params(workspace.path / "params.yaml")
+    for key, value in SMALL.items():
+        _, section, name = key.split("__")
+        values["model"][section][name] = value
+    values["augment"]["crop_size"] = [32, 32]
+    values["model"] |= {"in_channels": 2, "mean": "auto", "std": "auto"}
+    job = build_training(validate_params(values), workspace.prepared)
+    assert job.card["preprocessing"] == {"mean": written["mean"], "std": written["std"], "scale": 255}
+    made = job.loop.batches.augmentation
+    assert (made.mean, made.std, made.fill) == (tuple(written["mean"]), tuple(written["std"]), tuple(written["mean"]))
+    values["model"]["mean"] = [1.0, 2.0]
+    job = build_training(validate_params(values), workspace.prepared)
+    assert job.card["preprocessing"] == {"mean": [1.0, 2.0], "std": written["std"], "scale": 255}
+
+
+def test_a_channel_of_one_value_has_no_std(workspace, deep):
+    labels = workspace.prepared / "labels.json"
+    content = json.loads(labels.read_text())
+    content["images"]["std"] = [3.0, 0.0]
+    labels.write_text(json.dumps(content))
+    look = InputParams(in_channels=2, mean="auto", std="auto")
+    with pytest.raises(ParamsError, match="channel 1 has one value in all train images; leave it out"):
+        normalization(look, PreparedSplit.open(workspace.prepared, "train", cache="stream"))
+    with pytest.raises(ParamsError, match=r"no prepared data here; give the numbers"):
+        look.numbers()
 
 
 def test_a_cmyk_image_among_others_is_read_with_a_remark(workspace, make_set, tmp_path):

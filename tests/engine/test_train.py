@@ -108,7 +108,9 @@ def test_without_validation(tmp_path):
 
 
 def test_unknown_best_metric(tmp_path):
-    with pytest.raises(ParamsError, match=r"train.best_metric: 'mIou' is not measured; choose one of .*mIoU"):
+    with pytest.raises(
+        ParamsError, match=r"train.best_metric: 'mIou' is not measured; choose one of .*mIoU.*; the nearest is mIoU"
+    ):
         trained(tmp_path, best_metric="mIou")
 
 

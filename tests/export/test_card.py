@@ -168,3 +168,13 @@ def test_the_card_says_how_images_are_read(trained):
     assert "channels [2, 1, 0] of images of 3 bands of uint8;" in text
     assert "as they are stored, whatever their EXIF says. What does not fit is refused." in text
     assert "(batch, height, width, 3), uint8, channels [2, 1, 0] of the file" in text
+
+
+def test_the_card_says_what_training_measured(trained):
+    found = {"test": {"mIoU_exported": 0.5, "disagreement": 0.0}, "bytes": 1}
+    args = {"variants": (), "data_set": "folder", "images": 1, "scores": SCORES}
+    assert "numbers of the train split" not in card.card_text(trained, found, **args)
+    model = {**trained.params.get("model", {}), "mean": "auto"}
+    measured = dataclasses.replace(trained, mean=(1.5, 2.0, 3.0), params={**trained.params, "model": model})
+    text = card.card_text(measured, found, **args)
+    assert "by numbers of the train split: mean 1.5, 2, 3; std " in text

@@ -34,9 +34,27 @@ def build_batches(
         DataError: The crop is larger than every image.
         ParamsError: As ``augmentation``.
     """
-    pipeline = augmentation(augment, split.labels, batch_size=train.batch_size, mean=look.mean, std=look.std)
+    mean, std = normalization(look, split)
+    pipeline = augmentation(augment, split.labels, batch_size=train.batch_size, mean=mean, std=std)
     check_crop(split, pipeline)
     return TrainBatches(split, pipeline, seed=train.seed, batch_size=train.batch_size)
+
+
+def normalization(look: InputParams, split: PreparedSplit) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return what is subtracted from each channel and what divides it, with the train split's numbers for auto.
+
+    Raises:
+        DataError: auto, and convert has written no numbers.
+        ParamsError: auto, and a channel has one value everywhere.
+    """
+    if "auto" not in (look.mean, look.std):
+        return look.numbers()
+    known = split.statistics()
+    if look.std == "auto" and min(known.std) == 0:
+        problem = f"auto, but channel {known.std.index(0)} has one value in all train images"
+        raise ParamsError("params.yaml: model.std", problem, "leave it out of data.channels, or give numbers")
+    mean, std = (known.mean if look.mean == "auto" else look.mean), (known.std if look.std == "auto" else look.std)
+    return InputParams(in_channels=split.channels, mean=mean, std=std).numbers()
 
 
 def augmentation(

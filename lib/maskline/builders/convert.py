@@ -1,5 +1,6 @@
 """How to convert, from the sections data and machine."""
 
+import logging
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from maskline.core.state_folder import user_path
 from maskline.download.listing import ListedFolder, source
 from maskline.download.progress import tracked
 from maskline.params.data import DataParams, parsed_values
+
+log = logging.getLogger("maskline")
 
 _IGNORE, _LARGEST_IGNORE = 255, 65535  # of prepared masks
 
@@ -32,6 +35,8 @@ def build_layout(params: DataParams) -> Layout:
     Raises:
         ParamsError: The user's own cannot be loaded, or is no dep of the stage.
     """
+    if params.mask_values and not params.reads_mask_values:
+        log.warning("convert: data.mask_values is not read by data.name %s, whose values are known", params.name)
     if params.layout is None:
         return layout(params.name)
     check_watched({"data.layout": file_of(params.layout)})

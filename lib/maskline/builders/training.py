@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from maskline.builders.augment import build_batches
+from maskline.builders.augment import build_batches, normalization
 from maskline.builders.backbone import encoder_weights
 from maskline.builders.class_weights import with_class_weights
 from maskline.builders.losses import criteria
@@ -45,6 +45,7 @@ def build_training(params: TrainStage, prepared: Path) -> Job:
     device.set_deterministic(train.threads, enabled=train.deterministic or compute.device.type == "cpu")
     split = PreparedSplit.open(prepared, "train", cache=params.machine.kept)
     check_channels(params.model, split)
+    mean, std = normalization(params.model, split)
     seed_torch(train.seed, "weights")
     model = _network(params.model, split.labels.num_classes, fast_layers=train.fast_layers)
     model.to(compute.device, memory_format=compute.memory_format)  # type: ignore[call-overload]
@@ -55,7 +56,7 @@ def build_training(params: TrainStage, prepared: Path) -> Job:
     card = {  # last: the receipt has the hash of the code that all parts have loaded
         "params": trained,  # the others are not train's: DVC would not see that they are in its output
         "labels": split.labels.to_dict(),
-        "preprocessing": {"mean": list(params.model.mean), "std": list(params.model.std), "scale": 255},
+        "preprocessing": {"mean": list(mean), "std": list(std), "scale": 255},
         **({} if split.rule is None else {"reading": split.rule.to_dict()}),
         "receipt": receipt(
             params=trained,
@@ -121,7 +122,7 @@ def check_channels(params: ModelParams, split: PreparedSplit) -> None:
         raise ParamsError(
             "params.yaml: model.in_channels",
             f"{params.in_channels}, but the prepared images have {split.channels} channels",
-            f"set it to {split.channels}, and give mean and std as many values",
+            f"set it to {split.channels}, and give mean and std as many values, or auto",
         )
 
 

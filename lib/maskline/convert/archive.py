@@ -23,6 +23,7 @@ from maskline.convert.workers import converted
 from maskline.core.errors import DataError, DataProblemsError
 from maskline.core.files import replace_folder, sha256_file
 from maskline.data import manifest
+from maskline.data.image_statistics import ImageStatistics, Sums
 from maskline.data.manifest import Split
 from maskline.data.reading_rule import ReadingRule
 from maskline.download import archives
@@ -156,6 +157,7 @@ class _Set:
         self._prints: dict[str, Fingerprint] = {}
         self._remarks = list(source.remarks)
         self._sources: set[tuple[int, str]] = set()
+        self._sums: dict[str, Sums] = {}
 
     def convert(self, *, settings: LayoutSettings, work: Work, finished: Finished) -> None:
         """Convert all images and write those of a sound set to shards."""
@@ -165,6 +167,7 @@ class _Set:
             self._problems += done.problems
             if done.source is not None:
                 self._sources.add(done.source)
+                self._sums[done.id] = done.sums
             if done.image_hash:
                 self._hashes[done.id] = done.image_hash
             if done.fingerprint is not None:
@@ -198,7 +201,8 @@ class _Set:
             raise DataProblemsError("data set", self._problems)
         chosen = self._assign(split, [*pairs, *near])
         rows = [{**row, "split": chosen[row["id"]]} for row in self._rows]
-        manifest.write(self._target, rows, self._source.labels)
+        trained = [self._sums[row["id"]] for row in rows if row["split"] == "train"]
+        manifest.write(self._target, rows, self._source.labels, statistics=ImageStatistics.of(trained))
         remarks = self._remarks + [(other, f"the same image as {one}") for one, other in pairs]
         remarks += near_remarks + checks.missing_classes(rows, self._source.labels)
         remarks = sorted(remarks + checks.unused_classes(rows, self._source.labels))

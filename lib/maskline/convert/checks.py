@@ -1,6 +1,7 @@
 """Checks of pixel values, sizes, groups and equal images; each returns what is wrong instead of stopping."""
 
 import hashlib
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from maskline.data.labels import LabelSet
 from maskline.data.manifest import Split
 from maskline.reading.masks import describe_values
 
+_WHITE = 255
 _ON_THE_SET = " as follows: "  # in remarks that count what many images have, or lack
 
 
@@ -118,7 +120,12 @@ def check_classes(rows: Sequence[Mapping[str, Any]], labels: LabelSet) -> list[D
     if not rows or others or not ignored:
         return []
     problem = f"all masks hold {labels.class_names[0]} and the ignore index {labels.ignore_index} alone, no other class"
-    return [DataError("masks", problem, "if they are 0/255 masks, set data.mask_encoding to binary")]
+    if labels.num_classes == 2 and labels.ignore_index == _WHITE:
+        zero, white = (json.dumps(name) for name in labels.class_names)
+        remedy = f"if 255 is the second class, set data.mask_values to {{0: {zero}, 255: {white}}}"
+    else:
+        remedy = "if that value is a class, give each value its class in data.mask_values"
+    return [DataError("masks", problem, remedy)]
 
 
 def missing_classes(rows: Sequence[Mapping[str, Any]], labels: LabelSet) -> list[tuple[str, str]]:

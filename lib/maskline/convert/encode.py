@@ -15,6 +15,7 @@ from maskline.convert import checks
 from maskline.convert.records import LayoutSettings, Record, SourceSet
 from maskline.convert.splitting.near_duplicates import Fingerprint, fingerprint
 from maskline.core.errors import DataError, DataProblemsError
+from maskline.data.image_statistics import Sums, sums
 from maskline.data.labels import LabelSet
 from maskline.reading.as_trained import with_channels
 from maskline.reading.bands import read_pixels
@@ -29,6 +30,7 @@ class Converted:
         cells: Manifest cells but for split and place in a shard.
         parts: Encoded files by part.
         source: Bands of the image's file and the type of its values; None if it could not be read.
+        sums: Of the image's channels, for their mean and deviation; empty if it could not be read.
         image_hash: Of the image's pixels; empty if it could not be read.
         fingerprint: Of the image; None if it could not be read or is too flat.
         problems: What is wrong; the other fields are incomplete then.
@@ -39,6 +41,7 @@ class Converted:
     cells: dict[str, Any] = field(default_factory=dict)
     parts: dict[str, bytes] = field(default_factory=dict)
     source: tuple[int, str] | None = None
+    sums: Sums = field(default_factory=list)
     image_hash: str = ""
     fingerprint: Fingerprint | None = None
     problems: list[DataError] = field(default_factory=list)
@@ -57,7 +60,7 @@ def convert_record(record: Record, source: SourceSet, source_folder: Path, *, se
             scale=settings.scale,
         )
         stored, pixels = read.pixels, with_channels(read.pixels)
-        done.source = (read.bands, read.type)
+        done.source, done.sums = (read.bands, read.type), sums(pixels)
         done.warnings += [read.remark] if read.remark else []
         done.image_hash, done.fingerprint = checks.image_hash(pixels), fingerprint(pixels)
         if settings.channels is not None:  # one below the other in a gray PNG: a format for any number of them

@@ -14,6 +14,7 @@ from maskline.core.errors import DataError
 from maskline.core.files import sha256_file
 from maskline.core.state_folder import state_folder
 from maskline.data import manifest
+from maskline.data.image_statistics import ImageStatistics
 from maskline.data.labels import LabelSet
 from maskline.data.manifest import PARTS
 from maskline.data.mapped import Field, MappedSamples
@@ -130,6 +131,14 @@ class PreparedSplit:
     def channels(self) -> int:
         """Channels of the images."""
         return RGB if self.bands is None else len(self.bands)
+
+    def statistics(self) -> ImageStatistics:
+        """Return mean and standard deviation of the train split's channels.
+
+        Raises:
+            DataError: Convert has written none.
+        """
+        return ImageStatistics.read(self._folder / manifest.LABELS_NAME)
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -11,8 +11,9 @@ import pandera.pandas as pa
 from pandera.errors import SchemaErrors
 
 from maskline.core.errors import DataError
-from maskline.core.files import write_text
+from maskline.core.files import write_json, write_text
 from maskline.core.text import cell, from_cell
+from maskline.data.image_statistics import KEY, ImageStatistics
 from maskline.data.labels import LabelSet
 
 Split = Literal["train", "val", "test"]
@@ -84,7 +85,9 @@ def label_table(labels: LabelSet) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["id", "name", "red", "green", "blue"])
 
 
-def write(folder: Path, rows: list[dict[str, Any]], labels: LabelSet) -> None:
+def write(
+    folder: Path, rows: list[dict[str, Any]], labels: LabelSet, *, statistics: ImageStatistics | None = None
+) -> None:
     """Check rows and labels, sort the rows by (split, id) and write both files.
 
     Raises:
@@ -95,7 +98,8 @@ def write(folder: Path, rows: list[dict[str, Any]], labels: LabelSet) -> None:
     _validate(label_table(labels), label_schema(), folder / LABELS_NAME)
     frame[_NAMES] = frame[_NAMES].map(cell)
     write_text(folder / MANIFEST_NAME, frame.to_csv(index=False, lineterminator="\n"))
-    labels.write(folder / LABELS_NAME)
+    more = {} if statistics is None else {KEY: statistics.to_dict()}
+    write_json(folder / LABELS_NAME, {**labels.to_dict(), **more})
 
 
 def read(folder: Path) -> tuple[pd.DataFrame, LabelSet]:

@@ -4,6 +4,7 @@ Random numbers derive from (seed, iteration), so that a run that goes on from a 
 that was never stopped.
 """
 
+import difflib
 import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -373,10 +374,10 @@ def _validate(state: TrainState, loop: Loop, shown: Meter) -> None:
             warns=not state.validations,
         )
         if loop.best_metric not in row:
-            known = ", ".join(key for key in row if key not in {"iteration", "train_loss", "val_loss"})
-            raise ParamsError(
-                "params.yaml: train.best_metric", f"{loop.best_metric!r} is not measured", f"choose one of {known}"
-            )
+            known = [key for key in row if key not in {"iteration", "train_loss", "val_loss"}]
+            near = difflib.get_close_matches(loop.best_metric, known, n=1)
+            remedy = f"choose one of {', '.join(known)}" + (f"; the nearest is {near[0]}" if near else "")
+            raise ParamsError("params.yaml: train.best_metric", f"{loop.best_metric!r} is not measured", remedy)
         state.keep_best(row[loop.best_metric])
     state.validations.append(row)
     state.hashes[state.iteration] = weights_sha256(weights_of(state.result))

@@ -139,10 +139,20 @@ def _use_lines(trained: Trained) -> list[str]:
         f"    python {EXAMPLE_FILE} {MODEL_FILE} image.jpg labels.png",
         "",
         *_reading_lines(trained.reading),
+        *_normalization_lines(trained),
         f"Input `{INPUT}`: (batch, height, width, {channels}, any size;",
         f"{_policy(trained)}.",
         f"Outputs: {trained.interface.describe()}.",
     ]
+
+
+def _normalization_lines(trained: Trained) -> list[str]:
+    """Return a line on the numbers of the images that training measured; none where the user gave them."""
+    look = trained.params.get("model") or {}
+    if "auto" not in (look.get("mean"), look.get("std")):
+        return []
+    mean, std = (", ".join(f"{value:g}" for value in values) for values in (trained.mean, trained.std))
+    return [f"Channels are normalized inside, by numbers of the train split: mean {mean}; std {std}."]
 
 
 def _reading_lines(rule: ReadingRule | None) -> list[str]:

@@ -104,7 +104,7 @@ class SegmentorBase(nn.Module, ABC):
             raise ShapeError(
                 f"batch of {images.shape[0]} with {height}x{width} px",
                 "batch norm cannot train on a single value a channel",
-                "use a batch of 2 or more, or a larger crop",
+                "use a batch of 2 or more",
             ) from error
 
     def _pad(self, images: Tensor) -> Tensor:

@@ -32,6 +32,9 @@ _COLOR = re.compile(r"\[?\s*(\d{1,3})\s*,\s*(\d{1,3})\s*,\s*(\d{1,3})\s*\]?")
 _MASK_FILES = ("folder", "voc")
 """Sets whose masks are files of the user's own."""
 
+LABELLED = ("coco", "coco_panoptic", "cvat", "label_studio", "labelme", "supervisely", "via")
+"""Sets whose classes are the labels of a tool."""
+
 
 FolderName = Annotated[str, Field(pattern=r"^[^/\\]+$")]
 FileEnd = Annotated[str, Field(pattern=r"^[^/\\]*$")]
@@ -123,8 +126,8 @@ class DataParams(Section):
     )
     channels: Annotated[tuple[Annotated[int, Field(ge=0, le=63)], ...], Field(min_length=1)] | None = Field(
         default=None,
-        description="Channels of the image files to take, the first is 0; model.in_channels, mean and std must fit; "
-        "null: RGB, where gray becomes three equal channels.",
+        description="Channels of the image files to take, the first is 0; model.in_channels, mean and std must fit "
+        "(or be auto); null: RGB, where gray becomes three equal channels.",
     )
     image_scale: tuple[float, float] | Literal["error", "full_range"] = Field(
         default="error",
@@ -177,6 +180,11 @@ class DataParams(Section):
             class_names = tuple(entry.name for entry in self.classes)
             check_values(self.mask_values, class_names, masks=self.name in _MASK_FILES and self.layout is None)
         return self
+
+    @property
+    def reads_mask_values(self) -> bool:
+        """Whether the set is one that ``mask_values`` can be about; published ones have their own rules."""
+        return self.layout is not None or self.name in (*_MASK_FILES, *LABELLED)
 
     @property
     def max_unpacked_bytes(self) -> int:

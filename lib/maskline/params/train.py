@@ -30,7 +30,10 @@ class TrainParams(Section):
         default=20, description="Iterations between two points of the curves of losses and of the gradients' norm."
     )
     best_metric: str = Field(
-        default="mDice", min_length=1, description="Validation metric by which the best weights are kept."
+        default="mDice",
+        min_length=1,
+        description="Validation metric by which the best weights are kept: `aAcc`, `mIoU`, `mAcc`, `mDice`, or the IoU "
+        "of a class, such as `IoU_leaf`.",
     )
     early_stop: CountOrNone = Field(
         default=0, description="Ends after so many validations without a better score; 0: never."

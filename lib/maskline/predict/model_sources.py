@@ -51,6 +51,7 @@ def as_folder(model: Path, weights: Path | None) -> Iterator[Path]:
     from maskline.runtime.checkpoint import save_model
 
     values = load_params(recipes.find(str(model)))
+    mean, std = values.model.numbers()
     file = weights / "model.safetensors" if weights.is_dir() else weights
     tensors = _read(file)
     labels = _labels(file, tensors)
@@ -63,7 +64,7 @@ def as_folder(model: Path, weights: Path | None) -> Iterator[Path]:
     card = {
         "params": values.model_dump(mode="json"),
         "labels": labels.to_dict(),
-        "preprocessing": {"mean": list(values.model.mean), "std": list(values.model.std), "scale": 255},
+        "preprocessing": {"mean": list(mean), "std": list(std), "scale": 255},
         "reading": _reading(file, values.data).to_dict(),
         "receipt": {},
     }

@@ -180,7 +180,7 @@ def to_bytes(values: NDArray[Any], scale: Scale, *, place: object) -> NDArray[np
     bits = values.dtype.itemsize * 8
     if scale == "error":
         problem = f"values of {bits} bits ({values.min()} to {values.max()}), more than 8 bits, not 8-bit RGB or gray"
-        raise DataError(place, problem, "say in data.image_scale how values become 0..255: full_range or [low, high]")
+        raise DataError(place, problem, "set data.image_scale to full_range, or to [low, high], which become 0 and 255")
     if scale == "full_range":
         if values.dtype.kind != "u":
             raise DataError(

@@ -130,7 +130,7 @@ def plain_image(image: Image.Image, *, alpha: Alpha, place: object) -> PlainImag
         raise DataError(
             place,
             f"mode {mode} of more than 8 bits or other colors, not 8-bit RGB or gray",
-            "say in data.image_scale how values become 0..255, or save it as 8-bit RGB or gray",
+            "set data.image_scale to full_range, or to [low, high]; or save it as 8-bit RGB or gray",
         )
     if image.mode in ("1", "P"):
         image = image.convert("L" if mode == "1" else "RGB")

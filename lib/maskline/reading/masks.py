@@ -61,9 +61,8 @@ def read_palette(path: Path, *, exif: Exif, colors: tuple[Rgb, ...] = ()) -> NDA
     """
     image = open_image(path, exif=exif)
     if image.mode != "P":
-        raise DataError(
-            path, f"mode {image.mode}, not P (palette)", "set data.mask_encoding to what the file is (index, color)"
-        )
+        encoding = "index" if image.mode in _GRAY_MODES else "color"
+        raise DataError(path, f"mode {image.mode}, not P (palette)", f"set data.mask_encoding to {encoding}")
     values = np.array(image).astype(np.int32)
     stored = np.array(image.getpalette() or [], dtype=int).reshape(-1, 3)
     for value in np.unique(values).tolist():

@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping
 import torch
 from torch import Tensor
 
-_CLASSIFIER = re.compile(r"(decode_head|auxiliary_head)\.(?:\d+\.)?conv_seg\.(weight|bias)")
+_CLASSIFIER = re.compile(r"(decode_head|auxiliary_head)\.(?:\d+\.)?conv_seg\.(?:weight|bias)")
+_SMP_CLASSIFIER = re.compile(r"(?:model\.)?(segmentation_head)\.0\.(?:weight|bias)")
 _QUERY = re.compile(r"(.*attn\.)q\.(weight|bias)")
 
 
@@ -16,12 +17,12 @@ def two_classes(tensors: Mapping[str, Tensor], *, parts: Collection[str]) -> dic
     The softmax of (0, z) is (1 - s, s) with the sigmoid s of z: probabilities stay what they were.
 
     Args:
-        tensors: By MMSegmentation's names.
-        parts: ``decode_head``, ``auxiliary_head``, or both: whose classifiers are meant.
+        tensors: By MMSegmentation's names, or those of segmentation-models-pytorch.
+        parts: Whose classifiers are meant: ``decode_head``, ``auxiliary_head``, ``segmentation_head``.
     """
     adapted = dict(tensors)
     for name, tensor in tensors.items():
-        match = _CLASSIFIER.fullmatch(name)
+        match = _CLASSIFIER.fullmatch(name) or _SMP_CLASSIFIER.fullmatch(name)
         if match and match[1] in parts and tensor.shape[0] == 1:
             adapted[name] = torch.cat([torch.zeros_like(tensor), tensor])
     return adapted

@@ -27,6 +27,7 @@ from maskline.weights.mmseg.settings import settings
 from maskline.weights.reading import Foreign, read_checkpoint
 
 # Classifiers, whose channels are the number of classes: MMSegmentation's, and the last of an SMP model.
+_PARTS = ("decode_head", "auxiliary_head", "segmentation_head")
 _CLASSIFIER = re.compile(r"decode_head\.(\d+\.)?conv_seg\.weight|(model\.)?segmentation_head\..*\.weight")
 
 _COMPLEX = (torch.complex32, torch.complex64, torch.complex128)
@@ -122,6 +123,9 @@ def _from_recipe(recipe: str, foreign: Foreign) -> _Network:
     path = recipes.find(recipe)
     params = without_start_weights(load_params(path).model)
     counts = [value.shape[0] for name, value in foreign.tensors.items() if _CLASSIFIER.fullmatch(name)]
+    if counts and counts[-1] == 1:
+        note = "one channel became two: a constant 0 and the channel, whose softmax is the sigmoid that it had"
+        return _Network(params=params, num_classes=2, notes=[note], sections={}, binary=_PARTS)
     return _Network(params=params, num_classes=counts[-1] if counts else 2, notes=[], sections={})
 
 
@@ -206,10 +210,11 @@ def _check_values(tensor_match: Match, model: SegmentorBase, source: Path) -> No
 
 def _card(source: Path, network: _Network, labels: LabelSet) -> dict[str, Any]:
     params = network.params
+    mean, std = params.numbers()
     return {
         "params": {"model": params.model_dump(mode="json"), **network.sections},
         "labels": labels.to_dict(),
-        "preprocessing": {"mean": list(params.mean), "std": list(params.std), "scale": 255},
+        "preprocessing": {"mean": list(mean), "std": list(std), "scale": 255},
         "receipt": {"imported_from": source.name, "imported_sha256": sha256_file(source)},
     }
 

@@ -379,6 +379,14 @@ def test_labelme_image_inside(tmp_path, plain):
     refused(labelme, tmp_path, plain, "imageData that is no image")
 
 
+def test_labelme_image_inside_goes_through_no_link(tmp_path, plain):
+    data = base64.b64encode(png(np.array(picture(3)))).decode()
+    labelme_file(tmp_path / "set/a.json", [], imageData=data)
+    (tmp_path / "set/a.png").symlink_to(tmp_path / "elsewhere.png")
+    refused(labelme, tmp_path / "set", plain, "imageData, and a.png beside it")
+    assert not (tmp_path / "elsewhere.png").exists()
+
+
 def test_labels_are_joined_and_dropped(tmp_path, settings):
     save(picture(1), tmp_path / "a.png")
     shapes = [

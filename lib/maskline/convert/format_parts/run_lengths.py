@@ -26,7 +26,7 @@ def of_brush(content: bytes, shape: tuple[int, int]) -> NDArray[np.bool_]:
     one (5), four sizes of counts less one (4 each); then blocks of: one bit (1: one value, many times), which of the
     sizes (2), a count less one, and the one value or all of them.
 
-    Source: the stream is that of thi.ng/rle-pack (Apache-2.0), described here anew.
+    Source: the form is that of the npm package rle-pack (Apache-2.0), which Label Studio uses.
 
     Raises:
         ValueError: Of another size than the image, or too short.

@@ -173,14 +173,21 @@ def _image(path: Path, place: PurePosixPath, content: Mapping[str, Any], named: 
 
 
 def _written(path: Path, place: PurePosixPath, data: str) -> Path:
-    """Write the image that a JSON file holds beside it, into the unpacked copy of the set."""
+    """Write the image that a JSON file holds beside it, into the unpacked copy of the set.
+
+    Only as a new file: what is there may be a link to a file of the user's.
+    """
     try:
         pixels = base64.b64decode(data)
         with Image.open(io.BytesIO(pixels), formats=FORMATS) as image:
             target = path.with_suffix(f".{str(image.format).lower()}")
     except (ValueError, OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(place.as_posix(), f"imageData that is no image ({error})", "put the image beside it") from error
-    target.write_bytes(pixels)
+    try:
+        with target.open("xb") as stream:
+            stream.write(pixels)
+    except FileExistsError as error:
+        raise DataError(place.as_posix(), f"imageData, and {target.name} beside it", "put the image there") from error
     return target
 
 

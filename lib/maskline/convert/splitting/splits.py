@@ -64,11 +64,15 @@ def assign(
         held = {cluster[id_] for id_, now in splits.items() if now == "val"}
         chosen = _chosen(pool, fraction, leave=max(len(wanted) - place, num_folds - len(held)))
         if len(chosen) >= len(pool.names):
-            raise DataError(
-                "data",
-                f"{len(pool.names)} groups to train on, of which {len(chosen)} would become the {split} split",
-                f"add images, or set data.{split}_fraction to 0",
-            )
+            problem = f"{len(pool.names)} groups to train on, of which {len(chosen)} would become the {split} split"
+            remedy = f"add images, or set data.{split}_fraction to 0"
+            if len(left) > len(pool.names):
+                problem += f": {len(left)} images in all, but nearly the same ones, and those of a group, stay together"
+                remedy = (
+                    "set data.near_duplicates to off where they only look alike (a fixed camera), or give val and test "
+                    f"in data.split_lists, by time for example, with near_duplicates warn; or {remedy}"
+                )
+            raise DataError("data", problem, remedy)
         splits |= dict.fromkeys((id_ for id_ in left if cluster[id_] in chosen), split)
     if num_folds:
         left = [id_ for id_, now in splits.items() if now != "test"]
