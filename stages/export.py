@@ -13,13 +13,17 @@ from maskline.cli.entry import PATH, log, params_option, stage
 @click.option("--model", type=PATH, default="data/models", show_default=True, help="Trained model.")
 @click.option("--scores", type=PATH, default="reports/evaluate/scores.csv", show_default=True, help="For the card.")
 @click.option("--out", type=PATH, default="data/export", show_default=True, help="ONNX models, labels and card.")
+@click.option(
+    "--metrics", type=PATH, default="reports/export/metrics.json", show_default=True, help="The same as JSON."
+)
 @click.option("--agreement", type=PATH, default="reports/export/agreement.csv", show_default=True, help="With torch.")
-@click.option("--latency", type=PATH, default="reports/export/latency.csv", show_default=True, help="Times.")
+@click.option("--latency", type=PATH, default="reports/export/latency.json", show_default=True, help="Times.")
+@click.option("--times", type=PATH, default="reports/export/latency.csv", show_default=True, help="Times as a table.")
 @stage
 def main(*, params_path: Path, prepared: Path, model: Path, scores: Path, out: Path, **reports: Path) -> None:
     """Write ONNX files with pre-processing inside, after comparing each with torch on the split that was scored."""
     from maskline.builders.export import build_limits, build_trained, build_variants, measure_latency
-    from maskline.core.files import write_text
+    from maskline.core.files import write_json, write_text
     from maskline.data.dataset import PreparedSplit
     from maskline.data.manifest import scored_split
     from maskline.export import card, package, timing
@@ -52,7 +56,9 @@ def main(*, params_path: Path, prepared: Path, model: Path, scores: Path, out: P
     )
     measured = measure_latency(section, trained, variants, out, threads=threads)
     write_text(reports["agreement"], package.table(agreement, variants))
-    write_text(reports["latency"], timing.table(measured, sizes=package.sizes(agreement, variants)))
+    write_json(reports["metrics"], agreement)
+    write_json(reports["latency"], measured)
+    write_text(reports["times"], timing.table(measured, sizes=package.sizes(agreement, variants)))
     outcome = timing.headline(agreement, measured, split=name, batch=section.latency_batches[0])
     log.info("export: %s, %s", out / "model.onnx", outcome)
 

@@ -31,6 +31,7 @@ def test_the_best_validation_is_named(tmp_path):
     assert best["mIoU"] == pytest.approx(result.state.best_score, abs=1e-6)
     assert result.outcome("mIoU") == f"best mIoU {best['mIoU']:.4f} after {result.state.best_iteration} iterations"
     assert (tmp_path / "timing.csv").read_text().startswith("part,seconds,iterations_per_second,images_per_second,")
+    assert json.loads((tmp_path / "timing.json").read_text())["seconds"] == 2.0
 
 
 def test_without_a_validation_nothing_is_called_best(tmp_path):

@@ -94,7 +94,9 @@ def run(project, **paths):
         "scores": "scores.csv",
         "out": "export",
         "agreement": "agreement.csv",
-        "latency": "latency.csv",
+        "metrics": "agreement.json",
+        "latency": "latency.json",
+        "times": "latency.csv",
         **paths,
     }
     arguments = [part for name, path in names.items() for part in (f"--{name}", str(project / path))]
@@ -108,6 +110,8 @@ def test_stage_writes_model_agreement_and_times(project):
         agreement = {row["name"]: row for row in csv.DictReader(stream) if row["images"] == "test"}
     assert agreement["fp32"]["cases"] == "3"
     assert int(agreement["fp32"]["bytes"]) == (project / "export" / "model.onnx").stat().st_size
+    assert json.loads((project / "agreement.json").read_text())["test"]["cases"] == 3
+    assert json.loads((project / "latency.json").read_text())["fastest"].startswith("model")
     table = (project / "latency.csv").read_text().splitlines()
     assert all(line.endswith(",2") for line in table[1:]), "runs"
     assert [line.split('"')[1].split(",")[0] for line in table[1:]] == ["torch", "fp32", "fp16", "int8", "pt2"]

@@ -147,6 +147,7 @@ def changed_timing(project):
     lines = project.run("git", "status", "--porcelain").split("\n")[:-1]
     pipeline = read_yaml(project.folder / "dvc.yaml")
     names = {path for plot in pipeline["plots"] for options in plot.values() for path in options["y"]}
+    names |= {path.replace(".csv", ".json") for path in names}
     return [line for line in lines if line[3:] in names]
 
 

@@ -146,7 +146,10 @@ def start_state(job: Job) -> TrainState:
 def write(
     result: Result, job: Job, *, model: Path, metrics: Path, curves: Path, classes: Path, steps: Path, timing: Path
 ) -> None:
-    """Write the model folder and the reports, then drop the journal; the first of several processes does it."""
+    """Write the model folder and the reports, then drop the journal; the first of several processes does it.
+
+    ``timing`` is a table, beside which a .json file says the same.
+    """
     if distributed.rank() > 0:
         return
     state = result.state
@@ -157,20 +160,14 @@ def write(
     write_text(classes, _class_curves(state.validations))
     write_text(steps, _csv(state.steps))
     speed = result.iterations / result.seconds if result.seconds > 0 else 0.0
-    write_text(
-        timing,
-        _table(
-            [
-                {
-                    "part": "training",
-                    "seconds": round(result.seconds, 1),
-                    "iterations_per_second": round(speed, 3),
-                    "images_per_second": round(speed * job.loop.batches.batch_size * job.loop.accumulate, 2),
-                    **_peak_memory(job),
-                }
-            ]
-        ),
-    )
+    times = {
+        "seconds": round(result.seconds, 1),
+        "iterations_per_second": round(speed, 3),
+        "images_per_second": round(speed * job.loop.batches.batch_size * job.loop.accumulate, 2),
+        **_peak_memory(job),
+    }
+    write_text(timing, _table([{"part": "training", **times}]))
+    write_json(timing.with_suffix(".json"), times)
     job.journal.remove()
     if job.loop.live is not None:
         job.loop.live.remove()
