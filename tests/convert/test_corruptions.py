@@ -59,11 +59,11 @@ def turned_mask(root, image, mask, rng):
 
 
 def color_mask(root, image, mask, rng):
-    put(mask, np.stack([pixels(mask)] * 3, -1))
+    put(mask, np.stack([pixels(mask), np.zeros_like(pixels(mask)), 1 - pixels(mask)], -1))
 
 
 def alpha_mask(root, image, mask, rng):
-    put(mask, np.stack([pixels(mask), np.full_like(pixels(mask), 255)], -1))
+    put(mask, np.stack([pixels(mask), np.full_like(pixels(mask), 254)], -1))
 
 
 def palette_mask(root, image, mask, rng):
@@ -206,8 +206,8 @@ KINDS = [
     (jpeg_mask, "label value"),
     (resized_mask, "pixels, its image has"),
     (turned_mask, "pixels, its image has"),
-    (color_mask, "mode RGB, not gray"),
-    (alpha_mask, "mode LA, not gray"),
+    (color_mask, "mode RGB of 2 colors, not gray"),
+    (alpha_mask, "mode LA with pixels that are not opaque"),
     (palette_mask, "mode P (palette), not gray"),
     (white_mask, "0/255 mask"),
     (empty_mask, "empty mask"),

@@ -124,7 +124,7 @@ def unreadable_mask(source):
 
 def color_mask(source):
     picture(0).save(source / "train/masks/00.png")
-    return "train/masks/00.png: mode RGB, not gray"
+    return "train/masks/00.png: mode RGB of 120 colors, not gray"
 
 
 def sixteen_bit_image(source):
