@@ -346,7 +346,8 @@ def test_of_knobs_that_stand_side_by_side_too(plain, caplog, section, changes, t
         ),
         (
             {"neck": {"name": "fnp"}},
-            'model.neck.name: "fnp" is not one of none, fpn, select, resize_concat, jpu, ic; did you mean fpn?',
+            'model.neck.name: "fnp" is not one of none, fpn, select, resize_concat, jpu, ic, multi_level, '
+            "feature2pyramid, mla; did you mean fpn?",
         ),
         (
             {"auxiliary_heads": [{"name": "fcn"}, {"name": "fcn", "losses": [{"name": "focal", "gama": 2.0}]}]},
