@@ -7,8 +7,8 @@ import pytest
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 
 from maskline.core.errors import ExportError, ShapeError
+from maskline.export import processor
 from maskline.export.runtime_onnx import OnnxModel, open_session
-from maskline.runtime import processor
 
 
 def test_missing_file(tmp_path):

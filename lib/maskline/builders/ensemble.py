@@ -8,7 +8,7 @@ from torch import Tensor
 
 from maskline.builders.inference import load_segmentor
 from maskline.core.errors import CheckpointError
-from maskline.models.ensemble import Ensemble
+from maskline.inference.ensemble import Ensemble
 from maskline.runtime import checkpoint
 
 _ALIKE = ("labels", "preprocessing", "reading")

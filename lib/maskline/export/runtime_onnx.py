@@ -11,8 +11,8 @@ from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 from pydantic import BaseModel, Field, FiniteFloat
 
 from maskline.core.errors import ExportError, ShapeError
+from maskline.export import processor
 from maskline.export.interface import INPUT, LABELS, OUTPUTS, Prediction, read
-from maskline.runtime import processor
 
 
 class OnnxModel:

@@ -2,7 +2,7 @@ import platform
 
 import pytest
 
-from maskline.runtime import processor
+from maskline.export import processor
 
 
 @pytest.mark.parametrize(
