@@ -162,6 +162,11 @@ COMMANDS = {
     "dvc commit --force train": "tests/runtime/test_launch.py::test_dvc_runs_the_stage_in_two_processes",
     "dvc metrics show": RUN,
     "maskline metrics": RUN,
+    "maskline zoo list segformer ade20k": "tests/commands/test_zoo.py::test_list_and_show",
+    "maskline zoo show segformer_mit-b0_8xb2-160k_ade20k-512x512": "tests/commands/test_zoo.py::test_list_and_show",
+    "maskline zoo get segformer_mit-b0_8xb2-160k_ade20k-512x512 --image photo.jpg": (
+        "tests/commands/test_zoo.py::test_a_broken_download_goes_on_and_becomes_a_model_that_is_tried"
+    ),
     "maskline predict data/models other/models images -o out": (
         "tests/predict/test_ensemble.py::test_the_command_takes_models_in_front_of_images"
     ),

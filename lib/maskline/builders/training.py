@@ -23,7 +23,7 @@ from maskline.models.sync_norm import synchronize
 from maskline.optim.schedules import Schedule
 from maskline.params.network.model import ModelParams
 from maskline.params.stages.train import TrainStage
-from maskline.runtime import device, distributed
+from maskline.runtime import checkpoint, device, distributed
 from maskline.runtime.patches import batch_norm, depthwise, memory
 from maskline.runtime.torch_seeds import seed_torch
 
@@ -58,6 +58,7 @@ def build_training(params: TrainStage, prepared: Path) -> Job:
         "labels": split.labels.to_dict(),
         "preprocessing": {"mean": list(mean), "std": list(std), "scale": 255},
         **({} if split.rule is None else {"reading": split.rule.to_dict()}),
+        **_origin(params.model),
         "receipt": receipt(
             params=trained,
             prepared=prepared,
@@ -71,6 +72,14 @@ def build_training(params: TrainStage, prepared: Path) -> Job:
         | encoder_weights(params.model),
     }
     return Job(model=model, optimizer=optimizer_, loop=loop, card=card)
+
+
+def _origin(params: ModelParams) -> dict[str, Any]:
+    """Return where the weights come from that training starts with, and their licence, as far as their card tells."""
+    if params.weights is None or not (Path(params.weights) / checkpoint.CARD_FILE).is_file():
+        return {}
+    origin = checkpoint.read_card(Path(params.weights)).get("origin")
+    return {} if origin is None else {"origin": origin}
 
 
 def _network(params: ModelParams, num_classes: int, *, fast_layers: bool) -> SegmentorBase:

@@ -28,6 +28,7 @@ COMMANDS = {
     "tune": "Measure what computes fastest here and write it into params.yaml.",
     "verify": "Train again from a model's receipt and say what differs.",
     "watch": "The curves of a run while it trains.",
+    "zoo": "MMSegmentation's published checkpoints by name.",
 }
 
 

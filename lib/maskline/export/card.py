@@ -93,7 +93,7 @@ def card_text(
             *_promise_lines(scores, split),
         ],
         _limit_lines(split),
-        _licence_lines(data_set),
+        _licence_lines(data_set, trained.origin),
         [f"SHA-256 of the trained weights: `{trained.weights_sha256}`."],
     ]
     return "\n\n".join("\n".join(lines) for lines in sections) + "\n"
@@ -195,14 +195,17 @@ _SEEN = {
 }
 
 
-def _licence_lines(name: str) -> list[str]:
-    return [
+def _licence_lines(name: str, origin: Mapping[str, str] | None) -> list[str]:
+    lines = [
         "## Licence",
         "",
         "The weights are derived from the data set, and from pretrained weights where the settings name them; their",
         f"licences apply. The data set: {_LICENCES.get(name, 'see its makers')}. The program beside the model:",
         "Apache-2.0.",
     ]
+    if origin is not None:
+        lines += ["", f"The weights are, or started from, {origin['name']} ({origin['address']}): {origin['licence']}."]
+    return lines
 
 
 def _score(agreement: Mapping[str, Any]) -> str:

@@ -61,6 +61,7 @@ class Trained:
         weights_sha256: SHA-256 of its weights file.
         interface: How it is to be exported.
         reading: How the images it was trained on were read; None: not known.
+        origin: Where the weights come from that it is, or started from, and their ``licence``; None: from nowhere else.
     """
 
     network: SegmentorBase
@@ -71,6 +72,7 @@ class Trained:
     weights_sha256: str
     interface: Interface = WHOLE
     reading: ReadingRule | None = None
+    origin: Mapping[str, str] | None = None
 
     @classmethod
     def from_card(cls, network: SegmentorBase, card: Mapping[str, Any], *, interface: Interface = WHOLE) -> "Trained":
@@ -84,6 +86,7 @@ class Trained:
             weights_sha256=card["receipt"]["weights_sha256"],
             interface=interface,
             reading=ReadingRule.from_dict(card["reading"], place="model.json") if "reading" in card else None,
+            origin=card.get("origin"),
         )
 
     def deployable(self, *, simplified: bool = False) -> Deployable:

@@ -66,6 +66,7 @@ def write_import(
     labels_path: Path | None,
     params_path: Path | None = None,
     allow_partial: bool,
+    origin: Mapping[str, str] | None = None,
 ) -> Import:
     """Write a model folder with a checkpoint's weights.
 
@@ -77,6 +78,7 @@ def write_import(
         labels_path: labels.json to take class names from; None: the checkpoint's, or generic names.
         params_path: Params file to write the network and ``model.weights`` into; None: none.
         allow_partial: Write also where tensors are missing or left over.
+        origin: Where the weights come from, and their ``licence``, for model.json; None: not known.
 
     Raises:
         MasklineError: A file cannot be read, a type has no counterpart, or the tensors do not fit.
@@ -95,7 +97,8 @@ def write_import(
     _check(tensor_match, source, allow_partial=allow_partial)
     _check_values(tensor_match, model, source)
     text = None if params_path is None else _with_network(params_path, network.params, output)
-    _write(model, tensor_match, output, card=_card(source, network, labels))
+    card = _card(source, network, labels) | ({} if origin is None else {"origin": dict(origin)})
+    _write(model, tensor_match, output, card=card)
     if params_path is not None and text is not None:
         write_text(params_path, text)
     return Import(match=tensor_match, notes=network.notes, sections=network.sections)

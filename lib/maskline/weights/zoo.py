@@ -1,0 +1,143 @@
+"""MMSegmentation's published checkpoints by name: address, score, licence; from there to a model folder.
+
+``zoo.csv`` beside this file holds what the metafiles of MMSegmentation 1.2.2 (Apache-2.0) state; ``tools.zoo_table``
+wrote it.
+"""
+
+import csv
+import difflib
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from maskline.core.errors import DataError, ParamsError
+from maskline.core.files import sha256_file, storage_errors
+from maskline.download.fetch import downloads_folder
+
+BASE = "https://download.openmmlab.com/mmsegmentation/"
+TABLE = Path(__file__).with_name("zoo.csv")
+COLUMNS = ("name", "family", "data_set", "scores", "path")
+
+_MAX_BYTES = 8 << 30
+_HASH = re.compile(r"-([0-9a-f]{8})\.pth$")  # the first digits of the file's SHA-256
+
+_USUAL = "Apache-2.0 as MMSegmentation gives it; the terms of the data it was trained on apply too"
+# What is known to be narrower.
+_NARROWER = {
+    "segformer": "its backbone's weights are NVIDIA's, for research and evaluation only (NVIDIA Source Code License)",
+    "segnext": "commercial use only by leave of its authors",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """A published checkpoint.
+
+    Args:
+        name: Of its configuration.
+        family: Folder of its configuration.
+        data_set: What it was trained and scored on.
+        scores: As published, percent, as text.
+        path: Of the file, below ``BASE``.
+    """
+
+    name: str
+    family: str
+    data_set: str
+    scores: str
+    path: str
+
+    @property
+    def url(self) -> str:
+        """Where it lies."""
+        return BASE + self.path
+
+    @property
+    def file(self) -> str:
+        """Its own name."""
+        return self.path.rsplit("/", 1)[-1]
+
+    @property
+    def sha256_start(self) -> str | None:
+        """The first eight digits of its SHA-256; None: its name does not tell."""
+        told = _HASH.search(self.file)
+        return told[1] if told else None
+
+    @property
+    def licence(self) -> str:
+        """On which terms its weights may be used, as far as that is known; no advice."""
+        return _NARROWER.get(self.family, _USUAL)
+
+
+@cache
+def checkpoints() -> dict[str, Checkpoint]:
+    """Return all by name, sorted."""
+    with TABLE.open(encoding="utf-8", newline="") as stream:
+        return {row["name"]: Checkpoint(**row) for row in csv.DictReader(stream)}
+
+
+def find(name: str) -> Checkpoint:
+    """Return one.
+
+    Raises:
+        ParamsError: There is none of that name; the nearest is told.
+    """
+    known = checkpoints()
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    raise ParamsError(
+        name, "no checkpoint of this name", f"did you mean {near[0]}?" if near else "see maskline zoo list"
+    )
+
+
+def obtain(checkpoint: Checkpoint, *, mirror: Path | None, base: str = BASE) -> Path:
+    """Return the file: of the mirror, of an earlier download, or downloaded now, with progress and going on.
+
+    Args:
+        checkpoint: Which.
+        mirror: Folder that holds files by their own names; None: none.
+        base: Address that ``checkpoint.path`` stands below.
+
+    Raises:
+        DataError: It cannot be had, or is not the file that its name says.
+        StorageError: It cannot be written.
+    """
+    if mirror is not None and not mirror.is_dir():
+        raise DataError("MASKLINE_MIRROR", f"no such folder: {mirror}", "name a folder of files, or unset it")
+    if mirror is not None and (mirror / checkpoint.file).is_file():
+        _check(mirror / checkpoint.file, checkpoint, remedy="fetch it again into the folder")
+        return mirror / checkpoint.file
+    target = downloads_folder() / checkpoint.file
+    if not target.is_file():
+        _download(base + checkpoint.path, target)
+        try:
+            _check(target, checkpoint, remedy="try again; if it stays so, the file on the server is another one")
+        except DataError:
+            target.unlink()
+            raise
+    return target
+
+
+def _download(url: str, target: Path) -> None:
+    import requests
+
+    from maskline.download.transfer import ResumingDownloader
+
+    part = target.with_name(f"{target.name}.part")
+    try:
+        with storage_errors(target.parent):
+            ResumingDownloader(part, max_bytes=_MAX_BYTES, checked=True)(url, str(target), None)
+    except requests.exceptions.RequestException as error:
+        raise DataError(
+            url,
+            f"cannot be downloaded ({type(error).__name__})",
+            f"fetch {target.name} from there on a connected machine into the folder that MASKLINE_MIRROR names",
+        ) from error
+
+
+def _check(path: Path, checkpoint: Checkpoint, *, remedy: str) -> None:
+    actual, expected = sha256_file(path), checkpoint.sha256_start
+    if expected is not None and not actual.startswith(expected):
+        raise DataError(path, f"SHA-256 begins with {actual[:8]}, not {expected}", remedy)
