@@ -162,6 +162,9 @@ COMMANDS = {
     "dvc commit --force train": "tests/runtime/test_launch.py::test_dvc_runs_the_stage_in_two_processes",
     "dvc metrics show": RUN,
     "maskline metrics": RUN,
+    "maskline new roads --data /path/to/set --class road=7 --class other=1 --ignore 0": (
+        "tests/commands/test_new.py::test_values_that_are_no_ids"
+    ),
     "maskline zoo list segformer ade20k": "tests/commands/test_zoo.py::test_list_and_show",
     "maskline zoo show segformer_mit-b0_8xb2-160k_ade20k-512x512": "tests/commands/test_zoo.py::test_list_and_show",
     "maskline zoo get segformer_mit-b0_8xb2-160k_ade20k-512x512 --image photo.jpg": (
