@@ -30,8 +30,8 @@ from maskline.cli.entry import PATH, errors_to_exit_code, log
 from maskline.core.errors import DataError
 from maskline.core.files import sha256_file, write_json, write_text
 from maskline.data.manifest import scored_split
+from maskline.metrics import scores_table
 from maskline.params.whole import load_params
-from maskline.report import scores_table
 
 ROOT = Path(__file__).resolve().parent.parent
 FORMAT = 1

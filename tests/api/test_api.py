@@ -7,7 +7,7 @@ import torch
 
 import maskline
 from maskline.core.errors import CheckpointError
-from maskline.report import scores_table
+from maskline.metrics import scores_table
 from maskline.runtime.checkpoint import read_weights
 
 

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from maskline.commands.compare import main as compare
 from maskline.commands.metrics import main
-from maskline.report import scores_table
+from maskline.metrics import scores_table
 
 TREE = {
     "aAcc": 0.9,

@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
+from maskline.metrics import scores_table
 from maskline.params.base.reading import read_yaml
-from maskline.report import scores_table
 from tools.trial import TINY, copy_of, ran
 
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -134,7 +134,7 @@ from maskline.builders.augment import augmentation
 from maskline.convert.layouts import layout
 from maskline.data.labels import LabelSet
 from maskline.params.whole import validate_params
-from maskline.report import scores_table
+from maskline.metrics import scores_table
 
 params = validate_params({"data": {"name": "slides"}, "augment": {"invert": {"prob": 1.0}}})
 assert layout(params.data.name).__module__ == "maskline.convert.formats.slides"

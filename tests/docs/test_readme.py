@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from torch.distributed import run
 
+from maskline.metrics import scores_table
 from maskline.params.whole import json_schema
-from maskline.report import scores_table
 from tools.closure import ROOT
 
 PAGES = sorted([ROOT / "README.md", ROOT / "lib/maskline/projects/new_readme.md", *(ROOT / "docs").rglob("*.md")])

@@ -12,7 +12,7 @@ from maskline.data.labels import LabelSet
 from maskline.evaluation import writing
 from maskline.evaluation.evaluate import check_labels, headline
 from maskline.evaluation.writing import Outputs, write_evaluation
-from maskline.report import scores_table
+from maskline.metrics import scores_table
 from tests.evaluation.conftest import TWO, draw, scored
 
 

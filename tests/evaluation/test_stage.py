@@ -19,8 +19,8 @@ from maskline.builders.model import segmentor
 from maskline.convert.shards import ShardWriter
 from maskline.data import manifest
 from maskline.data.reading_rule import ReadingRule
+from maskline.metrics import scores_table
 from maskline.params.whole import load_params
-from maskline.report import scores_table
 from maskline.runtime.checkpoint import save_model
 from maskline.runtime.torch_seeds import seed_torch
 from stages import evaluate

@@ -13,8 +13,8 @@ from ruamel.yaml import YAML
 from maskline.builders.model import segmentor
 from maskline.convert.shards import ShardWriter
 from maskline.data import manifest
+from maskline.metrics import scores_table
 from maskline.params.whole import load_params
-from maskline.report import scores_table
 from maskline.runtime.checkpoint import save_model
 from maskline.runtime.torch_seeds import seed_torch
 from stages import export

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from maskline.core.errors import DataError
-from maskline.metrics.risk_control import CANDIDATES, certified, check_number, miss_rate, miss_rates, sentences
+from maskline.metrics.risk_control import CANDIDATES, certified, check_number, miss_rate, miss_rates
+from maskline.metrics.scores_table import promise_sentences
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +70,10 @@ def test_how_many_images_a_promise_needs(at_most, needed):
     assert certified(np.zeros((needed, len(CANDIDATES))), at_most=at_most) is not None
 
 
-def test_the_sentences_tell_promise_condition_and_outcome():
-    lines = sentences({"at_most": 0.1, "images": 12, "miss_rate": 0.071}, threshold=0.2314, scored="the test split")
+def test_the_promise_sentences_tell_condition_and_outcome():
+    lines = promise_sentences(
+        {"at_most": 0.1, "images": 12, "miss_rate": 0.071}, threshold=0.2314, scored="the test split"
+    )
     assert "from probability 0.2314 on, at most 10.0% of an image's foreground" in lines[0]
     assert "12 images of the val split" in lines[0]
     assert "not for one image" in lines[1]

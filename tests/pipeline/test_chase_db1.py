@@ -5,8 +5,8 @@ import json
 import pandas as pd
 import pytest
 
+from maskline.metrics import scores_table
 from maskline.params.base.reading import read_yaml
-from maskline.report import scores_table
 from tools.closure import stage_module
 from tools.trial import TINY, copy_of
 

@@ -41,6 +41,8 @@ TOP_TABLES = [
     for path in (options["y"] if isinstance(options["y"], dict) else ())
     if path not in {made for stage in STAGES.values() for made in outputs(stage)}
 ]
+# The same and the export's agreement as JSON, for programs: as metrics, DVC would join their keys with the scores.
+BESIDE = [*(path.replace(".csv", ".json") for path in TOP_TABLES), "reports/export/metrics.json"]
 
 
 def test_the_six_stages_in_order():
@@ -91,7 +93,7 @@ def test_each_path_option_is_listed(name):
     defaults = {option.default for option in command.params if isinstance(option.type, click.Path)}
     listed = {dep for dep in STAGES[name]["deps"] if not is_code(dep)} | set(outputs(STAGES[name]))
     defaults = {path for path in defaults if not path.startswith(".maskline/")}
-    assert defaults - set(TOP_TABLES) == listed | {"params.yaml"}
+    assert defaults - {*TOP_TABLES, *BESIDE} == listed | {"params.yaml"}
     assert all(option.default is not None for option in command.params), "a stage runs with no options at all"
 
 
@@ -188,7 +190,7 @@ def test_params_yaml_has_no_word_that_yaml_1_1_reads_otherwise(shipped_params):
 def test_every_reader_of_params_goes_through_one_function(root):
     """Files that read YAML; to write a file with its comments kept is another matter."""
     found = []
-    ours = {"reading.py", "yaml_lines.py"}  # the second edits files, for maskline recipe and new
+    ours = {"reading.py", "yaml_lines.py", "overrides.py"}  # the others edit files, for maskline recipe and new
     for path in [*sorted((root / "lib").rglob("*.py")), *sorted((root / "stages").rglob("*.py"))]:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
@@ -243,7 +245,7 @@ def test_a_stage_reads_the_sections_it_lists_and_no_other(name, records, folder_
 @pytest.mark.pipeline
 @pytest.mark.parametrize("name", NAMES)
 def test_a_stage_opens_the_files_it_lists_and_no_other(name, tiny_project, records):
-    listed = [*outputs(STAGES[name]), *TOP_TABLES]
+    listed = [*outputs(STAGES[name]), *TOP_TABLES, *BESIDE]
     written = [path for path in records[name]["written"] if kept(path)]
     assert [path for path in written if not any(below(path, out) for out in listed)] == []
     listed += [*STAGES[name]["deps"], "params.yaml", "tools"]
@@ -258,7 +260,7 @@ def kept(path):
 
 @pytest.mark.pipeline
 def test_a_run_leaves_no_other_new_file(tiny_project, records):
-    listed = [path for stage in STAGES.values() for path in outputs(stage)] + TOP_TABLES
+    listed = [path for stage in STAGES.values() for path in outputs(stage)] + TOP_TABLES + BESIDE
     status = subprocess.run(
         ["git", "status", "--porcelain", "--ignored", "--untracked-files=all", "-z"],
         cwd=tiny_project.folder,

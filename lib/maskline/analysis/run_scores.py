@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from maskline.core.errors import DataError
+from maskline.metrics import scores_table
+from maskline.metrics.scores_table import SECOND, UNCERTAINTY, Tree
 from maskline.projects.revisions import read_at
-from maskline.report import scores_table
-from maskline.report.scores_table import SECOND, UNCERTAINTY, Tree
 
 Cells = Sequence[Any]
 
@@ -28,7 +28,7 @@ class RunScores:
     """What a run's reports say.
 
     Args:
-        scores: All scores of the evaluation; see ``maskline.report.scores_table``.
+        scores: All scores of the evaluation; see ``maskline.metrics.scores_table``.
         splits: Images and groups of each split, as convert counted them; empty: not known.
         curves: One row a validation; empty: not known.
         agreement: One row an exported file and group of images; empty: not known.

@@ -75,7 +75,7 @@ def _print(done: "Folds") -> None:
 
 def _text(scores: Mapping[str, Any], name: str) -> str:
     from maskline.metrics.scores import flatten
-    from maskline.report.scores_table import UNCERTAINTY
+    from maskline.metrics.scores_table import UNCERTAINTY
 
     flat = flatten(dict(scores))
     value, low, high = (flat.get(key) for key in (name, *(f"{UNCERTAINTY}.{name}.{end}" for end in ("low", "high"))))

@@ -66,7 +66,7 @@ def sweep(seeds: Sequence[int], *, name: str, metrics: Path, run: "Runner") -> d
 
 
 def _tree(text: str, path: Path) -> dict[str, Any]:
-    from maskline.report import scores_table
+    from maskline.metrics import scores_table
 
     if path.suffix == ".csv":
         return scores_table.from_csv(text, place=path)

@@ -15,10 +15,10 @@ from maskline.evaluation.conventions import Conventions
 from maskline.evaluation.guarantee import Promise
 from maskline.evaluation.page import tree
 from maskline.evaluation.scoring import Counting, ImageScore, Split, Use, score_split
-from maskline.metrics import risk_control
+from maskline.metrics import scores_table
 from maskline.metrics.extra import Measures
 from maskline.metrics.scores import flatten
-from maskline.report.scores_table import UNCERTAINTY
+from maskline.metrics.scores_table import UNCERTAINTY
 from maskline.runtime import distributed
 
 
@@ -140,7 +140,7 @@ def evaluate(
     scores = sorted((score for share in shares for score in share), key=lambda score: score.index)
     chosen: dict[str, Any] = {} if inference.threshold is None else {"threshold": inference.threshold}
     chosen |= {"tuned_crf": dict(tuned_crf)} if tuned_crf else {}
-    chosen |= {} if promise is None else {risk_control.KEY: promise.held_against(scores)}
+    chosen |= {} if promise is None else {scores_table.PROMISE: promise.held_against(scores)}
     metrics = tree.metrics_tree(scores, labels, resamples=resamples, seed=seed, settings=chosen)
     return Evaluation(data_name=data_name, name=name, scores=scores, metrics=metrics, within_valid=within_valid)
 
@@ -153,7 +153,7 @@ def headline(evaluation: Evaluation) -> str:
         if name in flat:
             low, high = (flat.get(f"{UNCERTAINTY}.{name}.{end}") for end in ("low", "high"))
             parts.append(f"{name} {flat[name]:.4f}" + (f" ({low:.3f} to {high:.3f})" if low is not None else ""))
-    if risk_control.KEY in evaluation.metrics:
-        promise = evaluation.metrics[risk_control.KEY]
+    if scores_table.PROMISE in evaluation.metrics:
+        promise = evaluation.metrics[scores_table.PROMISE]
         parts.append(f"miss rate {promise['miss_rate']:.3f} (promised: {promise['at_most']:g} at most)")
     return f"{len(evaluation.scores)} images of {evaluation.name}, " + ", ".join(parts)

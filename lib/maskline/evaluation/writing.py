@@ -12,7 +12,7 @@ from maskline.evaluation.evaluate import Evaluation, LabelledSplit
 from maskline.evaluation.page import gallery, tables, tree
 from maskline.evaluation.page.charts import Curves, read_curves
 from maskline.evaluation.page.page import PageData, render
-from maskline.report import scores_table
+from maskline.metrics import scores_table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,8 +14,7 @@ from maskline.export import example, package
 from maskline.export.interface import INPUT
 from maskline.export.package import Trained
 from maskline.export.variants import MODEL_FILE, Variant
-from maskline.metrics import risk_control
-from maskline.report import scores_table
+from maskline.metrics import scores_table
 
 CARD_FILE = "README.md"
 EXAMPLE_FILE = "example.py"
@@ -241,10 +240,10 @@ def _score_lines(scores: Mapping[str, Any]) -> list[str]:
 
 
 def _promise_lines(scores: Mapping[str, Any], split: str) -> list[str]:
-    promise = scores.get(risk_control.KEY)
+    promise = scores.get(scores_table.PROMISE)
     if promise is None:
         return []
-    return ["", *risk_control.sentences(promise, threshold=scores["threshold"], scored=f"the {split} split")]
+    return ["", *scores_table.promise_sentences(promise, threshold=scores["threshold"], scored=f"the {split} split")]
 
 
 def _number(value: float | None) -> str:

@@ -1,19 +1,14 @@
-"""Conformal risk control of misses in two-class sets: which threshold bears a promise, and what it says.
+"""Conformal risk control of misses in two-class sets: which threshold bears a promise.
 
 Source: Angelopoulos, Bates, Fisch, Lei, Schuster, "Conformal Risk Control" (ICLR 2024); the form for losses in 0..1.
 """
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from maskline.core.errors import DataError
-
-KEY = "guarantee"
-"""The promise's branch of the scores: ``at_most``, ``images`` that chose the threshold, and ``miss_rate`` seen."""
 
 # Candidates are evenly spaced in the logit, since small promises need probabilities close to 0, and have six decimals,
 # which scores.csv keeps: 1e-6 to 1 - 1e-6.
@@ -67,22 +62,3 @@ def certified(rates: npt.NDArray[np.float64], *, at_most: float) -> float | None
     bound = (rates.sum(axis=0) + 1) / (len(rates) + 1)
     fit = np.flatnonzero(bound <= at_most)
     return round(float(CANDIDATES[fit[-1]]), 6) if len(fit) else None
-
-
-def sentences(promise: Mapping[str, Any], *, threshold: float, scored: str) -> list[str]:
-    """Return what was promised, on which condition, and what came of it, in three sentences.
-
-    Args:
-        promise: The branch of the scores.
-        threshold: That was chosen.
-        scored: What it was held against, as "the test split".
-    """
-    return [
-        f"Promise: from probability {threshold:.4g} on, at most {promise['at_most']:.1%} of an image's foreground "
-        f"pixels are missed, on average over new images; {promise['images']:g} images of the val split chose that "
-        "threshold (conformal risk control).",
-        "It holds for images that are drawn as those were and could stand in their place, on average over such draws: "
-        "not for one image, and not for another camera, place or subject. Training kept the weights that were best on "
-        "the val split, which makes the promise a little too good.",
-        f"Seen on {scored}: {promise['miss_rate']:.1%}.",
-    ]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from maskline.evaluation.page.charts import Chart, Curves, plain_chart
 from maskline.evaluation.page.tree import AREAS, EXTRA, STEPS
 from maskline.metrics.extra import known_scores
-from maskline.report.scores_table import SECOND, UNCERTAINTY
+from maskline.metrics.scores_table import SECOND, UNCERTAINTY
 
 _AREA_NAMES = {"inside": "inside the valid area", "whole": "whole image"}
 _STEP_NAMES = {

@@ -15,8 +15,8 @@ from maskline.evaluation.page.gallery import PageImage
 from maskline.evaluation.page.matrix import largest_confusions, matrix_rows, share_text
 from maskline.evaluation.page.tables import COUNTS, Row, ranking_name, ranking_score
 from maskline.evaluation.page.tree import LEVEL
-from maskline.metrics import risk_control
-from maskline.report.scores_table import SECOND, UNCERTAINTY
+from maskline.metrics import scores_table
+from maskline.metrics.scores_table import SECOND, UNCERTAINTY
 
 # A matrix of more classes cannot be read; the list of its largest cells can.
 _MATRIX_CLASSES = 40
@@ -160,9 +160,11 @@ def _note(data: PageData) -> str:
             "The diamond is the human reference: a second observer's masks scored against the first's"
             + (f", on the {count} images that have both." if count < len(data.images) else ".")
         )
-    promise = data.metrics.get(risk_control.KEY)
+    promise = data.metrics.get(scores_table.PROMISE)
     if promise:
-        parts += risk_control.sentences(promise, threshold=data.metrics["threshold"], scored=f"the {data.facts[0]}")
+        parts += scores_table.promise_sentences(
+            promise, threshold=data.metrics["threshold"], scored=f"the {data.facts[0]}"
+        )
     return " ".join(parts)
 
 

@@ -18,7 +18,7 @@ from maskline.evaluation.page.tree import rounded, total_confusion
 from maskline.evaluation.scoring import ImageScore
 from maskline.metrics.extra_scores import extra_scores
 from maskline.metrics.scores import all_scores, class_scores, flatten
-from maskline.report.scores_table import SECOND, UNCERTAINTY
+from maskline.metrics.scores_table import SECOND, UNCERTAINTY
 
 # Columns of per_image.csv, one a class: what every score derives from, so that two runs can be compared.
 COUNTS = ("hits", "labelled", "predicted")

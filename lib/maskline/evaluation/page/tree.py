@@ -14,8 +14,8 @@ from maskline.data.labels import LabelSet
 from maskline.evaluation.scoring import ImageScore, Reading
 from maskline.metrics.extra_scores import extra_scores
 from maskline.metrics.scores import all_scores, flatten
+from maskline.metrics.scores_table import SECOND, UNCERTAINTY
 from maskline.metrics.statistics import bootstrap_intervals, image_weights, intervals_of
-from maskline.report.scores_table import SECOND, UNCERTAINTY
 
 LEVEL = 0.95
 STEPS = "steps"
@@ -32,7 +32,7 @@ Tree = dict[str, Any]
 def metrics_tree(
     scores: Sequence[ImageScore], labels: LabelSet, *, resamples: int, seed: int, settings: Mapping[str, Any]
 ) -> Tree:
-    """Return all scores, as ``maskline.report.scores_table`` writes them.
+    """Return all scores, as ``maskline.metrics.scores_table`` writes them.
 
     Overall scores come first, then the foreground's (two-class sets), ``per_class``, ``second_annotator`` (the
     second observer against the first, where a set has one), ``steps`` (main scores after the network and after each

@@ -9,6 +9,8 @@ from maskline.core.errors import DataError
 
 UNCERTAINTY = "uncertainty_95"
 SECOND = "second_annotator"
+PROMISE = "guarantee"
+"""The branch of a promise: ``at_most``, ``images`` that chose the threshold, and ``miss_rate`` seen."""
 
 _COLUMNS = ("score", "value", "low", "high", "second", "second_low", "second_high")
 _SHORT = ("aAcc", "mIoU", "mDice")
@@ -99,3 +101,22 @@ def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield from _leaves(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
+
+
+def promise_sentences(promise: Mapping[str, Any], *, threshold: float, scored: str) -> list[str]:
+    """Return what was promised, on which condition, and what came of it, in three sentences.
+
+    Args:
+        promise: The branch of the scores.
+        threshold: That was chosen.
+        scored: What it was held against, as "the test split".
+    """
+    return [
+        f"Promise: from probability {threshold:.4g} on, at most {promise['at_most']:.1%} of an image's foreground "
+        f"pixels are missed, on average over new images; {promise['images']:g} images of the val split chose that "
+        "threshold (conformal risk control).",
+        "It holds for images that are drawn as those were and could stand in their place, on average over such draws: "
+        "not for one image, and not for another camera, place or subject. Training kept the weights that were best on "
+        "the val split, which makes the promise a little too good.",
+        f"Seen on {scored}: {promise['miss_rate']:.1%}.",
+    ]
