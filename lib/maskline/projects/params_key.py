@@ -118,7 +118,7 @@ def explain(overview: Overview, key: str) -> Explanation:
         unread=value.unread if value else "",
         stages=tuple(_stages(overview.path.parent, key)),
         line=_line(overview, key, value.value if value else plain(default))
-        if value or not (sections or is_foreign)
+        if value or not (sections or is_foreign or at.field.is_required())
         else "",
         keys={name: text for name, text in inside.items() if sections and name.startswith(f"{key}.")},
     )
