@@ -26,7 +26,7 @@ def alone(fresh, tmp_path_factory):
 @pytest.mark.parametrize("victim", kill_points.VICTIMS)
 def test_a_killed_run_ends_as_one_left_alone(fresh, alone, tmp_path, victim):
     expected, seconds = alone
-    (drawn,) = kill_points.points(1, seconds=0.8 * seconds, seed=kill_points.VICTIMS.index(victim))
+    (drawn,) = kill_points.points(1, seconds=0.6 * seconds, seed=kill_points.VICTIMS.index(victim))
     outcome = kill_points.kill_and_repro(fresh, tmp_path, kill_points.Point(after=drawn.after, victim=victim), expected)
     assert outcome.wrong == []
     assert outcome.repeated == []
