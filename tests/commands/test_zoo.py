@@ -116,6 +116,24 @@ def test_another_file_is_refused_and_not_kept(listed, content, tmp_path):
     assert not list((tmp_path / "here/.maskline/downloads").iterdir())
 
 
+def test_an_earlier_download_is_checked_again(listed, content, tmp_path):
+    kept = tmp_path / "here/.maskline/downloads" / listed.file
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(content[:-1] + b"x")
+    assert get().exit_code == 2
+    assert not kept.exists()
+
+
+def test_a_file_that_is_not_there_is_one_line(listed, content):
+    with serving(content) as server:
+        server.status.append(404)
+        result = get("--base", server.url.rsplit("/", 1)[0])
+    assert result.exit_code == 2
+    assert "the server answered 404" in result.output
+    assert f"fetch {listed.file} from there" in result.output
+    assert "data.url" not in result.output
+
+
 def test_no_server_is_one_line(listed):
     result = get("--base", "http://127.0.0.1:9/")
     assert result.exit_code == 2

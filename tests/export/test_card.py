@@ -126,6 +126,7 @@ def test_a_promise_stands_on_the_card(trained):
     text = card.card_text(trained, found, variants=(), data_set="folder", images=1, scores=scores)
     assert "from probability 0.2314 on, at most 10.0% of an image's foreground pixels are missed" in text
     assert "Seen on the test split: 7.1%." in text
+    assert "These files bear it where evaluate used no windows, test-time augmentation or CRF." in text
 
 
 def test_a_class_name_is_no_markup():

@@ -87,10 +87,9 @@ def main(
     """Segment images.
 
     MODEL is a folder that training or export wrote, an .onnx file, or a recipe with --weights. Further models may
-    follow it: the mean of their probabilities counts. INPUT is an image, a
-    folder of images, a pattern in quotes, or a video (its frames; needs OpenCV). Images are read as those of the
-    training data were: the same bands, values of more than 8 bits scaled alike, turned as their EXIF says. Inputs are
-    never written to, and a half-done OUT is completed.
+    follow it: the mean of their probabilities counts. INPUT is an image, a folder of images, a pattern in quotes, or a
+    video (its frames; needs OpenCV). Images are read as those of the training data were: the same bands, values of more
+    than 8 bits scaled alike, turned as their EXIF says. Inputs are never written to, and a half-done OUT is completed.
 
     \b
     OUT/index/NAME.png          class ids
@@ -100,28 +99,15 @@ def main(
     OUT/index-tif/NAME.tif      class ids with the GeoTIFF tags of the image; probabilities-tif likewise
     OUT/shares.csv              share of each class in each image
     """  # noqa: D301  (click wants the control character itself)
-    import os
-
-    from maskline.core.errors import DataError
     from maskline.predict.image_inputs import find_sources
-    from maskline.predict.model_sources import as_folder, load
+    from maskline.predict.model_sources import load
     from maskline.predict.prediction_folder import PredictionFolder
 
     models, inputs = _models(model, inputs, weights)
     sources = find_sources(inputs, out=out)
     if stream:
-        from maskline.predict.predict_stream import predict_stream
-
-        if len(models) > 1:
-            raise DataError("--stream", "takes one model", "leave the other models or --stream out")
-        if tta or crf:
-            raise DataError("--stream", "--tta and --crf need the whole image in memory", "leave them or --stream out")
-        if fastest:
-            raise DataError("--stream", "takes a trained model, which is one file", "leave --fastest out")
-        with as_folder(model, weights) as found:
-            done = predict_stream(
-                found, sources, out, kinds=kinds, params_path=params_path, threads=threads or os.cpu_count() or 1
-            )
+        _check_stream(models, steps=tta or crf, fastest=fastest)
+        done = _streamed(model, sources, out, kinds=kinds, weights=weights, params_path=params_path, threads=threads)
         log.info("predict: %d of %d images were new; results in %s", done, len(sources), out)
         return
     one = models if len(models) > 1 else model
@@ -146,6 +132,39 @@ def _is_model(path: Path) -> bool:
     return any((path / name).is_file() for name in ("model.json", "model.onnx")) or (
         path.suffix == ".onnx" and path.is_file()
     )
+
+
+def _check_stream(models: list[Path], *, steps: bool, fastest: bool) -> None:
+    """Refuse what cannot be done by rows."""
+    from maskline.core.errors import DataError
+
+    if len(models) > 1:
+        raise DataError("--stream", "takes one model", "leave the other models or --stream out")
+    if steps:
+        raise DataError("--stream", "--tta and --crf need the whole image in memory", "leave them or --stream out")
+    if fastest:
+        raise DataError("--stream", "takes a trained model, which is one file", "leave --fastest out")
+
+
+def _streamed(
+    model: Path,
+    sources: "list[Source]",
+    out: Path,
+    *,
+    kinds: tuple[str, ...],
+    weights: Path | None,
+    params_path: Path | None,
+    threads: int | None,
+) -> int:
+    """Predict by rows, and return how many images that were."""
+    import os
+
+    from maskline.predict.model_sources import as_folder
+    from maskline.predict.predict_stream import predict_stream
+
+    count = threads or os.cpu_count() or 1
+    with as_folder(model, weights) as folder:
+        return predict_stream(folder, sources, out, kinds=kinds, params_path=params_path, threads=count)
 
 
 def predict(model: "Model", sources: "list[Source]", folder: "PredictionFolder") -> int:

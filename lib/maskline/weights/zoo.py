@@ -111,12 +111,12 @@ def obtain(checkpoint: Checkpoint, *, mirror: Path | None, base: str = BASE) -> 
         return mirror / checkpoint.file
     target = downloads_folder() / checkpoint.file
     if not target.is_file():
-        _download(base + checkpoint.path, target)
-        try:
-            _check(target, checkpoint, remedy="try again; if it stays so, the file on the server is another one")
-        except DataError:
-            target.unlink()
-            raise
+        _download(f"{base.rstrip('/')}/{checkpoint.path}", target)
+    try:  # an earlier one too: a kill may have come between download and check
+        _check(target, checkpoint, remedy="try again; if it stays so, the file on the server is another one")
+    except DataError:
+        target.unlink()
+        raise
     return target
 
 
@@ -126,15 +126,14 @@ def _download(url: str, target: Path) -> None:
     from maskline.download.transfer import ResumingDownloader
 
     part = target.with_name(f"{target.name}.part")
+    remedy = f"fetch {target.name} from there on a connected machine into the folder that MASKLINE_MIRROR names"
     try:
         with storage_errors(target.parent):
             ResumingDownloader(part, max_bytes=_MAX_BYTES, checked=True)(url, str(target), None)
     except requests.exceptions.RequestException as error:
-        raise DataError(
-            url,
-            f"cannot be downloaded ({type(error).__name__})",
-            f"fetch {target.name} from there on a connected machine into the folder that MASKLINE_MIRROR names",
-        ) from error
+        raise DataError(url, f"cannot be downloaded ({type(error).__name__})", remedy) from error
+    except DataError as error:  # the server's answer; the remedies there are those of data.url
+        raise DataError(error.place, error.problem, remedy) from error
 
 
 def _check(path: Path, checkpoint: Checkpoint, *, remedy: str) -> None:
