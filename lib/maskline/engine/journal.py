@@ -11,11 +11,13 @@ import io
 import logging
 import shutil
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
+from torch.utils._pytree import tree_map
 
 from maskline.core.errors import TrainingError
 from maskline.core.files import replace_file
@@ -41,6 +43,8 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._writer = ThreadPoolExecutor(1, "journal")
+        self._writing: Future[None] | None = None
 
     @property
     def pictures(self) -> Path:
@@ -62,21 +66,44 @@ class Journal:
                 raise TrainingError(
                     self.folder, "another process trains this very experiment", "wait for it, or stop it"
                 ) from error
-            yield self
+            try:
+                yield self
+            finally:
+                self._wait()
 
-    def write(self, iteration: int, state: Mapping[str, Any]) -> None:
+    def write(self, iteration: int, state: Mapping[str, Any], *, behind: bool = False) -> None:
         """Write an entry and drop all but it and the one before; later ones are not of this run's past.
 
         Args:
             iteration: Iterations done.
             state: Tensors, numbers, strings, lists and dicts only, so that it loads without running code.
+            behind: Copy the state to the CPU, and write it while training goes on; nothing is written if the entry
+                before is not on the disk yet. For a GPU: a hundred of its steps may take less time than one entry. What
+                goes wrong is raised by the next call, or where ``locked`` ends.
+
+        Raises:
+            StorageError: See ``replace_file``.
         """
-        buffer = io.BytesIO()
-        torch.save(dict(state), buffer)
-        content = buffer.getvalue()
+        if behind:
+            if self._writing is None or self._writing.done():
+                self._wait()
+                self._writing = self._writer.submit(self._write, iteration, _copy(state))
+            return
+        self._wait()
+        self._write(iteration, state)
+
+    def _wait(self) -> None:
+        """Wait until the entry that is being written is on the disk."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def _write(self, iteration: int, state: Mapping[str, Any]) -> None:
         path = self.folder / f"iteration-{iteration:09d}.pt"
-        with replace_file(path) as part:
-            part.write_bytes(content + hashlib.sha256(content).digest())
+        with replace_file(path) as part, part.open("wb") as stream:
+            hashed = _Hashed(stream)
+            torch.save(dict(state), hashed)
+            stream.write(hashed.digest())
         entries = self._entries()
         kept = entries[: entries.index(path) + 1][-_KEPT:]
         for entry in entries:
@@ -85,6 +112,7 @@ class Journal:
 
     def read(self) -> dict[str, Any] | None:
         """Return the newest whole entry's state, or None. A torn entry is named in the log and passed over."""
+        self._wait()
         for entry in reversed(self._entries()):
             content = entry.read_bytes()
             body, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
@@ -96,7 +124,38 @@ class Journal:
 
     def remove(self) -> None:
         """Delete the journal: the run's results are written."""
+        self._wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _entries(self) -> list[Path]:
         return sorted(self.folder.glob("iteration-*.pt"))
+
+
+def _copy(state: Mapping[str, Any]) -> Any:
+    """Return a state that later iterations leave alone: tensors on the CPU, lists and dicts anew."""
+    pinned = torch.cuda.is_available()  # then a copy does not wait for the one before
+    copies = tree_map(lambda x: _on_cpu(x, pinned=pinned) if isinstance(x, torch.Tensor) else x, dict(state))
+    if pinned:
+        torch.cuda.synchronize()
+    return copies
+
+
+def _on_cpu(x: torch.Tensor, *, pinned: bool) -> torch.Tensor:
+    return x.detach().to("cpu", non_blocking=pinned) if x.is_cuda else x.detach().clone()
+
+
+class _Hashed:
+    """A file that is written once, front to back, and its SHA-256."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream, self._sum = stream, hashlib.sha256()
+
+    def write(self, content: Any) -> int:
+        self._sum.update(content)
+        return self._stream.write(content)
+
+    def digest(self) -> bytes:
+        return self._sum.digest()
+
+    def flush(self) -> None:
+        """Nothing is held back."""

@@ -193,7 +193,8 @@ def _go_on(state: TrainState, loop: Loop, *, last: int, closely: bool, journal: 
                 if not closely:
                     check_weights(state)
                 if distributed.rank() == 0:
-                    journal.write(state.iteration, state.to_dict())
+                    behind = not signalled and device.type != "cpu"
+                    journal.write(state.iteration, state.to_dict(), behind=behind)
             if signalled:
                 distributed.wait()  # for the journal
                 raise StoppedError(signalled)
