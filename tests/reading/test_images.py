@@ -10,6 +10,7 @@ from PIL import EpsImagePlugin, Image
 
 import maskline
 from maskline.core.errors import DataError
+from maskline.reading.bands import read_pixels
 from maskline.reading.headers import png_bit_depth
 from maskline.reading.images import image_size, open_image, read_image, size_of
 from tests.sets import picture
@@ -212,3 +213,20 @@ def test_sizes_by_the_header_alone(tmp_path):
     assert (image_size(bands, exif="apply"), size_of(bands), size_of(text)) == ((4, 6), (6, 4), None)
     with pytest.raises(DataError, match="not an image"):
         image_size(text, exif="ignore")
+
+
+def test_a_tiff_without_pixels(tmp_path, capfd):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.arange(48, dtype=np.uint8).reshape(6, 8))
+    content = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as file:
+        for name in ("StripOffsets", "StripByteCounts"):  # as a sparse file has them
+            at = file.pages[0].tags[name].valueoffset
+            content[at : at + 4] = bytes(4)
+    for each in (bytes(content), b"II*\0" + bytes(4)):
+        path.write_bytes(each)
+        with pytest.raises(DataError, match="a TIFF without pixels; write it again"):
+            open_image(path, exif="apply")
+        with pytest.raises(DataError, match="a TIFF without pixels; write it again"):
+            read_pixels(path, exif="apply", alpha="drop", channels=(0, 0), scale="error")
+    assert capfd.readouterr().err == ""

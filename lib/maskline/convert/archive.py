@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from maskline.convert import checks
+from maskline.convert import checks, label_faults
 from maskline.convert.encode import Converted, convert_record
 from maskline.convert.problems import write_csv
 from maskline.convert.records import Layout, LayoutSettings, Record, SourceSet
@@ -155,6 +155,8 @@ class _Set:
         self._rows: list[dict[str, Any]] = []
         self._hashes: dict[str, str] = {}
         self._prints: dict[str, Fingerprint] = {}
+        self._rims: dict[str, list[label_faults.Rim]] = {}
+        self._plain: set[str] = set()
         self._remarks = list(source.remarks)
         self._sources: set[tuple[int, str]] = set()
         self._sums: dict[str, Sums] = {}
@@ -172,6 +174,10 @@ class _Set:
                 self._hashes[done.id] = done.image_hash
             if done.fingerprint is not None:
                 self._prints[done.id] = done.fingerprint
+            if done.plain:
+                self._plain.add(done.id)
+            if done.rims:
+                self._rims[done.id] = done.rims
             self._remarks += [(done.id, warning) for warning in done.warnings]
             if not self._problems:
                 self._rows.append({**done.cells, **shards.add(done.parts)})
@@ -205,6 +211,9 @@ class _Set:
         manifest.write(self._target, rows, self._source.labels, statistics=ImageStatistics.of(trained))
         remarks = self._remarks + [(other, f"the same image as {one}") for one, other in pairs]
         remarks += near_remarks + checks.missing_classes(rows, self._source.labels)
+        remarks += label_faults.shared_masks(rows, self._hashes, self._prints, plain=self._plain)
+        remarks += label_faults.other_masks(pairs, rows)
+        remarks += label_faults.blended(rows, self._rims, self._source.labels)
         remarks = sorted(remarks + checks.unused_classes(rows, self._source.labels))
         write_csv(self._target / WARNINGS_NAME, ("id", "warning"), remarks)
         return remarks

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from maskline.convert import label_faults
 from maskline.convert.records import Record
 from maskline.core.errors import DataError
 from maskline.data.labels import LabelSet
@@ -160,8 +161,10 @@ def unused_classes(rows: Sequence[Mapping[str, Any]], labels: LabelSet) -> list[
 
 
 def on_the_set(remarks: Sequence[tuple[str, str]]) -> list[str]:
-    """Return those remarks, as lines, that are not on one image: what a user should read after each conversion."""
-    return [f"{place}: {remark}" for place, remark in remarks if _ON_THE_SET in remark]
+    """Return what a user should read after each conversion: remarks that are not on one image, and counts of faults."""
+    lines = [f"{place}: {remark}" for place, remark in remarks if _ON_THE_SET in remark]
+    faults = label_faults.counted(remarks)
+    return lines + [f"data set: {line}; look at them: all stand in warnings.csv" for line in faults]
 
 
 def content_warnings(counts: NDArray[np.int64], ignored: int, *, labels: LabelSet) -> list[str]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from maskline.convert import checks
+from maskline.convert.label_faults import Rim, is_plain, rims
 from maskline.convert.records import LayoutSettings, Record, SourceSet
 from maskline.convert.splitting.near_duplicates import Fingerprint, fingerprint
 from maskline.core.errors import DataError, DataProblemsError
@@ -19,6 +20,8 @@ from maskline.data.image_statistics import Sums, sums
 from maskline.data.labels import LabelSet
 from maskline.reading.as_trained import with_channels
 from maskline.reading.bands import read_pixels
+
+_ANNOTATIONS = (".json", ".xml")  # that masks are drawn from
 
 
 @dataclass(slots=True, kw_only=True)
@@ -33,6 +36,8 @@ class Converted:
         sums: Of the image's channels, for their mean and deviation; empty if it could not be read.
         image_hash: Of the image's pixels; empty if it could not be read.
         fingerprint: Of the image; None if it could not be read or is too flat.
+        plain: The mask is drawn from one simple outline, which may well be that of other images.
+        rims: Classes of the mask that are but a rim between others.
         problems: What is wrong; the other fields are incomplete then.
         warnings: What is odd.
     """
@@ -44,6 +49,8 @@ class Converted:
     sums: Sums = field(default_factory=list)
     image_hash: str = ""
     fingerprint: Fingerprint | None = None
+    plain: bool = False
+    rims: list[Rim] = field(default_factory=list)
     problems: list[DataError] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -62,6 +69,7 @@ def convert_record(record: Record, source: SourceSet, source_folder: Path, *, se
         stored, pixels = read.pixels, with_channels(read.pixels)
         done.source, done.sums = (read.bands, read.type), sums(pixels)
         done.warnings += [read.remark] if read.remark else []
+        done.warnings += [] if pixels.size == 0 or np.ptp(pixels) else ["an image of one value alone"]
         done.image_hash, done.fingerprint = checks.image_hash(pixels), fingerprint(pixels)
         if settings.channels is not None:  # one below the other in a gray PNG: a format for any number of them
             stored = pixels.transpose(2, 0, 1).reshape(-1, pixels.shape[1])
@@ -82,7 +90,7 @@ def convert_record(record: Record, source: SourceSet, source_folder: Path, *, se
             _check_mask(done, mask, shape, labels=source.labels, place=_place(path, source_folder))
             done.parts[part] = _png(mask.astype(source.labels.mask_dtype))
             if part == "mask":
-                _count(done, mask, labels=source.labels)
+                _count(done, mask, path, labels=source.labels)
     if record.valid is not None:
         with _collected(done.problems, source_folder):
             area = source.read_area(record.valid)
@@ -100,12 +108,14 @@ def _check_mask(
     done.problems += checks.check_values(mask, labels, place=place)
 
 
-def _count(done: Converted, mask: NDArray[np.int32], *, labels: LabelSet) -> None:
+def _count(done: Converted, mask: NDArray[np.int32], path: Path, *, labels: LabelSet) -> None:
     classes = mask[(mask >= 0) & (mask < labels.num_classes)]
     counts = np.bincount(classes, minlength=labels.num_classes)
     ignored = int((mask == labels.ignore_index).sum())
     done.cells |= {f"pixels_{i}": int(count) for i, count in enumerate(counts)}
     done.cells["pixels_ignored"] = ignored
+    done.rims = rims(mask, counts)
+    done.plain = (path.suffix.lower() in _ANNOTATIONS or not path.is_file()) and is_plain(mask, counts)
     done.warnings += checks.content_warnings(counts, ignored, labels=labels)
 
 

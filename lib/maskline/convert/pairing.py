@@ -14,7 +14,15 @@ from maskline.reading.images import IMAGE_SUFFIXES
 HERE = "."
 """As the name of a folder: files stand in any folder, image and mask side by side."""
 
-SPLITS: dict[str, Split] = {"train": "train", "val": "val", "validation": "val", "valid": "val", "test": "test"}
+SPLITS: dict[str, Split] = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "validation": "val",
+    "valid": "val",
+    "test": "test",
+    "testing": "test",
+}
 
 _IMAGE_FOLDERS = ("images", "image", "imgs", "img", "img_dir", "image_dir", "jpegimages", "inputs", "input", "photos")
 _MASK_FOLDERS = (
@@ -31,6 +39,8 @@ _MASK_FOLDERS = (
         "targets",
     ),
 )
+_MASK_WORDS = ("mask", "label", "annot", "truth", "gt", "segment", "target", "semantic")
+_MOST_FOLDERS = 8  # whose names are no usual ones
 _LOOKED_AT = 5  # images whose masks are guessed, for the ends of names
 _SEPARATORS = "_-. "
 
@@ -77,7 +87,7 @@ def meaning(place: PurePosixPath, names: PairNames) -> tuple[Kind, Split | None,
         return None
     kind: Kind = kinds[folders[at]] if at is not None else "mask" if _cut(place.name, names.mask_suffix) else "image"
     above, below = folders[: at or 0], list(place.parts[at + 1 : -1] if at is not None else place.parts[:-1])
-    split = SPLITS.get(above[-1]) if above else None
+    split = next((SPLITS[part] for part in reversed(above) if part in SPLITS), None)
     if split is None and below and below[0].lower() in SPLITS:
         split = SPLITS[below.pop(0).lower()]
     stem = _cut(place.name, names.image_suffix if kind == "image" else names.mask_suffix if kind == "mask" else "")
@@ -89,7 +99,7 @@ def meaning(place: PurePosixPath, names: PairNames) -> tuple[Kind, Split | None,
 
 def _cut(name: str, end: str) -> str | None:
     """Return a file's name without type and end; None: it ends otherwise."""
-    typed = PurePosixPath(end).suffix.lower() in IMAGE_SUFFIXES | ARRAY_SUFFIXES
+    typed = PurePosixPath(f"_{end}").suffix.lower() in IMAGE_SUFFIXES | ARRAY_SUFFIXES
     text = name if typed else PurePosixPath(name).stem
     if not text.lower().endswith(end.lower()) or len(text) == len(end):
         return None
@@ -104,11 +114,13 @@ class Rule:
         names: The way.
         pairs: Images with one mask.
         alone: Images and masks without the other, and files that end otherwise.
+        left: Those that end otherwise.
     """
 
     names: PairNames
     pairs: int
     alone: int
+    left: int = 0
 
 
 def detect(places: Iterable[PurePosixPath]) -> Rule | None:
@@ -125,20 +137,42 @@ def detect(places: Iterable[PurePosixPath]) -> Rule | None:
             return rule
         if 0 < rule.pairs >= rule.alone and names.image_dir != HERE:  # without folders, all or none
             rules.append(rule)
-    return min(rules, key=lambda rule: (-rule.pairs, rule.alone), default=None)
+    return min(rules, key=_order, default=None)
+
+
+def _order(rule: Rule) -> tuple[int, ...]:
+    """Return what is least for the best rule; of equal ones, that whose images are called most plainly."""
+    end = rule.names.image_suffix
+    return -rule.pairs, rule.alone, -rule.left, len(end) if not end.startswith(".") else 0
 
 
 def _rule(files: Sequence[PurePosixPath], names: PairNames) -> Rule:
     kinds: dict[str, Counter[Kind]] = defaultdict(Counter)
+    splits: dict[str, Split | None] = {}
     plain, left = replace(names, image_suffix="", mask_suffix=""), 0
     for place in files:
         known = meaning(place, names)
         if known is not None:
             kinds[known[2]][known[0]] += 1
+            splits[known[2]] = known[1]
         elif meaning(place, plain) is not None:
             left += 1
-    whole = sum(count["image"] == 1 and count["mask"] == 1 for count in kinds.values())
-    return Rule(names=names, pairs=whole, alone=len(kinds) - whole + left)
+    bare = without_masks((splits[id_], count["mask"] > 0) for id_, count in kinds.items())
+    labelled = [count for id_, count in kinds.items() if splits[id_] not in bare]
+    whole = sum(count["image"] == 1 and count["mask"] == 1 for count in labelled)
+    return Rule(names=names, pairs=whole, alone=len(labelled) - whole + left, left=left)
+
+
+def without_masks(images: Iterable[tuple[Split | None, bool]]) -> set[Split | None]:
+    """Return the splits in which no image has a mask, as contests give their test images, where others have some.
+
+    Args:
+        images: Split, and whether there is a mask, of each image.
+    """
+    masked: dict[Split | None, bool] = {}
+    for split, has_mask in images:
+        masked[split] = masked.get(split, False) or has_mask
+    return {split for split, has_mask in masked.items() if not has_mask} if any(masked.values()) else set()
 
 
 def _candidates(files: Sequence[PurePosixPath]) -> Iterator[PairNames]:
@@ -151,9 +185,24 @@ def _candidates(files: Sequence[PurePosixPath]) -> Iterator[PairNames]:
         images, masks = ([p for p in files if folder in p.parts[:-1]] for folder in (image_dir, mask_dir))
         for image_suffix, mask_suffix in dict.fromkeys([("", ""), *_ends(images, masks)]):
             yield PairNames(image_dir=image_dir, mask_dir=mask_dir, image_suffix=image_suffix, mask_suffix=mask_suffix)
+    yield from _by_words(files)
     for image_suffix, mask_suffix in _ends(files, files):
         if mask_suffix:
             yield PairNames(image_dir=HERE, mask_dir=HERE, image_suffix=image_suffix, mask_suffix=mask_suffix)
+
+
+def _by_words(files: Sequence[PurePosixPath]) -> Iterator[PairNames]:
+    """Yield any two folders, where a name that sounds like masks tells which is which."""
+    counts = Counter(part for place in files for part in place.parts[:-1])
+    folders = sorted(folder for folder, _ in counts.most_common(_MOST_FOLDERS))
+    of_masks = [folder for folder in folders if any(word in folder.lower() for word in _MASK_WORDS)]
+    for image_dir, mask_dir in product([folder for folder in folders if folder not in of_masks], of_masks):
+        images, masks = ([p for p in files if folder in p.parts[:-1]] for folder in (image_dir, mask_dir))
+        types = Counter(p.suffix for p in images)
+        for image_suffix, mask_suffix in dict.fromkeys([("", ""), *_ends(images, masks)]):
+            whole = [image_suffix] if len(types) < 2 or image_suffix else ["", *types]  # other files beside the images
+            for each in whole:
+                yield PairNames(image_dir=image_dir, mask_dir=mask_dir, image_suffix=each, mask_suffix=mask_suffix)
 
 
 def _ends(images: Sequence[PurePosixPath], masks: Sequence[PurePosixPath]) -> list[tuple[str, str]]:

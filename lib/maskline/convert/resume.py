@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from maskline.convert.encode import Converted
+from maskline.convert.label_faults import Rim
 from maskline.core.code_hash import loaded_files
 from maskline.core.errors import DataError, DataProblemsError
 from maskline.core.files import sha256_file, sha256_json, storage_errors
@@ -132,6 +133,8 @@ def _pieces(record: Converted) -> Iterator[bytes]:
             "sums": record.sums,
             "picture_hash": record.image_hash,
             "fingerprint": None if print_ is None else base64.b64encode(print_.tobytes()).decode(),
+            "plain": record.plain,
+            "rims": record.rims,
             "problems": [(problem.place, problem.problem, problem.remedy) for problem in record.problems],
             "warnings": record.warnings,
             "parts": {name: len(content) for name, content in record.parts.items()},
@@ -153,6 +156,8 @@ def _record(stream: BinaryIO) -> Converted:
         sums=[(pixels, total, squares) for pixels, total, squares in text["sums"]],
         image_hash=text["picture_hash"],
         fingerprint=None if print_ is None else np.frombuffer(base64.b64decode(print_), dtype=np.float32),
+        plain=text["plain"],
+        rims=[Rim(*rim) for rim in text["rims"]],
         problems=[DataError(*problem) for problem in text["problems"]],
         warnings=text["warnings"],
     )

@@ -303,8 +303,14 @@ def source(data: Any, *, root: Path, environment: Mapping[str, str], network: bo
         return ok("data source", f"{data.name} is drawn: no network needed")
     if data.archive is not None:
         exists = (root / data.archive).exists()
-        remedy = "set data.archive to a zip, a tar or a folder that you have"
-        return ok("data source", data.archive) if exists else fault("data source", f"no {data.archive}", remedy)
+        if not exists:
+            remedy = "set data.archive to a zip, a tar or a folder that you have"
+            return fault("data source", f"no {data.archive}", remedy)
+        if not _looks_each_time(root / "dvc.yaml"):
+            problem = f"{data.archive}, but the stage download does not look at it each time: a change is not seen"
+            remedy = "add always_changed: true to it in dvc.yaml, or in a project: maskline new --upgrade ."
+            return warning("data source", problem, remedy)
+        return ok("data source", data.archive)
     published = catalog.published(data.name)
     mirror = environment.get("MASKLINE_MIRROR")
     if mirror and not Path(mirror).is_dir():
@@ -317,6 +323,17 @@ def source(data: Any, *, root: Path, environment: Mapping[str, str], network: bo
     if not network:
         return ok("data source", f"{address} (not asked; --network asks)")
     return _ask(address)
+
+
+def _looks_each_time(path: Path) -> bool:
+    """Return whether DVC runs the download stage each time; true where there is none to ask."""
+    from maskline.params.base.reading import read_yaml
+
+    try:
+        download = read_yaml(path)["stages"]["download"]
+        return bool(download.get("always_changed"))
+    except (MasklineError, KeyError, TypeError, AttributeError):
+        return True  # what is wrong with the file is said of the pipeline
 
 
 def _ask(address: str) -> Finding:

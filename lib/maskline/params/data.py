@@ -32,7 +32,7 @@ _COLOR = re.compile(r"\[?\s*(\d{1,3})\s*,\s*(\d{1,3})\s*,\s*(\d{1,3})\s*\]?")
 _MASK_FILES = ("folder", "voc")
 """Sets whose masks are files of the user's own."""
 
-LABELLED = ("coco", "coco_panoptic", "cvat", "label_studio", "labelme", "supervisely", "via")
+LABELLED = ("coco", "coco_panoptic", "cvat", "label_studio", "labelme", "rle_csv", "supervisely", "via", "yolo")
 """Sets whose classes are the labels of a tool."""
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from maskline.core.errors import DataError
 from maskline.reading.headers import Stored, stored
+from maskline.reading.images import check_pixels_stored
 
 
 class TiffRows:
@@ -35,6 +36,7 @@ class TiffRows:
             form = stored(path)
             if form is None:
                 raise self._problem("damaged", "get the file again")
+            check_pixels_stored(path, form)
             self._page: Any = self._file.pages[form.page].aspage()
             self._check(form)
         except BaseException:

@@ -19,13 +19,15 @@ from maskline.core.errors import DataError, DataProblemsError
 from maskline.data.labels import distinct_palette
 from maskline.download import archives
 from maskline.download.listing import link_folder
-from maskline.projects import mask_meaning
+from maskline.projects import class_lists, mask_meaning
 from maskline.projects.mask_meaning import IGNORED, Wishes, shown
-from maskline.projects.mask_survey import Survey, mapped, survey
+from maskline.projects.mask_survey import Survey, Value, mapped, survey
+from maskline.reading.images import IMAGE_SUFFIXES
 
 _IGNORE_INDEX = 255
 _MOST_BYTES = 50 << 30  # of an archive, as data.max_unpacked_gib
 _MOST_LINES = 40
+_COLORED = "voc"  # the format that has names for classes, and files of masks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +108,8 @@ def _by_masks(tree: Tree, wish: Wishes, data: Path) -> Description:
             files.setdefault(known[2], {}).setdefault(known[0], tree.folder / place)
     pairs = [(kinds["mask"], kinds["image"]) for _, kinds in sorted(files.items()) if {"mask", "image"} <= kinds.keys()]
     seen = survey(pairs)
-    told = mask_meaning.meaning(seen, wish, place=data)
+    listed = None if wish.names or wish.values or wish.ignored else class_lists.read(tree, seen)
+    told = mask_meaning.meaning(seen, wish if listed is None else listed.wish, place=data)
     plain = PairNames()
     names = {
         key: getattr(rule.names, key)
@@ -114,8 +117,13 @@ def _by_masks(tree: Tree, wish: Wishes, data: Path) -> Description:
         if getattr(rule.names, key).lower() != getattr(plain, key)
     }
     lines = [*_table(seen, told.meanings), *told.remarks]
-    if rule.alone:
-        lines.append(f"{rule.alone} images or masks have no partner: dvc repro convert names them")
+    if listed is not None:
+        lines.append(f"names of classes from {listed.place}")
+    others = sum(place.suffix.lower() in IMAGE_SUFFIXES and meaning(place, rule.names) is None for place in tree.places)
+    if others:
+        lines.append(f"left out: {others} images in other folders, or with other ends of their names")
+    if rule.alone > rule.left:
+        lines.append(f"{rule.alone - rule.left} images or masks have no partner: dvc repro convert names them")
     encoding = told.params.get("mask_encoding")
     written = {**names, **{key: value for key, value in told.params.items() if key != "classes"}}
     lines.append("written: " + ", ".join(f"data.{key} {value}" for key, value in written.items()))
@@ -150,6 +158,8 @@ def _table(seen: Survey, meanings: "dict[Any, str]") -> list[str]:
 
 def _by_layout(name: str, folder: Path, wish: Wishes, data: Path) -> Description:
     """Describe a set whose format knows its classes."""
+    if name == _COLORED and (wish.values or wish.ignored):
+        return _by_values(name, folder, wish, data)
     if wish.values or wish.ignored:
         remedy = "leave --ignore and values of --class out; data.mask_values joins and drops labels"
         raise DataError(data, f"format {name} has labels, no values", remedy)
@@ -172,6 +182,28 @@ def _by_layout(name: str, folder: Path, wish: Wishes, data: Path) -> Description
     if wish.names:
         params["classes"] = [{"name": each, "color": list(color)} for each, color in classes]
     return Description(params=params, lines=lines)
+
+
+def _by_values(name: str, folder: Path, wish: Wishes, data: Path) -> Description:
+    """Describe a set of mask files whose format names the classes, of which the user ignores or renames some."""
+    source = layouts.layout(name)(folder, _settings(()))
+    seen = survey([(record.mask, record.image) for record in source.records])
+    labels = source.labels
+    names = dict(enumerate(labels.class_names)) | dict(zip(labels.palette, labels.class_names, strict=True))
+    values: dict[Value, str] = {}
+    never = list(wish.ignored)
+    for value in (value for value in seen.pixels if value not in wish.ignored):
+        color = seen.palette.get(value) if isinstance(value, int) else value
+        class_name = names.get(color) if color in labels.palette else names.get(value)
+        if class_name is None:
+            never.append(value)  # a border
+        else:
+            values[value] = class_name
+    told = mask_meaning.meaning(
+        seen, Wishes(values=wish.values or values, ignored=wish.ignored if wish.values else tuple(never)), place=data
+    )
+    lines = [f"{len(source.records)} images", *_table(seen, told.meanings), *told.remarks]
+    return Description(params=told.params, lines=[*lines, f"written: data.mask_values {told.params['mask_values']}"])
 
 
 def _class_table(source: SourceSet) -> list[str]:

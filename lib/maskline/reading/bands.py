@@ -14,7 +14,7 @@ from PIL import Image
 from maskline.core.errors import DataError
 from maskline.data.reading_rule import Scale
 from maskline.reading.headers import Stored, stored
-from maskline.reading.images import Alpha, Exif, check_pixels, open_image, read_image
+from maskline.reading.images import Alpha, Exif, check_pixels, check_pixels_stored, open_image, read_image
 
 _ALPHA = ("RGBA", "LA", "PA", "La", "RGBa")
 _AS_BANDS = {"1": "L", "P": "RGB", "PA": "RGBA", "CMYK": "RGB", "YCbCr": "RGB"}
@@ -113,6 +113,7 @@ def read_bands(path: Path, *, exif: Exif, form: Stored | None) -> tuple[NDArray[
     """
     if form is None or form.whole:
         return bands_of(open_image(path, exif=exif))
+    check_pixels_stored(path, form)
     try:
         values, turn = _deep_png(path) if form.png else _tiff(path, form)
     except DataError:

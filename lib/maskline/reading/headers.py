@@ -3,6 +3,7 @@
 Pillow cuts 16-bit RGB down to 8 bits and leaves channels out, both without a word.
 """
 
+import logging
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,9 @@ from typing import Any
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+
+
+logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what it says of damaged files is said by an error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +29,7 @@ class Stored:
         alpha: The last channel is known to be alpha.
         frames: Images in the file; overviews, thumbnails and transparency masks are none.
         page: Where the first of them stands.
+        empty: The file has no image, or not one stored pixel of it, as sparse files of GDAL may have.
     """
 
     channels: int
@@ -34,6 +39,7 @@ class Stored:
     alpha: bool
     frames: int = 1
     page: int = 0
+    empty: bool = False
 
 
 def stored(path: Path) -> Stored | None:
@@ -52,6 +58,8 @@ def _stored_tiff(path: Path) -> Stored | None:
 
     try:
         with tifffile.TiffFile(path) as file:
+            if not len(file.pages):
+                return Stored(channels=1, bits=8, whole=True, png=False, alpha=False, empty=True)
             full = [i for i in range(len(file.pages)) if not _is_reduced(file.pages[i])] or [0]
             page = file.pages[full[0]].aspage()
             channels, bits = int(page.samplesperpixel), int(page.bitspersample)
@@ -59,10 +67,20 @@ def _stored_tiff(path: Path) -> Stored | None:
             rgb = int(page.photometric) != 1 and channels == 3
             cmyk = int(page.photometric) == 5 and channels == 4
             alpha = not cmyk and channels in (2, 4) and extra in ((1,), (2,))
+            empty = not any(page.databytecounts)
     except (tifffile.TiffFileError, ValueError, IndexError, KeyError, struct.error, OSError):
         return None  # Pillow says what is wrong with it
     whole = bits <= 8 and (channels == 1 or rgb or cmyk or alpha)
-    return Stored(channels=channels, bits=bits, whole=whole, png=False, alpha=alpha, frames=len(full), page=full[0])
+    return Stored(
+        channels=channels,
+        bits=bits,
+        whole=whole,
+        png=False,
+        alpha=alpha,
+        frames=len(full),
+        page=full[0],
+        empty=empty,
+    )
 
 
 def _is_reduced(page: Any) -> bool:

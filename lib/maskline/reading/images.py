@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from maskline.core.errors import DataError
-from maskline.reading.headers import stored
+from maskline.reading.headers import Stored, stored
 
 Exif = Literal["error", "apply", "ignore"]
 Alpha = Literal["error", "opaque", "drop"]
@@ -49,6 +49,7 @@ def open_image(path: Path, *, exif: Exif) -> Image.Image:
     """
     form = stored(path)
     tiff = form is not None and not form.png
+    check_pixels_stored(path, form)
     image, frames, orientation = _decode(path, page=form.page if form is not None and tiff else 0)
     if form is not None and tiff:
         frames = form.frames  # without overviews
@@ -171,6 +172,20 @@ def check_pixels(path: Path, width: int, height: int) -> None:
     """
     if width * height > 2 * (Image.MAX_IMAGE_PIXELS or 2**63):
         raise DataError(path, f"image too large ({width}x{height} pixels)", "cut it into tiles")
+
+
+def check_pixels_stored(path: Path, form: Stored | None) -> None:
+    """Refuse a TIFF that holds no pixel: some programs make up what is not there, others read its header as pixels.
+
+    Args:
+        path: The file.
+        form: As ``headers.stored`` returns it.
+
+    Raises:
+        DataError: It has no image, or all strips or tiles of it are missing.
+    """
+    if form is not None and form.empty:
+        raise DataError(path, "a TIFF without pixels", "write it again with its pixels (GDAL: SPARSE_OK=FALSE)")
 
 
 def size_of(path: Path) -> tuple[int, int] | None:

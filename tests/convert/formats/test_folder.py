@@ -69,6 +69,14 @@ def test_what_does_not_belong_is_ignored(tmp_path, settings):
     assert source.problems == []
 
 
+def test_documents_beside_images_are_left_out_with_a_remark(tmp_path, settings):
+    put(tmp_path, "images/a.png", "masks/a.png", "images/LICENSE", "images/ATTRIBUTION.txt", "masks/notes.md")
+    source = folder.read(tmp_path, settings())
+    assert source.problems == []
+    said = "3 files that are no images left out as follows: images/ATTRIBUTION.txt and 2 more"
+    assert source.remarks == [("data set", said)]
+
+
 @pytest.mark.parametrize(
     ("names", "problem"),
     [
@@ -76,7 +84,8 @@ def test_what_does_not_belong_is_ignored(tmp_path, settings):
         (["masks/b.png"], "masks/b.png: mask without an image"),
         (["second/b.png"], "second/b.png: mask without an image"),
         (["images/a.jpg"], r"two image files of one name \(a.jpg and a.png\)"),
-        (["images/notes.txt"], "images/notes.txt: not an image file"),
+        (["images/notes.doc"], "images/notes.doc: not an image file"),
+        (["images/a.txt"], "images/a.txt: not an image file"),
         (["train/images/b.png", "train/masks/b.png"], "images/a.png: in no split folder, others are"),
     ],
 )

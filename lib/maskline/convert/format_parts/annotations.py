@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskline.convert.format_parts import polygons
-from maskline.convert.format_parts.labels_lost import spellings
+from maskline.convert.format_parts.labels_lost import LostLabels, Remark, spellings
 from maskline.convert.format_parts.mask_values import GROUNDS, free_ignore
 from maskline.convert.format_parts.named_images import NamedImages, split_of
 from maskline.convert.records import LayoutSettings, MaskValue, Record, SourceSet
@@ -26,7 +26,38 @@ Area = Callable[[tuple[int, int]], NDArray[np.bool_]]
 RawPoints = Sequence[Sequence[float]]
 """x, y as a file has them."""
 
+_NAMED = 5  # images in a remark
+
 _DRAWING_ERRORS = (ValueError, TypeError, KeyError, IndexError, OverflowError, AttributeError)
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """The area of points: what a tool draws, as ``Area``.
+
+    Args:
+        points: As the file has them; what is wrong with them is said when it is drawn.
+        draw: (h, w), points -> (h, w) True inside.
+        reach: How far the area goes beyond the points, px.
+    """
+
+    points: RawPoints
+    draw: Callable[[tuple[int, int], list[polygons.Point]], NDArray[np.bool_]]
+    least: int = 1
+    reach: float = 0.0
+
+    def __call__(self, shape: tuple[int, int]) -> NDArray[np.bool_]:
+        """Return (h, w): True inside."""
+        return self.draw(shape, polygons.checked(self.points, self.least))
+
+    def is_outside(self, shape: tuple[int, int]) -> bool:
+        """Return whether it lies beside the image (h, w) altogether; false where the points are no points."""
+        try:
+            x, y = zip(*polygons.checked(self.points, self.least), strict=True)
+        except (*_DRAWING_ERRORS, OverflowError):
+            return False
+        far = self.reach
+        return bool(max(x) + far < 0 or max(y) + far < 0 or min(x) - far >= shape[1] or min(y) - far >= shape[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +137,26 @@ def source_set(
         read_mask=partial(draw, drawn=drawn, ids=label_ids(labels, settings.mask_values), exif=settings.exif),
         read_area=partial(masks.read_area, exif=settings.exif),
         problems=list(problems),
-        remarks=[*remarks, *spellings(counts, place="labels")],
+        remarks=[*remarks, *_outside(images, settings.exif), *spellings(counts, place="labels")],
     )
+
+
+def _outside(images: Iterable[Annotated], exif: masks.Exif) -> list[Remark]:
+    """Return a remark where outlines lie outside of their images, with their number and the first of the images."""
+    losses, places = LostLabels("labels"), dict[str, None]()
+    for image in images:
+        outlines = [each.area for each in image.objects if isinstance(each.area, Outline)]
+        try:
+            shape = image.size or (image_size(image.image, exif=exif) if outlines else (1, 1))
+        except (DataError, OSError):  # who reads the image says what is wrong with it
+            continue
+        for each in image.objects:
+            losses.seen(each.label)
+            if isinstance(each.area, Outline) and each.area.is_outside(shape):
+                losses.lost(each.label, "outside of their images")
+                places[image.id] = None
+    names = ", ".join(list(places)[:_NAMED]) + (f" and {len(places) - _NAMED} more" if len(places) > _NAMED else "")
+    return [(place, f"{remark} ({names})") for place, remark in losses.remarks()]
 
 
 def with_splits(images: Sequence[Annotated], named: NamedImages) -> list[Annotated]:
@@ -196,31 +245,44 @@ def draw(path: Path, *, drawn: Mapping[Path, Annotated], ids: Mapping[str, int],
 
 
 def polygon(points: RawPoints, holes: Sequence[RawPoints] = ()) -> Area:
-    """Return the area of an outline without its holes; what is wrong with the points is said when it is drawn."""
-    return partial(_polygon, points=points, holes=holes)
+    """Return the area of an outline without its holes."""
+    return Outline(points, partial(_fill, holes=holes), least=3)
+
+
+def circle(points: RawPoints) -> Area:
+    """Return the area of the circle around the first of two points through the other."""
+    return Outline(points, _disc, least=2, reach=_radius(points))
 
 
 def line(points: RawPoints, width: float) -> Area:
     """Return the area of a line."""
-    return partial(_line, points=points, width=width)
+    return Outline(points, partial(polygons.line, width=width), least=2, reach=width)
 
 
 def dots(points: RawPoints, width: float) -> Area:
     """Return the area of a disc around each point."""
-    return partial(_dots, points=points, radius=width / 2)
+    return Outline(points, partial(_dots, radius=width / 2), reach=width)
 
 
-def _polygon(shape: tuple[int, int], *, points: RawPoints, holes: Sequence[RawPoints]) -> NDArray[np.bool_]:
-    return polygons.fill(shape, [polygons.checked(points, 3)], [polygons.checked(hole, 3) for hole in holes])
+def _fill(shape: tuple[int, int], points: list[polygons.Point], *, holes: Sequence[RawPoints]) -> NDArray[np.bool_]:
+    return polygons.fill(shape, [points], [polygons.checked(hole, 3) for hole in holes])
 
 
-def _line(shape: tuple[int, int], *, points: RawPoints, width: float) -> NDArray[np.bool_]:
-    return polygons.line(shape, polygons.checked(points, 2), width)
+def _disc(shape: tuple[int, int], points: list[polygons.Point]) -> NDArray[np.bool_]:
+    return polygons.disc(shape, points[0], points[1])
 
 
-def _dots(shape: tuple[int, int], *, points: RawPoints, radius: float) -> NDArray[np.bool_]:
-    discs = [polygons.disc(shape, (x, y), (x + radius, y)) for x, y in polygons.checked(points)]
+def _dots(shape: tuple[int, int], points: list[polygons.Point], *, radius: float) -> NDArray[np.bool_]:
+    discs = [polygons.disc(shape, (x, y), (x + radius, y)) for x, y in points]
     return np.asarray(np.any(discs, axis=0))
+
+
+def _radius(points: RawPoints) -> float:
+    try:
+        (x, y), (edge_x, edge_y) = polygons.checked(points, 2)
+    except _DRAWING_ERRORS:
+        return 0.0
+    return float(np.hypot(edge_x - x, edge_y - y))
 
 
 def pasted(shape: tuple[int, int], part: NDArray[np.bool_], left: int, top: int) -> NDArray[np.bool_]:

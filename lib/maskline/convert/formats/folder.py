@@ -6,21 +6,23 @@
 
 ``second/`` (a second observer's masks) and ``valid/`` (pixels that can be scored) may stand beside ``masks/``.
 Masks are images, or arrays of class ids in .npy or .mat files. An image and its mask have the same path but for these
-folders and the suffix; that path is the image's id, and each image is a group of its own. Split folders are train, val
-(validation, valid) and test. Letter case does not matter; folders around all of this and files outside of it are
-ignored, hidden ones too. Other names of the two folders, and what the names of images or masks end with, are those of
-``data.image_dir``, ``mask_dir``, ``image_suffix`` and ``mask_suffix``; files that end otherwise are left out.
+folders and the suffix; that path is the image's id, and each image is a group of its own. Split folders are train
+(training), val (validation, valid) and test (testing); one in which no image has a mask is left out, with a remark.
+Letter case does not matter; folders around all of this and files outside of it are ignored, hidden ones too. Other
+names of the two folders, and what the names of images or masks end with, are those of ``data.image_dir``, ``mask_dir``,
+``image_suffix`` and ``mask_suffix``; files that end otherwise are left out.
 """
 
 from collections import defaultdict
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from maskline.convert.format_parts import mask_values
 from maskline.convert.format_parts.finding import visible_files
 from maskline.convert.format_parts.tree import Tree
-from maskline.convert.pairing import HERE, PairNames, detect, meaning
+from maskline.convert.pairing import HERE, PairNames, detect, meaning, without_masks
 from maskline.convert.records import LayoutSettings, ReadMask, Record, SourceSet
 from maskline.core.errors import DataError
 from maskline.data.labels import LabelSet
@@ -29,7 +31,28 @@ from maskline.reading import masks
 from maskline.reading.arrays import ARRAY_SUFFIXES
 from maskline.reading.images import IMAGE_SUFFIXES
 
+_DOCUMENTS = frozenset((".txt", ".csv", ".json", ".xml", ".yaml", ".yml", ".md", ".html", ".pdf", ""))
+"""Types of files that are left out where no image or mask is called alike; "" is for LICENSE and README."""
+
 Found = dict[str, dict[str, list[Path]]]  # id -> kind -> files
+
+
+class _Files(NamedTuple):
+    """What a folder holds.
+
+    Args:
+        by_id: Files by id and kind.
+        splits: Split of each id.
+        problems: Files that are no images and no documents.
+        left: Number of images with another end of their names.
+        documents: Paths of documents among images or masks.
+    """
+
+    by_id: Found
+    splits: dict[str, Split | None]
+    problems: list[DataError]
+    left: int
+    documents: list[str]
 
 
 def read(folder: Path, settings: LayoutSettings) -> SourceSet:
@@ -49,13 +72,25 @@ def read_pairs(folder: Path, *, labels: LabelSet, read_mask: ReadMask, settings:
     Raises:
         DataError: No images or no masks.
     """
-    files_by_id, splits, problems, left = _find(folder, settings.names)
+    files_by_id, splits, problems, left, documents = _find(folder, settings.names)
     for kind, name in (("image", settings.names.image_dir), ("mask", settings.names.mask_dir)):
         if not any(kinds.get(kind) for kinds in files_by_id.values()):
             remedy = f"put the {kind} files into a folder called {name}, or set data.{kind}_dir to the name that it has"
             raise DataError(f"{name}/", "no images in it", remedy)
+    bare = without_masks((splits[id_], bool(kinds.get("mask"))) for id_, kinds in files_by_id.items())
+    remarks = [("data set", f"left out as follows: {left} files whose names end otherwise")] if left else []
+    if documents:
+        more = f" and {len(documents) - 1} more" if len(documents) > 1 else ""
+        remarks.append(
+            ("data set", f"{len(documents)} files that are no images left out as follows: {documents[0]}{more}")
+        )
     records = []
+    for split in sorted(filter(None, bare)):
+        count = sum(splits[id_] == split for id_ in files_by_id)
+        remarks.append((split, f"left out as follows: {count} images, none of this split has a mask"))
     for id_, kinds in sorted(files_by_id.items()):
+        if splits[id_] is not None and splits[id_] in bare:
+            continue
         wrong = _pair_problem(folder, kinds)
         if wrong:
             problems.append(wrong)
@@ -84,7 +119,7 @@ def read_pairs(folder: Path, *, labels: LabelSet, read_mask: ReadMask, settings:
         read_mask=read_mask,
         read_area=partial(masks.read_area, exif=settings.exif),
         problems=problems,
-        remarks=[("data set", f"left out as follows: {left} files whose names end otherwise")] if left else [],
+        remarks=remarks,
     )
 
 
@@ -117,12 +152,12 @@ def mask_reader(settings: LayoutSettings) -> ReadMask:
             return partial(masks.read_color, colors=colors, exif=settings.exif)
 
 
-def _find(folder: Path, names: PairNames) -> tuple[Found, dict[str, Split | None], list[DataError], int]:
+def _find(folder: Path, names: PairNames) -> _Files:
     """Sort all files under ``folder`` by id and kind, and count those with another end."""
     files_by_id: Found = defaultdict(lambda: defaultdict(list))
     splits: dict[str, Split | None] = {}
     problems = []
-    left = 0
+    left, others = 0, list[tuple[PurePosixPath, str]]()
     plain = replace(names, image_suffix="", mask_suffix="")
     for path, place in visible_files(folder):
         known = meaning(place, names)
@@ -133,12 +168,17 @@ def _find(folder: Path, names: PairNames) -> tuple[Found, dict[str, Split | None
         array = path.suffix.lower() in ARRAY_SUFFIXES and kind in ("mask", "second")
         if path.suffix.lower() not in IMAGE_SUFFIXES and not array:
             if names.image_dir != HERE:
-                problem = DataError(place.as_posix(), "not an image file by its name", "move it out of this folder")
-                problems.append(problem)
+                others.append((place, id_))
             continue
         files_by_id[id_][kind].append(path)
         splits[id_] = split
-    return files_by_id, splits, problems, left
+    documents = []
+    for place, id_ in others:
+        if place.suffix.lower() in _DOCUMENTS and id_ not in files_by_id:
+            documents.append(place.as_posix())
+        else:
+            problems.append(DataError(place.as_posix(), "not an image file by its name", "move it out of this folder"))
+    return _Files(files_by_id, splits, problems, left, documents)
 
 
 def _pair_problem(folder: Path, kinds: dict[str, list[Path]]) -> DataError | None:

@@ -31,6 +31,7 @@ from maskline.convert.format_parts.annotations import (
     Annotated,
     Area,
     Drawn,
+    circle,
     dots,
     line,
     pasted,
@@ -123,7 +124,7 @@ def _area(drawn: Mapping[str, Any], line_width: float) -> Area:
     if kind in ("polygon", "rotation", "rectangle", "quadrilateral") and len(points) >= 3:
         return polygon(points)
     if kind == "circle" and len(points) == 2:
-        return partial(_disc, points=points)
+        return circle(points)
     if kind in ("line", "linestrip") and len(points) >= 2:
         return line(points, line_width)
     if kind in ("point", "points"):
@@ -131,11 +132,6 @@ def _area(drawn: Mapping[str, Any], line_width: float) -> Area:
     if kind == "mask":
         return partial(_mask, corners=points, data=str(drawn["mask"]))
     return partial(_refuse, problem=f"{kind} of {len(points)} points")
-
-
-def _disc(shape: tuple[int, int], *, points: list[Any]) -> NDArray[np.bool_]:
-    centre, edge = polygons.checked(points, 2)
-    return polygons.disc(shape, centre, edge)
 
 
 def _refuse(shape: tuple[int, int], *, problem: str) -> NDArray[np.bool_]:

@@ -1,6 +1,7 @@
-"""VGG Image Annotator 2 (and 1): one JSON file of regions.
+"""VGG Image Annotator 1, 2 and 3: one JSON file of regions.
 
     via_project.json or via_region_data.json     {"a.jpg12345": {"filename": "a.jpg", "regions": [...]}}
+    via_project_1Jan2026_10h00m00s.json          VIA 3: {"attribute": ..., "file": ..., "view": ..., "metadata": ...}
     a.jpg                                        anywhere: found by the end of its path
 
 Classes: those of ``data.classes``; else background and the values of the region attribute that names the class, in
@@ -14,7 +15,7 @@ Source: Dutta and Zisserman, "The VIA Annotation Software for Images, Audio and 
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,11 +84,41 @@ def recognise(tree: Tree) -> str | None:
 
 def _entries(content: Any) -> list[dict[str, Any]]:
     """Return what a file of VIA says of each image; none: it is no such file."""
+    if isinstance(content, dict) and {"attribute", "file", "view", "metadata"} <= content.keys():
+        with form_of("VIA", "project of VIA 3"):
+            return _of_version_3(content)
     entries = content.get("_via_img_metadata", content) if isinstance(content, dict) else None
     images = list(entries.values()) if isinstance(entries, dict) else []
     return (
         images if all(isinstance(entry, dict) and {"filename", "regions"} <= entry.keys() for entry in images) else []
     )
+
+
+def _of_version_3(content: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return what a project of VIA 3 says, in the form of VIA 2; regions of videos, which have times, are left out."""
+    names = {key: str(each["aname"]) for key, each in content["attribute"].items()}
+    options = {key: each.get("options") or {} for key, each in content["attribute"].items()}
+    regions: dict[str, list[dict[str, Any]]] = {key: [] for key in content["view"]}
+    for each in content["metadata"].values():
+        if each.get("xy") and not each.get("z"):
+            given = {names[key]: options[key].get(str(value), value) for key, value in each.get("av", {}).items()}
+            regions[str(each["vid"])].append({"shape_attributes": _shape(each["xy"]), "region_attributes": given})
+    files = {str(key): str(each.get("fname") or each["src"]) for key, each in content["file"].items()}
+    return [
+        {"filename": files[str(view["fid_list"][0])], "regions": regions[key]} for key, view in content["view"].items()
+    ]
+
+
+def _shape(numbers: Sequence[Any]) -> dict[str, Any]:
+    """Return the shape that VIA 3 writes as the number of its kind and coordinates, as VIA 2 does."""
+    kind, rest = int(numbers[0]), numbers[1:]
+    plain = {1: ("point", "cx cy"), 2: ("rect", "x y width height"), 3: ("circle", "cx cy r")}
+    plain |= {4: ("ellipse", "cx cy rx ry")}
+    if kind in plain:
+        name, keys = plain[kind]
+        return {"name": name, **dict(zip(keys.split(), rest, strict=True))}
+    name = {5: "polyline", 6: "polyline", 7: "polygon"}[kind]  # 5: a line of two points
+    return {"name": name, "all_points_x": list(rest[::2]), "all_points_y": list(rest[1::2])}
 
 
 def _regions(entry: Mapping[str, Any]) -> list[Any]:

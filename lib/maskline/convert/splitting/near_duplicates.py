@@ -39,6 +39,19 @@ def fingerprint(pixels: NDArray[np.uint8]) -> Fingerprint | None:
     return np.asarray((fine / np.linalg.norm(fine)).ravel(), dtype=np.float32)
 
 
+def are_alike(fingerprints: Mapping[str, Fingerprint], *, one: str, other: str) -> bool:
+    """Return whether two images are nearly the same; false where one of them is too flat to tell.
+
+    Args:
+        fingerprints: id -> ``fingerprint``.
+        one: An id.
+        other: Another one.
+    """
+    if one not in fingerprints or other not in fingerprints:
+        return False
+    return bool(fingerprints[one] @ fingerprints[other] > _ALIKE)
+
+
 def near_pairs(fingerprints: Mapping[str, Fingerprint]) -> list[tuple[str, str]]:
     """Return pairs of ids whose images are nearly the same, each in order and all in order.
 

@@ -1,0 +1,128 @@
+"""Outlines in text files, as ultralytics' YOLO reads them and Roboflow and CVAT export them for segmentation.
+
+    data.yaml                  optional: names, a list or a mapping of numbers
+    train/images/a.jpg         or images/train/a.jpg; split folders train, val (valid) and test, or none
+    train/labels/a.txt         lines of CLASS X Y X Y ..., shares of width and height; none: an image without objects
+
+Classes: those of ``data.classes``; else background and the names of data.yaml in their order; without one, numbers.
+``data.mask_values`` joins and drops them. Later outlines cover earlier ones. Lines of five numbers are boxes without an
+outline: they mark nothing, with a remark. Label files without an image are problems. Each image is a group.
+
+Source: docs.ultralytics.com/datasets/segment (the program is AGPL-3.0; nothing of it is used here).
+"""
+
+import re
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskline.convert.format_parts import polygons
+from maskline.convert.format_parts.annotations import Annotated, Drawn, source_set, with_splits
+from maskline.convert.format_parts.documents import form_of, load_yaml
+from maskline.convert.format_parts.finding import visible
+from maskline.convert.format_parts.labels_lost import LostLabels
+from maskline.convert.format_parts.named_images import NamedImages
+from maskline.convert.format_parts.tree import Tree
+from maskline.convert.records import LayoutSettings, SourceSet
+from maskline.core.errors import DataError
+from maskline.reading.images import IMAGE_SUFFIXES
+
+_LINE = re.compile(rb"\s*\d+(?:\s+-?\d+(?:\.\d+)?(?:e-?\d+)?){6,}\s*")
+_FOLDER = "labels"
+_LISTS = ("data.yaml", "data.yml", "dataset.yaml")
+
+
+def read(folder: Path, settings: LayoutSettings) -> SourceSet:
+    """Read the label files of all images.
+
+    Raises:
+        DataError: No image beside a folder of labels is there, or a damaged data.yaml.
+    """
+    named = NamedImages(folder)
+    names = _names(folder)
+    texts = {place: path for path, place in visible(folder, (".txt",)) if _FOLDER in place.parts[:-1]}
+    lost = LostLabels("labels")
+    images: list[Annotated] = []
+    problems: list[DataError] = []
+    for path, place in visible(folder, IMAGE_SUFFIXES):
+        label = _label_place(place)
+        if label is None:
+            continue
+        text = texts.pop(label, None)
+        try:
+            objects = [] if text is None else _objects(text, label, names, lost)
+        except DataError as error:
+            problems.append(error)
+            continue
+        images.append(
+            Annotated(id=named.id(path), image=path, file=text or path, alone=text is not None, objects=objects)
+        )
+    if not images and not problems:
+        raise DataError("yolo", "no images/ beside labels/ with text files", "give images, labels and data.yaml")
+    problems += [DataError(place.as_posix(), "labels without an image", "add the image") for place in texts]
+    used = {each.label for image in images for each in image.objects}
+    declared = list(names.values()) or sorted(used, key=lambda name: (len(name), name))
+    return source_set(
+        with_splits(images, named), settings, declared=declared, problems=problems, remarks=lost.remarks()
+    )
+
+
+def recognise(tree: Tree) -> str | None:
+    """Return why a folder is such a set; None: it is none."""
+    for place in (place for place in tree.places if place.suffix.lower() == ".txt" and _FOLDER in place.parts[:-1]):
+        with (tree.folder / place).open("rb") as stream:
+            first = stream.readline(1 << 16)
+        if _LINE.match(first):
+            return f"{place} has a class and the points of an outline in a line"
+    return None
+
+
+def _names(folder: Path) -> dict[int, str]:
+    """Return number -> name of data.yaml; empty: there is none."""
+    path = next((path for path, place in visible(folder, (".yaml", ".yml")) if place.name.lower() in _LISTS), None)
+    if path is None:
+        return {}
+    with form_of("YOLO", path.name):
+        listed: Any = load_yaml(path, path.name)["names"]
+        pairs = listed.items() if isinstance(listed, dict) else enumerate(listed)
+        return {int(number): str(name) for number, name in sorted(pairs)}
+
+
+def _label_place(place: PurePosixPath) -> PurePosixPath | None:
+    """Return where the labels of an image are: in the folder ``labels`` instead of the last one called ``images``."""
+    parts = list(place.with_suffix(".txt").parts)
+    at = next((i for i in range(len(parts) - 2, -1, -1) if parts[i].lower() == "images"), None)
+    if at is None:
+        return None
+    parts[at] = _FOLDER
+    return PurePosixPath(*parts)
+
+
+def _objects(path: Path, place: PurePosixPath, names: dict[int, str], lost: LostLabels) -> list[Drawn]:
+    objects = []
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+        where = f"{place} line {number}"
+        with form_of("YOLO", where):
+            cells = line.split()
+            if not cells:
+                continue
+            label, values = int(cells[0]), [float(cell) for cell in cells[1:]]
+            if names and label not in names:
+                raise DataError(where, f"class {label}, which data.yaml does not name", "add it to names")
+            name = names.get(label, f"class_{label}")
+            lost.seen(name)
+            if len(values) == 4:
+                lost.lost(name, "without an outline (boxes)")
+                continue
+            if len(values) < 6 or len(values) % 2:
+                raise DataError(where, f"{len(values)} coordinates", "export for segmentation, with outlines")
+            objects.append(Drawn(name, partial(_area, shares=list(zip(values[::2], values[1::2], strict=True)))))
+    return objects
+
+
+def _area(shape: tuple[int, int], *, shares: list[polygons.Point]) -> NDArray[np.bool_]:
+    points = [(round(x * shape[1], 2), round(y * shape[0], 2)) for x, y in polygons.checked(shares, 3)]  # of few digits
+    return polygons.fill(shape, [polygons.checked(points, 3)])
