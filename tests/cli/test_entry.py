@@ -173,3 +173,43 @@ def test_a_real_interrupt_ends_with_130_and_no_traceback():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 130
     assert "Traceback" not in done.stderr
+
+
+def in_a_shell(line, *, cwd, code="pass"):
+    """Run a command whose work is ``code`` by a line of a shell, in which ``{}`` stands for it."""
+    program = cwd / "command.py"
+    program.write_text(
+        "import click\nfrom maskline.cli import entry\n\n@click.command()\n@entry.errors_to_exit_code\n"
+        f"def main():\n    {code}\n\nmain()\n"
+    )
+    arguments = ["bash", "-c", line.format(f"{sys.executable} {program}")]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False, cwd=cwd)
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def test_without_standard_error_no_file_takes_its_number(tmp_path):
+    write = "import os, sys; file = open('result', 'w'); os.write(2, b'noise'); print(sys.stderr.isatty())"
+    assert in_a_shell("{} 2>&-", cwd=tmp_path, code=write).stdout == "False\n"
+    assert (tmp_path / "result").read_text() == ""
+
+
+def test_a_full_disk_behind_standard_output_is_one_line(tmp_path):
+    done = in_a_shell("{} > /dev/full", cwd=tmp_path, code="click.echo('text')")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith("error: standard output: no space left on device; ")
+
+
+def test_a_working_folder_that_is_gone_is_one_line(tmp_path):
+    (tmp_path / "gone").mkdir()
+    done = in_a_shell("cd gone && rmdir ../gone && {}", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: the working folder: was removed; cd to a folder that is there\n",
+    )
+
+
+def test_too_few_open_files_are_one_line(tmp_path):
+    done = in_a_shell("ulimit -n 32 && {}", cwd=tmp_path, code="[open('command.py') for _ in range(99)]")
+    assert done.returncode == 2
+    assert "too many open files; allow more open files (ulimit -n 1024)" in done.stderr

@@ -177,3 +177,11 @@ def test_sweep_prints_a_table(monkeypatch):
     assert result.exit_code == 0
     assert "mIoU" in result.output
     assert json.loads(CliRunner().invoke(sweep_seeds.main, ["2", "--first", "4", "--json"]).output)["seeds"] == [4, 5]
+
+
+def test_without_git_there_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", "")
+    result = CliRunner().invoke(compare.main, ["HEAD", "workspace"])
+    assert (result.exit_code, result.output.count("\n")) == (2, 1)
+    assert result.output.startswith("error: git: does not run; install git")

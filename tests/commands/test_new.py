@@ -1,5 +1,6 @@
 """maskline new: what a project of one's own is made of, from masks and recipes too."""
 
+import errno
 import json
 import shutil
 import subprocess
@@ -16,7 +17,7 @@ from maskline.core import code_hash
 from maskline.core.errors import InputsChangedError
 from maskline.params.base.reading import read_yaml
 from maskline.params.whole import load_params
-from maskline.projects import plots_page
+from maskline.projects import new_project, plots_page
 
 RECIPE = "unet-s5-d16_fcn_1xb16-40k_chase-db1-128x128"
 
@@ -146,6 +147,23 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path):
     assert output.count("\n") == 1
     assert "is there and not empty" in output
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_full_disk_leaves_nothing_and_the_next_try_works(tmp_path, monkeypatch, there):
+    folder = tmp_path / "new"
+    if there:
+        folder.mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(new_project.shutil, "copyfile", full)
+        output = new(folder, "--no-git", code=2)
+    assert (output.count("\n"), "no space left on device" in output) == (1, True)
+    assert [*tmp_path.rglob("*")] == ([folder] if there else [])
+    new(folder, "--no-git")
+
+
+def full(source, target):
+    raise OSError(errno.ENOSPC, "No space left on device", str(target))
 
 
 def test_recipe_and_overrides(tmp_path, root):

@@ -9,12 +9,14 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import ParamSpec
 
 import click
 
-from maskline.core.errors import DataProblemsError, MasklineError, ParamsError, StorageError
+from maskline.core.errors import DataError, DataProblemsError, MasklineError, ParamsError, StorageError
+from maskline.core.files import storage_error
 from maskline.core.text import printable
 
 P = ParamSpec("P")
@@ -45,9 +47,12 @@ def errors_to_exit_code(function: Callable[P, None]) -> Callable[P, None]:
 
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        open_standard_streams()
         start_logging()
         try:
+            _check_working_folder()
             function(*args, **kwargs)
+            sys.stdout.flush()  # a full disk is told here
         except DataProblemsError as error:
             for problem in error.problems[:_MOST_LINES]:
                 click.echo(f"error: {problem}", err=True)
@@ -58,11 +63,52 @@ def errors_to_exit_code(function: Callable[P, None]) -> Callable[P, None]:
         except MasklineError as error:
             click.echo(f"error: {error}", err=True)
             sys.exit(error.exit_code)
+        except OSError as error:
+            told = storage_error(error, error.filename or "standard output")
+            if told is None:
+                raise
+            click.echo(f"error: {told}", err=True)
+            _give_up_output()
+            sys.exit(told.exit_code)
         except KeyboardInterrupt:
             click.echo("stopped", err=True)
             sys.exit(130)
 
     return wrapped
+
+
+def open_standard_streams() -> None:
+    """Open those of standard input, output and error to nothing that are closed (``2>&-``).
+
+    Else the next file that is opened, such as a result, takes their number, and libraries write messages into it.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            try:
+                os.fstat(number)
+            except OSError:
+                nothing = os.open(os.devnull, os.O_RDWR)
+                if nothing != number:
+                    os.dup2(nothing, number)
+                    os.close(nothing)
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
+
+
+def _give_up_output() -> None:
+    """Let what standard output cannot take go, so that Python does not try, and fail, once more at its end."""
+    with suppress(OSError, ValueError):
+        try:
+            sys.stdout.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _check_working_folder() -> None:
+    """Raise where the working folder is gone, so that no relative path means anything."""
+    try:
+        Path.cwd()
+    except FileNotFoundError as error:
+        raise DataError("the working folder", "was removed", "cd to a folder that is there") from error
 
 
 def arguments() -> list[str]:

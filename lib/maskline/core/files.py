@@ -77,10 +77,18 @@ def storage_errors(place: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        remedy = _STORAGE_REMEDIES.get(error.errno or 0)
-        if remedy is None or isinstance(error, StorageError):
+        told = storage_error(error, place)
+        if told is None:
             raise
-        raise StorageError(place, (error.strerror or str(error)).lower(), remedy) from error
+        raise told from error
+
+
+def storage_error(error: OSError, place: object) -> StorageError | None:
+    """Return what the operating system's error says of a disk, a folder or open files; None: it is of another kind."""
+    remedy = _STORAGE_REMEDIES.get(error.errno or 0)
+    if remedy is None or isinstance(error, StorageError):
+        return None
+    return StorageError(place, (error.strerror or str(error)).lower(), remedy)
 
 
 _STORAGE_REMEDIES = {
@@ -88,6 +96,8 @@ _STORAGE_REMEDIES = {
     errno.EDQUOT: "free space in your quota and run the stage again; the former file is untouched",
     errno.EROFS: "write to a disk that is not read-only, or remount it; the former file is untouched",
     errno.EACCES: "make the folder writable for this user (chmod u+w); the former file is untouched",
+    errno.EMFILE: "allow more open files (ulimit -n 1024), or set machine.workers to 0",
+    errno.ENFILE: "end other programs: the whole machine has too many files open",
     errno.EPERM: "make the folder writable for this user (chmod u+w, chattr -i); the former file is untouched",
 }
 

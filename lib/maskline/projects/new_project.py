@@ -4,12 +4,13 @@ import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from maskline.cli import package_lock
 from maskline.core.errors import DataError, ParamsError
-from maskline.core.files import write_text
+from maskline.core.files import storage_errors, write_text
 from maskline.core.text import one_line
 from maskline.params.base.reading import read_yaml
 from maskline.params.whole import load_params
@@ -54,16 +55,23 @@ def create(
     Raises:
         DataError: The folder has something in it.
         ParamsError: No such recipe, or an override that cannot be.
+        StorageError: The disk is full or cannot be written.
     """
     check_free(folder)
     params = _titled(_params(recipe, overrides, own_data=own_data), folder.resolve().name)
     there = folder.is_dir()
     try:
-        _write(folder, params, git=git)
+        with storage_errors(folder):
+            _write(folder, params, git=git)
     except BaseException:
-        if not there:
-            shutil.rmtree(folder, ignore_errors=True)
+        for entry in [*folder.iterdir()] if there else [folder]:  # nothing half made: it would refuse the next try
+            _remove(entry)
         raise
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink() if path.is_file() else shutil.rmtree(path)
 
 
 def upgrade(folder: Path) -> list[str]:
@@ -150,7 +158,8 @@ def _write_ours(folder: Path) -> None:
     write_text(folder / "stages" / "__init__.py", '"""The six stages of the pipeline, one command each."""\n')
     if not (folder / _OWN_CODE).exists():  # the user's; the dep of a stage must be there
         write_text(folder / _OWN_CODE, (source / _OWN_CODE).read_text(encoding="utf-8"))
-    shutil.copytree(source / ".dvc" / "plots", folder / ".dvc" / "plots", dirs_exist_ok=True)
+    for template in sorted((source / ".dvc" / "plots").glob("*.json")):  # copytree would hide that a disk is full
+        write_text(folder / ".dvc" / "plots" / template.name, template.read_text(encoding="utf-8"))
     shutil.copyfile(source / ".dvcignore", folder / ".dvcignore")
     own_source = read_yaml(folder / "params.yaml").get("data", {}).get("archive") is not None
     pipeline = _pipeline((source / "dvc.yaml").read_text(encoding="utf-8"), own_source=own_source)

@@ -51,6 +51,13 @@ def experiment_ref(name: str) -> str | None:
 
 
 def _git(*arguments: str) -> str | None:
-    """Return what git writes, None where it fails."""
-    result = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    """Return what git writes, None where it fails.
+
+    Raises:
+        DataError: There is no git.
+    """
+    try:
+        result = subprocess.run(["git", *arguments], capture_output=True, text=True, errors="replace", check=False)
+    except OSError as error:
+        raise DataError("git", "does not run", "install git; without it, workspace is the only revision") from error
     return result.stdout if result.returncode == 0 else None
