@@ -24,7 +24,8 @@ def main(params_path: Path, raw: Path) -> None:
     environment variable MASKLINE_MIRROR names, else it is downloaded. synthetic_fundus is drawn.
     """
     from maskline.builders.download import build_order, unwatched
-    from maskline.download.fetch import downloads_folder, fetch
+    from maskline.download.fetch import fetch
+    from maskline.download.published_file import downloads_folder
     from maskline.params.base.reading import load_sections
     from maskline.params.stages.download import DownloadStage
 

@@ -1,5 +1,6 @@
 """data/models + data/prepared + scores -> data/export, reports/export: ``python -m stages.export``."""
 
+import os
 from pathlib import Path
 
 import click
@@ -38,7 +39,8 @@ def main(*, params_path: Path, prepared: Path, model: Path, scores: Path, out: P
     trained = build_trained(section, model, threshold=known.get("threshold"))
     name = scored_split(prepared, params.evaluate.split)
     split = PreparedSplit.open(prepared, name, cache="stream")
-    variants = build_variants(section, trained, prepared, threads=threads)
+    mirror = os.environ.get("MASKLINE_MIRROR")
+    variants = build_variants(section, trained, prepared, threads=threads, mirror=Path(mirror) if mirror else None)
     agreement = package.export_model(
         trained,
         split,
@@ -61,6 +63,8 @@ def main(*, params_path: Path, prepared: Path, model: Path, scores: Path, out: P
     write_text(reports["times"], timing.table(measured, sizes=package.sizes(agreement, variants)))
     outcome = timing.headline(agreement, measured, split=name, batch=section.latency_batches[0])
     log.info("export: %s, %s", out / "model.onnx", outcome)
+    if "web" in section.variants:
+        log.info("page: python -m http.server -d %s, then http://localhost:8000", out / "web")
 
 
 if __name__ == "__main__":

@@ -126,9 +126,11 @@ COMMANDS = {
         "tests/export/test_interface.py::test_the_gate_holds_every_interface_against_torch"
     ),
     "python -m tools.export_study": "tests/export/test_study.py::test_the_table",
-    "dvc exp run -S 'export.variants=[fp16,int8,pt2,openvino]'": (
+    "dvc exp run -S 'export.variants=[fp16,int8,pt2,openvino,web]'": (
         "tests/export/test_stage.py::test_stage_writes_model_agreement_and_times"
     ),
+    "dvc exp run -S 'export.variants=[web]'": "tests/export/test_stage.py::test_stage_writes_model_agreement_and_times",
+    "python -m http.server -d data/export/web": ("tests/export/web/test_page.py::test_what_a_person_does_on_the_page"),
     "maskline predict data/export photos -o out --fastest": (
         "tests/commands/test_predict.py::test_the_fastest_file_of_an_export_folder"
     ),

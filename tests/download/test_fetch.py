@@ -384,8 +384,3 @@ def test_a_download_of_unknown_hash_is_fetched_anew(get, server):
     server.requests.clear()
     get(url=server.url)
     assert len(server.requests) == 1
-
-
-def test_the_downloads_folder_is_the_projects(monkeypatch, tmp_path):
-    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    assert fetching.downloads_folder() == tmp_path / ".maskline/downloads"

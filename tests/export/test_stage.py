@@ -13,24 +13,34 @@ from ruamel.yaml import YAML
 from maskline.builders.model import segmentor
 from maskline.convert.shards import ShardWriter
 from maskline.data import manifest
+from maskline.export.web import onnxruntime_web
 from maskline.metrics import scores_table
 from maskline.params.whole import load_params
 from maskline.runtime.checkpoint import save_model
 from maskline.runtime.torch_seeds import seed_torch
 from stages import export
+from tests.export.web.archive import write_archive
 from tools.trial import complete_params
 
 CHANGES = {
     "model": {"backbone": {"base_channels": 4, "num_stages": 2}, "decode_head": {"channels": 4}, "auxiliary_heads": []},
     "export": {"example_size": [40, 40], "latency_size": [32, 32], "latency_runs": 2}
     | {
-        "variants": ["fp16", "int8", "pt2"],
+        "variants": ["fp16", "int8", "pt2", "web"],
         "fp16": {"max_disagreement": 1.0, "max_metric_change": 1.0},  # random weights
         "int8": {"max_disagreement": 1.0, "max_metric_change": 1.0, "calibration_images": 2},
         "pt2": {"max_disagreement": 1e-4, "max_metric_change": 1e-4},
     },
     "train": {"threads": 1},
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_download(tmp_path_factory):
+    archive = write_archive(tmp_path_factory.mktemp("package") / "onnxruntime-web.tgz")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(onnxruntime_web, "obtain", lambda *, mirror: archive)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +113,7 @@ def run(project, **paths):
     return CliRunner().invoke(export.main, arguments, catch_exceptions=False)
 
 
-def test_stage_writes_model_agreement_and_times(project):
+def test_stage_writes_model_agreement_and_times(project, caplog):
     result = run(project)
     assert result.exit_code == 0, result.output
     with (project / "agreement.csv").open() as stream:
@@ -124,7 +134,11 @@ def test_stage_writes_model_agreement_and_times(project):
         assert float(agreement[name]["moved_probability"]) < 0.1
     first = (project / "export" / "model.onnx").read_bytes(), (project / "agreement.csv").read_bytes()
     files = ["README.md", "example.py", "labels.json", "model-fp16.onnx", "model-int8.onnx", "model.onnx", "model.pt2"]
-    assert sorted(path.name for path in (project / "export").iterdir()) == files
+    assert sorted(path.name for path in (project / "export").iterdir()) == [*files, "web"]
+    assert (project / "export" / "web" / "model.onnx").read_bytes() == first[0]
+    assert "web" in agreement
+    assert "web" not in (project / "latency.csv").read_text()
+    assert f"python -m http.server -d {project}/export/web" in caplog.text
     smaller = (project / "export" / "model-int8.onnx").read_bytes()
     small = load_onnx(project / "export" / "model-int8.onnx").graph
     dequantized = {node.output[0] for node in small.node if node.op_type == "DequantizeLinear"}

@@ -12,12 +12,15 @@ from maskline.builders.inference import load_segmentor
 from maskline.data.dataset import PreparedSplit
 from maskline.export import package, precision, timing
 from maskline.export.interface import Interface
+from maskline.export.onnx_passes import phases
 from maskline.export.openvino_ir import OpenVinoVariant
 from maskline.export.package import Trained
 from maskline.export.parity import Model
 from maskline.export.pt2 import Pt2Variant
 from maskline.export.runtime_onnx import OnnxModel
 from maskline.export.variants import Limits, OnnxVariant, Variant
+from maskline.export.web import onnxruntime_web
+from maskline.export.web.variant import WebVariant, check_readable
 from maskline.params.export import ExportLimits, ExportParams
 from maskline.runtime.checkpoint import read_card
 
@@ -47,7 +50,9 @@ def build_limits(params: ExportLimits, name: str) -> Limits:
     return Limits(max_disagreement=params.max_disagreement, max_metric_change=params.max_metric_change, section=name)
 
 
-def build_variants(params: ExportParams, trained: Trained, prepared: Path, *, threads: int) -> tuple[Variant, ...]:
+def build_variants(
+    params: ExportParams, trained: Trained, prepared: Path, *, threads: int, mirror: Path | None = None
+) -> tuple[Variant, ...]:
     """Return the further files that are asked for, in that order.
 
     Args:
@@ -55,17 +60,30 @@ def build_variants(params: ExportParams, trained: Trained, prepared: Path, *, th
         trained: What is exported.
         prepared: Prepared data; int8 sets its ranges by images of the train split.
         threads: CPU threads.
+        mirror: Folder of what would else be downloaded.
+
+    Raises:
+        ExportError: One of them cannot be made of this model.
+        DataError: What one of them needs cannot be downloaded.
     """
     about = package.describe(trained, example_size=params.example_size)
-    known: dict[str, Variant] = {
-        "fp16": OnnxVariant(name="fp16", convert=precision.to_fp16, limits=build_limits(params.fp16, "export.fp16")),
-        "pt2": Pt2Variant(
-            metadata={**about, "output_names": trained.interface.names}, limits=build_limits(params.pt2, "export.pt2")
+    known: dict[str, Callable[[], Variant]] = {
+        "fp16": partial(
+            OnnxVariant, name="fp16", convert=precision.to_fp16, limits=build_limits(params.fp16, "export.fp16")
         ),
-        "openvino": OpenVinoVariant(
-            num_classes=trained.labels.num_classes, limits=build_limits(params.openvino, "export.openvino")
+        "pt2": partial(
+            Pt2Variant,
+            metadata={**about, "output_names": trained.interface.names},
+            limits=build_limits(params.pt2, "export.pt2"),
         ),
-        "int8": OnnxVariant(
+        "openvino": partial(
+            OpenVinoVariant,
+            num_classes=trained.labels.num_classes,
+            limits=build_limits(params.openvino, "export.openvino"),
+        ),
+        "web": partial(_web, trained, limits=build_limits(params, "export"), mirror=mirror),
+        "int8": partial(
+            OnnxVariant,
             name="int8",
             convert=lambda content: precision.to_int8(
                 content,
@@ -76,7 +94,12 @@ def build_variants(params: ExportParams, trained: Trained, prepared: Path, *, th
             limits=build_limits(params.int8, "export.int8"),
         ),
     }
-    return tuple(known[name] for name in dict.fromkeys(params.variants))
+    return tuple(known[name]() for name in dict.fromkeys(params.variants))
+
+
+def _web(trained: Trained, *, limits: Limits, mirror: Path | None) -> WebVariant:
+    check_readable(trained.reading, channels=len(trained.mean))
+    return WebVariant(package=onnxruntime_web.obtain(mirror=mirror), convert=phases.in_phases, limits=limits)
 
 
 def measure_latency(
@@ -93,7 +116,7 @@ def measure_latency(
     """
     models: dict[str, Callable[[int], Model]] = {
         "fp32": lambda count: OnnxModel(out / "model.onnx", threads=count),
-        **{each.name: partial(_opened, each, out) for each in variants},
+        **{each.name: partial(_opened, each, out) for each in variants if each.timed},
     }
     return timing.latency(
         trained,

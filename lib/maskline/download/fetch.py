@@ -15,7 +15,6 @@ from urllib.parse import unquote, urlsplit
 
 from maskline.core.errors import DataError
 from maskline.core.files import replace_folder, sha256_file, storage_errors, write_json
-from maskline.core.state_folder import state_folder
 from maskline.core.text import without_secrets
 from maskline.download import archives, listing
 from maskline.download.catalog import Published
@@ -87,15 +86,6 @@ class _Found:
     file: str  # its own name
     origin: Origin
     expected_sha256: str | None
-
-
-def downloads_folder() -> Path:
-    """Return where a broken download waits to be resumed, and a whole one of known hash to be taken again.
-
-    It is outside of DVC's outs, which DVC empties before a run: the stage runs again when any key of the section data
-    changes, and must not fetch gigabytes anew for that.
-    """
-    return state_folder("downloads")
 
 
 def fetch(order: Order, raw: Path, *, mirror: Path | None, downloads: Path, max_unpacked_bytes: int) -> str:

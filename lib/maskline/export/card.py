@@ -81,7 +81,7 @@ def card_text(
     sections = [
         _INTRODUCTION,
         _file_lines(agreement_by_file, split),
-        _use_lines(trained),
+        [*_use_lines(trained), *_page_lines(variants)],
         _data_lines(trained.labels, name=data_set, split=split, images=images),
         [
             "## Scores",
@@ -142,6 +142,16 @@ def _use_lines(trained: Trained) -> list[str]:
         f"Input `{INPUT}`: (batch, height, width, {channels}, any size;",
         f"{_policy(trained)}.",
         f"Outputs: {trained.interface.describe()}.",
+    ]
+
+
+def _page_lines(variants: tuple[Variant, ...]) -> list[str]:
+    if not any(each.name == "web" for each in variants):
+        return []
+    return [
+        "",
+        "A page to try it on, which sends nothing anywhere: `python -m http.server -d web` in this folder, then",
+        "http://localhost:8000 in a browser. It runs onnxruntime-web (MIT; its licence and notices lie beside it).",
     ]
 
 

@@ -72,6 +72,7 @@ class OpenVinoVariant:
     limits: Limits
     name: str = "openvino"
     files: tuple[str, ...] = _FILES
+    timed: bool = True
 
     def write(self, folder: Path, *, program: "ExportedProgram", content: bytes) -> None:
         """See ``Variant``.

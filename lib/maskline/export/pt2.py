@@ -111,6 +111,7 @@ class Pt2Variant:
     limits: Limits
     name: str = "pt2"
     files: tuple[str, ...] = (_FILE,)
+    timed: bool = True
 
     def write(self, folder: Path, *, program: ExportedProgram, content: bytes) -> None:
         """See ``Variant``."""

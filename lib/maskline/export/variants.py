@@ -44,6 +44,10 @@ class Variant(Protocol):
     def limits(self) -> Limits:
         """Of its parity gate, which holds it against torch too."""
 
+    @property
+    def timed(self) -> bool:
+        """Whether its times are its own: not of a file that is to run elsewhere."""
+
     def write(self, folder: Path, *, program: ExportedProgram, content: bytes) -> None:
         """Write its files, made from the traced program or from its ONNX content."""
 
@@ -64,6 +68,7 @@ class OnnxVariant:
     name: str
     convert: Callable[[bytes], bytes]
     limits: Limits
+    timed: bool = True
 
     @property
     def files(self) -> tuple[str, ...]:

@@ -59,9 +59,9 @@ class ExportParams(ExportLimits):
         default=None,
         description="Sides are padded to a multiple of this; null: of the network's stride. Not read with resize.",
     )
-    variants: tuple[Literal["fp16", "int8", "pt2", "openvino"], ...] = Field(
+    variants: tuple[Literal["fp16", "int8", "pt2", "openvino", "web"], ...] = Field(
         default=(),
-        description="Further files beside model.onnx: model-fp16.onnx, model-int8.onnx, model.pt2, model.xml.",
+        description="Further files beside model.onnx: model-fp16.onnx, model-int8.onnx, model.pt2, model.xml, web/.",
     )
     fp16: Fp16Params = Fp16Params()
     int8: Int8Params = Int8Params()

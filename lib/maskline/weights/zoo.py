@@ -8,12 +8,12 @@ import csv
 import difflib
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
-from maskline.core.errors import DataError, ParamsError
-from maskline.core.files import sha256_file, storage_errors
-from maskline.download.fetch import downloads_folder
+from maskline.core.errors import ParamsError
+from maskline.core.files import sha256_file
+from maskline.download import published_file
 
 BASE = "https://download.openmmlab.com/mmsegmentation/"
 TABLE = Path(__file__).with_name("zoo.csv")
@@ -104,39 +104,13 @@ def obtain(checkpoint: Checkpoint, *, mirror: Path | None, base: str = BASE) -> 
         DataError: It cannot be had, or is not the file that its name says.
         StorageError: It cannot be written.
     """
-    if mirror is not None and not mirror.is_dir():
-        raise DataError("MASKLINE_MIRROR", f"no such folder: {mirror}", "name a folder of files, or unset it")
-    if mirror is not None and (mirror / checkpoint.file).is_file():
-        _check(mirror / checkpoint.file, checkpoint, remedy="fetch it again into the folder")
-        return mirror / checkpoint.file
-    target = downloads_folder() / checkpoint.file
-    if not target.is_file():
-        _download(f"{base.rstrip('/')}/{checkpoint.path}", target)
-    try:  # an earlier one too: a kill may have come between download and check
-        _check(target, checkpoint, remedy="try again; if it stays so, the file on the server is another one")
-    except DataError:
-        target.unlink()
-        raise
-    return target
+    return published_file.obtain(
+        f"{base.rstrip('/')}/{checkpoint.path}", mirror=mirror, fault=partial(_fault, checkpoint), max_bytes=_MAX_BYTES
+    )
 
 
-def _download(url: str, target: Path) -> None:
-    import requests
-
-    from maskline.download.transfer import ResumingDownloader
-
-    part = target.with_name(f"{target.name}.part")
-    remedy = f"fetch {target.name} from there on a connected machine into the folder that MASKLINE_MIRROR names"
-    try:
-        with storage_errors(target.parent):
-            ResumingDownloader(part, max_bytes=_MAX_BYTES, checked=True)(url, str(target), None)
-    except requests.exceptions.RequestException as error:
-        raise DataError(url, f"cannot be downloaded ({type(error).__name__})", remedy) from error
-    except DataError as error:  # the server's answer; the remedies there are those of data.url
-        raise DataError(error.place, error.problem, remedy) from error
-
-
-def _check(path: Path, checkpoint: Checkpoint, *, remedy: str) -> None:
+def _fault(checkpoint: Checkpoint, path: Path) -> str | None:
     actual, expected = sha256_file(path), checkpoint.sha256_start
-    if expected is not None and not actual.startswith(expected):
-        raise DataError(path, f"SHA-256 begins with {actual[:8]}, not {expected}", remedy)
+    if expected is None or actual.startswith(expected):
+        return None
+    return f"SHA-256 begins with {actual[:8]}, not {expected}"
