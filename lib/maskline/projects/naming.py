@@ -50,7 +50,7 @@ _ALGORITHMS = {
     "segmenter": "segmenter",
     "dpt": "dpt",
 }
-_LOSSES = {"cross_entropy": "ce", "dice_mmseg": "dice", "dice": "softdice"}
+_LOSSES = {"cross_entropy": "ce", "cross_entropy_mmseg": "ce", "dice_mmseg": "dice", "dice": "softdice"}
 _FAMILIES = {"v1b": "b", "v1c": "", "v1d": "d"}
 
 
@@ -115,7 +115,7 @@ def _extras(params: Params) -> list[str]:
 
 
 def _loss_words(losses: Sequence[LossParams]) -> list[str]:
-    if not losses or (len(losses) == 1 and losses[0].name == "cross_entropy" and losses[0].weight == 1.0):
+    if not losses or (len(losses) == 1 and _LOSSES.get(losses[0].name) == "ce" and losses[0].weight == 1.0):
         return []
     return [f"{_bare(_LOSSES.get(loss.name, loss.name))}-{loss.weight}" for loss in losses]
 
