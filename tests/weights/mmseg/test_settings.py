@@ -104,7 +104,7 @@ def test_clipping_and_averages():
         "custom_hooks": [{"type": "EMAHook", "momentum": 0.001}],
     }
     found, notes = read(config)
-    assert found == {"optimizer": {"clip_norm": 0.01}, "train": {"ema_decay": 0.999}}
+    assert found == {"optimizer": {"clip_norm": 0.01}, "train": {"ema_decay": 0.999, "ema_ramp": False}}
     assert notes == []
 
 

@@ -27,6 +27,7 @@ _OPTIMIZERS = {
     "ASGD": "asgd",
 }
 _EMA = "ExponentialMovingAverage"
+_EMA_KEYS = {"interval": 1, "update_buffers": False, "begin_iter": 0, "begin_epoch": 0, "strict_load": False}
 _RULES = ("norm_decay_mult", "bias_lr_mult", "bias_decay_mult", "dwconv_decay_mult", "flat_decay_mult")
 _KNOBS = {
     "lr": "lr",
@@ -207,7 +208,9 @@ def _custom_hook(hook: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
     section: dict[str, Any] = {}
     match kind:
         case "EMAHook" if keys.take("ema_type", _EMA) == _EMA:
-            section["ema_decay"] = 1 - float(keys.take("momentum", 0.0002))
+            section |= {"ema_decay": 1 - float(keys.take("momentum", 0.0002)), "ema_ramp": False}
+            for key, neutral in _EMA_KEYS.items():
+                keys.expect(key, neutral)
         case "EarlyStoppingHook":
             section["early_stop"] = int(keys.take("patience", 5))
             section["best_metric"] = keys.take("monitor")
@@ -232,6 +235,8 @@ def _as_steps(sections: Sections, notes: list[str]) -> None:
         places += [(schedule, key) for key in _COUNTED if key in schedule]
         if "milestones" in schedule:
             schedule["milestones"] = [math.ceil(place / batches) for place in schedule["milestones"]]
+    if "ema_decay" in train:  # there it follows each batch
+        train["ema_decay"] **= batches
     for section, key in places:
         section[key] = math.ceil(section[key] / batches)
     if places:
