@@ -174,7 +174,6 @@ def test_no_configuration(checkpoint, network, tmp_path):
     [
         ("type='UNet'", "type='Swin'", "type Swin has no counterpart"),
         ("type='FCNHead', in_channels=4", "type='VPDDepthHead', in_channels=4", "type VPDDepthHead has no counterpart"),
-        ("bgr_to_rgb=True", "bgr_to_rgb=False", "bgr_to_rgb False has no counterpart"),
         ("train_cfg=dict(), ", "neck=dict(type='CSPNeck'), ", "type CSPNeck has no counterpart"),
         ("num_classes=2, norm_cfg", "num_classes=2, surprise=1, norm_cfg", "surprise 1 has no counterpart"),
     ],

@@ -156,7 +156,6 @@ def edited(path, value):
         ("backbone", {"type": "ResNet", "depth": 50, "num_stages": 3}, "num_stages 3 has no counterpart"),
         ("backbone", {"type": "MixVisionTransformer", "embed_dims": 48}, "embed_dims 48.* is none of B0 to B5"),
         ("backbone.upsample_cfg", {"type": "DeconvModule", "kernel_size": 2}, "kernel_size 2 has no counterpart"),
-        ("data_preprocessor", {"bgr_to_rgb": False}, "bgr_to_rgb False has no counterpart"),
     ],
 )
 def test_what_has_no_counterpart_is_named(path, value, message):
@@ -306,3 +305,23 @@ def test_one_channel_in_a_cascade_is_told(which):
     heads[which]["out_channels"] = 1
     with pytest.raises(ShapeError, match=r"model.decode_head: out_channels 1 has no counterpart in a cascade"):
         read({**section, "decode_head": heads})
+
+
+@pytest.mark.parametrize(
+    ("preprocessor", "order"),
+    [
+        ({"type": "SegDataPreProcessor", "bgr_to_rgb": True}, "rgb"),
+        ({"type": "SegDataPreProcessor", "rgb_to_bgr": True}, "rgb"),  # both turn what OpenCV has read
+        ({"type": "SegDataPreProcessor", "bgr_to_rgb": False}, "bgr"),
+        ({"type": "SegDataPreProcessor"}, "bgr"),
+        ({}, "rgb"),  # img_norm_cfg of 0.x
+        ({"to_rgb": False}, "bgr"),
+    ],
+)
+def test_images_as_opencv_reads_them(preprocessor, order):
+    numbers = {"mean": [1, 2, 3], "std": [4, 5, 6]}
+    found = ModelReader().read(resnet50("FCNHead"), preprocessor=preprocessor | numbers)
+    step = 1 if order == "rgb" else -1
+    assert (found["mean"], found["std"]) == ([1.0, 2.0, 3.0][::step], [4.0, 5.0, 6.0][::step])
+    with torch.device("meta"):
+        assert segmentor(validate_model(found, place="test"), num_classes=2)._reverse_channels == (order == "bgr")
