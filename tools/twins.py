@@ -55,6 +55,11 @@ LOSSES: Mapping[str, Mapping[str, Any]] = {
     "lovasz": {},
     "boundary": {},
     "cldice": {},
+    "cross_entropy_mmseg": {},
+    "ohem_mmseg": {"min_kept": 100},
+    "focal_mmseg": {},
+    "tversky_mmseg": {},
+    "lovasz_mmseg": {},
 }
 """Keywords by loss; what follows a comma tells two ways of one loss apart. Three classes."""
 

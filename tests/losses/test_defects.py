@@ -43,8 +43,8 @@ def test_focal_loss_of_several_classes_on_a_cpu(activation, classes):
     "dice",
     [
         lambda *given: region.dice(*given, class_weights=None, smooth=1.0),
-        lambda *given: region.dice_mmseg(*given, activation="softmax", naive=False, eps=1e-3),
-        lambda *given: region.dice_mmseg(*given, activation="sigmoid", naive=True, eps=1e-3),
+        lambda *given: region.dice_mmseg(*given, activation="softmax", naive=False, eps=1e-3, count_ignored=False),
+        lambda *given: region.dice_mmseg(*given, activation="sigmoid", naive=True, eps=1e-3, count_ignored=False),
     ],
 )
 def test_dice_has_no_gradient_on_ignored_pixels(dice):

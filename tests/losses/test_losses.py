@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from maskline.core.errors import ShapeError
-from maskline.losses import pixel, region, shape
+from maskline.losses import mmseg, pixel, region, shape
 from maskline.losses.composite import CompositeLoss
 from maskline.runtime import gpu_forms
 
@@ -30,17 +30,33 @@ DENSE = {
     "focal": settled(pixel.focal, class_weights=WEIGHTS, gamma=2.0, alpha=None, activation="softmax"),
     "focal_sigmoid": settled(pixel.focal, class_weights=WEIGHTS, gamma=2.0, alpha=0.25, activation="sigmoid"),
     "dice": dice,
-    "dice_mmseg": settled(region.dice_mmseg, activation="sigmoid", naive=False, eps=1e-3),
+    "dice_mmseg": settled(region.dice_mmseg, activation="sigmoid", naive=False, eps=1e-3, count_ignored=False),
     "jaccard": settled(region.jaccard, class_weights=WEIGHTS, smooth=1.0),
     "tversky": tversky,
     "focal_tversky": settled(region.focal_tversky, class_weights=WEIGHTS, alpha=0.3, beta=0.7, gamma=0.75, smooth=1.0),
     "composite": CompositeLoss([(cross_entropy, 1.0), (dice, 3.0)]),
+    "cross_entropy_mmseg": settled(
+        mmseg.cross_entropy_mmseg, class_weights=WEIGHTS, activation="softmax", reduction="mean"
+    ),
+    "cross_entropy_mmseg_sigmoid": settled(
+        mmseg.cross_entropy_mmseg, class_weights=WEIGHTS, activation="sigmoid", reduction="sum"
+    ),
+    "focal_mmseg": settled(
+        mmseg.focal_mmseg, class_weights=WEIGHTS, gamma=2.0, alpha=(0.2, 0.5, 0.7), reduction="mean"
+    ),
+    "tversky_mmseg": settled(mmseg.tversky_mmseg, class_weights=WEIGHTS, alpha=0.3, beta=0.7, smooth=1.0),
 }
+OHEM_MMSEG = {"class_weights": WEIGHTS, "min_kept": 10, "count_ignored": True}
+LOVASZ_MMSEG = {"class_weights": WEIGHTS, "reduction": "mean"}
 LOSSES = {
     **DENSE,
     "ohem_batch": settled(pixel.ohem_batch, class_weights=WEIGHTS, threshold=0.5, min_kept=10),
     "ohem": settled(pixel.ohem, class_weights=WEIGHTS, threshold=0.5, min_kept=10),
+    "ohem_mmseg": settled(mmseg.ohem_mmseg, threshold=0.5, **OHEM_MMSEG),
+    "ohem_mmseg_largest": settled(mmseg.ohem_mmseg, threshold=None, **OHEM_MMSEG | {"class_weights": None}),
     "lovasz": settled(region.lovasz, class_weights=WEIGHTS),
+    "lovasz_mmseg": settled(mmseg.lovasz_mmseg, classes="present", per_image=False, **LOVASZ_MMSEG),
+    "lovasz_mmseg_per_image": settled(mmseg.lovasz_mmseg, classes="all", per_image=True, **LOVASZ_MMSEG),
     "boundary": settled(shape.boundary, class_weights=None, radius=2),
     "cldice": settled(shape.cldice, class_weights=WEIGHTS, iterations=2, smooth=1.0),
 }
@@ -173,9 +189,21 @@ GOLDEN_AS_COUNTED = torch.tensor([[[0, 1], [2, 3]]])
         (cross_entropy, GOLDEN, 0.328353),
         (settled(region.lovasz, class_weights=None), GOLDEN, 0.275241),
         (tversky, GOLDEN, 0.137705),
-        (settled(region.dice_mmseg, activation="sigmoid", naive=False, eps=1e-3), GOLDEN_AS_COUNTED, 0.323929),
-        (settled(region.dice_mmseg, activation="softmax", naive=False, eps=1e-3), GOLDEN_AS_COUNTED, 0.173346),
-        (settled(region.dice_mmseg, activation="softmax", naive=True, eps=1e-3), GOLDEN_AS_COUNTED, 0.378724),
+        (
+            settled(region.dice_mmseg, activation="sigmoid", naive=False, eps=1e-3, count_ignored=False),
+            GOLDEN_AS_COUNTED,
+            0.323929,
+        ),
+        (
+            settled(region.dice_mmseg, activation="softmax", naive=False, eps=1e-3, count_ignored=False),
+            GOLDEN_AS_COUNTED,
+            0.173346,
+        ),
+        (
+            settled(region.dice_mmseg, activation="softmax", naive=True, eps=1e-3, count_ignored=False),
+            GOLDEN_AS_COUNTED,
+            0.378724,
+        ),
     ],
 )
 def test_mmsegmentations_values(loss, target, value):
@@ -309,7 +337,7 @@ def test_the_forms_of_a_gpu_are_the_same_loss(batch, name):
         found.append((loss.detach(), given.grad))
     torch.testing.assert_close(found[1][0], found[0][0], rtol=1e-6, atol=0)
     torch.testing.assert_close(found[1][1], found[0][1], rtol=1e-5, atol=1e-8)
-    allowed = {"aten.gather"} if name == "lovasz" else set()  # of values without a gradient
+    allowed = {"aten.gather"} if name.startswith("lovasz") else set()  # of values without a gradient
     assert not operations.seen & {"aten.scatter_add", "aten.scatter", "aten.scatter_", "aten.index_put_"}
     assert not operations.seen & ({"aten.gather", "aten.index_select", "aten.index_add"} - allowed)
 

@@ -47,6 +47,16 @@ def test_heads_keep_their_own_resolution_where_nothing_was_padded():
     }
 
 
+def test_channels_from_last_to_first():
+    model = unet_segmentor().eval()
+    images, target = torch.randn(1, 3, 30, 41), torch.zeros(1, 30, 41, dtype=torch.int64)
+    expected, pairs = model(images), model.training_pairs(images, target)
+    model._reverse_channels = True
+    assert not torch.allclose(model(images), expected)
+    torch.testing.assert_close(model(images.flip(1)), expected)
+    torch.testing.assert_close(model.training_pairs(images.flip(1), target), pairs)
+
+
 def test_padded_logits_do_not_shift():
     # Resizing every head's logits to the label's size must not stretch the padded border into the image.
     model = unet_segmentor().eval()

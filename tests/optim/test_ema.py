@@ -26,7 +26,7 @@ def _move(model: nn.Sequential) -> None:
 
 def test_follows_torchs_average_once_the_decay_is_reached() -> None:
     model = _model()
-    ours = WeightAverage(model, decay=0.9)
+    ours = WeightAverage(model, decay=0.9, ramp=True)
     theirs = AveragedModel(copy.deepcopy(model), multi_avg_fn=get_ema_multi_avg_fn(0.9))
     theirs.n_averaged.fill_(1)  # otherwise its first update copies
     for iteration in range(1000, 1005):
@@ -40,7 +40,7 @@ def test_follows_torchs_average_once_the_decay_is_reached() -> None:
 def test_average_by_its_formula() -> None:
     model = nn.Sequential(nn.Linear(1, 1, bias=False), nn.BatchNorm1d(1))
     nn.init.constant_(model[0].weight, 0.0)
-    average = WeightAverage(model, decay=0.25)
+    average = WeightAverage(model, decay=0.25, ramp=True)
     for iteration, value in ((1, 1.0), (2, 2.0), (3, 4.0)):
         nn.init.constant_(model[0].weight, value)
         model[1].running_mean.fill_(value)
@@ -52,9 +52,23 @@ def test_average_by_its_formula() -> None:
     assert not average.model[0].weight.requires_grad
 
 
+GOLDEN = {1: 1.0, 2: 1.02, 3: 1.0596, 50: 19.2084827, 100: 57.6309738}
+
+
+def test_without_a_ramp_it_is_mmengines_average() -> None:
+    # Its ExponentialMovingAverage with momentum 0.02, beside weights of 1, 2, 3 ...: computed by mmengine 0.10.7.
+    model = nn.Linear(1, 1, bias=False)
+    average = WeightAverage(model, decay=0.98, ramp=False)
+    for iteration in range(1, 101):
+        nn.init.constant_(model.weight, float(iteration))
+        average.update(model, iteration)
+        if iteration in GOLDEN:
+            assert average.model.weight.item() == pytest.approx(GOLDEN[iteration], rel=1e-6)
+
+
 def test_statistics_and_counters_are_copied() -> None:
     model = _model()
-    average = WeightAverage(model, decay=0.5)
+    average = WeightAverage(model, decay=0.5, ramp=True)
     for _ in range(3):
         _move(model)
     average.update(model, 100)
@@ -65,7 +79,7 @@ def test_statistics_and_counters_are_copied() -> None:
 
 def test_the_form_of_a_gpu_overwrites_its_share_in_place() -> None:
     model = _model()
-    plain, held = WeightAverage(model, decay=0.99), WeightAverage(model, decay=0.99)
+    plain, held = WeightAverage(model, decay=0.99, ramp=True), WeightAverage(model, decay=0.99, ramp=True)
     for iteration in (1, 2, 3, 50):
         _move(model)
         plain.update(model, iteration)

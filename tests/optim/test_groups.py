@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from maskline.builders.model import segmentor
+from maskline.models.backbones.convnext import ConvNeXt
 from maskline.optim.groups import CustomKey, Rules, assign, merge, unused
 from maskline.optim.layer_decay import LayerDecay
 from maskline.params.network.model import validate_model
@@ -178,12 +179,24 @@ def test_of_equally_long_keys_the_first_in_the_alphabet():
         ("stage_wise", 4, "backbone.stages.2.7.gamma", 3),
         ("stage_wise", 4, "backbone.encoder.model.stages_3.blocks.1.gamma", 4),
         ("stage_wise", 4, "decode_head.conv_seg.weight", 5),
+        ("layer_wise", 6, "backbone.model.stages.3.downsample.0.weight", 6),
+        ("stage_wise", 4, "backbone.model.stages.3.downsample.0.weight", 0),
+        ("stage_wise", 4, "backbone.model.stages.2.blocks.5.gamma", 3),
     ],
 )
 def test_depth_of_a_tensor(kind, num_layers, name, layer):
     decay = LayerDecay(kind=kind, num_layers=num_layers, rate=0.9)
     assert decay.layer(name) == layer
     assert decay.lr_mult(name) == pytest.approx(0.9 ** (num_layers + 2 - layer - 1))
+
+
+@pytest.mark.parametrize("kind", ["layer_wise", "stage_wise"])
+def test_layers_of_a_backbone_of_its_own(kind):
+    with torch.device("meta"):
+        names = [f"backbone.{name}" for name, _ in ConvNeXt(size="atto", in_channels=3).named_parameters()]
+    decay = LayerDecay(kind=kind, num_layers=6, rate=0.9)
+    assert {name for name in names if not decay.knows(name)} == {name for name in names if ".norm" in name[:14]}
+    assert decay.layer("backbone.model.stem.0.weight") == 0
 
 
 def test_rates_by_depth():

@@ -36,6 +36,8 @@ def test_the_shipped_settings(plain):
         ({"augment__crop_size": [64, 96]}, "-64x96"),
         ({"data__name": "chase_db1"}, "_chase-db1-"),
         ({"train__precision": "bf16"}, "-amp-"),
+        ({"train__precision": "fp16"}, "-amp-"),
+        ({"train__epochs": 100.0}, "-100e_"),
         ({"model__backbone__name": "resnet50_v1c", "model__backbone__output_stride": 8}, "fcn_r50-d8_"),
         ({"model__backbone__name": "resnet50_v1b"}, "fcn_r50b_"),
         ({"model__backbone__name": "resnet101_v1d", "model__backbone__multi_grid": [1, 2, 4]}, "fcn_r101d-mg124_"),
@@ -60,6 +62,9 @@ def test_one_plain_cross_entropy_is_not_named(plain):
     loss = {"name": "cross_entropy", "weight": 1.0, "class_weights": None, "label_smoothing": 0.0}
     assert "ce-" not in named(plain, model__decode_head__losses=[loss])
     assert "-ce-2.0-" in named(plain, model__decode_head__losses=[{**loss, "weight": 2.0}])
+    mmseg = {"name": "cross_entropy_mmseg"}
+    assert "ce-" not in named(plain, model__decode_head__losses=[mmseg])
+    assert "-ce-2.0-" in named(plain, model__decode_head__losses=[{**mmseg, "weight": 2.0}])
 
 
 def test_other_values_give_other_names(shipped_params):

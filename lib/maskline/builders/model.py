@@ -166,6 +166,7 @@ def _own(params: ModelParams, *, num_classes: int) -> Segmentor:
         neck=between,
         num_classes=num_classes,
         align_corners=params.align_corners,
+        reverse_channels=params.channel_order == "bgr",
     )
 
 

@@ -161,6 +161,7 @@ def _loop(params: TrainStage, prepared: Path, split: PreparedSplit, compute: dev
         accumulate=train.accumulate,
         early_stop=train.early_stop,
         ema_decay=train.ema_decay,
+        ema_ramp=train.ema_ramp,
         compiled=device.resolve_compile(train.compile, compute.device.type),
         deferred=compute.device.type != "cpu",
         live=None if distributed.rank() else open_live(params.machine.log_to, params=_trained_params(params)),

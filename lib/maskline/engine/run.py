@@ -135,7 +135,7 @@ def _check_alike(job: Job) -> None:
 def start_state(job: Job) -> TrainState:
     """Return the state before the first iteration."""
     loop = job.loop
-    average = WeightAverage(job.model, decay=loop.ema_decay) if loop.ema_decay else None
+    average = WeightAverage(job.model, decay=loop.ema_decay, ramp=loop.ema_ramp) if loop.ema_decay else None
     if loop.compiled:
         compile_training(job.model)
     state = TrainState(model=job.model, optimizer=job.optimizer, average=average, scaler=loop.compute.scaler())

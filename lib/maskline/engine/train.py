@@ -79,6 +79,7 @@ class Loop:
             them; one that is not finite is found then, and its iteration by going over those since the last journal
             entry again. Without a journal, each is looked at all the same.
         graph: The step is captured as a graph, where the device and the network's parts let it.
+        ema_ramp: See ``WeightAverage``.
         live: Is told what was measured while the run goes on; None: nobody is.
     """
 
@@ -102,6 +103,7 @@ class Loop:
     compiled: bool
     deferred: bool = False
     graph: bool = False
+    ema_ramp: bool = True
     live: Live | None = None
 
 

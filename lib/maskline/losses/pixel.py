@@ -109,15 +109,7 @@ def ohem_batch(
     logits, target, valid = keep_valid(logits, target, ignore_index)
     negative_log = -of_truth(torch.log_softmax(logits, dim=1), target)
     with torch.no_grad():
-        probability = torch.exp(-negative_log).masked_fill(~valid, torch.inf)
-        smallest, count = probability.flatten().sort().values, valid.sum()
-        if is_joint():
-            smallest = rows(smallest[: max(min_kept, 1) + 1]).sort().values
-            (count,) = totals(count)
-        place = (count - 1).clamp(min=0, max=max(min_kept, 1))
-        beyond = torch.arange(len(smallest), device=smallest.device) > place
-        bound = smallest.masked_fill(beyond, 0.0).max().clamp(min=threshold)
-        hard = valid & (probability < bound)
+        hard = hard_of_batch(torch.exp(-negative_log), valid, kept=max(min_kept, 1), threshold=threshold)
     return _mean(negative_log * pixel_weights(logits, target, hard, class_weights), hard)
 
 
@@ -150,14 +142,50 @@ def focal(
         factors = pixel_weights(logits, target, valid, class_weights)
         eased = -((1 - log_probability.exp()).clamp(min=0) ** gamma) * log_probability
         return _mean(eased * factors, factors)
-    truth = one_hot(logits, target, valid).float()
-    missed = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
-    wrong = torch.where(truth > 0, torch.sigmoid(-logits), torch.sigmoid(logits))
-    eased = wrong**gamma * missed
-    if alpha is not None:
-        eased = eased * torch.where(truth > 0, alpha, 1 - alpha)
+    eased = focal_by_class(logits, one_hot(logits, target, valid), gamma=gamma, alpha=alpha)
     eased = (eased * class_factors(logits, class_weights)).mean(dim=1)
     return _mean(eased * valid, valid)
+
+
+def focal_by_class(logits: Tensor, truth: Tensor, *, gamma: float, alpha: float | Tensor | None) -> Tensor:
+    """Return the focal loss of each class by itself, NCHW.
+
+    Args:
+        logits: NCHW float32.
+        truth: Where each class is the truth, bool NCHW.
+        gamma: See ``focal``.
+        alpha: See ``focal``, or one a class, 1C11.
+    """
+    missed = F.binary_cross_entropy_with_logits(logits, truth.float(), reduction="none")
+    wrong = torch.where(truth, torch.sigmoid(-logits), torch.sigmoid(logits))
+    eased = wrong**gamma * missed
+    if alpha is None:
+        return eased
+    return eased * torch.where(truth, alpha, 1 - alpha)
+
+
+def hard_of_batch(probability: Tensor, valid: Tensor, *, kept: int, threshold: float) -> Tensor:
+    """Return the hard pixels of the batch of all processes, bool NHW.
+
+    Args:
+        probability: Of each pixel's own class, NHW.
+        valid: Pixels that count, bool NHW.
+        kept: Hard is below the probability that so many pixels are below; where there are fewer pixels, below the
+            largest.
+        threshold: Or below this one.
+    """
+    probability = probability.masked_fill(~valid, torch.inf)
+    smallest, (count,) = smallest_up_to(probability, kept + 1), totals(valid.sum())
+    place = (count - 1).clamp(min=0, max=kept)
+    beyond = torch.arange(len(smallest), device=smallest.device) > place
+    bound = smallest.masked_fill(beyond, 0.0).max().clamp(min=threshold)
+    return valid & (probability < bound)
+
+
+def smallest_up_to(values: Tensor, count: int) -> Tensor:
+    """Return the ``count`` smallest values of all processes, rising; all of them where there are fewer."""
+    smallest = values.flatten().sort().values[:count]
+    return rows(smallest).sort().values[:count] if is_joint() else smallest
 
 
 def keep_valid(logits: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -226,9 +254,5 @@ def _mean(values: Tensor, factors: Tensor) -> Tensor:
 
 def _rank_of(values: Tensor, kept: int) -> Tensor:
     """Return the largest of the ``kept`` smallest values an image (NHW), counted over the whole batch."""
-    smallest, images = values.flatten().sort().values, len(values)
-    if is_joint():
-        # Shares are equal, and the smallest of all are among the smallest of each.
-        images *= size()
-        smallest = rows(smallest[: kept * images]).sort().values
-    return smallest[min(kept * images, len(smallest)) - 1]
+    images = len(values) * (size() if is_joint() else 1)
+    return smallest_up_to(values, kept * images)[-1]

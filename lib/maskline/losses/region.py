@@ -43,11 +43,9 @@ def dice_mmseg(
     activation: Literal["sigmoid", "softmax"],
     naive: bool,
     eps: float,
+    count_ignored: bool,
 ) -> Tensor:
     """Return MMSegmentation's Dice loss: one fraction over all classes and pixels of an image, mean over images.
-
-    It differs where a pixel is ignored: MMSegmentation counts what is predicted there as wrong, with a gradient; here
-    it has no part. An image of ignored pixels alone has no part in the mean.
 
     Args:
         logits: NCHW, any float type; computed in float32.
@@ -56,13 +54,17 @@ def dice_mmseg(
         activation: From logits to probabilities.
         naive: Plain sums in the denominator instead of sums of squares.
         eps: Added to the fraction.
+        count_ignored: An ignored pixel is of no class, and what is predicted there is wrong, with a gradient, as in
+            MMSegmentation. Else it has no part, nor has an image of ignored pixels alone in the mean.
 
     Source: MMSegmentation 1.2.2 (Apache-2.0), DiceLoss.
     """
-    logits, target, valid = keep_valid(logits, target, ignore_index)
-    probabilities = torch.softmax(logits, dim=1) if activation == "softmax" else torch.sigmoid(logits)
+    kept, target, valid = keep_valid(logits, target, ignore_index)
+    truth = one_hot(kept, target, valid).flatten(1).float()
+    if count_ignored:
+        kept, valid = logits.float(), torch.ones_like(valid)
+    probabilities = torch.softmax(kept, dim=1) if activation == "softmax" else torch.sigmoid(kept)
     probabilities = (probabilities * valid.unsqueeze(1)).flatten(1)
-    truth = one_hot(logits, target, valid).flatten(1).float()
     overlap = (probabilities * truth).sum(1)
     if naive:
         score = (2 * overlap + eps) / (probabilities.sum(1) + truth.sum(1) + eps)
@@ -160,16 +162,40 @@ def lovasz(logits: Tensor, target: Tensor, ignore_index: int, *, class_weights: 
 
     Source: Berman, Triki, Blaschko, "The Lovasz-Softmax loss", 2018.
     """
+    errors, truth, _ = softmax_errors(logits, target, ignore_index)
+    return mean_of_present(*lovasz_by_class(errors, truth), class_weights)
+
+
+def softmax_errors(logits: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return how far probabilities are from the truth, and where each class is the truth: C x pixels; valid NHW.
+
+    An ignored pixel has error 0: wherever it is sorted among zeros, it adds nothing.
+
+    Args:
+        logits: NCHW, any float type; computed in float32.
+        target: Class ids, int64 NHW.
+        ignore_index: Target value that does not count.
+    """
     logits, target, valid = keep_valid(logits, target, ignore_index)
     truth = one_hot(logits, target, valid).transpose(0, 1).flatten(1)
     probabilities = torch.softmax(logits, dim=1).transpose(0, 1).flatten(1)
-    # An ignored pixel has error 0: wherever it is sorted among zeros, it adds nothing.
-    errors = (truth.float() - probabilities).abs() * valid.flatten()
+    return (truth.float() - probabilities).abs() * valid.flatten(), truth, valid
+
+
+def lovasz_by_class(errors: Tensor, truth: Tensor, *, joint: bool = True) -> tuple[Tensor, Tensor]:
+    """Return the Lovasz extension of each class, and which classes the truth holds.
+
+    Args:
+        errors: C x pixels, of ``softmax_errors``.
+        truth: Where each class is the truth, bool C x pixels.
+        joint: Of the pixels of all processes, where they are joint.
+    """
+    if not (joint and is_joint()):
+        slopes, present = _slopes(errors.detach(), truth)
+        return (errors * slopes).sum(1), present
     slopes, present = _slopes(rows(errors), rows(truth))
-    if is_joint():
-        slopes = slopes.chunk(size(), dim=1)[rank()]
-    (lost,) = totals((errors * slopes).sum(1))
-    return mean_of_present(lost, present, class_weights)
+    (lost,) = totals((errors * slopes.chunk(size(), dim=1)[rank()]).sum(1))
+    return lost, present
 
 
 def _slopes(errors: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:

@@ -135,6 +135,7 @@ class Segmentor(SegmentorBase):
         neck: Maps the list of features to another list.
         num_classes: Channels of the logits.
         align_corners: How logits are resized to the input.
+        reverse_channels: The backbone sees the images' channels from last to first.
     """
 
     def __init__(
@@ -146,6 +147,7 @@ class Segmentor(SegmentorBase):
         neck: nn.Module | None,
         num_classes: int,
         align_corners: bool,
+        reverse_channels: bool = False,
     ) -> None:
         super().__init__(
             num_classes=num_classes,
@@ -157,6 +159,7 @@ class Segmentor(SegmentorBase):
             raise ShapeError("segmentor", "no decode head", "give at least one")
         self.backbone = backbone
         self.neck = neck
+        self._reverse_channels = reverse_channels
         self.decode_head = _one_or_list(decode_heads)
         self.auxiliary_head = _one_or_list(auxiliary_heads) if auxiliary_heads else None
 
@@ -185,7 +188,7 @@ class Segmentor(SegmentorBase):
         return pairs
 
     def _features(self, images: Tensor) -> list[Tensor]:
-        features: list[Tensor] = self.backbone(images)
+        features: list[Tensor] = self.backbone(images.flip(1) if self._reverse_channels else images)
         return features if self.neck is None else list(self.neck(features))
 
     def heads(self) -> dict[str, Head]:

@@ -13,9 +13,10 @@ LayerDecayKind = Literal["layer_wise", "stage_wise", "layer_wise_vit"]
 _TOKENS = re.compile(r"^backbone\.(?:.*\.)?(?:cls_token|mask_token|pos_embed)$")
 _PATCHES = re.compile(r"^backbone\.(?:.*\.)?patch_embed\.")
 _BLOCK = re.compile(r"^backbone\.(?:layers|encoder\.model\.blocks)\.(\d+)\.")
-_STEM = re.compile(r"^backbone\.encoder\.model\.stem_\d+\.")
-_DOWNSAMPLE = re.compile(r"^backbone\.(?:downsample_layers\.|encoder\.model\.stages_)(\d+)\.(?:downsample\.|\d)")
-_STAGE = re.compile(r"^backbone\.(?:stages\.(\d+)\.(\d+)\.|encoder\.model\.stages_(\d+)\.blocks\.(\d+)\.)")
+_TIMM = r"(?:encoder\.)?model\."  # within a backbone of its own, or among the encoders
+_STEM = re.compile(rf"^backbone\.{_TIMM}stem[._]\d+\.")
+_DOWNSAMPLE = re.compile(rf"^backbone\.(?:downsample_layers\.|{_TIMM}stages[._])(\d+)\.(?:downsample\.|\d)")
+_STAGE = re.compile(rf"^backbone\.(?:stages\.(\d+)\.(\d+)\.|{_TIMM}stages[._](\d+)\.blocks\.(\d+)\.)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,6 +42,11 @@ class TrainParams(Section):
         default=0.0,
         description="Validated and kept are the weights' moving average of this decay; 0: the weights themselves.",
     )
+    ema_ramp: bool = Field(
+        default=True,
+        description="The decay of iteration t is at most (1 + t) / (10 + t): the start is soon forgotten; false: "
+        "ema_decay from the second iteration on, as MMEngine has it.",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: cuda where there is one.")
     devices: Count = Field(
         default=1,

@@ -1,7 +1,8 @@
 """The name of an experiment, made from its settings by MMSegmentation's convention.
 
 ``{algorithm}_{components}_{devices}xb{batch of each}-{extras}-{thousands of iterations}k_{data set}-{height}x{width}``:
-parts joined by ``_``, words inside of a part by ``-``. As the name is computed, it cannot say what the settings do not.
+parts joined by ``_``, words inside of a part by ``-``; a length in epochs is ``100e``. As the name is computed, it
+cannot say what the settings do not.
 """
 
 import re
@@ -50,7 +51,7 @@ _ALGORITHMS = {
     "segmenter": "segmenter",
     "dpt": "dpt",
 }
-_LOSSES = {"cross_entropy": "ce", "dice_mmseg": "dice", "dice": "softdice"}
+_LOSSES = {"cross_entropy": "ce", "cross_entropy_mmseg": "ce", "dice_mmseg": "dice", "dice": "softdice"}
 _FAMILIES = {"v1b": "b", "v1c": "", "v1d": "d"}
 
 
@@ -59,7 +60,8 @@ def name(params: Params) -> str:
     height, width = params.augment.crop_size
     train = params.train
     batch = f"{train.devices}xb{train.batch_size // train.devices}"
-    schedule = "-".join([batch, *_extras(params), f"{train.iterations / 1000:g}k"])
+    length = f"{train.iterations / 1000:g}k" if train.epochs is None else f"{train.epochs:g}e"
+    schedule = "-".join([batch, *_extras(params), length])
     return f"{_model(params.model)}_{schedule}_{_word(params.data.name)}-{height}x{width}"
 
 
@@ -110,12 +112,12 @@ def _extras(params: Params) -> list[str]:
     model = params.model
     head = model.decode_head
     losses = model.smp.losses if model.type == "smp" else () if isinstance(head, MaskHeadParams) else head.losses
-    amp = ["amp"] if params.train.precision == "bf16" else []
+    amp = ["amp"] if params.train.precision in ("bf16", "fp16") else []
     return [*amp, *_loss_words(losses)]
 
 
 def _loss_words(losses: Sequence[LossParams]) -> list[str]:
-    if not losses or (len(losses) == 1 and losses[0].name == "cross_entropy" and losses[0].weight == 1.0):
+    if not losses or (len(losses) == 1 and _LOSSES.get(losses[0].name) == "ce" and losses[0].weight == 1.0):
         return []
     return [f"{_bare(_LOSSES.get(loss.name, loss.name))}-{loss.weight}" for loss in losses]
 

@@ -156,7 +156,6 @@ def edited(path, value):
         ("backbone", {"type": "ResNet", "depth": 50, "num_stages": 3}, "num_stages 3 has no counterpart"),
         ("backbone", {"type": "MixVisionTransformer", "embed_dims": 48}, "embed_dims 48.* is none of B0 to B5"),
         ("backbone.upsample_cfg", {"type": "DeconvModule", "kernel_size": 2}, "kernel_size 2 has no counterpart"),
-        ("data_preprocessor", {"bgr_to_rgb": False}, "bgr_to_rgb False has no counterpart"),
     ],
 )
 def test_what_has_no_counterpart_is_named(path, value, message):
@@ -223,7 +222,7 @@ def test_losses_of_a_heads_further_outputs():
     )
     assert reader.notes == []
     decode = found["decode_head"]
-    assert (decode["boundary_weight"], decode["detail_losses"][0]["name"]) == (20.0, "cross_entropy")
+    assert (decode["boundary_weight"], decode["detail_losses"][0]["name"]) == (20.0, "cross_entropy_mmseg")
     assert decode["losses"] == decode["at_boundary_losses"]
     assert decode["losses"][0] == {
         "name": "ohem_batch",
@@ -240,15 +239,17 @@ def test_losses_of_a_heads_further_outputs():
 def test_a_cross_entropy_of_each_class_by_itself():
     section = edited("decode_head.loss_decode", {"type": "CrossEntropyLoss", "use_sigmoid": True})
     (loss,) = read(section)["decode_head"]["losses"]
+    assert (loss["name"], loss["activation"]) == ("cross_entropy_mmseg", "sigmoid")
+    section["decode_head"]["loss_decode"]["avg_non_ignore"] = True
+    (loss,) = read(section)["decode_head"]["losses"]
     assert (loss["name"], loss["gamma"], loss["activation"]) == ("focal", 0.0, "sigmoid")
 
 
 @pytest.mark.parametrize(
     ("path", "value", "note"),
     [
-        ("decode_head.loss_decode", CE | {"reduction": "sum"}, "reduction sum of CrossEntropyLoss has no counterpart"),
-        ("decode_head.loss_decode", {"type": "LovaszLoss", "per_image": True}, "per_image True of LovaszLoss has no"),
-        ("decode_head.loss_decode", {"type": "LovaszLoss", "classes": "all"}, "classes all of LovaszLoss has no"),
+        ("decode_head.loss_decode", {"type": "LovaszLoss", "loss_type": "binary"}, "loss LovaszLoss is not taken over"),
+        ("decode_head.loss_decode", {"type": "DiceLoss", "reduction": "sum"}, "reduction sum of DiceLoss has no"),
         ("decode_head.loss_decode", CE | {"use_mask": True}, "use_mask True of CrossEntropyLoss has no counterpart"),
         ("decode_head.ignore_index", 0, "model.decode_head: ignore_index 0 has no counterpart: see data.ignore_index"),
         ("decode_head.sampler", {"type": "OHEMPixelSampler", "weight": 2}, "model.decode_head: sampler weight has no"),
@@ -282,7 +283,7 @@ def test_what_changes_nothing_is_no_note():
 def test_hard_pixels():
     section = edited("decode_head.sampler", {"type": "OHEMPixelSampler", "thresh": 0.7, "min_kept": 10})
     (loss,) = read(section)["decode_head"]["losses"]
-    assert (loss["name"], loss["threshold"], loss["min_kept"]) == ("ohem", 0.7, 10)
+    assert (loss["name"], loss["threshold"], loss["min_kept"]) == ("ohem_mmseg", 0.7, 10)
 
 
 def test_one_channel_stands_for_two_classes():
@@ -291,7 +292,7 @@ def test_one_channel_stands_for_two_classes():
     reader = ModelReader()
     found = read(section, reader)
     assert (reader.num_classes, reader.binary, reader.threshold) == (2, ("decode_head",), 0.3)
-    assert [loss["name"] for loss in found["decode_head"]["losses"]] == ["cross_entropy"]
+    assert [loss["name"] for loss in found["decode_head"]["losses"]] == ["cross_entropy_mmseg"]
     assert "model.decode_head: loss DiceLoss is not taken over; set losses before you train" in reader.notes
     assert "MMSegmentation predicts class 1 from 0.3: see evaluate.threshold" in reader.notes
 
@@ -304,3 +305,23 @@ def test_one_channel_in_a_cascade_is_told(which):
     heads[which]["out_channels"] = 1
     with pytest.raises(ShapeError, match=r"model.decode_head: out_channels 1 has no counterpart in a cascade"):
         read({**section, "decode_head": heads})
+
+
+@pytest.mark.parametrize(
+    ("preprocessor", "order"),
+    [
+        ({"type": "SegDataPreProcessor", "bgr_to_rgb": True}, "rgb"),
+        ({"type": "SegDataPreProcessor", "rgb_to_bgr": True}, "rgb"),  # both turn what OpenCV has read
+        ({"type": "SegDataPreProcessor", "bgr_to_rgb": False}, "bgr"),
+        ({"type": "SegDataPreProcessor"}, "bgr"),
+        ({}, "rgb"),  # img_norm_cfg of 0.x
+        ({"to_rgb": False}, "bgr"),
+    ],
+)
+def test_images_as_opencv_reads_them(preprocessor, order):
+    numbers = {"mean": [1, 2, 3], "std": [4, 5, 6]}
+    found = ModelReader().read(resnet50("FCNHead"), preprocessor=preprocessor | numbers)
+    step = 1 if order == "rgb" else -1
+    assert (found["mean"], found["std"]) == ([1.0, 2.0, 3.0][::step], [4.0, 5.0, 6.0][::step])
+    with torch.device("meta"):
+        assert segmentor(validate_model(found, place="test"), num_classes=2)._reverse_channels == (order == "bgr")

@@ -5,6 +5,8 @@ import re
 
 import pytest
 
+from maskline.builders.optim import schedule
+from maskline.params.schedule import ScheduleParams
 from maskline.params.whole import validate_params
 from maskline.weights.mmseg.settings import settings
 from tools.trial import complete_params
@@ -104,7 +106,7 @@ def test_clipping_and_averages():
         "custom_hooks": [{"type": "EMAHook", "momentum": 0.001}],
     }
     found, notes = read(config)
-    assert found == {"optimizer": {"clip_norm": 0.01}, "train": {"ema_decay": 0.999}}
+    assert found == {"optimizer": {"clip_norm": 0.01}, "train": {"ema_decay": 0.999, "ema_ramp": False}}
     assert notes == []
 
 
@@ -388,3 +390,18 @@ def test_every_key_that_nobody_knows_is_named():
         if "surprise" not in str(found):
             unnamed.append(".".join(map(str, place)))
     assert unnamed == UNSEEN
+
+
+def test_a_warm_up_of_one_step_is_kept():
+    # Rates computed by mmengine 0.10.7: LinearLR's factor stays, as no second step takes it back.
+    warmup = {"type": "LinearLR", "start_factor": 0.1, "begin": 0, "end": 1, "by_epoch": False}
+    poly = {"type": "PolyLR", "eta_min": 1e-4, "power": 0.9, "begin": 1, "end": 100, "by_epoch": False}
+    optimizer = {"type": "OptimWrapper", "optimizer": {"type": "SGD", "lr": 0.01}}
+    found, notes = read(
+        {"optim_wrapper": optimizer, "param_scheduler": [warmup, poly], "train_cfg": {"max_iters": 100}}
+    )
+    rates = schedule(ScheduleParams(**found["schedule"]), iterations=100, epoch_iterations=1.0)
+    assert [rates.rate(i, found["optimizer"]["lr"]) for i in (0, 1, 2, 50, 99)] == pytest.approx(
+        [0.001, 0.001, 0.000991730461022, 0.000582298058141, 0.0001]
+    )
+    assert notes[0].endswith("LinearLR: end 1 is one step, whose factor MMEngine never takes back: lr is times it")

@@ -16,6 +16,7 @@ _ClassWeights = Annotated[
 _Weight = Annotated[NonNegative, Field(description="Factor in the weighted sum.")]
 _Smooth = Annotated[Positive, Field(description="Added to both sides of the fraction, px.")]
 _FalsePositives = Annotated[NonNegative, Field(description="Weight of false positives.")]
+_Reduction = Annotated[Literal["mean", "sum"], Field(description="Of pixels; of images where they count one by one.")]
 _FalseNegatives = Annotated[NonNegative, Field(description="Weight of false negatives.")]
 
 
@@ -82,6 +83,9 @@ class DiceMmsegParams(Section):
     activation: Literal["sigmoid", "softmax"] = Field(default="sigmoid", description="From logits to probabilities.")
     naive: bool = Field(default=False, description="Plain sums in the denominator.")
     eps: Positive = Field(default=0.001, description="Added to the fraction.")
+    count_ignored: bool = Field(
+        default=False, description="What is predicted on ignored pixels counts as wrong, as in MMSegmentation."
+    )
 
 
 class JaccardParams(Section):
@@ -143,6 +147,68 @@ class ClDiceParams(Section):
     smooth: _Smooth = 1.0
 
 
+class CrossEntropyMmsegParams(Section):
+    """MMSegmentation's cross-entropy: divided by the number of all pixels, ignored ones too."""
+
+    name: Literal["cross_entropy_mmseg"] = Field(description="The loss.")
+    weight: _Weight = 1.0
+    class_weights: _ClassWeights = None
+    activation: Literal["softmax", "sigmoid"] = Field(default="softmax", description="sigmoid: each class by itself.")
+    reduction: _Reduction = "mean"
+
+
+class OhemMmsegParams(Section):
+    """Cross-entropy of the hard pixels over the number of all pixels: MMSegmentation's OHEMPixelSampler."""
+
+    name: Literal["ohem_mmseg"] = Field(description="The loss.")
+    weight: _Weight = 1.0
+    class_weights: _ClassWeights = None
+    threshold: Fraction | None = Field(
+        default=0.7, description="Hard is a pixel whose own class is less probable; null: the largest losses are."
+    )
+    min_kept: Count = Field(default=100_000, description="Pixels an image that are kept at least, the hardest.")
+    count_ignored: bool = Field(
+        default=True, description="Ignored pixels are among those that the sum is divided by, without class_weights."
+    )
+
+
+class FocalMmsegParams(Section):
+    """MMSegmentation's focal loss: divided by the number of all pixels and classes, ignored pixels too."""
+
+    name: Literal["focal_mmseg"] = Field(description="The loss.")
+    weight: _Weight = 1.0
+    class_weights: _ClassWeights = None
+    gamma: NonNegative = Field(default=2.0, description="How much less easy pixels count.")
+    alpha: Fraction | tuple[Fraction, ...] = Field(
+        default=0.5, description="Weight of the own class against the others; one for all, or one a class."
+    )
+    reduction: _Reduction = "mean"
+
+
+class TverskyMmsegParams(Section):
+    """MMSegmentation's Tversky loss: image by image, over absent classes too."""
+
+    name: Literal["tversky_mmseg"] = Field(description="The loss.")
+    weight: _Weight = 1.0
+    class_weights: _ClassWeights = None
+    alpha: _FalsePositives = 0.3
+    beta: _FalseNegatives = 0.7
+    smooth: _Smooth = 1.0
+
+
+class LovaszMmsegParams(Section):
+    """MMSegmentation's Lovasz loss: its mean over classes is not divided by their weights."""
+
+    name: Literal["lovasz_mmseg"] = Field(description="The loss.")
+    weight: _Weight = 1.0
+    class_weights: _ClassWeights = None
+    classes: Literal["present", "all"] | Annotated[tuple[CountOrNone, ...], Field(min_length=1)] = Field(
+        default="present", description="Those in the target, all, or these."
+    )
+    per_image: bool = Field(default=False, description="Image by image instead of over the batch.")
+    reduction: _Reduction = "mean"
+
+
 class OwnLossParams(OwnSection):
     """A loss of one's own: a function of logits, target and ignore index."""
 
@@ -162,6 +228,11 @@ LossParams = Annotated[
     | LovaszParams
     | BoundaryParams
     | ClDiceParams
+    | CrossEntropyMmsegParams
+    | OhemMmsegParams
+    | FocalMmsegParams
+    | TverskyMmsegParams
+    | LovaszMmsegParams
     | OwnLossParams,
     ByName(),
 ]

@@ -241,6 +241,11 @@ class ModelParams(InputParams):
         default="encoder_decoder", description="Which of the parts below make the network."
     )
     align_corners: bool = Field(default=False, description="How logits and features are resized.")
+    channel_order: Literal["rgb", "bgr"] = Field(
+        default="rgb",
+        description="bgr: the backbone sees the channels of images from last to first, as weights of BGR images need "
+        "it (encoder_decoder); images, mean and std are RGB all the same.",
+    )
     weights: str | None = Field(default=None, description="A folder with model.safetensors to start from.")
     norm: NormParams = NormParams()
     backbone: BackboneParams = BackboneParams()

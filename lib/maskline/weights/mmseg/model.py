@@ -122,14 +122,17 @@ class ModelReader:
             "trainable": all(norm.trainable for _, norm in norms),
         }
 
-    def _preprocessing(self, value: Mapping[str, Any] | None, in_channels: int) -> dict[str, list[float]]:
+    def _preprocessing(self, value: Mapping[str, Any] | None, in_channels: int) -> dict[str, Any]:
         if value is None:
             self.notes.append("the configuration has no data preprocessor: mean and std are those of its zoo")
             value = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD} if in_channels == 3 else {}
-        if not value.get("bgr_to_rgb", value.get("to_rgb", True)):
-            raise ShapeError("data_preprocessor", "bgr_to_rgb False has no counterpart", "images are RGB here")
         mean, std = value.get("mean") or [0.0] * in_channels, value.get("std") or [1.0] * in_channels
-        return {"mean": [float(x) for x in mean], "std": [float(x) for x in std]}
+        mean, std = [float(x) for x in mean], [float(x) for x in std]
+        # A data preprocessor, which has a type, keeps OpenCV's order if not told otherwise; img_norm_cfg does not.
+        told = [value[key] for key in ("bgr_to_rgb", "rgb_to_bgr", "to_rgb") if key in value] or ["type" not in value]
+        if in_channels != 3 or any(told):
+            return {"channel_order": "rgb", "mean": mean, "std": std}
+        return {"channel_order": "bgr", "mean": mean[::-1], "std": std[::-1]}
 
 
 def _listed(value: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None) -> list[Mapping[str, Any]]:

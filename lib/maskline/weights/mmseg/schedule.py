@@ -26,6 +26,23 @@ def schedulers(value: Any, notes: list[str], *, whole: int | None) -> dict[str, 
     return reader.section()
 
 
+def kept_factor(value: Any) -> float:
+    """Return the factor that a ``param_scheduler`` leaves on the learning rate for good.
+
+    A warm-up of one step has no second one to end it, and what comes after goes on from the rate that it finds.
+    """
+    factor = 1.0
+    for part in [value] if isinstance(value, Mapping) else list(value):
+        if _warms_one_step(part):
+            factor *= float(part.get("start_factor" if str(part["type"]).endswith("LinearLR") else "factor", 1 / 3))
+    return factor
+
+
+def _warms_one_step(part: Mapping[str, Any]) -> bool:
+    name, converted = str(part.get("type")).split(".")[-1], part.get("convert_to_iter_based", False)
+    return name in _WARMUPS and part.get("begin", 0) == 0 and part.get("end") == 1 and not converted
+
+
 class _Reader:
     """Reads schedulers one after the other: a warm-up at most, then a decay."""
 
@@ -55,7 +72,7 @@ class _Reader:
             return  # changes nothing
         begin, by_epoch = keys.take("begin", 0), bool(keys.take("by_epoch", True))
         if name in _WARMUPS:
-            self._read_warmup(name, keys, begin)
+            self._read_warmup(name, keys, begin, for_good=_warms_one_step(part))
         elif name in _DECAYS:
             self._read_decay(name, keys, begin, by_epoch=by_epoch)
         else:
@@ -64,7 +81,7 @@ class _Reader:
         self._units.add(by_epoch)
         keys.done()
 
-    def _read_warmup(self, name: str, keys: Keys, begin: int) -> None:
+    def _read_warmup(self, name: str, keys: Keys, begin: int, *, for_good: bool) -> None:
         end = keys.take("end")
         factor = keys.take("start_factor" if name == "LinearLR" else "factor", 1 / 3)
         keys.expect("end_factor", 1, 1.0)
@@ -72,6 +89,9 @@ class _Reader:
         if begin != 0 or end is None or self._warmup or self._decay:
             keys.tell("begin", begin, "has no counterpart: there is one warm-up, it begins at 0, and comes first")
             return
+        if for_good:
+            keys.tell("end", end, "is one step, whose factor MMEngine never takes back: lr is times it")
+            factor = 1.0
         shape = "linear" if name == "LinearLR" else "constant"
         self._warmup = {"warmup": shape, "warmup_length": int(end), "warmup_factor": float(factor)}
 

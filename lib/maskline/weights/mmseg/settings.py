@@ -10,7 +10,7 @@ from typing import Any
 
 from maskline.weights.mmseg.keys import Keys
 from maskline.weights.mmseg.pipeline import loader
-from maskline.weights.mmseg.schedule import lr_config, schedulers
+from maskline.weights.mmseg.schedule import kept_factor, lr_config, schedulers
 
 Sections = dict[str, dict[str, Any]]
 
@@ -27,6 +27,7 @@ _OPTIMIZERS = {
     "ASGD": "asgd",
 }
 _EMA = "ExponentialMovingAverage"
+_EMA_KEYS = {"interval": 1, "update_buffers": False, "begin_iter": 0, "begin_epoch": 0, "strict_load": False}
 _RULES = ("norm_decay_mult", "bias_lr_mult", "bias_decay_mult", "dwconv_decay_mult", "flat_decay_mult")
 _KNOBS = {
     "lr": "lr",
@@ -75,6 +76,8 @@ def settings(config: Mapping[str, Any], notes: list[str]) -> Sections:
     if config.get("param_scheduler"):
         whole = (config.get("train_cfg") or {}).get("max_iters")
         sections["schedule"] = schedulers(config["param_scheduler"], notes, whole=whole)
+        if "lr" in sections["optimizer"]:
+            sections["optimizer"]["lr"] *= kept_factor(config["param_scheduler"])
     elif config.get("lr_config"):
         sections["schedule"] = lr_config(config["lr_config"], notes)
     _as_steps(sections, notes)
@@ -85,13 +88,12 @@ def settings(config: Mapping[str, Any], notes: list[str]) -> Sections:
 def _preprocessor(config: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
     own = (config.get("model") or {}).get("data_preprocessor") or config.get("data_preprocessor") or {}
     keys = Keys(own, place="data_preprocessor", notes=notes)
-    keys.ignore("type", "mean", "std", "bgr_to_rgb", "to_rgb", "non_blocking")  # read with the model
+    keys.ignore("type", "mean", "std", "bgr_to_rgb", "rgb_to_bgr", "to_rgb", "non_blocking")  # read with the model
     size = keys.take("size") or config.get("crop_size")
     keys.expect("pad_val", 0)
     keys.expect("seg_pad_val", 255)
     for key in ("size_divisor", "batch_augments", "test_cfg"):
         keys.expect(key, None)
-    keys.expect("rgb_to_bgr", False)
     keys.done()
     return {"crop_size": [int(side) for side in size]} if isinstance(size, list | tuple) else {}
 
@@ -207,7 +209,9 @@ def _custom_hook(hook: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
     section: dict[str, Any] = {}
     match kind:
         case "EMAHook" if keys.take("ema_type", _EMA) == _EMA:
-            section["ema_decay"] = 1 - float(keys.take("momentum", 0.0002))
+            section |= {"ema_decay": 1 - float(keys.take("momentum", 0.0002)), "ema_ramp": False}
+            for key, neutral in _EMA_KEYS.items():
+                keys.expect(key, neutral)
         case "EarlyStoppingHook":
             section["early_stop"] = int(keys.take("patience", 5))
             section["best_metric"] = keys.take("monitor")
@@ -232,6 +236,8 @@ def _as_steps(sections: Sections, notes: list[str]) -> None:
         places += [(schedule, key) for key in _COUNTED if key in schedule]
         if "milestones" in schedule:
             schedule["milestones"] = [math.ceil(place / batches) for place in schedule["milestones"]]
+    if "ema_decay" in train:  # there it follows each batch
+        train["ema_decay"] **= batches
     for section, key in places:
         section[key] = math.ceil(section[key] / batches)
     if places:
