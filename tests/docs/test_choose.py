@@ -20,7 +20,7 @@ def rows(root):
 def test_published_scores(rows):
     assert (len(rows["head"]), len(rows["loss"])) == (14, 8)
     for name, (score,) in [*rows["head"], *rows["loss"]]:
-        assert re.search(rf"\b{re.escape(score)}[,.]", recipes.published(name) + "."), name
+        assert re.search(rf"\b{re.escape(score)}[,.]", recipes.head_result(name) + "."), name
 
 
 def test_crops(rows):

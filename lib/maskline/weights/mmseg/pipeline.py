@@ -119,9 +119,9 @@ def _photometric(keys: Keys) -> dict[str, Any]:
     return {
         "mode": "mmseg",
         "prob": 0.5,
-        "brightness": float(keys.take("brightness_delta", 32)),
+        "brightness": keys.take("brightness_delta", 32),
         **{name: [float(x) for x in low_high] for name, low_high in ranges.items()},
-        "hue_degrees": 2.0 * keys.take("hue_delta", 18),  # OpenCV's hue counts two degrees as one
+        "hue_degrees": 2 * keys.take("hue_delta", 18),  # OpenCV's hue counts two degrees as one
     }
 
 
