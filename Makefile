@@ -73,6 +73,7 @@ deps: env
 schema reference: env
 	python -m tools.reference
 	python -m tools.recipes
+	python -m tools.choose
 
 results: env
 	python -m tools.results

@@ -1,6 +1,7 @@
 """maskline recipe, name and summary."""
 
 import json
+import re
 
 import pytest
 from click.testing import CliRunner
@@ -26,19 +27,67 @@ def own(tmp_path, shipped_params):
 
 
 def test_list_and_its_filter():
-    whole = invoke("recipe", "list").output.splitlines()
-    assert NAME in whole
     some = invoke("recipe", "list", "unet", "chase-db1").output.splitlines()
-    assert some == [name for name in whole if "unet" in name and "chase-db1" in name]
+    assert [line.split()[0] for line in some] == [
+        name for name in recipes.names() if "unet" in name and "chase-db1" in name
+    ]
     assert len(some) == 6
+    assert some[0].endswith("  vessel Dice 80.47, mDice 89.57")
+    everything = invoke("recipe", "list", "--all").output.splitlines()
+    assert [line.split()[0] for line in everything] == recipes.names()
+
+
+def test_the_short_list_counts_families():
+    printed = invoke("recipe", "list").output
+    assert len(printed.splitlines()) < 70
+    assert "nuclei-10min\n" in printed
+    assert re.search(r"^  segformer +13  ade20k 7, cityscapes 6$", printed, re.MULTILINE)
+    assert "673 of MMSegmentation's configurations" in printed
+
+
+@pytest.mark.parametrize(
+    ("options", "count", "one"),
+    [
+        (["--data", "ade20k", "--model", "segformer"], 7, "segformer_mit-b0_1xb16-160k_ade20k-512x512"),
+        (["--data", "CHASE-DB1"], 8, NAME),
+        (["--model", "knet"], 7, "knet-s3_swin-t_upernet_8xb2-adamw-80k_ade20k-512x512"),
+        (
+            ["160k", "--model", "swin-l", "--data", "ade20k"],
+            3,
+            "mask2former_swin-l-in22k-384x384-pre_8xb2-160k_ade20k-640x640",
+        ),
+    ],
+)
+def test_a_list_by_data_and_model(options, count, one):
+    lines = [line.split()[0] for line in invoke("recipe", "list", *options).output.splitlines()]
+    assert len(lines) == count
+    assert one in lines
 
 
 def test_list_for_a_script(root):
-    rows = json.loads(invoke("recipe", "list", "unet", "chase-db1", "--json").output)
+    rows = json.loads(invoke("recipe", "list", "unet", "--data", "chase_db1", "--json").output)
     assert len(rows) == 6
     (row,) = [row for row in rows if row["name"] == NAME]
     assert row["published"].startswith("vessel Dice 80.24")
+    assert (row["data"], row["family"]) == ("chase_db1", "unet")
     assert row["file"] == str(root / "recipes" / f"{NAME}.yaml")
+    (row,) = json.loads(invoke("recipe", "list", "ddrnet_23_in1k", "--json").output)
+    assert row["file"] is None
+
+
+def test_use_a_configuration_that_has_no_file(own):
+    theirs = "ddrnet_23-slim_in1k-pre_2xb6-120k_cityscapes-1024x1024"
+    result = invoke("recipe", "use", f"configs/ddrnet/{theirs}.py", "--params", own, "--yes", "--with-data")
+    assert result.exit_code == 0, result.output
+    assert f"+++ {theirs}\n" in result.output
+    loaded = load_params(own)
+    assert (loaded.model.backbone.name, loaded.data.name, loaded.train.batch_size) == (
+        "ddrnet23_slim",
+        "cityscapes",
+        12,
+    )
+    shown = invoke("recipe", "show", theirs).output
+    assert f"# Source: MMSegmentation 1.2.2, {theirs}; one run" in shown
 
 
 def test_use_with_values_on_top(tmp_path):

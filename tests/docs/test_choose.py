@@ -6,6 +6,8 @@ import pytest
 
 from maskline.params.whole import load_params
 from maskline.projects import recipes
+from maskline.projects.published import published
+from tools import choose
 
 PAGES = ("head", "loss", "crop", "schedule")
 ROW = re.compile(r"^\| `([a-z0-9.+-]+_[a-z0-9_.+-]+-[a-z0-9_.+-]+)` \| (.+) \|$", re.MULTILINE)  # names of recipes
@@ -19,8 +21,10 @@ def rows(root):
 
 def test_published_scores(rows):
     assert (len(rows["head"]), len(rows["loss"])) == (14, 8)
-    for name, (score,) in [*rows["head"], *rows["loss"]]:
-        assert re.search(rf"\b{re.escape(score)}[,.]", recipes.published(name) + "."), name
+    for name, (score, *terms) in [*rows["head"], *rows["loss"]]:
+        if terms:
+            assert terms == [choose.terms(name)]
+        assert re.search(rf"\b{re.escape(score)}[,.]", recipes.head_result(name) + "."), name
 
 
 def test_crops(rows):
@@ -59,4 +63,14 @@ def test_the_smallest_segformer_has_the_parameters_told(root):
     from maskline.analysis.network_size import describe
 
     size = describe("segformer_mit-b0_1xb16-160k_ade20k-512x512", size=(64, 64), classes=19)
-    assert f"{size.parameters / 1e6:.1f} million" in (root / "docs/choose/head.md").read_text(encoding="utf-8")
+    assert f"{size.parameters / 1e6:.1f} million" in (root / "docs/choose/backbone.md").read_text(encoding="utf-8")
+
+
+def test_the_tables_of_backbones_are_those_of_the_recipes(root):
+    """But for the sizes, of which one is counted."""
+    text = (root / "docs/choose/backbone.md").read_text(encoding="utf-8")
+    sizes = dict(re.findall(r"^\| `([^`]+)` \| (\d+\.\d) \|", text, re.MULTILINE))
+    for table in choose.tables(lambda one: sizes[one.shown_name]).values():
+        assert table in text, "run: make reference"
+    one = published()["fast_scnn_8xb4-160k_cityscapes-512x1024"]
+    assert choose.millions(one) == sizes[one.shown_name]

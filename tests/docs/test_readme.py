@@ -30,7 +30,10 @@ COMMANDS = {
     "maskline import-weights checkpoint.pth -o start --params params.yaml": (
         "tests/commands/test_import_weights.py::test_the_network_is_written_into_a_params_file"
     ),
-    "maskline recipe list": "tests/commands/test_recipe.py::test_list_and_its_filter",
+    "maskline recipe list": "tests/commands/test_recipe.py::test_the_short_list_counts_families",
+    "maskline recipe list --data ade20k --model segformer": (
+        "tests/commands/test_recipe.py::test_a_list_by_data_and_model"
+    ),
     "maskline recipe list unet chase-db1": "tests/commands/test_recipe.py::test_list_and_its_filter",
     "maskline recipe show unet-s5-d16_fcn_1xb16-40k_chase-db1-128x128": (
         "tests/commands/test_recipe.py::test_show_tells_the_published_result"

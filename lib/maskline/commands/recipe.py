@@ -2,18 +2,25 @@
 
 import difflib
 import json
+from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from maskline.cli.entry import PATH, errors_to_exit_code
+
+if TYPE_CHECKING:
+    from maskline.projects.recipes import Recipe
 
 
 @click.group()
 def main() -> None:
     """Ready params, published and our own; each is named by what it does.
 
-    NAME may be MMSegmentation's of the same configuration, such as fcn_r50-d8_4xb2-80k_cityscapes-512x1024.
+    NAME may be MMSegmentation's of any configuration whose network is here, such as
+    fcn_r50-d8_4xb2-80k_cityscapes-512x1024.
     """
 
 
@@ -26,19 +33,43 @@ def _complete(_context: click.Context, _option: click.Parameter, start: str) -> 
 
 @main.command("list")
 @click.argument("words", nargs=-1)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON: name, published result and file of each.")
+@click.option("--data", default="", metavar="NAME", help="Those of this data set, such as ade20k.")
+@click.option("--model", default="", metavar="NAME", help="Those of this family or network, such as segformer or r50.")
+@click.option("--all", "everything", is_flag=True, help="Print every name, where nothing else is said.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: name, data, family, published result, file.")
 @errors_to_exit_code
-def list_names(*, words: tuple[str, ...], as_json: bool) -> None:
-    """Print the names of all recipes, or of those that contain every one of WORDS."""
+def list_names(*, words: tuple[str, ...], data: str, model: str, everything: bool, as_json: bool) -> None:
+    """Print recipes, each with its published result: those whose names contain every one of WORDS.
+
+    Without WORDS and options: those of ours, and how many there are of each family of MMSegmentation's.
+    """
     from maskline.projects import recipes
 
-    names = [name for name in recipes.names() if all(word in name for word in words)]
+    chosen = recipes.listed(words, data=data, model=model)
     if as_json:
-        rows = [{"name": name, "published": recipes.published(name), "file": str(recipes.find(name))} for name in names]
+        rows = [{**asdict(one), "file": str(one.file) if one.file else None} for one in chosen]
         click.echo(json.dumps(rows, indent=2))
-        return
-    for name in names:
-        click.echo(name)
+    elif words or data or model or everything:
+        for one in chosen:
+            click.echo(f"{one.name}  {one.published}".rstrip())
+    else:
+        _print_families(chosen)
+
+
+def _print_families(chosen: "list[Recipe]") -> None:
+    families: dict[str, Counter[str]] = {}
+    for one in chosen:
+        if one.family:
+            families.setdefault(one.family, Counter())[one.data] += 1
+        else:
+            click.echo(one.name)
+    published = sum(counts.total() for counts in families.values())
+    click.echo(
+        f"\nand {published} of MMSegmentation's configurations (maskline recipe list FAMILY, --data, --model, --all):"
+    )
+    for family, counts in sorted(families.items()):
+        sets = ", ".join(f"{data} {count}" for data, count in sorted(counts.items()))
+        click.echo(f"  {family:<14}{counts.total():>4}  {sets}")
 
 
 @main.command()

@@ -67,7 +67,12 @@ class Checkpoint:
     @property
     def licence(self) -> str:
         """On which terms its weights may be used, as far as that is known; no advice."""
-        return _NARROWER.get(self.family, _USUAL)
+        return licence(self.family)
+
+
+def licence(family: str) -> str:
+    """Return on which terms the published weights of a family may be used, as far as that is known; no advice."""
+    return _NARROWER.get(family, _USUAL)
 
 
 @cache

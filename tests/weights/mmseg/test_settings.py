@@ -383,6 +383,28 @@ def test_the_whole_is_valid_params(shipped_params):
     assert (loaded.train.accumulate, loaded.train.seed, loaded.augment.photometric.mode) == (2, 304, "mmseg")
 
 
+def augmented(*steps):
+    found, notes = read({"train_dataloader": {"dataset": {"type": "Own", "pipeline": list(steps)}}})
+    assert notes == ["data set Own is no part of an import: see data.name"]
+    return found["augment"]
+
+
+def test_what_a_pipeline_leaves_out_does_not_happen(shipped_params):
+    loaded = as_params({"augment": augmented({"type": "LoadImageFromFile"})}, shipped_params).augment
+    assert (loaded.ratio_range, loaded.scale, loaded.cat_max_ratio, loaded.photometric.prob) == ((1, 1), None, 1, 0)
+    assert (loaded.flip_horizontal, loaded.flip_vertical, loaded.rotate_degrees) == (0, 0, 0)
+
+
+def test_colors_have_their_own_numbers():
+    plain = augmented({"type": "PhotoMetricDistortion"})["photometric"]
+    assert (plain["brightness"], plain["contrast"], plain["saturation"]) == (32, [0.5, 1.5], [0.5, 1.5])
+    assert (plain["hue_degrees"], plain["prob"], plain["mode"]) == (36, 0.5, "mmseg")
+    own = {"brightness_delta": 16, "contrast_range": (0.8, 1.2), "saturation_range": (0.9, 1.1), "hue_delta": 9}
+    other = augmented({"type": "PhotoMetricDistortion", **own})["photometric"]
+    assert (other["brightness"], other["contrast"], other["saturation"]) == (16, [0.8, 1.2], [0.9, 1.1])
+    assert other["hue_degrees"] == 18
+
+
 def test_every_key_that_nobody_knows_is_named():
     unnamed = []
     for place in parts(WHOLE):

@@ -56,8 +56,8 @@ def _augmentation(data: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
     steps = data.get("pipeline") or []
     if not steps:
         return {}
-    section: dict[str, Any] = {"flip_horizontal": 0.0, "flip_vertical": 0.0, "rotate_degrees": 0.0}
-    section["photometric"] = {"prob": 0.0}
+    section: dict[str, Any] = {"scale": None, "keep_ratio": True, "ratio_range": [1.0, 1.0], "cat_max_ratio": 1.0}
+    section |= {"flip_horizontal": 0.0, "flip_vertical": 0.0, "rotate_degrees": 0.0, "photometric": {"prob": 0.0}}
     for step in steps:
         keys = Keys(step, place="train_pipeline", notes=notes)
         name = keys.type()
@@ -75,7 +75,7 @@ def _augmentation(data: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
                 section |= {"rotate_degrees": keys.take("degree"), "rotate_prob": float(keys.take("prob", 1.0))}
                 _expect(keys, pad_val=0, seg_pad_val=255)
             case "PhotoMetricDistortion":
-                section["photometric"] = {"mode": "mmseg", "prob": 0.5}
+                section["photometric"] = _photometric(keys)
             case _ if name in _FIXED:
                 keys.ignore("size")
                 _expect(keys, **_FIXED[name])
@@ -112,6 +112,17 @@ def _flip(keys: Keys) -> dict[str, Any]:
         return {f"flip_{direction}": float(prob)}
     keys.tell("direction", direction)
     return {}
+
+
+def _photometric(keys: Keys) -> dict[str, Any]:
+    ranges = {name: keys.take(f"{name}_range", (0.5, 1.5)) for name in ("contrast", "saturation")}
+    return {
+        "mode": "mmseg",
+        "prob": 0.5,
+        "brightness": keys.take("brightness_delta", 32),
+        **{name: [float(x) for x in low_high] for name, low_high in ranges.items()},
+        "hue_degrees": 2 * keys.take("hue_delta", 18),  # OpenCV's hue counts two degrees as one
+    }
 
 
 def _pair(size: Any) -> list[int]:
