@@ -1,5 +1,6 @@
 """Model sections of the recipes; see ``tools.recipes``."""
 
+import copy
 from typing import Any
 
 Network = dict[str, Any]
@@ -44,6 +45,18 @@ def _unet(decode: Network) -> Network:
     return _network(backbone, decode, auxiliary_heads=[_fcn(3, 64, weight=0.4)])
 
 
+def _little_unets() -> Network:
+    """Return W-Net's: two in a row, each with its loss; no dropout, and a classifier on the finest feature alone."""
+    plain = {"losses": [{"name": "cross_entropy"}], "dropout": 0.0, "num_convs": 0, "concat_input": False}
+    head = {"name": "fcn", "in_index": -1, "channels": 8, **plain}
+    little = {
+        "backbone": {"name": "little_unet", "base_channels": 8, "num_stages": 3},
+        "decode_head": head,
+        "auxiliary_heads": [],
+    }
+    return {**little, "refiners": [copy.deepcopy(little)]}
+
+
 def _segformer(size: str) -> Network:
     return _network({"name": f"mixvit_{size}"}, _head("segformer", _ALL, 256))
 
@@ -84,6 +97,7 @@ NETWORKS: dict[str, Network] = {
     "ocrnet_hr18s": _ocr_hrnet("18s", 270),
     "ocrnet_hr18": _ocr_hrnet("18", 270),
     "ocrnet_hr48": _ocr_hrnet("48", 720),
+    "little-unet_fcn-x2": _little_unets(),
     **{f"segformer_mit-{size}": _segformer(size) for size in ("b0", "b1", "b2", "b3", "b4", "b5")},
     "unet-s5-d16_fcn": _unet(_fcn(4, 64)),
     "unet-s5-d16_pspnet": _unet(_head("psp", 4, 16, bins=_BINS)),
