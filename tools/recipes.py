@@ -1,9 +1,9 @@
-"""The recipes in recipes/: MMSegmentation's that are published with a result, and ours.
+"""The recipes in recipes/: MMSegmentation's that are published with a result, those of papers, and ours.
 
 ``python -m tools.recipes`` writes them; a test fails while one of them is stale. The first are those of
-``maskline.projects.published`` that have a file, which ``tools.published_recipes`` reads from MMSegmentation; ours
-stand in ``tools.recipe_measured``. A recipe says what differs from the defaults, and of the section machine always the
-same keys: the use of another recipe leaves none.
+``maskline.projects.published`` that have a file, which ``tools.published_recipes`` reads from MMSegmentation; the
+others stand in ``tools.recipe_papers`` and ``tools.recipe_measured``. A recipe says what differs from the defaults, and
+of the section machine always the same keys: the use of another recipe leaves none.
 """
 
 import textwrap
@@ -13,6 +13,7 @@ from maskline.core.files import write_text
 from maskline.projects.published import published
 from maskline.projects.recipe_text import recipe_text
 from tools.recipe_measured import MEASURED
+from tools.recipe_papers import PAPERS
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -23,6 +24,8 @@ def recipes() -> dict[str, str]:
     for name, recipe in MEASURED.items():
         about = textwrap.wrap(recipe.about, width=116)
         texts[name] = recipe_text(name, [*about, "Measured: docs/results.md"], recipe.changes)
+    for name, paper in PAPERS.items():
+        texts[name] = recipe_text(name, paper.about, paper.changes)
     return {f"{name}.yaml": texts[name] for name in sorted(texts)}
 
 

@@ -13,17 +13,22 @@ _SMALLER = {r"resnet\d+_": "resnet18_", r"hrnet\d+s?": "hrnet18s", r"mixvit_b\d"
 def twin(section: ModelParams) -> ModelParams:
     """Return the section of a network with the same parts, a tenth of the work."""
     values = section.model_dump(mode="json")
-    backbone = values["backbone"]
+    for network in (values, *values["refiners"]):
+        _shrink(network)
+    return validate_model(values, place="twin")
+
+
+def _shrink(network: dict[str, Any]) -> None:
+    backbone = network["backbone"]
     backbone["base_channels"] = 4
     for pattern, name in _SMALLER.items():
         backbone["name"] = re.sub(pattern, name, backbone["name"])
-    if values["neck"]["name"] == "fpn":
-        values["neck"]["out_channels"] = 16
-    for head in (values["decode_head"], *values["cascade_heads"], *values["auxiliary_heads"]):
-        head["channels"] = 16
+    if network["neck"]["name"] == "fpn":
+        network["neck"]["out_channels"] = 16
+    for head in (network["decode_head"], *network["cascade_heads"], *network["auxiliary_heads"]):
+        head["channels"] = 4 if head.get("num_convs") == 0 else 16  # as many as the feature has where none convolves
         for key in {"ocr_channels", "c1_channels"} & head.keys():
             head[key] = 8
-    return validate_model(values, place="twin")
 
 
 def twins() -> dict[str, ModelParams]:
@@ -35,8 +40,12 @@ def twins() -> dict[str, ModelParams]:
 
 
 def _parts(section: ModelParams) -> str:
+    return " then ".join(map(_parts_of_one, section.networks()))
+
+
+def _parts_of_one(section: ModelParams) -> str:
     heads = (*section.cascade_heads, section.decode_head)
-    family = re.match(r"[a-z]+", section.backbone.name)
+    family = re.match(r"little_unet|[a-z]+", section.backbone.name)
     assert family is not None
     return " ".join([family[0], section.neck.name, *(f"{head.name}" for head in heads)])
 

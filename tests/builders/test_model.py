@@ -4,10 +4,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors.torch import save
 
 from maskline.builders.backbone import encoder_weights
 from maskline.builders.losses import criteria
-from maskline.builders.model import segmentor
+from maskline.builders.model import segmentor, without_start_weights
 from maskline.builders.training import check_channels
 from maskline.core.errors import MasklineError
 from maskline.models.backbones import packaged
@@ -206,6 +207,46 @@ def test_knobs_that_do_not_fit(plain, knobs, message):
     with pytest.raises(MasklineError, match=message) as caught:
         segmentor(model_params(plain, knobs), num_classes=3)
     assert "\n" not in str(caught.value)
+
+
+LITTLE = {
+    "backbone": {"name": "little_unet", "base_channels": 4, "num_stages": 2},
+    "decode_head": {**FCN, "in_index": -1},
+}
+WHOLE = {"type": "smp", "smp": {"architecture": "Unet", "encoder": "resnet18", "pretrained": True}}
+
+
+def test_networks_in_a_row(plain):
+    section = model_params(plain, refiners=[LITTLE, WHOLE])
+    model = logits(without_start_weights(section))
+    assert list(criteria(section)) == ["decode_head", "refiners.0.decode_head", "refiners.1.decode_head"]
+    assert [model.backbone.stem[0].in_channels, model.refiners[0].backbone.encoder[0].convs[0].in_channels] == [3, 5]
+    assert encoder_weights(section).keys() <= {"encoder_weights_of_refiner_1"}
+    own = {**LITTLE, "backbone": {"name": "nets/mine.py:Net"}}
+    assert model_params(plain, refiners=[LITTLE, own]).own_code() == {
+        "model.refiners.1.backbone.name": "nets/mine.py:Net"
+    }
+
+
+def test_a_row_starts_from_the_weights_of_its_first_network(plain, tmp_path):
+    torch.manual_seed(1)
+    single = segmentor(model_params(plain), num_classes=3)
+    (tmp_path / "model.safetensors").write_bytes(save(dict(single.state_dict())))
+    torch.manual_seed(2)
+    model = segmentor(model_params(plain, refiners=[LITTLE], weights=str(tmp_path)), num_classes=3)
+    assert all(torch.equal(model.state_dict()[name], value) for name, value in single.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["point", "mask2former"])
+def test_a_head_without_logits_of_all_pixels_is_the_last_of_a_row(plain, name):
+    head = (
+        {"cascade_heads": [FPN_HEAD], "decode_head": CASCADES["point"]}
+        if name == "point"
+        else {"decode_head": {"name": name}}
+    )
+    with pytest.raises(MasklineError, match=f"{name} gives training no logits of all pixels"):
+        model_params(plain, **head, refiners=[LITTLE])
+    assert len(model_params(plain, refiners=[{**LITTLE, **head}]).networks()) == 2
 
 
 @pytest.mark.parametrize("kind", ["smp", "encoder_decoder"])

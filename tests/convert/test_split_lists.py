@@ -53,6 +53,14 @@ def test_each_wrong_line_and_each_image_left_out_is_named(images, tmp_path):
         listed(images, {"val": tmp_path / "gone.txt"}, tmp_path)
 
 
+def test_names_in_place_of_a_file(images, tmp_path):
+    records, problems = listed(images, {"val": ("north/a", "south/a.jpg", "images/south/a.jpg")}, tmp_path)
+    assert [str(one).partition(";")[0] for one in problems] == [
+        "data.split_lists.val, entry 2: south/a.jpg is no image of this set"
+    ]
+    assert {one.id for one in records if one.split == "val"} == {"north/a", "south/a"}
+
+
 def splits(workspace):
     frame, _ = manifest.read(workspace.prepared)
     return frame.set_index("id")["split"].to_dict()
@@ -62,8 +70,7 @@ def test_the_stage_takes_lists_and_can_forget_a_sets_own_splits(workspace, make_
     source = make_set({"train": 4, "test": 4})
     names = [f"{split}/{i:02d}" for split in ("train", "test") for i in range(4)]
     write(workspace.path / "val.txt", "train/01", "test/02")
-    write(workspace.path / "test.txt", "train/03")
-    lists = {"train": None, "val": "val.txt", "test": "test.txt"}
+    lists = {"train": None, "val": "val.txt", "test": ["train/03"]}
     result = workspace.both(archive=str(source), split_lists=lists)
     assert result.code == 0, result.err
     expected = dict.fromkeys(names, "train") | {"train/01": "val", "test/02": "val", "train/03": "test"}

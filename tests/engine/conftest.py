@@ -146,6 +146,7 @@ def run(**changes):
                 gamma=0.1,
                 cycle_start=0.1,
                 cycle_peak=0.3,
+                cycles=1,
                 warmup="linear",
                 warmup_iterations=2,
                 warmup_factor=0.1,

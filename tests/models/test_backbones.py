@@ -6,6 +6,7 @@ from torch import nn
 
 from maskline.core.errors import ShapeError
 from maskline.models.backbones.hrnet import HRNet, hrnet_stages
+from maskline.models.backbones.little_unet import LittleUNet
 from maskline.models.backbones.mit import MIT_PLANS, MixTransformer
 from maskline.models.backbones.resnet import ResNet, StagePlan, Stem
 from maskline.models.backbones.unet import UNet
@@ -125,3 +126,16 @@ def test_norms_that_are_not_trainable():
     model = UNet(in_channels=3, base_channels=4, num_stages=2, norm=Norm(trainable=False))
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
     assert not any(parameter.requires_grad for norm in norms for parameter in norm.parameters())
+
+
+# W-Net's published counts: a U-Net with a classifier of one logit (nine weights), and one that sees it besides.
+@pytest.mark.parametrize(("channels", "whole"), [(3, 34_201), (4, 68_482 - 34_201)])
+def test_little_unet_parameters(channels, whole):
+    model = LittleUNet(in_channels=channels, base_channels=8, num_stages=3)
+    assert count(model) == whole - 9
+    assert (model.channels, model.strides, model.size_divisor) == ((32, 16, 8), (4, 2, 1), 4)
+    assert [tuple(x.shape[1:]) for x in model(torch.zeros(1, channels, 16, 24))] == [
+        (32, 4, 6),
+        (16, 8, 12),
+        (8, 16, 24),
+    ]

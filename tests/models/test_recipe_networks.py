@@ -19,6 +19,7 @@ COMBINATIONS = twins()
 def test_all_combinations_are_there():
     assert sorted(COMBINATIONS) == [
         "hrnet none fcn ocr",
+        "little_unet none fcn then little_unet none fcn",
         "mixvit none segformer",
         "resnet fpn fpn",
         "resnet fpn fpn point",

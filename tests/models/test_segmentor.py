@@ -99,3 +99,41 @@ def test_a_single_value_a_channel_is_told():
     with pytest.raises(ShapeError, match="batch norm cannot train on a single value"):
         model.train()(torch.randn(1, 3, 16, 16))
     assert model.eval()(torch.randn(1, 3, 16, 16)).isfinite().all()
+
+
+def row(*, sees=3 + 2):
+    """A U-Net, and another of a coarser stride behind it."""
+    model = unet_segmentor()
+    behind = Segmentor(
+        backbone=UNet(in_channels=sees, base_channels=4, num_stages=5),
+        decode_heads=[head(in_channels=4, in_index=-1)],
+        auxiliary_heads=[],
+        neck=None,
+        num_classes=3,
+        align_corners=False,
+    )
+    model.refiners.append(behind)
+    return model, behind
+
+
+def test_a_network_behind_another_sees_the_image_and_all_probabilities_but_the_first():
+    model, behind = row()
+    images = torch.randn(2, 3, 30, 41)
+    model.eval()
+    with torch.no_grad():
+        first = unet_segmentor().eval()(images)
+        assert first.shape == (2, 3, 30, 41)
+        expected = behind(torch.cat([images, first.softmax(1)[:, 1:]], dim=1))
+        assert torch.equal(model(images), expected)
+        outputs = model.head_logits(images)
+    assert list(outputs) == ["auxiliary_head.0", "decode_head", "refiners.0.decode_head"]
+    torch.testing.assert_close(outputs["refiners.0.decode_head"], expected)
+
+
+def test_each_network_of_a_row_is_trained_on_the_labels_and_the_last_loss_reaches_the_first():
+    model, _ = row()
+    pairs = model.training_pairs(torch.randn(2, 3, 30, 41), torch.zeros(2, 30, 41, dtype=torch.int64))
+    assert list(pairs) == ["auxiliary_head.0", "decode_head", "refiners.0.decode_head"]
+    assert all(logits.shape == (2, 3, 30, 41) for logits, _ in pairs.values())
+    pairs["refiners.0.decode_head"][0].square().sum().backward()
+    assert model.backbone.encoder[0][0].convs[0].conv.weight.grad.abs().sum() > 0

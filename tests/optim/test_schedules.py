@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from torch.optim.lr_scheduler import CosineAnnealingLR, ExponentialLR, OneCycleLR, StepLR
+from torch.optim.lr_scheduler import CosineAnnealingLR, CosineAnnealingWarmRestarts, ExponentialLR, OneCycleLR, StepLR
 
 from maskline.optim.schedules import Schedule
 
@@ -22,6 +22,7 @@ def schedule(**changes):
             "gamma": 0.1,
             "cycle_start": 0.04,
             "cycle_peak": 0.3,
+            "cycles": 1,
             "warmup": "linear",
             "warmup_iterations": 0,
             "warmup_factor": 0.0,
@@ -149,6 +150,13 @@ def test_cosine_is_torchs():
     expected = torchs(lambda o: CosineAnnealingLR(o, 60, eta_min=0.01), 60)
     assert ours(60, name="cosine", end_lr=0.01) == pytest.approx(expected, abs=1e-12)
     assert ours(60, name="cosine", end_factor=0.02) == pytest.approx(expected, abs=1e-12)
+
+
+def test_cycles_of_cosine_are_torchs_restarts():
+    expected = torchs(lambda o: CosineAnnealingWarmRestarts(o, 20, eta_min=0.01), 60)
+    assert ours(60, name="cosine", end_lr=0.01, cycles=3) == pytest.approx(expected, abs=1e-12)
+    stays = schedule(name="cosine", iterations=60, end_factor=0.02, cycles=3)
+    assert stays.factor(60) == stays.factor(90) == pytest.approx(0.02)
 
 
 def test_an_end_that_all_groups_share():

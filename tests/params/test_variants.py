@@ -58,6 +58,7 @@ BACKBONES = [
     "cgnet",
     "erfnet",
     "fast_scnn",
+    "little_unet",
     "mscan_t",
     "swin_tiny",
     "vit_tiny",
@@ -69,6 +70,7 @@ FAMILIES = ["unet", "resnet18_v1b", "resnet152_v1d", "mixvit_b0", "hrnet18", "hr
 FAMILIES += ["poolformer_s12_normed", "swin_base_window12", "pcpvt_small", "svt_large", "vit_tiny", "mae_base"]
 FAMILIES += ["convnext_tiny_normed", "resnest50", "mobilenet_v2_d8", "bisenet_v1_r18", "bisenet_v2", "icnet_r18"]
 FAMILIES += ["mobilenet_v3_large_d8", "stdc2", "ddrnet23", "pidnet_m", "cgnet", "erfnet", "fast_scnn", "mscan_s"]
+FAMILIES += ["little_unet"]
 
 
 @pytest.fixture
@@ -200,7 +202,7 @@ def test_an_exponential_decay_that_nobody_has_set_ends_at_a_hundredth():
 def test_params_and_schedules_agree_on_who_reads_what():
     """A key that is not read makes no difference; one that is read makes one."""
     values = {"length": 900, "power": 2.0, "end_factor": 0.5, "end_lr": 0.001, "milestones": (300,), "step_every": 70}
-    values |= {"gamma": 0.9, "cycle_start": 0.5, "cycle_peak": 0.7}
+    values |= {"gamma": 0.9, "cycle_start": 0.5, "cycle_peak": 0.7, "cycles": 3}
     assert values.keys() == marked(ScheduleParams).keys()
     for name in literal(ScheduleParams):
         for key, value in values.items():
@@ -252,6 +254,7 @@ def test_every_mark_fits_a_name(kind, known):
         ("bisenet_v2", set()),
         ("mscan_b", {"drop_path", "dropout"}),
         ("erfnet", {"dropout"}),
+        ("little_unet", {"base_channels", "num_stages"}),
         ("nets/mine.py:Net", {"options"}),
     ],
 )

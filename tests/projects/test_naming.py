@@ -48,6 +48,8 @@ def test_the_shipped_settings(plain):
         ({"model__backbone__strides": [1, 1, 2, 1]}, "unet-s4-d8-w16_"),
         ({"model__backbone__downsamples": [True, True, False]}, "unet-s4-d4-w16_"),
         ({"model__decode_head__dilation": 6}, "_fcn-d6_"),
+        ({"model__backbone__name": "little_unet"}, "little-unet_fcn_"),
+        ({"model__refiners": [{"backbone": {"name": "hrnet18"}}]}, "unet-s4-d8-w16_fcn-then-fcn-hr18_"),
         ({"model__type": "smp", "model__smp__architecture": "UnetPlusPlus"}, "smp-unetplusplus_resnet18_"),
     ],
 )

@@ -60,7 +60,7 @@ def describe(source: str, *, size: tuple[int, int] | None, classes: int) -> Size
     section, size, classes = _read(source, size=size, classes=classes)
     section = without_start_weights(section)
     # Encoders of the libraries are tried with an image while they are built: they need real memory. So may own code.
-    shapes = section.type == "encoder_decoder" and _is_own(section) and not section.own_code()
+    shapes = all(map(_is_own, section.networks())) and not section.own_code()
     with torch.device("meta" if shapes else "cpu"):
         model = segmentor(section, num_classes=classes)
     whole = summarize(model, in_channels=section.in_channels, size=size)
@@ -86,7 +86,9 @@ def _read(source: str, *, size: tuple[int, int] | None, classes: int) -> tuple[M
 
 
 def _is_own(section: ModelParams) -> bool:
-    return section.backbone.name.startswith(("unet", "mixvit_", "hrnet")) or "_v1" in section.backbone.name
+    name = section.backbone.name
+    own = name.startswith(("unet", "little_unet", "mixvit_", "hrnet")) or "_v1" in name
+    return own and section.type == "encoder_decoder"
 
 
 def _parts(model: nn.Module) -> list[tuple[str, nn.Module]]:

@@ -21,6 +21,7 @@ from maskline.models.backbones.erfnet import ERFNet
 from maskline.models.backbones.fast_scnn import FastSCNN
 from maskline.models.backbones.hrnet import HRNet, hrnet_stages
 from maskline.models.backbones.icnet import ICNet
+from maskline.models.backbones.little_unet import LittleUNet
 from maskline.models.backbones.mit import MIT_PLANS, MixTransformer
 from maskline.models.backbones.mobilenet_v2 import MobileNetV2
 from maskline.models.backbones.mobilenet_v3 import MobileNetV3
@@ -58,9 +59,14 @@ _PLAIN: dict[str, Callable[..., BackboneBase]] = {
     "cgnet": CGNet,
     "erfnet": ERFNet,
     "fast_scnn": FastSCNN,
+    "little_unet": LittleUNet,
     **{f"mscan_{size}": partial(MSCAN, plan=plan) for size, plan in MSCAN_PLANS.items()},
 }
-_KNOBS = {"erfnet": ("dropout",), **{f"mscan_{size}": ("dropout", "drop_path") for size in MSCAN_PLANS}}
+_KNOBS = {
+    "erfnet": ("dropout",),
+    "little_unet": ("base_channels", "num_stages"),
+    **{f"mscan_{size}": ("dropout", "drop_path") for size in MSCAN_PLANS},
+}
 
 
 def backbone(params: BackboneParams, *, in_channels: int, norm: Norm) -> BackboneBase:
@@ -85,11 +91,17 @@ def backbone(params: BackboneParams, *, in_channels: int, norm: Norm) -> Backbon
 
 
 def encoder_weights(params: ModelParams) -> dict[str, dict[str, str]]:
-    """Return what the receipt says of an encoder's ImageNet weights: package, version, hash; empty: from no package."""
-    smp, own = params.smp, params.backbone
-    wanted, name = (smp.pretrained, smp.encoder) if params.type == "smp" else (own.pretrained, own.name)
-    source = packaged.source(resolve_encoder(name)) if wanted else None
-    return {"encoder_weights": source} if source else {}
+    """Return what the receipt says of an encoder's ImageNet weights: package, version, hash; empty: from no package.
+
+    Refiners' stand under keys of their own, as ``encoder_weights_of_refiner_0``.
+    """
+    sources: dict[str, dict[str, str]] = {}
+    for i, network in enumerate(params.networks(), start=-1):
+        smp, own = network.smp, network.backbone
+        wanted, name = (smp.pretrained, smp.encoder) if network.type == "smp" else (own.pretrained, own.name)
+        if source := packaged.source(resolve_encoder(name)) if wanted else None:
+            sources["encoder_weights" if i < 0 else f"encoder_weights_of_refiner_{i}"] = source
+    return sources
 
 
 def _own(params: BackboneParams, *, in_channels: int, norm: Norm) -> BackboneBase | None:

@@ -81,7 +81,7 @@ def split_settings(params: DataParams) -> SplitSettings:
         num_folds=params.num_folds,
         stratify=params.stratify,
         own=params.own_splits,
-        lists={split: user_path(str(path)) for split, path in lists.items()},
+        lists=params.split_lists.given() | {split: user_path(str(path)) for split, path in lists.items()},
         near_duplicates=params.near_duplicates,
     )
 

@@ -13,6 +13,7 @@ from maskline.losses.composite import CompositeLoss, Loss
 from maskline.losses.edges import at_boundary, balanced_borders, on_details
 from maskline.losses.mask_classification import MaskClassification, MaskPoints
 from maskline.losses.presence import class_presence
+from maskline.models.segmentor import refiner_name
 from maskline.params.network.heads import (
     MASK_LOSS_KEYS,
     DAHeadParams,
@@ -31,6 +32,14 @@ from maskline.params.network.model import ModelParams
 
 def criteria(params: ModelParams) -> dict[str, nn.Module]:
     """Build the loss of each head's outputs by their name; that of the final logits is last."""
+    first, *refiners = params.networks()
+    behind = {
+        refiner_name(i, name): loss for i, network in enumerate(refiners) for name, loss in _of_network(network).items()
+    }
+    return {**_of_network(first), **behind}
+
+
+def _of_network(params: ModelParams) -> dict[str, nn.Module]:
     parts = params.smp.auxiliary_heads if params.type == "smp" else params.auxiliary_heads
     auxiliary = {key: value for i, part in enumerate(parts) for key, value in _of_head(f"auxiliary_head.{i}", part)}
     if params.type == "smp":

@@ -26,6 +26,7 @@ from maskline.models.necks.select import ResizeConcat, Select
 from maskline.models.segmentor import Segmentor, SegmentorBase
 from maskline.models.smp import SmpSegmentor, smp_segmentor
 from maskline.models.stem import adapt_input_channels
+from maskline.params.base.types import Section
 from maskline.params.network.heads import (
     MASK_LOSS_KEYS,
     MASK_POINT_KEYS,
@@ -38,7 +39,7 @@ from maskline.params.network.heads import (
     PointHeadParams,
     SeparableASPPHeadParams,
 )
-from maskline.params.network.model import ModelParams, NormParams, SmpParams
+from maskline.params.network.model import ModelParams, NetworkParams, NormParams, SmpParams
 from maskline.params.network.necks import (
     Feature2PyramidNeckParams,
     FPNNeckParams,
@@ -125,21 +126,29 @@ def segmentor(params: ModelParams, *, num_classes: int) -> SegmentorBase:
     Raises:
         MasklineError: Parts that do not fit together, or weights that cannot be had.
     """
-    model = _smp(params, num_classes=num_classes) if params.type == "smp" else _own(params, num_classes=num_classes)
+    first, *others = params.networks()
+    model = _network(first, num_classes=num_classes)
+    seen = params.in_channels + num_classes - 1
+    model.refiners = nn.ModuleList(
+        _network(network.model_copy(update={"in_channels": seen}), num_classes=num_classes) for network in others
+    )
     if params.weights is not None:
         _load(model, Path(params.weights))
     return model
 
 
+def _network(params: ModelParams, *, num_classes: int) -> SegmentorBase:
+    return _smp(params, num_classes=num_classes) if params.type == "smp" else _own(params, num_classes=num_classes)
+
+
 def without_start_weights(params: ModelParams) -> ModelParams:
     """Return the section of the same network with fresh weights: nothing is read or downloaded to build it."""
-    return params.model_copy(
-        update={
-            "weights": None,
-            "backbone": params.backbone.model_copy(update={"pretrained": False}),
-            "smp": params.smp.model_copy(update={"pretrained": False}),
-        }
-    )
+    refiners = tuple(network.model_copy(update=_fresh(network)) for network in params.refiners)
+    return params.model_copy(update={"weights": None, "refiners": refiners, **_fresh(params)})
+
+
+def _fresh(network: NetworkParams) -> dict[str, Section]:
+    return {name: getattr(network, name).model_copy(update={"pretrained": False}) for name in ("backbone", "smp")}
 
 
 def _own(params: ModelParams, *, num_classes: int) -> Segmentor:

@@ -89,6 +89,7 @@ def schedule(params: ScheduleParams, *, iterations: int, epoch_iterations: float
         gamma=_usual_gamma(params.name, decaying=length - warmup) if params.gamma is None else params.gamma,
         cycle_start=params.cycle_start,
         cycle_peak=params.cycle_peak,
+        cycles=params.cycles,
         warmup=params.warmup,
         warmup_iterations=warmup,
         warmup_factor=params.warmup_factor,

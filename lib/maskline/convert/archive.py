@@ -46,7 +46,7 @@ class SplitSettings:
         num_folds: Folds; 0: none.
         stratify: Whether each split gets its share of every class.
         own: Whether the set's own splits count.
-        lists: Split -> text file of images, instead of the set's own splits; empty: none.
+        lists: Split -> text file of images, or their names, instead of the set's own splits; empty: none.
         near_duplicates: ``error``: images in two splits are a problem if equal, and if nearly equal, but the latter
             in published splits a remark; ``warn``: a remark; ``off``: only equal ones are looked for, for a remark.
     """
@@ -58,7 +58,7 @@ class SplitSettings:
     num_folds: int
     stratify: bool
     own: bool
-    lists: Mapping[Split, Path]
+    lists: Mapping[Split, Path | Sequence[str]]
     near_duplicates: Literal["error", "warn", "off"]
 
 

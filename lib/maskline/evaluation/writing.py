@@ -113,6 +113,10 @@ def _network(card: Mapping[str, Any]) -> str:
     if members := card.get("members"):
         return f"{len(members)} networks"
     model = card["params"]["model"]
+    return ", then ".join(map(_one_network, (model, *model.get("refiners", ()))))
+
+
+def _one_network(model: Mapping[str, Any]) -> str:
     if model["type"] == "smp":
         return f"{model['smp']['architecture']} with {model['smp']['encoder']}"
     return f"{model['backbone']['name']} with {model['decode_head']['name']}"

@@ -1,7 +1,7 @@
 """The segmentor: backbone, neck, heads behind one contract, for any input size.
 
 ``Segmentor`` joins the project's own parts; ``maskline.models.smp`` puts whole architectures of
-segmentation-models-pytorch behind the same base.
+segmentation-models-pytorch behind the same base. Any of them can stand in a row: see ``SegmentorBase.refiners``.
 """
 
 from abc import ABC, abstractmethod
@@ -27,6 +27,11 @@ class SegmentorBase(nn.Module, ABC):
     An input whose sides are no multiples of ``stride`` is padded with zeros (the mean color) at the bottom and
     right, and the logits are cropped.
 
+    ``refiners`` are whole networks after this one, none at first. Each sees the image and, as further channels, the
+    probabilities that the network before it gives all classes but the first, whose is what they lack to 1. The last
+    one's logits are those of the row; in training each has a loss of its own, and gradients reach back through all.
+    Source: Galdran et al., "The Little W-Net That Could", 2020, for two networks.
+
     Args:
         num_classes: Channels of the logits.
         stride: Multiple that the sides are padded to.
@@ -40,6 +45,7 @@ class SegmentorBase(nn.Module, ABC):
         self.stride = stride
         self.min_side = min_side
         self.align_corners = align_corners
+        self.refiners = nn.ModuleList()
 
     @abstractmethod
     def run_heads(self, images: Tensor, *, auxiliary: bool) -> dict[str, Tensor]:
@@ -58,13 +64,20 @@ class SegmentorBase(nn.Module, ABC):
         with self._checked(images):
             padded = self._pad(images)
             *_, logits = self.run_heads(padded, auxiliary=False).values()
-            return self._fit(logits, padded, images)
+            logits = self._fit(logits, padded, images)
+        for network in self.networks()[1:]:
+            logits = network(refined_input(images, logits))
+        return logits
+
+    def networks(self) -> "list[SegmentorBase]":
+        """Return the networks of the row, this one first."""
+        return [self, *(cast("SegmentorBase", network) for network in self.refiners)]
 
     def head_logits(self, images: Tensor) -> dict[str, Tensor]:
         """Return every head's logits by name, each at its own resolution, auxiliary heads first.
 
         Where the input had to be padded, logits of a lower resolution have no pixel grid that ends at the input's
-        border; they are then given at input size.
+        border; they are then given at input size. Names of a refiner's heads begin with its own: ``refiners.0.``.
 
         Raises:
             ShapeError: As ``forward``.
@@ -72,14 +85,21 @@ class SegmentorBase(nn.Module, ABC):
         with self._checked(images):
             padded = self._pad(images)
             outputs = self.run_heads(padded, auxiliary=True)
-            if padded.shape == images.shape:
-                return outputs
-            return {name: self._fit(logits, padded, images) for name, logits in outputs.items()}
+            logits = self._fit([*outputs.values()][-1], padded, images)
+            if padded.shape != images.shape:
+                outputs = {name: self._fit(own, padded, images) for name, own in outputs.items()}
+        for i, network in enumerate(self.networks()[1:]):
+            seen = refined_input(images, logits)
+            own = network.head_logits(seen)
+            outputs |= {refiner_name(i, name): value for name, value in own.items()}
+            logits = resize([*own.values()][-1], size_of(images), align_corners=network.align_corners)
+        return outputs
 
     def training_pairs(self, images: Tensor, target: Tensor) -> dict[str, Pair]:
         """Return, by head, the logits and the target that its loss compares; the main head's last.
 
-        A head's further outputs stand before it under its name and theirs, as ``decode_head.presence``.
+        A head's further outputs stand before it under its name and theirs, as ``decode_head.presence``, and a refiner's
+        after those of the network before it, as ``refiners.0.decode_head``.
 
         Args:
             images: Normalized, float NCHW.
@@ -89,7 +109,12 @@ class SegmentorBase(nn.Module, ABC):
             ShapeError: As ``forward``.
         """
         with self._checked(images):
-            return self.supervise_heads(self._pad(images), target)
+            pairs = self.supervise_heads(self._pad(images), target)
+        for i, network in enumerate(self.networks()[1:]):
+            logits, _ = [*pairs.values()][-1]
+            own = network.training_pairs(refined_input(images, logits), target)
+            pairs |= {refiner_name(i, name): pair for name, pair in own.items()}
+        return pairs
 
     @contextmanager
     def _checked(self, images: Tensor) -> Iterator[None]:
@@ -198,6 +223,21 @@ class Segmentor(SegmentorBase):
         if len(cascade) == 1:
             return {**auxiliary, "decode_head": cascade[0]}
         return {**auxiliary, **{f"decode_head.{i}": head for i, head in enumerate(cascade)}}
+
+
+def refined_input(images: Tensor, logits: Tensor) -> Tensor:
+    """Return what a refiner sees: the images, then the probabilities of all classes but the first, NCHW.
+
+    Args:
+        images: Normalized, float NCHW.
+        logits: Of the network before, of the images' height and width.
+    """
+    return torch.cat([images, logits.softmax(1)[:, 1:].to(images.dtype)], dim=1)
+
+
+def refiner_name(position: int, name: str) -> str:
+    """Return the name that an output of a refiner has in the row."""
+    return f"refiners.{position}.{name}"
 
 
 def _one_or_list(heads: Sequence[Head]) -> nn.Module:

@@ -1,9 +1,9 @@
 """Learning rates as pure functions of the iteration.
 
 Source: mmengine 0.10.7 (Apache-2.0) PolyLR, CosineAnnealingLR, ExponentialLR, OneCycleLR, LinearLR, ConstantLR,
-MultiStepLR, StepLR. The last iteration of poly has the end value exactly, and a warm-up's last iteration the full
-rate; cosine would have its end value one iteration after the last. A decay begins where the warm-up ends. torch's
-PolynomialLR differs: no end value, one step longer.
+MultiStepLR, StepLR; several cycles of cosine are torch's CosineAnnealingWarmRestarts. The last iteration of poly has
+the end value exactly, and a warm-up's last iteration the full rate; cosine would have its end value one iteration after
+the last. A decay begins where the warm-up ends. torch's PolynomialLR differs: no end value, one step longer.
 """
 
 import math
@@ -31,6 +31,7 @@ class Schedule:
         gamma: See milestones; a factor on each iteration for exponential.
         cycle_start: First rate over the full one (one_cycle).
         cycle_peak: Share of the length until the full rate (one_cycle).
+        cycles: Times that the shape is gone through, each from the full rate (cosine).
         warmup: Shape of the warm-up.
         warmup_iterations: Its length; 0 is none.
         warmup_factor: Its first rate over the full one; above 0 for exponential.
@@ -46,6 +47,7 @@ class Schedule:
     gamma: float
     cycle_start: float
     cycle_peak: float
+    cycles: int
     warmup: WarmupName
     warmup_iterations: int
     warmup_factor: float
@@ -84,7 +86,8 @@ class Schedule:
                 left = 1 - min(since / max(length - 1, 1), 1.0)
                 return float((1 - end) * left**self.power + end)
             case "cosine":
-                return _wave(1.0, end, min(since / length, 1.0))
+                through = since * self.cycles / length
+                return _wave(1.0, end, through % 1.0 if through < self.cycles else 1.0)
             case "step":
                 steps = since // self.step_every if self.step_every else bisect_right(self.milestones, iteration)
                 return float(self.gamma**steps)

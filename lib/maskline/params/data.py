@@ -56,17 +56,31 @@ class SyntheticParams(Section):
     seed: Seed = Field(default=7, description="Another seed draws other eyes.")
 
 
+_Names = Annotated[tuple[str, ...], Field(min_length=1)]
+_Split = Literal["train", "val", "test"]
+
+
 class SplitListsParams(Section):
-    """Text files with one image a line, instead of the set's own splits."""
+    """Text files with one image a line, or the images' names themselves, instead of the set's own splits."""
 
-    train: str | None = Field(default=None, description="Images of train; null: all that are in no other list.")
-    val: str | None = Field(default=None, description="Images of val; null: as where a set has none.")
-    test: str | None = Field(default=None, description="Images of test; null: as where a set has none.")
+    train: str | _Names | None = Field(
+        default=None, description="Images of train; null: all that are in no other list."
+    )
+    val: str | _Names | None = Field(default=None, description="Images of val; null: as where a set has none.")
+    test: str | _Names | None = Field(default=None, description="Images of test; null: as where a set has none.")
 
-    def files(self) -> "dict[Literal['train', 'val', 'test'], Path]":
-        """Return the lists that are given."""
-        given = {"train": self.train, "val": self.val, "test": self.test}
-        return {split: Path(file) for split, file in given.items() if file is not None}  # type: ignore[misc]
+    def given(self) -> dict[_Split, Path | tuple[str, ...]]:
+        """Return the lists that are given: a text file, or names."""
+        lists: dict[_Split, str | tuple[str, ...] | None] = {"train": self.train, "val": self.val, "test": self.test}
+        return {
+            split: Path(given) if isinstance(given, str) else given
+            for split, given in lists.items()
+            if given is not None
+        }
+
+    def files(self) -> dict[_Split, Path]:
+        """Return the lists that are text files."""
+        return {split: given for split, given in self.given().items() if isinstance(given, Path)}
 
 
 class DataParams(Section):

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from maskline.params.base.types import Fraction, NonNegative, Positive, Section
+from maskline.params.base.types import Count, Fraction, NonNegative, Positive, Section
 from maskline.params.base.variants import read_by
 
 
@@ -32,6 +32,11 @@ class ScheduleParams(Section):
         default=None,
         description="Last learning rate of every group, instead of end_factor (poly, cosine).",
         json_schema_extra=read_by("poly", "cosine"),
+    )
+    cycles: Count = Field(
+        default=1,
+        description="Times that the decay is gone through within the length, each from the full rate (cosine).",
+        json_schema_extra=read_by("cosine"),
     )
     milestones: tuple[Positive, ...] = Field(
         default=(),

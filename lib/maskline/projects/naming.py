@@ -66,10 +66,18 @@ def name(params: Params) -> str:
 
 
 def _model(model: ModelParams) -> str:
+    """Return the network's words; those of networks in a row are joined, and said once where all are alike."""
+    words = [_network(network) for network in model.networks()]
+    if len(words) > 1 and len(set(words)) == 1:
+        return f"{words[0]}-x{len(words)}"
+    return "-then-".join([words[0], *(word.replace("_", "-") for word in words[1:])])
+
+
+def _network(model: ModelParams) -> str:
     if model.type == "smp":
         return f"smp-{_word(model.smp.architecture)}_{_word(model.smp.encoder)}"
     algorithm, backbone = _algorithm(model.decode_head), _backbone(model.backbone)
-    if model.backbone.name == "unet":
+    if model.backbone.name in ("unet", "little_unet"):
         return f"{backbone}_{algorithm}"
     return f"{algorithm}_{backbone}"
 

@@ -18,7 +18,7 @@ def without_splits(records: Sequence[Record]) -> list[Record]:
 
 
 def listed(
-    records: Sequence[Record], lists: Mapping[Split, Path], folder: Path
+    records: Sequence[Record], lists: Mapping[Split, Path | Sequence[str]], folder: Path
 ) -> tuple[list[Record], list[DataError]]:
     """Return the records in the splits of the lists, and what is wrong with these.
 
@@ -28,7 +28,7 @@ def listed(
 
     Args:
         records: The whole set.
-        lists: Split -> text file.
+        lists: Split -> text file, or its lines.
         folder: The set's folder.
 
     Raises:
@@ -37,13 +37,15 @@ def listed(
     known = _names(records, folder)
     splits: dict[str, Split] = {}
     problems: list[DataError] = []
-    for split, path in lists.items():
-        for number, line in enumerate(_lines(path), start=1):
+    for split, given in lists.items():
+        lines = _lines(given) if isinstance(given, Path) else given
+        place = f"{given} line" if isinstance(given, Path) else f"data.split_lists.{split}, entry"
+        for number, line in enumerate(lines, start=1):
             name = line.strip()
             if not name or name.startswith("#"):
                 continue
             ids = known.get(name, set())
-            where = f"{path} line {number}"
+            where = f"{place} {number}"
             if len(ids) != 1:
                 problem = f"{name} is of {len(ids)} images" if ids else f"{name} is no image of this set"
                 problems.append(DataError(where, problem, "give ids as in manifest.csv, or paths in the archive"))

@@ -27,7 +27,7 @@ _SWIN = r"swin_(tiny|small|base|large)(_window12)?"
 _TWINS = r"(pcpvt|svt)_(small|base|large)"
 _VIT = r"vit_(tiny|small|base|large)"
 _BEIT = r"(beit|mae)_(base|large)"
-_MSCAN, _ERFNET = "mscan_[tsbl]", "erfnet"
+_MSCAN, _ERFNET, _LITTLE = "mscan_[tsbl]", "erfnet", "little_unet"
 _FIXED = (
     r"mobilenet_v2_d8|mobilenet_v3_(small|large)_d8|(bisenet_v1|icnet)_r(18|50|101)|bisenet_v2"
     r"|stdc[12]|ddrnet23(_slim)?|pidnet_[sml]|cgnet|fast_scnn"
@@ -35,7 +35,7 @@ _FIXED = (
 _OWN = r".*\.py:\w+"
 _NAMED = (
     *(_UNET, _RESNET, _MIXVIT, _HRNET, _CONVNEXT, _POOLFORMER, _SWIN, _TWINS, _VIT, _BEIT, _MSCAN, _ERFNET, _FIXED),
-    _OWN,
+    *(_LITTLE, _OWN),
 )
 _ENCODER = rf"(?!({'|'.join(_NAMED)})$).*"
 
@@ -66,7 +66,8 @@ class BackboneParams(Section):
         default="unet",
         min_length=1,
         description=(
-            "`unet`; `resnet18_v1c` (18 to 152; v1b: 7x7 stem, v1c: deep stem, v1d: also averaged shortcuts); "
+            "`unet`; `little_unet` (W-Net's, with base_channels 8 and num_stages 3); "
+            "`resnet18_v1c` (18 to 152; v1b: 7x7 stem, v1c: deep stem, v1d: also averaged shortcuts); "
             "`mixvit_b0` to `mixvit_b5` (SegFormer's); `hrnet18`, `hrnet18s`, `hrnet32`, `hrnet48`; "
             "`resnest50`, `resnest101`; `mobilenet_v2_d8`; `bisenet_v1_r18` (r50, r101), `bisenet_v2`; `icnet_r18` "
             "(r50, r101), with the neck ic; "
@@ -113,10 +114,16 @@ class BackboneParams(Section):
         json_schema_extra=read_by(_RESNET),
     )
     base_channels: Count = Field(
-        default=16, description="Channels of the finest feature (unet).", json_schema_extra=read_by(_UNET)
+        default=16,
+        description="Channels of the finest feature (unet, little_unet).",
+        json_schema_extra=read_by(_UNET, _LITTLE),
     )
     num_stages: int = Field(
-        default=4, ge=2, le=8, description="Resolutions, the finest counted (unet).", json_schema_extra=read_by(_UNET)
+        default=4,
+        ge=2,
+        le=8,
+        description="Resolutions, the finest counted (unet, little_unet).",
+        json_schema_extra=read_by(_UNET, _LITTLE),
     )
     encoder_convs: tuple[Count, ...] | None = Field(
         default=None, description="Convolutions of each stage (unet); null: 2.", json_schema_extra=read_by(_UNET)
@@ -234,20 +241,12 @@ class SmpParams(Section):
     )
 
 
-class ModelParams(InputParams):
-    """The network and what its input looks like."""
+class NetworkParams(Section):
+    """The parts of one network."""
 
     type: Literal["encoder_decoder", "smp"] = Field(
         default="encoder_decoder", description="Which of the parts below make the network."
     )
-    align_corners: bool = Field(default=False, description="How logits and features are resized.")
-    channel_order: Literal["rgb", "bgr"] = Field(
-        default="rgb",
-        description="bgr: the backbone sees the channels of images from last to first, as weights of BGR images need "
-        "it (encoder_decoder); images, mean and std are RGB all the same.",
-    )
-    weights: str | None = Field(default=None, description="A folder with model.safetensors to start from.")
-    norm: NormParams = NormParams()
     backbone: BackboneParams = BackboneParams()
     neck: NeckParams = NoNeckParams(name="none")
     cascade_heads: tuple[HeadParams, ...] = Field(
@@ -260,7 +259,7 @@ class ModelParams(InputParams):
     smp: SmpParams = SmpParams()
 
     @model_validator(mode="after")
-    def _check_heads(self) -> "ModelParams":
+    def _check_heads(self) -> "NetworkParams":
         if "stdc" in (head.name for head in (*self.cascade_heads, self.decode_head)):
             raise ValueError("a head stdc tells where borders are, not classes; move it to auxiliary_heads")
         if not self.cascade_heads and self.decode_head.name in ("ocr", "point"):
@@ -272,19 +271,65 @@ class ModelParams(InputParams):
             )
         return self
 
+
+class ModelParams(NetworkParams, InputParams):
+    """The network and what its input looks like."""
+
+    align_corners: bool = Field(default=False, description="How logits and features are resized.")
+    channel_order: Literal["rgb", "bgr"] = Field(
+        default="rgb",
+        description="bgr: the backbone sees the channels of images from last to first, as weights of BGR images need "
+        "it (encoder_decoder); images, mean and std are RGB all the same.",
+    )
+    weights: str | None = Field(default=None, description="A folder with model.safetensors to start from.")
+    norm: NormParams = NormParams()
+    refiners: tuple[NetworkParams, ...] = Field(
+        default=(),
+        description="Whole networks in a row after this one, any number; each sees the image and the probabilities "
+        "that the network before gives all classes but the first, and has losses of its own.",
+    )
+
+    @model_validator(mode="after")
+    def _check_row(self) -> "ModelParams":
+        for network in self.networks()[:-1]:
+            head = network.decode_head
+            if network.type == "encoder_decoder" and (head.name == "point" or isinstance(head, MaskHeadParams)):
+                raise ValueError(
+                    f"{head.name} gives training no logits of all pixels, which the network after it in the row needs; "
+                    "make that network the last of model.refiners"
+                )
+        return self
+
+    def networks(self) -> "tuple[ModelParams, ...]":
+        """Return the networks of the row, each as a section of its own; those after the first see the same images."""
+        parts = NetworkParams.model_fields
+        alone = self.model_copy(update={"refiners": ()})
+        behind = alone.model_copy(update={"weights": None, "channel_order": "rgb"})
+        others = ({name: getattr(network, name) for name in parts} for network in self.refiners)
+        return (alone, *(behind.model_copy(update=values) for values in others))
+
     def own_code(self, *, losses: bool = True) -> dict[str, str]:
         """Return key -> name of what is of the user's own code in the parts that make the network.
 
         Args:
             losses: Those too.
         """
-        whole = {"smp": self.smp} if self.type == "smp" else {name: getattr(self, name) for name in _PARTS}
-        values = {
-            name: part.model_dump() if isinstance(part, Section) else [entry.model_dump() for entry in part]
-            for name, part in whole.items()
-        }
-        names = dict(_own_names(values, "model"))
+        names = {key: name for place, network in self._placed() for key, name in _of_network(network, place)}
         return {key: name for key, name in names.items() if losses or ".losses." not in key}
+
+    def _placed(self) -> "Iterator[tuple[str, NetworkParams]]":
+        yield "model", self
+        for i, network in enumerate(self.refiners):
+            yield f"model.refiners.{i}", network
+
+
+def _of_network(network: NetworkParams, place: str) -> Iterator[tuple[str, str]]:
+    whole = {"smp": network.smp} if network.type == "smp" else {name: getattr(network, name) for name in _PARTS}
+    values = {
+        name: part.model_dump() if isinstance(part, Section) else [entry.model_dump() for entry in part]
+        for name, part in whole.items()
+    }
+    return _own_names(values, place)
 
 
 _PARTS = ("backbone", "cascade_heads", "decode_head", "auxiliary_heads")
