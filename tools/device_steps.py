@@ -50,7 +50,7 @@ class Plan:
 
 
 class _Unwritten(Journal):
-    def write(self, iteration: int, state: Any) -> None:
+    def write(self, iteration: int, state: Any, *, behind: bool = False) -> None:
         """Write nothing: what is measured are steps."""
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO, cast
 
 import torch
 from torch.utils._pytree import tree_map
@@ -102,7 +102,7 @@ class Journal:
         path = self.folder / f"iteration-{iteration:09d}.pt"
         with replace_file(path) as part, part.open("wb") as stream:
             hashed = _Hashed(stream)
-            torch.save(dict(state), hashed)
+            torch.save(dict(state), cast("IO[bytes]", hashed))
             stream.write(hashed.digest())
         entries = self._entries()
         kept = entries[: entries.index(path) + 1][-_KEPT:]
