@@ -37,7 +37,7 @@ def main(*, params_path: Path, prepared: Path, model: Path, curves: Path, **outp
     from maskline.builders.evaluate import evaluated
     from maskline.evaluation.evaluate import headline
     from maskline.evaluation.writing import Outputs, write_evaluation
-    from maskline.runtime import gpus, launch, process_group
+    from maskline.runtime.processes import gpus, launch, process_group
 
     section, devices = params.evaluate, params.machine.evaluate_devices
     gpus.take(devices, device=section.device)

@@ -30,7 +30,8 @@ def main(*, params_path: Path, prepared: Path, model: Path, scores: Path, out: P
     from maskline.export import card, package, timing
     from maskline.params.base.reading import load_sections
     from maskline.params.stages.export import ExportStage
-    from maskline.runtime import device, gpus
+    from maskline.runtime import device
+    from maskline.runtime.processes import gpus
 
     params = load_sections(params_path, ExportStage)
     gpus.take(1, device=params.export.device)

@@ -43,7 +43,7 @@ def main(
     from maskline.builders.training import build_training, describe_training
     from maskline.engine import run
     from maskline.engine.process import die_with_parent
-    from maskline.runtime import gpus, launch, process_group
+    from maskline.runtime.processes import gpus, launch, process_group
 
     die_with_parent()
     gpus.take(params.train.devices, device=params.train.device)

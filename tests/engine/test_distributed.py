@@ -20,8 +20,8 @@ from maskline.losses.pixel import cross_entropy
 from maskline.losses.region import dice
 from maskline.models.sync_norm import SyncBatchNorm
 from maskline.optim.optimizers import Knobs, optimizer
-from maskline.runtime import distributed
 from maskline.runtime.device import Compute
+from maskline.runtime.processes import distributed
 from tests.engine.conftest import MemorySplit, model, run
 from tests.processes import together
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from maskline.runtime import distributed
+from maskline.runtime.processes import distributed
 from tests.losses.test_losses import IGNORE, LOSSES
 from tests.processes import together
 

@@ -11,7 +11,7 @@ from maskline.params.base.reading import load_sections, validated
 from maskline.params.stages.train import TrainStage
 from maskline.predict.model import Model
 from maskline.predict.model_sources import load
-from maskline.runtime import gpus
+from maskline.runtime.processes import gpus
 
 
 def train(

@@ -23,8 +23,9 @@ from maskline.models.sync_norm import synchronize
 from maskline.optim.schedules import Schedule
 from maskline.params.network.model import ModelParams
 from maskline.params.stages.train import TrainStage
-from maskline.runtime import checkpoint, device, distributed
+from maskline.runtime import checkpoint, device
 from maskline.runtime.patches import batch_norm, depthwise, memory
+from maskline.runtime.processes import distributed
 from maskline.runtime.torch_seeds import seed_torch
 
 log = logging.getLogger("maskline")

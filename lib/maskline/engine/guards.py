@@ -12,7 +12,7 @@ from maskline.core.errors import TrainingError
 from maskline.core.files import replace_file
 from maskline.engine.journal import Journal
 from maskline.engine.state import SpoiltError, TrainState
-from maskline.runtime import distributed
+from maskline.runtime.processes import distributed
 
 REPLAY_FILE = "not-finite.pt"
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from maskline.runtime import distributed
+from maskline.runtime.processes import distributed
 
 log = logging.getLogger("maskline")
 

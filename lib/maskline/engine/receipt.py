@@ -11,8 +11,8 @@ import torch
 
 from maskline.core.code_hash import loaded_sha256
 from maskline.core.files import sha256_file, sha256_json
-from maskline.runtime import distributed
 from maskline.runtime.device import Compute
+from maskline.runtime.processes import distributed
 
 _LIBRARIES = ("torch", "numpy", "pillow", "kornia", "segmentation-models-pytorch", "timm")
 

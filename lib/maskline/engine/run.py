@@ -24,7 +24,8 @@ from maskline.engine.state import Row, TrainState, weights_of
 from maskline.engine.train import Loop, StoppedError, captured_step, fit
 from maskline.models.segmentor import SegmentorBase
 from maskline.optim.ema import WeightAverage
-from maskline.runtime import checkpoint, distributed
+from maskline.runtime import checkpoint
+from maskline.runtime.processes import distributed
 
 log = logging.getLogger("maskline")
 

@@ -14,7 +14,7 @@ from maskline.engine.capture import CapturedStep
 from maskline.models.segmentor import SegmentorBase
 from maskline.optim import optimizers
 from maskline.optim.ema import WeightAverage
-from maskline.runtime import distributed
+from maskline.runtime.processes import distributed
 
 Row = dict[str, float]
 

@@ -31,10 +31,10 @@ from maskline.engine.validate import validate
 from maskline.models.sync_norm import share_statistics
 from maskline.optim.optimizers import clip_gradients, set_rates, steps_without_host
 from maskline.optim.schedules import Schedule
-from maskline.runtime import distributed
 from maskline.runtime.checkpoint import weights_sha256
 from maskline.runtime.device import Compute
 from maskline.runtime.patches import interpolation
+from maskline.runtime.processes import distributed
 from maskline.runtime.torch_seeds import seed_torch
 
 log = logging.getLogger("maskline")

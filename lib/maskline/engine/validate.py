@@ -12,9 +12,9 @@ from maskline.engine.guards import guarded_validation
 from maskline.engine.state import Row
 from maskline.metrics.confusion import confusion_matrix
 from maskline.metrics.scores import class_scores, overall_scores
-from maskline.runtime import distributed
 from maskline.runtime.device import Compute
 from maskline.runtime.normalize import normalize
+from maskline.runtime.processes import distributed
 
 log = logging.getLogger("maskline")
 

@@ -19,7 +19,7 @@ from maskline.metrics import scores_table
 from maskline.metrics.extra import Measures
 from maskline.metrics.scores import flatten
 from maskline.metrics.scores_table import UNCERTAINTY
-from maskline.runtime import distributed
+from maskline.runtime.processes import distributed
 
 
 class LabelledSplit(Split, Protocol):

@@ -14,7 +14,7 @@ from maskline.evaluation.scoring import ImageScore, Split, labels_to_score
 from maskline.evaluation.tuning import seen
 from maskline.inference.pipeline import Inference
 from maskline.metrics.risk_control import CANDIDATES, certified, check_number, miss_rate, miss_rates
-from maskline.runtime import distributed
+from maskline.runtime.processes import distributed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

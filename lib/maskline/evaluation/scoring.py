@@ -16,7 +16,7 @@ from maskline.evaluation.conventions import Conventions, Key
 from maskline.inference.pipeline import Segmentation
 from maskline.metrics.confusion import confusion_matrix
 from maskline.metrics.extra import ImageExtras, Measures
-from maskline.runtime import distributed
+from maskline.runtime.processes import distributed
 
 
 class Sample(Protocol):

@@ -18,7 +18,7 @@ from maskline.inference.pipeline import Crf, Inference
 from maskline.inference.predictor import most_likely
 from maskline.metrics.confusion import confusion_matrix
 from maskline.metrics.scores import foreground_scores, overall_scores
-from maskline.runtime import distributed
+from maskline.runtime.processes import distributed
 
 # Candidates are the edges of this many equal bins of the probability.
 _BINS = 1000

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from maskline.losses.composite import Loss
-from maskline.runtime.distributed import totals
+from maskline.runtime.processes.distributed import totals
 
 _SHARES = (0.6, 0.3, 0.1)  # of the steps 1, 2, 4 px
 _WIDTH = 4

@@ -18,9 +18,9 @@ from torch.nn import functional as F
 
 from maskline.losses.class_masks import ClassMasks
 from maskline.losses.matching import Matches, assign
-from maskline.runtime.distributed import totals
 from maskline.runtime.gpu_forms import draw_points, sample_points
 from maskline.runtime.patches import interpolation
+from maskline.runtime.processes.distributed import totals
 
 _GAMMA, _ALPHA = 2.0, 0.25
 _SMOOTH = 1.0

@@ -26,7 +26,7 @@ from maskline.losses.pixel import (
     smallest_up_to,
 )
 from maskline.losses.region import lovasz_by_class, softmax_errors
-from maskline.runtime.distributed import is_joint, size, totals
+from maskline.runtime.processes.distributed import is_joint, size, totals
 
 Reduction = Literal["mean", "sum"]
 

@@ -8,7 +8,7 @@ not finite there. With no other pixel the loss is 0.
 the pixels, as torch does, so that a factor common to all classes changes nothing.
 
 Sums and counts go over the batches of all processes where training says so
-(``maskline.runtime.distributed.joint``): a mean is over the pixels of the whole batch, however they are shared out.
+(``maskline.runtime.processes.distributed.joint``): a mean is over the pixels of the whole batch, however they are shared out.
 """
 
 import functools
@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from maskline.core.errors import ShapeError
 from maskline.runtime import gpu_forms
-from maskline.runtime.distributed import is_joint, rows, size, totals
+from maskline.runtime.processes.distributed import is_joint, rows, size, totals
 
 IGNORED_LOGIT = 0.0
 

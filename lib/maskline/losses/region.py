@@ -12,7 +12,7 @@ from torch import Tensor
 
 from maskline.losses.pixel import ClassWeights, class_factors, keep_valid, one_hot
 from maskline.runtime import gpu_forms
-from maskline.runtime.distributed import is_joint, rank, rows, size, totals
+from maskline.runtime.processes.distributed import is_joint, rank, rows, size, totals
 
 
 def dice(logits: Tensor, target: Tensor, ignore_index: int, *, class_weights: ClassWeights, smooth: float) -> Tensor:

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from maskline.losses.pixel import ClassWeights, keep_valid, one_hot
 from maskline.losses.region import mean_of_present
 from maskline.runtime import gpu_forms
-from maskline.runtime.distributed import totals
+from maskline.runtime.processes.distributed import totals
 
 _EPS = 1e-7
 

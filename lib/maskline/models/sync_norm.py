@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from maskline.runtime import distributed
 from maskline.runtime.patches.batch_norm import trained
+from maskline.runtime.processes import distributed
 
 
 def share_statistics(model: nn.Module) -> None:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from maskline.models.heads.base import Features, Head, HeadOptions, InputTransform
 from maskline.models.layers import ConvNormAct
-from maskline.runtime import distributed
+from maskline.runtime.processes import distributed
 
 
 class EMAHead(Head):

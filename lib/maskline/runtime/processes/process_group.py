@@ -16,7 +16,7 @@ from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 from torch.distributed.rendezvous import rendezvous
 
 from maskline.core.errors import MasklineError, ParamsError, TrainingError
-from maskline.runtime import distributed
+from maskline.runtime.processes import distributed
 
 log = logging.getLogger("maskline")
 

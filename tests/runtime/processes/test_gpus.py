@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
-from maskline.runtime import gpus
+from maskline.runtime.processes import gpus
 
 RUN = """
 import sys
-from maskline.runtime import gpus
+from maskline.runtime.processes import gpus
 print(gpus.take(int(sys.argv[1]), device="auto", gpus=lambda: 4), flush=True)
 sys.stdin.read()
 """
