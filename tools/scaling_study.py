@@ -1,9 +1,9 @@
 """What becomes of a step on 1, 8 and 64 GPUs, simulated: ``python -m tools.scaling_study``.
 
 Each GPU is a process. torch's DistributedDataParallel cuts the gradients into buckets and hands one over as soon as it
-is full, as in training (``runtime/processes/distributed.py``); gloo adds them up, a thousandth of their numbers, so that no
-process starts before all are ready. What a simulation has to bring is time: forward, each layer's backward and the
-optimizer wait as long as a GPU computes, a bucket as long as its bytes take over the slowest link, one bucket after
+is full, as in training (``runtime/processes/distributed.py``); gloo adds them up, a thousandth of their numbers, so
+that no process starts before all are ready. What a simulation has to bring is time: forward, each layer's backward and
+the optimizer wait as long as a GPU computes, a bucket as long as its bytes take over the slowest link, one bucket after
 the other, and the loader hands over as many images a second as it is told. All times are stretched, so that the
 processes' own work does not count. Beside it stands what arithmetic says, without the spread of steps.
 

@@ -154,7 +154,7 @@ COMMANDS = {
         "tests/engine/test_same_pixels.py::test_replay_is_training_bit_by_bit"
     ),
     "maskline replay 12 3": "tests/commands/test_replay.py::test_the_folder_is_named_after_the_sample",
-    "dvc exp run -S ++train.devices=8": "tests/runtime/test_launch.py::test_dvc_runs_the_stage_in_two_processes",
+    "dvc exp run -S ++train.devices=8": "tests/runtime/processes/test_launch.py::test_dvc_runs_the_stage_in_two_processes",
     "dvc exp run -S ++machine.evaluate_devices=8": (
         "tests/evaluation/test_stage.py::test_the_stage_starts_two_processes_that_write_the_bytes_of_one"
     ),
@@ -162,9 +162,9 @@ COMMANDS = {
         "tests/tools/test_gpu_check.py::test_a_tiny_run_on_a_cpu"
     ),
     "torchrun --nnodes 2 --nproc-per-node 8 --rdzv-backend c10d --rdzv-endpoint node1:29500 -m stages.train": (
-        "tests/runtime/test_launch.py::test_torchrun_gives_the_same_bytes"
+        "tests/runtime/processes/test_launch.py::test_torchrun_gives_the_same_bytes"
     ),
-    "dvc commit --force train": "tests/runtime/test_launch.py::test_dvc_runs_the_stage_in_two_processes",
+    "dvc commit --force train": "tests/runtime/processes/test_launch.py::test_dvc_runs_the_stage_in_two_processes",
     "dvc metrics show": RUN,
     "maskline metrics": RUN,
     "maskline new roads --data /path/to/set --class road=7 --class other=1 --ignore 0": (

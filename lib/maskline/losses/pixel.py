@@ -7,8 +7,8 @@ not finite there. With no other pixel the loss is 0.
 ``class_weights`` is one factor a class, or None. Where a mean is weighted, it is divided by the sum of the weights of
 the pixels, as torch does, so that a factor common to all classes changes nothing.
 
-Sums and counts go over the batches of all processes where training says so
-(``maskline.runtime.processes.distributed.joint``): a mean is over the pixels of the whole batch, however they are shared out.
+Sums and counts go over the batches of all processes where training says so (``runtime/processes/distributed.py``,
+``joint``): a mean is over the pixels of the whole batch, however they are shared out.
 """
 
 import functools
