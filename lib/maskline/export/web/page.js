@@ -252,6 +252,7 @@ for (const [button, input] of [["choose", "file"], ["photo", "camera"]]) {
     $(input).value = ""; // so that the same file can be chosen again
   });
 }
+$("prompt").addEventListener("click", () => $("choose").click()); // the button is what the keyboard reaches
 $("stop").addEventListener("click", () => model.stop());
 $("opacity").addEventListener("input", () => {
   $("mask").style.opacity = $("opacity").value / 100;
