@@ -158,7 +158,7 @@ def recipe(name: str, config: Mapping[str, Any]) -> tuple[dict[str, Any], list[s
     sections.pop("machine", None)
     if kind in _LAYOUTS:
         sections = {"data": {"name": _LAYOUTS[kind]}, **sections}
-    sections = _read_alone(sections)
+    sections = read_alone(sections)
     validate_params(sections, place=name)
     at_size = _SIZES.get(data)
     told = (*_TOLD, *([re.escape(f"test_pipeline: scale {at_size} has no counterpart")] if at_size else []))
@@ -174,7 +174,7 @@ def recipe(name: str, config: Mapping[str, Any]) -> tuple[dict[str, Any], list[s
     return sections, notes
 
 
-def _read_alone(sections: Mapping[str, Any]) -> dict[str, Any]:
+def read_alone(sections: Mapping[str, Any]) -> dict[str, Any]:
     """Return sections without the keys that their names do not read, names first."""
     values, unread = without_unread(sections, Params)
     for key in unread:
