@@ -34,6 +34,7 @@ FACTS = ROOT / "tests" / "projects" / "published_facts.json.gz"
 DEVIATIONS = {
     "data.name": "the layout of the configuration's data set; none where there is no layout: the data is yours",
     "train.batch_size": "that of one GPU there, times the GPUs of its name",
+    "train.precision": "fp32 where the configuration has no other; `auto` would be bf16 on a GPU that computes it",
     "train.best_metric": "there the last weights are scored; here the best of the validations are kept beside them",
     "evaluate.split": "the one that is validated there; vessels have a test split here, of the same images",
     "train.log_every": "of no effect on any result",

@@ -19,7 +19,7 @@ from maskline.projects import recipes
 from maskline.projects.published import published
 from maskline.projects.recipe_text import overlay
 from maskline.weights.mmseg.model import ModelReader
-from tools.published_recipes import read_alone
+from tools.published_recipes import DEVIATIONS, read_alone
 
 FACTS = json.loads(gzip.decompress(Path(__file__).with_name("published_facts.json.gz").read_bytes()))
 OPTIMIZERS = {"SGD": "sgd", "AdamW": "adamw", "Adam": "adam"}
@@ -203,6 +203,12 @@ def test_networks_are_what_the_import_reads_now(shared_conformance):
         if validate_model(ours | other, place=name) != validate_model(model | other, place=name):
             stale.append(name)
     assert stale == []
+
+
+def test_what_a_recipe_says_otherwise_is_on_the_page(root):
+    page = (root / "docs" / "how-to" / "recipes.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| ")]
+    assert [key for key in DEVIATIONS if not any(f"`{key}`" in row for row in rows)] == []
 
 
 def test_all_whose_networks_are_here_are_there(everything):
