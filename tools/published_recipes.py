@@ -34,6 +34,7 @@ FACTS = ROOT / "tests" / "projects" / "published_facts.json.gz"
 DEVIATIONS = {
     "data.name": "the layout of the configuration's data set; none where there is no layout: the data is yours",
     "train.batch_size": "that of one GPU there, times the GPUs of its name",
+    "train.precision": "fp32 where the configuration has no other; `auto` would be bf16 on a GPU that computes it",
     "train.best_metric": "there the last weights are scored; here the best of the validations are kept beside them",
     "evaluate.split": "the one that is validated there; vessels have a test split here, of the same images",
     "train.log_every": "of no effect on any result",
@@ -158,7 +159,7 @@ def recipe(name: str, config: Mapping[str, Any]) -> tuple[dict[str, Any], list[s
     sections.pop("machine", None)
     if kind in _LAYOUTS:
         sections = {"data": {"name": _LAYOUTS[kind]}, **sections}
-    sections = _read_alone(sections)
+    sections = read_alone(sections)
     validate_params(sections, place=name)
     at_size = _SIZES.get(data)
     told = (*_TOLD, *([re.escape(f"test_pipeline: scale {at_size} has no counterpart")] if at_size else []))
@@ -174,7 +175,7 @@ def recipe(name: str, config: Mapping[str, Any]) -> tuple[dict[str, Any], list[s
     return sections, notes
 
 
-def _read_alone(sections: Mapping[str, Any]) -> dict[str, Any]:
+def read_alone(sections: Mapping[str, Any]) -> dict[str, Any]:
     """Return sections without the keys that their names do not read, names first."""
     values, unread = without_unread(sections, Params)
     for key in unread:

@@ -66,10 +66,37 @@ def test_two_scales_keep_the_aspect_where_told():
     assert ranged.draw(Fixed(1.0), lambda: np.random.default_rng(1), (375, 500)) == (512, 683)
 
 
+@pytest.mark.parametrize(
+    ("size", "longest", "expected"),
+    [
+        ((1024, 2048), 4096, (512, 1024)),
+        ((500, 375), 4096, (683, 512)),
+        ((300, 2000), 2560, (384, 2560)),  # 512 x 3413 is too long
+        ((300, 2000), None, (512, 3413)),
+    ],
+)
+def test_a_shorter_side_is_taken_as_mmsegmentation_does(size, longest, expected):
+    made = resize(shorter_sides=(512,), longer_side=longest, ratio_range=(1.0, 1.0))
+    assert made.draw(Fixed(1.0), lambda: np.random.default_rng(0), size) == expected
+    assert made.largest(size) == expected
+
+
+def test_each_shorter_side_is_drawn():
+    made, rng = resize(shorter_sides=(100, 120, 150)), np.random.default_rng(0)
+    drawn = [made.draw(np.random.default_rng(1), lambda: rng, (200, 300))[0] for _ in range(300)]
+    assert {side: drawn.count(side) > 70 for side in drawn} == {100: True, 120: True, 150: True}
+    assert made.largest((200, 300)) == (150, 225)
+
+
 def test_one_number_is_drawn_whatever_the_settings():
     """What is drawn afterwards must not depend on the kind of resize."""
     after = set()
-    for made in (resize(), resize(scale=(50, 60)), resize(scale=((50, 60), (70, 80)), keep_ratio=False)):
+    for made in (
+        resize(),
+        resize(scale=(50, 60)),
+        resize(scale=((50, 60), (70, 80)), keep_ratio=False),
+        resize(shorter_sides=(9, 8)),
+    ):
         rng = np.random.default_rng(3)
         made.draw(rng, lambda: np.random.default_rng(4), (30, 40))
         after.add(rng.random())

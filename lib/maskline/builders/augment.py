@@ -76,7 +76,13 @@ def augmentation(
     _check_channels(params, channels=len(mean))
     return Augmentation(
         crop_size=params.crop_size,
-        resize=Resize(ratio_range=params.ratio_range, scale=params.scale, keep_ratio=params.keep_ratio),
+        resize=Resize(
+            ratio_range=params.ratio_range,
+            scale=params.scale,
+            keep_ratio=params.keep_ratio,
+            shorter_sides=params.shorter_sides,
+            longer_side=params.longer_side,
+        ),
         cat_max_ratio=params.cat_max_ratio,
         class_crop=params.class_crop,
         rotate_degrees=params.rotate_degrees,

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from maskline.params.base.types import Byte, Fraction, NonNegative, Positive, Section, Size
+from maskline.params.base.types import Byte, Count, Fraction, NonNegative, Positive, Section, Size
 from maskline.params.extra import ExtraParams
 
 _FOLD_FREE = 0.48  # as maskline.augment.deform, which needs torch
@@ -189,6 +189,14 @@ class AugmentParams(Section):
     ratio_range: tuple[Positive, Positive] = Field(
         default=(0.75, 1.5), description="Range of the scale factor before the crop."
     )
+    shorter_sides: tuple[Count, ...] = Field(
+        default=(),
+        description="Lengths of the shorter side, px, of which one is drawn, instead of scale, keep_ratio and "
+        "ratio_range; `[]`: none.",
+    )
+    longer_side: Count | None = Field(
+        default=None, description="Largest longer side then, px: a longer one is scaled down to it; nothing: any."
+    )
     crop_size: Size = Field(default=(128, 128), description="Height and width of the crop, px.")
     cat_max_ratio: Annotated[float, Field(gt=0, le=1)] = Field(
         default=1.0, description="Largest share of one class in a crop; tried ten times; 1 switches it off."
@@ -230,6 +238,8 @@ class AugmentParams(Section):
     @model_validator(mode="after")
     def _check(self) -> "AugmentParams":
         ordered(self.ratio_range)
+        if self.longer_side is not None and not self.shorter_sides:
+            raise ValueError("longer_side goes with shorter_sides, and there are none")
         return self
 
     @property

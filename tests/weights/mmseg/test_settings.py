@@ -395,6 +395,15 @@ def test_what_a_pipeline_leaves_out_does_not_happen(shipped_params):
     assert (loaded.flip_horizontal, loaded.flip_vertical, loaded.rotate_degrees) == (0, 0, 0)
 
 
+def test_a_choice_of_shorter_sides(shipped_params):
+    step = {"type": "RandomChoiceResize", "scales": [320, 384], "resize_type": "ResizeShortestEdge", "max_size": 1280}
+    loaded = as_params({"augment": augmented(step)}, shipped_params).augment
+    assert (loaded.shorter_sides, loaded.longer_side, loaded.ratio_range) == ((320, 384), 1280, (1, 1))
+    other = {"type": "RandomChoiceResize", "scales": [(320, 384)]}
+    _, notes = read({"train_dataloader": {"dataset": {"type": "Own", "pipeline": [other]}}})
+    assert notes[1:] == ["train_pipeline RandomChoiceResize: scales [(320, 384)] has no counterpart"]
+
+
 def test_colors_have_their_own_numbers():
     plain = augmented({"type": "PhotoMetricDistortion"})["photometric"]
     assert (plain["brightness"], plain["contrast"], plain["saturation"]) == (32, [0.5, 1.5], [0.5, 1.5])

@@ -63,8 +63,8 @@ def _augmentation(data: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
         name = keys.type()
         keys.place = f"train_pipeline {name}"
         match name:
-            case "RandomResize" | "Resize":
-                section |= _resize(keys)
+            case "RandomResize" | "Resize" | "RandomChoiceResize":
+                section |= _chosen_side(keys) if name == "RandomChoiceResize" else _resize(keys)
             case "RandomCrop":
                 section["crop_size"] = _pair(keys.take("crop_size"))
                 section["cat_max_ratio"] = float(keys.take("cat_max_ratio", 1.0))
@@ -104,6 +104,14 @@ def _resize(keys: Keys) -> dict[str, Any]:
         keys.tell("scale", scale)
     keys.expect("resize_type", "Resize")
     return section
+
+
+def _chosen_side(keys: Keys) -> dict[str, Any]:
+    sides, kind, longest = keys.take("scales"), keys.take("resize_type", "Resize"), keys.take("max_size")
+    if kind != "ResizeShortestEdge" or not all(isinstance(side, int) for side in sides):
+        keys.tell("scales", sides)
+        return {}
+    return {"shorter_sides": list(sides), **({} if longest is None else {"longer_side": int(longest)})}
 
 
 def _flip(keys: Keys) -> dict[str, Any]:
