@@ -296,7 +296,7 @@ def _paramwise(rules: Mapping[str, Any], notes: list[str], *, backbone: str) -> 
         for text, part in custom.items():
             own = Keys(part, place=f"paramwise_cfg.custom_keys.{text}", notes=notes)
             factors = {name: float(own.take(name, 1)) for name in ("lr_mult", "decay_mult")}
-            theirs, ours = _RENAMED.get(backbone.split(".")[-1], ("", ""))
+            theirs, ours = _RENAMED.get(backbone.rsplit(".", maxsplit=1)[-1], ("", ""))
             key = ours + text.removeprefix(theirs) if theirs and text.startswith(theirs) else text
             section["custom_keys"].append({"key": key, **factors})
             own.done()
