@@ -436,3 +436,11 @@ def test_a_warm_up_of_one_step_is_kept():
         [0.001, 0.001, 0.000991730461022, 0.000582298058141, 0.0001]
     )
     assert notes[0].endswith("LinearLR: end 1 is one step, whose factor MMEngine never takes back: lr is times it")
+
+
+def test_keys_with_whole_names_of_swins_tensors():
+    rules = {"custom_keys": {"backbone.stages.0.blocks.1.norm": {"decay_mult": 0.0}, "backbone": {"lr_mult": 0.1}}}
+    wrapper = {"type": "OptimWrapper", "optimizer": {"type": "AdamW", "lr": 1e-4}, "paramwise_cfg": rules}
+    found, _ = read({"model": {"backbone": {"type": "SwinTransformer"}}, "optim_wrapper": wrapper})
+    keys = [rule["key"] for rule in found["optimizer"]["paramwise"]["custom_keys"]]
+    assert keys == ["backbone.layers.0.blocks.1.norm", "backbone"]

@@ -41,6 +41,8 @@ _KNOBS = {
     "amsgrad": "amsgrad",
     "centered": "centered",
 }
+# Backbone -> how tensors' names begin there and here, where keys of the zoo have whole names.
+_RENAMED = {"SwinTransformer": ("backbone.stages.", "backbone.layers.")}
 _COUNTED = ("iterations", "val_every", "log_every", "warmup_length", "length", "step_every")
 _LAYER_DECAYS = ("LearningRateDecayOptimizerConstructor", "LayerDecayOptimizerConstructor")
 # Hooks that log, count and draw: they change no result.
@@ -114,8 +116,16 @@ def _optimization(config: Mapping[str, Any], wrapper: Keys, notes: list[str]) ->
     if constructor not in ("", "DefaultOptimWrapperConstructor", "DefaultOptimizerConstructor"):
         notes.append(f"optim_wrapper: constructor {constructor} has no counterpart")
     if rules:
-        section["paramwise"] = _paramwise(rules, notes)
+        section["paramwise"] = _paramwise(rules, notes, backbone=str(_part(config, "model", "backbone").get("type")))
     return section
+
+
+def _part(config: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
+    """Return a part of the configuration; an empty one where it is none."""
+    for key in path:
+        value = config.get(key)
+        config = value if isinstance(value, Mapping) else {}
+    return config
 
 
 def _layer_decay(rules: Mapping[str, Any], notes: list[str], *, old: bool) -> dict[str, Any]:
@@ -277,7 +287,7 @@ def _inference(test: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
     return {"inference": "slide", "window": list(size), "stride": list(stride)}
 
 
-def _paramwise(rules: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
+def _paramwise(rules: Mapping[str, Any], notes: list[str], *, backbone: str) -> dict[str, Any]:
     keys = Keys(rules, place="paramwise_cfg", notes=notes)
     section: dict[str, Any] = {"strict": False}  # MMSegmentation takes rules that match nothing
     custom = keys.take("custom_keys")
@@ -286,7 +296,9 @@ def _paramwise(rules: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
         for text, part in custom.items():
             own = Keys(part, place=f"paramwise_cfg.custom_keys.{text}", notes=notes)
             factors = {name: float(own.take(name, 1)) for name in ("lr_mult", "decay_mult")}
-            section["custom_keys"].append({"key": text, **factors})
+            theirs, ours = _RENAMED.get(backbone.rsplit(".", maxsplit=1)[-1], ("", ""))
+            key = ours + text.removeprefix(theirs) if theirs and text.startswith(theirs) else text
+            section["custom_keys"].append({"key": key, **factors})
             own.done()
     for rule in _RULES:
         value = keys.take(rule)
