@@ -65,7 +65,8 @@ def main(
 
         new_project.check_free(folder)
         described = describe(data, project=folder, classes=classes, ignored=ignored, name=name)
-        own_data = described.params
+        own_data = {f"data.{key}": value for key, value in described.params.items()}
+        own_data |= {f"model.{key}": value for key, value in described.model.items()}
         for line in described.lines:
             click.echo(printable(line))
     new_project.create(folder, recipe=recipe, own_data=own_data, overrides=overrides, git=not no_git)

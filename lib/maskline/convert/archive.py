@@ -197,7 +197,8 @@ class _Set:
         """Check the set as a whole, make its splits, write its manifest and return all remarks."""
         pairs, near = checks.same_images(self._hashes), Pairs()
         if split.near_duplicates != "off":
-            near = [pair for pair in near_pairs(self._prints) if self._hashes[pair[0]] != self._hashes[pair[1]]]
+            own = {record.id: record.split or "train" for record in self._source.records}
+            near = [pair for pair in near_pairs(self._prints, own) if self._hashes[pair[0]] != self._hashes[pair[1]]]
         fatal = split.near_duplicates == "error" and not self._source.published_splits
         leaks, near_remarks = _leaks(self._source.records, self._source_folder, pairs=pairs, near=near, fatal=fatal)
         self._problems += leaks if split.near_duplicates == "error" else []

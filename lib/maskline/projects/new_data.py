@@ -19,7 +19,7 @@ from maskline.core.errors import DataError, DataProblemsError
 from maskline.data.labels import distinct_palette
 from maskline.download import archives
 from maskline.download.listing import link_folder
-from maskline.projects import class_lists, mask_meaning
+from maskline.projects import class_lists, image_kinds, mask_meaning
 from maskline.projects.mask_meaning import IGNORED, Wishes, shown
 from maskline.projects.mask_survey import Survey, Value, mapped, survey
 from maskline.reading.images import IMAGE_SUFFIXES
@@ -36,10 +36,12 @@ class Description:
 
     Args:
         params: Keys of the section data.
+        model: Keys of the section model.
         lines: What was found and decided, for people.
     """
 
     params: dict[str, Any]
+    model: dict[str, Any] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
 
 
@@ -73,6 +75,7 @@ def describe(
     place = os.path.relpath(data.resolve(), project.resolve())
     return Description(
         params={"name": chosen, "archive": place, **known.params},
+        model=known.model,
         lines=[f"{data}: format {chosen}, {reason}", *known.lines],
     )
 
@@ -128,7 +131,8 @@ def _by_masks(tree: Tree, wish: Wishes, data: Path) -> Description:
     written = {**names, **{key: value for key, value in told.params.items() if key != "classes"}}
     lines.append("written: " + ", ".join(f"data.{key} {value}" for key, value in written.items()))
     params = {**names, **told.params} if encoding else {**names, **told.params, "mask_encoding": "index"}
-    return Description(params=params, lines=lines)
+    images = image_kinds.look([image for _, image in pairs])
+    return Description(params={**params, **images.data}, model=images.model, lines=[*lines, *images.lines])
 
 
 def _table(seen: Survey, meanings: "dict[Any, str]") -> list[str]:
@@ -181,7 +185,8 @@ def _by_layout(name: str, folder: Path, wish: Wishes, data: Path) -> Description
     params: dict[str, Any] = {}
     if wish.names:
         params["classes"] = [{"name": each, "color": list(color)} for each, color in classes]
-    return Description(params=params, lines=lines)
+    images = image_kinds.look([record.image for record in source.records])
+    return Description(params={**params, **images.data}, model=images.model, lines=[*lines, *images.lines])
 
 
 def _by_values(name: str, folder: Path, wish: Wishes, data: Path) -> Description:

@@ -48,7 +48,7 @@ def create(
     Args:
         folder: Empty, or not there yet.
         recipe: Name of a recipe; None: the shipped params.
-        own_data: Keys of the section data, instead of the recipe's; None: no set of the user's own.
+        own_data: Dotted keys of a set of the user's own, instead of the recipe's data section; None: there is none.
         overrides: KEY=VALUE as ``dvc exp run -S`` takes them.
         git: Whether to make a git repository and a first commit.
 
@@ -117,7 +117,7 @@ def _params(recipe: str | None, overrides: Sequence[str], *, own_data: Mapping[s
     if recipe:
         text = merged(shipped, recipes.find(recipe), with_data=own_data is None)
     if own_data:
-        text = with_values(text, {f"data.{key}": value for key, value in own_data.items()})
+        text = with_values(text, own_data)
     return with_overrides(text, overrides, place=f"recipe {recipe}" if recipe else "params.yaml")
 
 

@@ -14,7 +14,8 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 
 
-logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what it says of damaged files is said by an error
+for _library in ("tifffile", "PIL.TiffImagePlugin"):  # what they say of odd files is said by errors, or does not matter
+    logging.getLogger(_library).addHandler(logging.NullHandler())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
