@@ -154,7 +154,9 @@ COMMANDS = {
         "tests/engine/test_same_pixels.py::test_replay_is_training_bit_by_bit"
     ),
     "maskline replay 12 3": "tests/commands/test_replay.py::test_the_folder_is_named_after_the_sample",
-    "dvc exp run -S ++train.devices=8": "tests/runtime/processes/test_launch.py::test_dvc_runs_the_stage_in_two_processes",
+    "dvc exp run -S ++train.devices=8": (
+        "tests/runtime/processes/test_launch.py::test_dvc_runs_the_stage_in_two_processes"
+    ),
     "dvc exp run -S ++machine.evaluate_devices=8": (
         "tests/evaluation/test_stage.py::test_the_stage_starts_two_processes_that_write_the_bytes_of_one"
     ),
