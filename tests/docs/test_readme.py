@@ -86,6 +86,8 @@ COMMANDS = {
     "maskline --help": "tests/commands/test_main.py::test_list_of_commands_imports_none",
     "maskline tune": "tests/commands/test_tune.py::test_it_writes_plain_values_and_a_table",
     "maskline tune --no-compile --dry-run": "tests/commands/test_tune.py::test_a_dry_run_writes_nothing",
+    "maskline plan --minutes 20": "tests/commands/test_plan.py::test_it_writes_a_recipe_and_params",
+    "maskline plan --minutes 20 --dry-run": "tests/commands/test_plan.py::test_a_dry_run_writes_nothing",
     "maskline verify": "tests/commands/test_verify.py::test_a_run_repeats_itself_to_the_last_bit",
     "maskline verify --iterations 100": "tests/commands/test_verify.py::test_the_first_iterations_alone",
     "maskline verify --json": "tests/commands/test_verify.py::test_what_was_changed_since_is_named",

@@ -20,6 +20,7 @@ COMMANDS = {
     "name": "Print what an experiment is called.",
     "new": "Make a project of one's own.",
     "params": "Print every key with its value, or explain one.",
+    "plan": "Params for a data set, this machine and a time.",
     "predict": "Segment images with a trained or exported model.",
     "recipe": "List, show and use ready params files.",
     "replay": "Show one training sample: before, after, and what was drawn.",
