@@ -52,9 +52,9 @@ def test_an_inverted_mask_of_two_classes():
 
 def test_a_confusion_that_the_models_always_make_is_not_unusual():
     blind = [evidence(TRUTH, np.where(TRUTH == 2, 0, TRUTH)) for _ in range(6)]
-    unusual = unusual_pairs(blind)
-    assert unusual[0, 2, 0] == 0
-    assert unusual[0, 1, 0] > 0.9
+    unusual = unusual_pairs(sum(one.confusion for one in blind), blind[0].confusion)
+    assert unusual[2, 0] == 0
+    assert unusual[1, 0] > 0.9
     (region,) = rank(blind)[0].regions
     assert region.score == 0
 

@@ -15,24 +15,44 @@ class Evidence:
     """An image's labels against its prediction.
 
     Args:
-        quality: Label quality by the soft minimum, 0 (bad) to 1.
-        confusion: C x C sums of probabilities, rows the given class.
+        quality: Label quality by the soft minimum, 0 (bad) to 1; nan where no pixel has a label.
+        present: Classes that are labelled, P.
+        sums: P x C sums of probabilities, float32: ``soft_confusion`` without its empty rows, which 20,000 images of
+            150 classes would fill the memory with.
         shift: The translation of the labels that agrees best.
         swap: The two classes that agree better when exchanged; None: there are none.
         regions: Of disagreement, the largest first; not all of an image that is all wrong.
     """
 
     quality: float
-    confusion: NDArray[np.float64]
+    present: NDArray[np.intp]
+    sums: NDArray[np.float32]
     shift: Shift
     swap: Swap | None
     regions: tuple[Region, ...]
 
     @property
+    def confusion(self) -> NDArray[np.float64]:
+        """C x C sums of probabilities, rows the given class."""
+        whole = np.zeros((self.sums.shape[1],) * 2)
+        whole[self.present] = self.sums
+        return whole
+
+    @property
+    def num_classes(self) -> int:
+        """C."""
+        return int(self.sums.shape[1])
+
+    @property
+    def pixels(self) -> float:
+        """How many pixels have a label."""
+        return float(self.sums.sum(dtype=np.float64))
+
+    @property
     def agreement(self) -> float:
         """Mean probability of the labelled class, 0..1; 1 where no pixel has a label."""
-        total = float(self.confusion.sum())
-        return float(np.trace(self.confusion)) / total if total else 1.0
+        own = self.sums[np.arange(len(self.present)), self.present]
+        return float(own.sum(dtype=np.float64)) / self.pixels if len(own) else 1.0
 
 
 def examine(
@@ -64,9 +84,11 @@ def examine(
         min_depth_px=2.0,
     )
     regions.sort(key=lambda region: -region.area_px * region.margin)
+    present = np.flatnonzero(confusion.sum(1))
     return Evidence(
         quality=soft_minimum(given, probabilities, ignore_index=ignore_index),
-        confusion=confusion,
+        present=present,
+        sums=confusion[present].astype(np.float32),
         shift=find_shift(given, probabilities, ignore_index=ignore_index),
         swap=find_swap(confusion),
         regions=tuple(regions[:most_regions]),

@@ -66,8 +66,10 @@ def rank(evidence: Sequence[Evidence]) -> list[Finding]:
     """
     if not evidence:
         return []
-    unusual = unusual_pairs(evidence)
-    regions = [_scored(place, one, unusual[place]) for place, one in enumerate(evidence)]
+    total = np.zeros((evidence[0].num_classes,) * 2)
+    for one in evidence:
+        total[one.present] += one.sums
+    regions = [_scored(place, one, unusual_pairs(total, one.confusion)) for place, one in enumerate(evidence)]
     values = {
         "quality": [0.0 if np.isnan(one.quality) else 1 - one.quality for one in evidence],
         "shift": [_explained_by_shift(one) for one in evidence],
@@ -87,21 +89,24 @@ def rank(evidence: Sequence[Evidence]) -> list[Finding]:
     return sorted(findings, key=lambda finding: (-finding.score, finding.image))
 
 
-def unusual_pairs(evidence: Sequence[Evidence]) -> NDArray[np.float64]:
-    """Return images x C x C: how unusual it is in all other images that pixels of one class are predicted as another.
+def unusual_pairs(total: NDArray[np.float64], own: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return C x C: how unusual it is in all other images that pixels of one class are predicted as another.
 
     0: what the models mostly make of this class; 1: what they never do. So a class that the models cannot see raises no
     alarm. It is the class-conditional noise of confident learning (Northcutt et al., 2021), without the image itself.
+
+    Args:
+        total: Sums of all images, as ``soft_confusion`` gives them.
+        own: Those of the image.
     """
-    each = np.stack([one.confusion for one in evidence])
-    others = each.sum(0) - each
-    shares = others / np.maximum(others.sum(2, keepdims=True), 1e-9)
-    unusual: NDArray[np.float64] = np.clip(1 - shares / np.maximum(shares.max(2, keepdims=True), 1e-9), 0, 1)
+    others = np.maximum(total - own, 0)
+    shares = others / np.maximum(others.sum(1, keepdims=True), 1e-9)
+    unusual: NDArray[np.float64] = 1 - shares / np.maximum(shares.max(1, keepdims=True), 1e-9)
     return unusual
 
 
 def _scored(place: int, one: Evidence, unusual: NDArray[np.float64]) -> list[ScoredRegion]:
-    pixels = max(float(one.confusion.sum()), 1.0)
+    pixels = max(one.pixels, 1.0)
     scored = [
         ScoredRegion(
             image=place,
@@ -130,7 +135,7 @@ def _deviations(values: Sequence[float], least: float) -> NDArray[np.float64]:
 
 def _reasons(one: Evidence, far: dict[str, float], regions: Sequence[ScoredRegion]) -> tuple[str, ...]:
     """Return what stands out in the whole image, and what its most suspicious region looks like."""
-    texts = {"shift": SHIFTED, "swap": INVERTED if len(one.confusion) == 2 else SWAPPED}
+    texts = {"shift": SHIFTED, "swap": INVERTED if one.num_classes == 2 else SWAPPED}
     first = max(far.values())
     ordered = sorted(texts, key=lambda name: -far[name])
     whole = [texts[name] for name in ordered if far[name] >= _NAMED or 1 <= far[name] == first]

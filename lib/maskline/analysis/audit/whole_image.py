@@ -80,8 +80,9 @@ def soft_confusion(given: NDArray[Any], probabilities: NDArray[np.float32]) -> N
     """
     flat = probabilities.reshape(len(probabilities), -1)
     ids = given.reshape(-1)
-    rows = [flat[:, ids == one].sum(axis=1, dtype=np.float64) for one in range(len(probabilities))]
-    sums: NDArray[np.float64] = np.stack(rows)
+    sums = np.zeros((len(probabilities),) * 2)
+    for one in np.unique(ids[ids < len(probabilities)]):
+        sums[one] = flat[:, ids == one].sum(axis=1, dtype=np.float64)
     return sums
 
 
