@@ -188,6 +188,9 @@ COMMANDS = {
         "tests/engine/test_live.py::test_dvc_sees_the_tables"
     ),
     "maskline folds --folds 5": "tests/commands/test_folds.py::test_a_model_a_fold_and_all_as_one",
+    "maskline audit": "tests/commands/test_audit.py::test_planted_errors_are_first_with_their_reasons",
+    "maskline audit data/models": "tests/commands/test_audit.py::test_models_that_may_have_seen_the_labels_are_told",
+    "maskline next 20 photos": "tests/commands/test_audit.py::test_next_names_images_unlike_each_other",
     "dvc exp show --drop '.*' --keep 'Experiment|foreground.Dice|mIoU|optimizer.lr'": (
         "tests/pipeline/test_repro.py::test_metrics_are_read_by_dvc"
     ),

@@ -10,6 +10,7 @@ from maskline import __version__
 
 # Name -> one line of help, which the list of commands shows without importing them.
 COMMANDS = {
+    "audit": "Which labels are most likely wrong, and why.",
     "compare": "Whether two revisions or experiments differ, and how surely.",
     "docs": "Open a page of the documentation.",
     "doctor": "Check that dvc repro can run here.",
@@ -19,6 +20,7 @@ COMMANDS = {
     "metrics": "All scores of a run as tables.",
     "name": "Print what an experiment is called.",
     "new": "Make a project of one's own.",
+    "next": "Which images to label next.",
     "params": "Print every key with its value, or explain one.",
     "plan": "Params for a data set, this machine and a time.",
     "predict": "Segment images with a trained or exported model.",
