@@ -55,6 +55,7 @@ CAUSES = [
     ({"params_sha256": "z"}, "params"),
     ({"code_sha256": "z"}, "code"),
     ({"lock_sha256": None}, "lock (requirements.lock)"),
+    ({"installed_instead": ["timm 1, not 2"]}, "packages that are not those of requirements.lock"),
     ({"libraries": {"torch": "3", "numpy": "2"}}, "environment: torch"),
     ({"libraries": {"torch": "2"}}, "environment: numpy"),
     ({"python": "3.12.0"}, "environment: python"),

@@ -14,6 +14,8 @@ from PIL import Image
 
 from maskline.builders.inference import load_segmentor
 from maskline.commands import predict
+from maskline.core.errors import CheckpointError
+from maskline.predict.model import Model
 from maskline.predict.prediction_folder import PredictionFolder
 from tools.trial import complete_params
 
@@ -219,3 +221,35 @@ def test_an_image_that_cannot_be_read_does_not_keep_others_from_their_results(tr
     assert done.exit_code == 2, done.output
     assert done.output.count("error: ") == 3, done.output
     assert len((tmp_path / "out" / "shares.csv").read_text().splitlines()) == 1 + len(NAMES)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory"),
+        CheckpointError("model", "its output is not finite", "train again"),
+        FileNotFoundError(2, "No such file or directory"),
+    ],
+)
+def test_one_image_that_fails_does_not_end_the_others(trained_folder, pictures, tmp_path, monkeypatch, error):
+    segment = Model.segment
+
+    def fails_at_the_second(self, image):
+        if image.shape[0] == 44:  # the turned one
+            raise error
+        return segment(self, image)
+
+    monkeypatch.setattr(Model, "segment", fails_at_the_second)
+    done = run(trained_folder, pictures, out=tmp_path / "out")
+    assert (done.exit_code, done.output.count("error: "), done.output.count("turned.jpg")) == (2, 1, 1)
+    assert len((tmp_path / "out" / "shares.csv").read_text().splitlines()) == len(NAMES)
+
+
+@pytest.mark.parametrize("content", ["{", "[" * 100_000, "\ud800"])
+def test_a_note_that_predict_did_not_write(trained_folder, pictures, tmp_path, content):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "predict.json").write_bytes(content.encode(errors="surrogatepass"))
+    done = run(trained_folder, pictures, out=tmp_path / "out")
+    assert done.exit_code == 2
+    assert "predict.json: not what predict wrote" in done.output

@@ -1,11 +1,14 @@
 """predict --stream, and the steps that evaluate lets follow the network."""
 
 import json
+import os
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from maskline.predict import predict_stream
 from tests.commands.test_predict import pixels, run, table
 from tools.stream_memory import measure
 from tools.trial import complete_params
@@ -81,6 +84,29 @@ def test_what_needs_the_whole_image_is_one_line(shipped_params, trained_folder, 
         assert result.exit_code == 2, message
         assert message in result.output
         assert result.output.count("\n") == 1
+
+
+def test_one_image_that_fails_does_not_end_the_others(shipped_params, trained_folder, large, tmp_path, monkeypatch):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    shutil.copy(large, folder / "a.png")
+    shutil.copy(large, folder / "z.png")
+    (folder / "b.tif").write_bytes(b"II*\0\0\0\0\0")
+    for name in ("a" * 248 + ".png", os.fsdecode(b"\xff.png")):
+        shutil.copy(large, folder / name)
+    hashed = predict_stream.sha256_file
+
+    def vanishes(path):
+        if path.name == "a.png":
+            raise FileNotFoundError(2, "No such file or directory")
+        return hashed(path)
+
+    monkeypatch.setattr(predict_stream, "sha256_file", vanishes)
+    options = (*settings(shipped_params, tmp_path), "--stream")
+    result = run(trained_folder, folder, out=tmp_path / "out", options=options)
+    assert (result.exit_code, result.output.count("error: ")) == (2, 4), result.output
+    lines = (tmp_path / "out" / "shares.csv").read_text().splitlines()
+    assert [line.partition(",")[0] for line in lines] == ["name", "z"]
 
 
 def test_steps_follow_the_network(shipped_params, trained_folder, large, tmp_path):

@@ -1,4 +1,5 @@
 import io
+import lzma
 import os
 import stat
 import tarfile
@@ -244,3 +245,22 @@ def test_other_letters_are_fine(tmp_path):
     (tmp_path / "out").mkdir()
     archives.unpack(path, tmp_path / "out", max_bytes=BIG)
     assert (tmp_path / "out/Gefäße/眼.png").read_bytes() == b"x"
+
+
+def test_an_xz_takes_no_more_memory_than_those_that_people_make(tmp_path):
+    filters = [{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 1 << 28}]
+    tar_of(tmp_path / "a.tar", {"a.png": b"pixels"})
+    packed = lzma.compress((tmp_path / "a.tar").read_bytes(), lzma.FORMAT_XZ, filters=filters)
+    (tmp_path / "a.tar.xz").write_bytes(packed)
+    with pytest.raises(DataError, match="Memory usage limit exceeded"):
+        archives.inspect(tmp_path / "a.tar.xz", max_bytes=10**6)
+
+
+def test_an_xz_of_several_parts(tmp_path):
+    tar_of(tmp_path / "a.tar", {f"{i}.png": bytes([i]) * 3_000_000 for i in range(3)})
+    content = (tmp_path / "a.tar").read_bytes()
+    parts = [lzma.compress(content[start : start + 700_000]) for start in range(0, len(content), 700_000)]
+    (tmp_path / "a.tar.xz").write_bytes(b"\0\0\0\0".join(parts) + b"\0\0\0\0")
+    (tmp_path / "out").mkdir()
+    archives.unpack(tmp_path / "a.tar.xz", tmp_path / "out", max_bytes=10**8)
+    assert tree(tmp_path / "out") == {f"{i}.png": bytes([i]) * 3_000_000 for i in range(3)}

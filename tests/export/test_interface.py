@@ -155,3 +155,18 @@ def test_read_by_hand():
     alone = interface.read({"labels": found.labels}, num_classes=2)
     assert alone.probabilities[0, :, 0, 0].tolist() == [0, 1]
     json.dumps(WHOLE.describe())
+
+
+@pytest.mark.parametrize("output", ["logits", "probabilities", "scores"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_not_finite_is_no_class(output, value):
+    values = np.full((1, 2, 3, 3), 0.5, np.float32)
+    values[0, 1, 1, 1] = value
+    with pytest.raises(ExportError, match="its output is not finite"):
+        interface.read({output: values}, num_classes=2)
+
+
+@pytest.mark.parametrize("labels", [np.full((1, 3, 3), -1), np.full((1, 3, 3), 2), np.zeros((3, 3), int)])
+def test_labels_that_are_no_classes(labels):
+    with pytest.raises(ExportError, match="not those of 2 classes"):
+        interface.read({"labels": labels, "scores": np.zeros((1, 2, 3, 3), np.float32)}, num_classes=2)

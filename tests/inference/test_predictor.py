@@ -84,11 +84,12 @@ def test_result_is_free_of_gradients():
     assert not logits(network, torch.zeros(1, 3, 16, 16)).requires_grad
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 @pytest.mark.parametrize("mode", ["whole", "slide"])
-def test_nan_is_an_error(mode):
+def test_what_is_not_finite_is_an_error(mode, value):
     network = nn.Conv2d(3, 2, 1)
-    nn.init.constant_(network.weight, float("nan"))
-    with pytest.raises(CheckpointError, match="output is nan"):
+    nn.init.constant_(network.bias, value)
+    with pytest.raises(CheckpointError, match="output is not finite"):
         predictor(network, mode=mode).classes(torch.zeros(1, 16, 16, 3, dtype=torch.uint8))
 
 

@@ -230,3 +230,29 @@ def test_a_damaged_file_is_one_line(tmp_path, content, text):
     assert text in str(caught.value)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+_NINE = ", ".join(["*b{}"] * 9)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("a: &a\n  b: *a\n", "aliases unfolded"),
+        ("b0: &b0 [1]\n" + "".join(f"b{i}: &b{i} [{_NINE.format(*[i - 1] * 9)}]\n" for i in range(1, 9)), "unfolded"),
+        ("data: " + "[" * 3000, "too many levels"),
+        ("data: 2001-99-99", "not YAML: month must be in 1..12"),
+        ("data: !!int word", "not YAML: invalid literal"),
+    ],
+)
+def test_yaml_that_no_memory_holds_or_python_refuses(tmp_path, text, problem):
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(ParamsError, match=problem):
+        load_params(tmp_path / "params.yaml")
+
+
+def test_class_weights_that_are_all_zero(shipped_params):
+    values = read_yaml(shipped_params)
+    values["model"]["decode_head"]["losses"] = [{"name": "cross_entropy", "class_weights": [0.0, 0.0]}]
+    with pytest.raises(ParamsError, match="every class weight is 0"):
+        validate_params(values)

@@ -91,6 +91,8 @@ def test_weights_that_are_not_finite_are_refused(tmp_path, value):
         ({"params": [1]}, "params"),
         ({"labels": "a"}, "labels"),
         ({"receipt": {"weights_sha256": 3}}, "receipt"),
+        ({"members": 5}, "members"),
+        ({"members": [{}] * 1001}, "members"),  # each would be checked and built
     ],
 )
 def test_a_card_of_another_form(tmp_path, changes, problem):

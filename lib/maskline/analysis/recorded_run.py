@@ -26,6 +26,7 @@ _NAMES = {
     "params_sha256": "params",
     "code_sha256": "code",
     "lock_sha256": "lock (requirements.lock)",
+    "installed_instead": "packages that are not those of requirements.lock",
     "device_name": "device name",
     "threads": "thread count",
     "random_numbers": "random number scheme",

@@ -171,35 +171,25 @@ def predict(model: "Model", sources: "list[Source]", folder: "PredictionFolder")
     """Predict what is not done yet, and return how many images that were.
 
     Raises:
-        DataProblemsError: Images that cannot be read, are not like the model's or are too small, after all others are
-            done.
+        DataProblemsError: Images that cannot be read, are not like the model's, are too small or too large, after all
+            others are done.
     """
-    from maskline.core.errors import DataError, DataProblemsError, ExportError, ShapeError, StorageError
     from maskline.core.files import sha256_file
+    from maskline.predict.image_inputs import ImageProblems
 
     hash_once = functools.cache(sha256_file)  # a video's frames are of one file
     reader = _Reader(model.reading)
-    count, problems = 0, []
+    count, problems = 0, ImageProblems()
     for source in _with_progress(sources):
-        try:
+        with problems.of(source):
             str(source.path).encode()  # the table is UTF-8
             sha256 = hash_once(source.path)
             if folder.is_done(source, sha256):
                 continue
             folder.write(source, sha256, model.segment(reader.read(source)))
             count += 1
-        except (DataError, ExportError, ShapeError) as error:
-            problems.append(DataError(source.path, error.problem, error.remedy))
-        except StorageError:  # of the output folder: no further image would fare better
-            raise
-        except (OSError, UnicodeError) as error:
-            why = getattr(error, "strerror", None) or str(error)
-            problems.append(DataError(source.path, f"cannot be read ({why.lower()})", "restore, rename or remove it"))
-        except MemoryError:
-            problems.append(DataError(source.path, "too large for the memory", "use --slide or --stream, or cut it"))
     folder.finish()
-    if problems:
-        raise DataProblemsError("pictures", problems)
+    problems.check()
     return count
 
 

@@ -5,6 +5,7 @@ No archive is trusted: every member's path, kind and real unpacked size are chec
 
 import bz2
 import gzip
+import io
 import lzma
 import stat
 import tarfile
@@ -24,6 +25,7 @@ MAX_MEMBERS = 1_000_000
 """An archive of more files is refused: no set of images that this project reads has as many."""
 
 _CHUNK_BYTES = 1 << 20
+_MOST_XZ_BYTES = 128 << 20  # of memory; what xz -9 packs needs 65 MiB, but a file may ask for 4 GiB
 _MOST_HEADER_BYTES = 4 << 20  # of a tar; also the longest read of a member
 _UNTRUSTED = "do not use this archive"
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
@@ -178,7 +180,7 @@ def _zip_members(path: Path, max_members: int) -> Iterator[tuple[str, IO[bytes]]
 
 
 def _tar_members(path: Path, max_members: int) -> Iterator[tuple[str, IO[bytes]]]:
-    openers: dict[str, Any] = {".tar.gz": gzip.open, ".tar.bz2": bz2.open, ".tar.xz": lzma.open}
+    openers: dict[str, Any] = {".tar.gz": gzip.open, ".tar.bz2": bz2.open, ".tar.xz": _open_xz}
     plain: IO[bytes] = openers.get(suffix(path), open)(path, "rb")
     with plain, tarfile.open(fileobj=_SmallReads(plain, path), mode="r:") as archive:  # type: ignore[call-overload]
         for count, info in enumerate(archive, start=1):
@@ -195,6 +197,65 @@ def _tar_members(path: Path, max_members: int) -> Iterator[tuple[str, IO[bytes]]
             with stream:
                 yield info.name, stream
         _check_tar_end(path, archive)
+
+
+def _open_xz(path: Path, _mode: str) -> IO[bytes]:
+    return io.BufferedReader(_Xz(path), _CHUNK_BYTES)
+
+
+class _Xz(io.RawIOBase):
+    """An unpacked .xz file in bounded memory, which ``lzma.open`` has no bound for; going back reads it anew."""
+
+    def __init__(self, path: Path) -> None:
+        self._packed = path.open("rb")
+        self._restart()
+
+    def _restart(self) -> None:
+        self._packed.seek(0)
+        self._position, self._unpacker = 0, self._new()
+
+    @staticmethod
+    def _new() -> lzma.LZMADecompressor:
+        return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MOST_XZ_BYTES)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        room = memoryview(buffer).cast("B")
+        while True:
+            if self._unpacker.eof:  # a file may be several, one behind the other, with zeros between them
+                packed = (self._unpacker.unused_data or self._packed.read(_CHUNK_BYTES)).lstrip(b"\0")
+                if not packed and not (packed := self._packed.read(_CHUNK_BYTES)).strip(b"\0"):
+                    return 0
+                self._unpacker = self._new()
+            else:
+                packed = self._packed.read(1 << 16) if self._unpacker.needs_input else b""
+                if self._unpacker.needs_input and not packed:
+                    raise EOFError("it ends too early")
+            content = self._unpacker.decompress(packed, len(room))
+            if content:
+                room[: len(content)] = content
+                self._position += len(content)
+                return len(content)
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        target = self._position + offset if whence == io.SEEK_CUR else offset
+        if target < self._position:
+            self._restart()
+        while self._position < target and self.read(min(_CHUNK_BYTES, target - self._position)):
+            pass
+        return self._position
+
+    def close(self) -> None:
+        self._packed.close()
+        super().close()
 
 
 def _check_tar_end(path: Path, archive: tarfile.TarFile) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from maskline.cli import package_lock
 from maskline.core.code_hash import loaded_sha256
 from maskline.core.files import sha256_file, sha256_json
 from maskline.runtime.device import Compute
@@ -48,6 +49,7 @@ def receipt(
         "code_sha256": loaded_sha256(),
         **({"own_code": dict(own_code)} if own_code else {}),
         "lock_sha256": sha256_file(lock) if lock.is_file() else None,
+        **({"installed_instead": other} if (other := package_lock.differences(lock)) else {}),
         "libraries": {name: version(name) for name in _LIBRARIES},
         "python": platform.python_version(),
         "device": compute.device.type,

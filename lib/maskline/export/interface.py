@@ -85,29 +85,38 @@ def read(outputs: Mapping[str, NDArray[Any]], *, num_classes: int) -> Prediction
     if PROBABILITIES in outputs:
         values = outputs[PROBABILITIES]
     elif LOGITS in outputs:
-        values = softmax(outputs[LOGITS])
+        values = outputs[LOGITS]
     elif SCORES in outputs:
         values = outputs[SCORES]
     else:
         values = one_hot(outputs[LABELS], num_classes)
-    check_values(values)
     labels = outputs.get(LABELS)
+    if values.ndim != 4 or values.shape[1] != num_classes or (labels is not None and not _fit(labels, values)):
+        raise ExportError("model", f"its outputs are not those of {num_classes} classes", "export it again")
+    check_values(values)
     if labels is None:
         labels = values.argmax(1).astype(np.uint8 if num_classes <= 256 else np.uint16)
-    fits = values.ndim == 4 and values.shape[1] == num_classes and labels.shape == values[:, 0].shape
-    if not fits or labels.dtype.kind not in "iu" or not np.all(labels < num_classes):
-        raise ExportError("model", f"its outputs are not those of {num_classes} classes", "export it again")
-    return Prediction(labels, values)
+    of_logits = LOGITS in outputs and PROBABILITIES not in outputs
+    return Prediction(labels, softmax(values) if of_logits else values)
+
+
+def _fit(labels: NDArray[Any], values: NDArray[np.float32]) -> bool:
+    same = labels.dtype.kind in "iu" and labels.shape == values[:, 0].shape
+    return same and bool(((labels >= 0) & (labels < values.shape[1])).all())
 
 
 def check_values(values: NDArray[np.float32]) -> None:
-    """Check what a model gives, of whatever runtime: a nan would become class 0.
+    """Check what a model gives, of whatever runtime: a nan or two infinities would become class 0.
+
+    Args:
+        values: Logits or probabilities, (N, C, ...).
 
     Raises:
-        ExportError: There is a nan.
+        ExportError: The highest of a pixel is nan or infinite.
     """
-    if bool(np.isnan(values).any()):
-        raise ExportError("model", "its output is nan", "train again with a lower optimizer.lr, or export it again")
+    if not bool(np.isfinite(values.max(1)).all()):  # max hands nan on
+        remedy = "train again with a lower optimizer.lr, or export it again"
+        raise ExportError("model", "its output is not finite", remedy)
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

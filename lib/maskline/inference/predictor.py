@@ -121,9 +121,9 @@ def most_likely(logits: Tensor) -> Tensor:
         uint8 up to 256 classes, else int32.
 
     Raises:
-        CheckpointError: There is a nan.
+        CheckpointError: The highest is nan or infinite.
     """
     values, classes = logits.max(dim=1)
-    if bool(values.isnan().any()):  # max hands nan on
-        raise CheckpointError("model", "its output is nan", "train again with a lower optimizer.lr")
+    if not bool(values.isfinite().all()):  # max hands nan on
+        raise CheckpointError("model", "its output is not finite", "train again with a lower optimizer.lr")
     return classes.to(torch.uint8 if logits.shape[1] <= 256 else torch.int32)

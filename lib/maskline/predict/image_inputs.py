@@ -1,13 +1,17 @@
 """Images that a user names on the command line: files, folders and patterns."""
 
 import glob
+import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from maskline.core.errors import DataError
+from maskline.core.errors import DataError, DataProblemsError, MasklineError, StorageError
 from maskline.predict.video import VIDEO_SUFFIXES, Video
 from maskline.reading.images import IMAGE_SUFFIXES
+
+_OUT_OF_MEMORY = re.compile("can't allocate memory|out of memory|[Ff]ailed to allocate memory")  # torch's texts
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -23,6 +27,43 @@ class Source:
     name: str
     path: Path
     frame: int | None = None
+
+
+class ImageProblems:
+    """What is wrong with single images: each becomes a line, and the others are done."""
+
+    def __init__(self) -> None:
+        self._problems: list[DataError] = []
+
+    @contextmanager
+    def of(self, source: Source) -> Iterator[None]:
+        """Note what the block raises about this image; a file or folder that cannot be written ends all."""
+        path, remedy = source.path, "restore, rename or remove it"
+        try:
+            yield
+        except StorageError:  # of the output folder: no further image would fare better
+            raise
+        except MasklineError as error:
+            self._note(path, error.problem, error.remedy)
+        except (OSError, UnicodeError) as error:
+            why = getattr(error, "strerror", None) or str(error)
+            self._note(path, f"cannot be read ({why.lower()})", remedy)
+        except (MemoryError, RuntimeError) as error:
+            if not isinstance(error, MemoryError) and not _OUT_OF_MEMORY.search(str(error)):
+                raise
+            self._note(path, "too large for the memory", "use --slide or --stream, or cut it")
+
+    def _note(self, path: Path, problem: str, remedy: str) -> None:
+        self._problems.append(DataError(path, problem, remedy))
+
+    def check(self) -> None:
+        """Raise if there was anything.
+
+        Raises:
+            DataProblemsError: All of it.
+        """
+        if self._problems:
+            raise DataProblemsError("pictures", self._problems)
 
 
 def find_sources(inputs: Sequence[str], *, out: Path) -> list[Source]:

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from maskline.builders.inference import build_inference
-from maskline.core.errors import CheckpointError, DataError, DataProblemsError, ParamsError
+from maskline.core.errors import CheckpointError, DataError, ParamsError
 from maskline.core.files import sha256_file
 from maskline.data.labels import LabelSet
 from maskline.data.reading_rule import ReadingRule
@@ -18,7 +18,7 @@ from maskline.params.base.reading import load_sections
 from maskline.params.base.types import Section
 from maskline.params.evaluate import EvaluateParams
 from maskline.params.predict import PredictParams
-from maskline.predict.image_inputs import Source
+from maskline.predict.image_inputs import ImageProblems, Source
 from maskline.predict.model_sources import reading_of
 from maskline.predict.png_rows import PngRows
 from maskline.predict.prediction_folder import STREAMED, PredictionFolder
@@ -65,8 +65,8 @@ def predict_stream(
     labels = LabelSet.from_dict(card["labels"], place=model)
     if labels.num_classes > 256:
         raise CheckpointError(model, f"{labels.num_classes} classes", "--stream writes 256 at most")
-    rule = reading_of(card, channels=len(card["preprocessing"]["mean"]), place=model / "model.json")
     predictor = _predictor(section, model, place=f"{params_path}: evaluate")
+    rule = reading_of(card, channels=len(predictor.mean), place=model / "model.json")
     torch.set_num_threads(threads)
     made_by = {
         "weights_sha256": card["receipt"]["weights_sha256"],
@@ -74,12 +74,13 @@ def predict_stream(
         "evaluate": section.model_dump(mode="json"),
     }
     folder = PredictionFolder(out, labels, kinds=kinds or STREAMED, made_by=made_by)
-    count, problems = 0, []
+    count, problems = 0, ImageProblems()
     for source in sources:
-        sha256 = sha256_file(source.path)
-        if folder.is_done(source, sha256):
-            continue
-        try:
+        with problems.of(source):
+            str(source.path).encode()  # the table is UTF-8
+            sha256 = sha256_file(source.path)
+            if folder.is_done(source, sha256):
+                continue
             with _open(source.path) as rows:
                 _check_upright(source.path, rows, rule)
                 bands = stream_classes(
@@ -91,11 +92,8 @@ def predict_stream(
                 )
                 folder.write_rows(source, sha256, rows.size, bands)
             count += 1
-        except DataError as error:
-            problems.append(error)
     folder.finish()
-    if problems:
-        raise DataProblemsError("pictures", problems)
+    problems.check()
     return count
 
 

@@ -49,7 +49,7 @@ class PredictionFolder:
         self._columns = ["name", "source", "sha256", "height", "width", *(f"share_{key}" for key in labels.keys)]
         note = out / NOTE_FILE
         if note.is_file():
-            if json.loads(note.read_text(encoding="utf-8")) != made_by:
+            if _content(note) != made_by:
                 raise DataError(note, "results of another model or setting", "give another folder with -o")
         elif out.is_dir() and any(out.iterdir()):
             raise DataError(out, "not empty, and nothing that predict wrote", "give another folder with -o")
@@ -123,7 +123,7 @@ class PredictionFolder:
         path = self._out / TABLE_FILE
         if not path.is_file():
             return {}
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8", errors="replace")
         whole = text[: text.rfind("\n") + 1]
         rows = list(csv.DictReader(io.StringIO(whole)))
         return {from_cell(row["name"]): row for row in rows if list(row) == self._columns and None not in row.values()}
@@ -134,3 +134,10 @@ class PredictionFolder:
         writer.writeheader()
         writer.writerows(self._rows[name] for name in sorted(self._rows))
         write_text(self._out / TABLE_FILE, stream.getvalue())
+
+
+def _content(note: Path) -> Any:
+    try:
+        return json.loads(note.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise DataError(note, f"not what predict wrote ({error})", "give another folder with -o") from error

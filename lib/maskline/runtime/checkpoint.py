@@ -20,6 +20,9 @@ LAST_FILE = "last.safetensors"
 CARD_FILE = "model.json"
 TRACE_FILE = "trace.csv"
 
+MOST_MEMBERS = 1000
+"""Networks in one folder; each of them is checked before any is built."""
+
 # Names of tensors that an error tells of each kind.
 _NAMED = 3
 
@@ -45,6 +48,7 @@ class _Card(BaseModel):
     labels: dict[str, Any]
     preprocessing: _Preprocessing
     receipt: _Receipt
+    members: Annotated[list[dict[str, Any]] | None, Field(min_length=1, max_length=MOST_MEMBERS)] = None
 
 
 def save_model(

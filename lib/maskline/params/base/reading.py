@@ -24,6 +24,10 @@ S = TypeVar("S", bound=Section)
 
 log = logging.getLogger("maskline")
 
+_MOST_VALUES, _MOST_LEVELS = 100_000, 50  # of a params file or dvc.yaml
+# What the YAML reader lets through from Python, such as of 2001-99-99, which looks like a date.
+_OTHER_ERRORS = (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, RecursionError)
+
 
 def load_sections(path: Path, kind: type[S]) -> S:
     """Read some sections of a params file; the others are not looked at.
@@ -54,12 +58,28 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ParamsError(path, f"cannot be read ({error})", "give a UTF-8 text file") from error
     try:
         value = YAML(typ="safe", pure=True).load(text)
-    except YAMLError as error:
-        raise ParamsError(path, f"not YAML: {error}", "fix the line it names") from error
+    except (YAMLError, *_OTHER_ERRORS) as error:
+        problem = "too many levels" if isinstance(error, RecursionError) else f"not YAML: {error}"
+        raise ParamsError(path, problem, "fix the line it names") from error
     if not isinstance(value, dict):
         raise ParamsError(path, "not a mapping of sections", "restore it with git checkout params.yaml")
+    _check_size(value, path)
     _check_keys(value, path, "")
     return value
+
+
+def _check_size(value: dict[Any, Any], place: object) -> None:
+    """Refuse values that aliases (``*name``) make endless or huge, of which the file itself shows nothing."""
+    waiting: list[tuple[Any, int]] = [(value, 0)]
+    count = 0
+    while waiting:
+        one, depth = waiting.pop()
+        if isinstance(one, dict | list):
+            count += len(one)
+            if count > _MOST_VALUES or depth > _MOST_LEVELS:
+                problem = f"more than {_MOST_VALUES} values or {_MOST_LEVELS} levels, aliases unfolded"
+                raise ParamsError(place, problem, "write values without aliases")
+            waiting += [(each, depth + 1) for each in (one.values() if isinstance(one, dict) else one)]
 
 
 def _check_keys(value: Any, place: object, key: str) -> None:

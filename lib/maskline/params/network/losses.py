@@ -8,7 +8,14 @@ from maskline.params.base.own import OwnSection
 from maskline.params.base.types import Count, CountOrNone, Fraction, NonNegative, Positive, Section
 from maskline.params.base.variants import ByName
 
-_Factors = Annotated[tuple[NonNegative, ...], Field(min_length=2)]
+
+def _some(factors: tuple[float, ...]) -> tuple[float, ...]:
+    if not any(factors):
+        raise ValueError("every class weight is 0, so that nothing would be learned; give a class a weight above 0")
+    return factors
+
+
+_Factors = Annotated[tuple[NonNegative, ...], Field(min_length=2), AfterValidator(_some)]
 _ClassWeights = Annotated[
     _Factors | Literal["auto:inverse_frequency", "auto:enet_log", "auto:effective_number"] | None,
     Field(description="One factor a class; auto: from the train split's pixels, by that rule; null: all alike."),
