@@ -190,7 +190,7 @@ def test_what_a_person_does_on_the_page(folder, pictures, tmp_path):
         assert mask.size == (56, 800)
 
 
-def graph(rule, *, channels, classes=3, outputs="labels"):
+def graph(rule, *, channels, classes=3, outputs="labels", size=("h", "w")):
     """An ONNX file with random weights: a convolution, and the more likely class of each pixel."""
     weights = np.random.default_rng(0).normal(size=(classes, channels, 3, 3)).astype(np.float32)
     kind = TensorProto.UINT8 if classes <= 256 else TensorProto.UINT16
@@ -207,7 +207,7 @@ def graph(rule, *, channels, classes=3, outputs="labels"):
             helper.make_node("Cast", ["index"], ["labels"], to=kind),
         ]
         result = helper.make_tensor_value_info("labels", kind, ["n", "h", "w"])
-    images = helper.make_tensor_value_info("images", TensorProto.UINT8, ["n", "h", "w", channels])
+    images = helper.make_tensor_value_info("images", TensorProto.UINT8, ["n", *size, channels])
     constants = [numpy_helper.from_array(weights, "weights"), numpy_helper.from_array(np.float32(127), "middle")]
     model = helper.make_model(
         helper.make_graph(nodes, "net", [images], [result], constants),
@@ -355,7 +355,7 @@ def test_files_of_many_kinds_and_broken_ones(folder, tmp_path):
         np.testing.assert_array_equal(np.array(image_of(text)), expected, err_msg=name)
 
 
-def test_a_page_that_cannot_start_says_why(folder, tmp_path):
+def test_a_page_that_cannot_start_or_run_says_why(folder, tmp_path):
     page = (folder / "page.js").read_bytes()
     foreign = onnx.helper.make_model(helper.make_graph([], "net", [], []))
     served = {
@@ -364,13 +364,17 @@ def test_a_page_that_cannot_start_says_why(folder, tmp_path):
         "2/model.onnx": foreign.SerializeToString(),
         "3/model.onnx": b"<html>not found</html>",
         "4/model.onnx": graph(ReadingRule(), channels=3)[:-9] + b"x" * 9,
+        "5/model.onnx": graph(ReadingRule(), channels=3, size=(9, 9)),
+        "5/eye.png": png(drawn(0, 3, 255)),
     }
     script = f"""{HELPERS}
     const lines = [];
     for (const i of [0, 1, 2, 3, 4]) {{ await opened(`${{i}}/index.html`); lines.push(reason()); }}
-    await opened("index.html?image=none.png");
-    await until(reason);
-    return [...lines, reason()];"""
+    for (const address of ["index.html?image=none.png", "5/index.html?image=eye.png"]) {{
+      await opened(address);
+      lines.push(reason());
+    }}
+    return lines;"""
     answer, _ = browser.in_page(folder, script, files=served, profile=tmp_path / "profile")
     assert [text[:40] for text in answer[:2]] == [
         "This browser lacks what the page needs (",
@@ -380,6 +384,8 @@ def test_a_page_that_cannot_start_says_why(folder, tmp_path):
     assert "model.onnx is no ONNX file" in answer[3]
     assert answer[4].startswith("The model cannot be started: ")
     assert answer[5] == "none.png: cannot be fetched from this address"
+    assert answer[6].startswith("eye.png: the model cannot take it at 44 x 36 px (")
+    assert answer[6].endswith("; choose a smaller longest side")
     assert all("\n" not in text for text in answer)
 
 

@@ -75,7 +75,8 @@ async function segment(file) {
     } catch (error) {
       if (error.message === "stopped") throw new Refusal("stopped");
       const size = `${seen.width} x ${seen.height} px`;
-      throw new Refusal(`the model cannot take it at ${size} (${firstLine(error)}); choose a smaller longest side`);
+      const reason = /bad_alloc|memory/i.test(error.message) ? "out of memory" : firstLine(error);
+      throw new Refusal(`the model cannot take it at ${size} (${reason}); choose a smaller longest side`);
     } finally {
       clearInterval(clock);
     }
