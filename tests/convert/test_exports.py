@@ -8,11 +8,13 @@ import zlib
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from maskline.builders.convert import layout_settings
 from maskline.convert.layouts import layout
 from maskline.core.errors import DataError
+from maskline.data.dataset import PreparedSplit
 from maskline.params.data import DataParams
 from maskline.projects.new_data import describe
 from maskline.reading.images import open_image
@@ -492,6 +494,23 @@ def test_a_class_of_voc_masks_that_is_ignored(tmp_path, opened, colored, ignored
     mask = blob(3).astype(int)
     mask[:, -1] = source.labels.ignore_index
     np.testing.assert_array_equal(read["p3"], mask)
+
+
+def test_twelve_bands_of_16_bits_from_new_to_convert(tmp_path, workspace):
+    for n in IDS:
+        values = np.random.default_rng(n).integers(100, 4000, (20, 24, 12)).astype(np.uint16)
+        path = tmp_path / f"set/images/t{n}.tif"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tifffile.imwrite(path, values, photometric="minisblack", planarconfig="contig", compression="zlib")
+        save(Image.fromarray(blob(n)), tmp_path / f"set/masks/t{n}.png")
+    described = describe(tmp_path / "set", project=workspace.path, classes=["ground", "field"])
+    assert described.model == {"in_channels": 12, "mean": "auto", "std": "auto"}
+    result = workspace.both(**described.params)
+    assert result.code == 0, result.err
+    split = PreparedSplit.open(workspace.prepared, "train", cache="stream")
+    image = split.sample(0).image
+    assert (image.shape, split.rule.image_scale) == ((20, 24, 12), (0.0, 4000.0))
+    assert image.max() - image.min() > 200
 
 
 OUTSIDE = [(40, 5), (60, 5), (60, 9)]

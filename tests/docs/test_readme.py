@@ -63,6 +63,15 @@ COMMANDS = {
     "maskline new leaves --data /path/to/set --class ground --class leaf": (
         "tests/commands/test_new.py::test_classes_by_name"
     ),
+    "maskline new leaves --data leaves.v1i.coco-segmentation.zip": (
+        "tests/convert/test_exports.py::test_roboflow_coco_as_it_is_downloaded"
+    ),
+    "maskline new skin --data ISIC2018 --class skin --class lesion": (
+        "tests/convert/test_exports.py::test_isic_as_published"
+    ),
+    "maskline new fields --data sentinel-2 --class ground --class field": (
+        "tests/convert/test_exports.py::test_twelve_bands_of_16_bits_from_new_to_convert"
+    ),
     "maskline new scenes --recipe segformer_mit-b0_1xb16-160k_ade20k-512x512 -S train.batch_size=4": (
         "tests/commands/test_new.py::test_recipe_and_overrides"
     ),
