@@ -22,7 +22,7 @@ class Tta:
     """What an image is turned into: every scale with every flip.
 
     Args:
-        scales: Factors of both sides; the sides are rounded to whole pixels.
+        scales: Factors of both sides; see ``view_size``.
         flips: Mirrorings.
     """
 
@@ -50,7 +50,7 @@ def averaged_probabilities(logits_of: Callable[[Tensor], Tensor], images: Tensor
     size = (int(images.shape[2]), int(images.shape[3]))
     total = torch.zeros_like(plain)
     for scale in tta.scales:
-        scaled = images if scale == 1 else _resized(images, (_scaled(size[0], scale), _scaled(size[1], scale)))
+        scaled = images if scale == 1 else _resized(images, view_size(size, scale))
         new = [flip for flip in tta.flips if (scale, flip) != _PLAIN]
         flipped = [scaled.flip(_AXES[flip]) for flip in new]
         parts = iter(logits_of(torch.cat(flipped)).chunk(len(flipped)) if flipped else ())
@@ -63,8 +63,23 @@ def averaged_probabilities(logits_of: Callable[[Tensor], Tensor], images: Tensor
     return total / (len(tta.scales) * len(tta.flips))
 
 
-def _scaled(length: int, scale: float) -> int:
-    return max(1, int(length * scale + 0.5))
+def view_size(size: tuple[int, int], scale: float) -> tuple[int, int]:
+    """Return height and width of a view.
+
+    As mmcv's ``imrescale`` has it: sides are rounded, and the image fills them as far as its shape allows, so that a
+    side can be a pixel shorter than ``scale`` says.
+
+    Args:
+        size: Height and width of the image.
+        scale: Factor of both.
+    """
+    room = [_rounded(side * scale) for side in size]
+    factor = min(max(room) / max(size), min(room) / min(size))
+    return _rounded(size[0] * factor), _rounded(size[1] * factor)
+
+
+def _rounded(length: float) -> int:
+    return max(1, int(length + 0.5))
 
 
 def _resized(values: Tensor, size: tuple[int, int]) -> Tensor:

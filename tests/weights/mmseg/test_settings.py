@@ -444,3 +444,11 @@ def test_keys_with_whole_names_of_swins_tensors():
     found, _ = read({"model": {"backbone": {"type": "SwinTransformer"}}, "optim_wrapper": wrapper})
     keys = [rule["key"] for rule in found["optimizer"]["paramwise"]["custom_keys"]]
     assert keys == ["backbone.layers.0.blocks.1.norm", "backbone"]
+
+
+def test_an_average_that_follows_each_of_several_batches():
+    wrapper = {"type": "OptimWrapper", "accumulative_counts": 4}
+    hook = {"type": "EMAHook", "momentum": 0.001, "interval": 1, "update_buffers": True}
+    found, notes = read({"optim_wrapper": wrapper, "custom_hooks": [hook]})
+    assert found["train"]["ema_decay"] == pytest.approx(0.999**4)
+    assert notes == ["hook EMAHook: update_buffers True has no counterpart"]
