@@ -17,7 +17,7 @@ from maskline.inference.slide import in_memory, stream_bands
 log = logging.getLogger("maskline")
 
 WHOLE_PIXELS = 2048 * 2048
-"""Larger images go through a network by windows where nobody says otherwise: whole, they take many GiB and minutes."""
+"""Larger images go through a network by windows where nobody says otherwise: whole, they would fill the memory."""
 
 WINDOW, STRIDE = 1024, 768
 """Of these windows, px; two that touch share 256 px."""
@@ -59,9 +59,9 @@ class InferenceModel:
 class WholeOrWindows:
     """A trained network without steps around it: on whole images, and by windows on those above ``WHOLE_PIXELS``.
 
-    The size alone decides, not the machine, so that everyone gets the same. Away from where windows meet, a network
-    sees as much around a pixel as in the whole image if that is less than 128 px; what looks at the whole image, such
-    as a mean over it, looks at the window.
+    The size alone decides, not the machine, so that everyone gets the same. A pixel that one window alone has, farther
+    from the window's edge than the network looks, gets what it gets in the whole image. What looks at the whole image,
+    such as a mean over it, looks at the window.
 
     Args:
         whole: The network on whole images.
