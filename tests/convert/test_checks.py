@@ -63,3 +63,13 @@ def test_odd_but_legal_masks():
     assert remarks([3, 0]) == ["empty mask, single class: background"]
     assert remarks([0, 3], 5) == ["single class: vessel"]
     assert remarks([0, 0], 5) == ["every pixel is ignored"]
+
+
+def test_a_split_in_which_no_pixel_counts():
+    rows = [
+        {"split": split, "pixels_0": count, "pixels_1": 0, "pixels_ignored": 9}
+        for split, count in (("train", 1), ("train", 0), ("val", 0), ("val", 0), ("test", 0))
+    ]
+    (problem,) = checks.check_counted(rows, LABELS)
+    assert str(problem).startswith("val split: every pixel of its 2 images is ignored")
+    assert checks.check_counted(rows[:2], LABELS) == []

@@ -86,6 +86,7 @@ def test_weights_that_are_not_finite_are_refused(tmp_path, value):
     [
         ({"preprocessing": {"mean": [1.0], "std": [0]}}, r"preprocessing\.std\.0: .* greater than 0"),
         ({"preprocessing": {"mean": ["x"], "std": [1]}}, r"preprocessing\.mean\.0"),
+        ({"preprocessing": {"mean": [1.0, 2.0], "std": [1.0]}}, "2 numbers for mean, 1 for std"),
         ({"preprocessing": None}, "preprocessing"),
         ({"params": {"model": 3}}, r"params\.model"),
         ({"params": [1]}, "params"),

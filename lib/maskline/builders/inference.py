@@ -42,6 +42,9 @@ def load_segmentor(folder: Path) -> SegmentorBase:
     except ParamsError as error:
         raise CheckpointError(error.place, error.problem, "the model is of another version; train again") from error
     for params in networks:
+        if params.in_channels != len(card["preprocessing"]["mean"]):
+            problem = f"{len(card['preprocessing']['mean'])} numbers for mean, {params.in_channels} channels"
+            raise CheckpointError(folder / checkpoint.CARD_FILE, problem, "take it as training wrote it")
         _check_own_code(folder / checkpoint.CARD_FILE, params, card["receipt"].get("own_code", {}))
     weights = checkpoint.read_weights(folder, expected_sha256=card["receipt"].get("weights_sha256"))
     try:

@@ -208,6 +208,8 @@ class _Set:
             raise DataProblemsError("data set", self._problems)
         chosen = self._assign(split, [*pairs, *near])
         rows = [{**row, "split": chosen[row["id"]]} for row in self._rows]
+        if problems := checks.check_counted(rows, self._source.labels):
+            raise DataProblemsError("data set", problems)
         trained = [self._sums[row["id"]] for row in rows if row["split"] == "train"]
         manifest.write(self._target, rows, self._source.labels, statistics=ImageStatistics.of(trained))
         remarks = self._remarks + [(other, f"the same image as {one}") for one, other in pairs]

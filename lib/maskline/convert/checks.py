@@ -167,6 +167,22 @@ def on_the_set(remarks: Sequence[tuple[str, str]]) -> list[str]:
     return lines + [f"data set: {line}; look at them: all stand in warnings.csv" for line in faults]
 
 
+def check_counted(rows: Sequence[Mapping[str, Any]], labels: LabelSet) -> list[DataError]:
+    """Return a problem for each of train and val in which no pixel counts; a public test split may have no labels.
+
+    Args:
+        rows: Of the manifest, with their splits.
+        labels: The classes.
+    """
+    problems = []
+    for split in ("train", "val"):
+        own = [row for row in rows if row["split"] == split]
+        if own and not any(int(row[f"pixels_{i}"]) for row in own for i in range(labels.num_classes)):
+            problem = f"every pixel of its {len(own)} images is ignored, so that nothing could be learned or scored"
+            problems.append(DataError(f"{split} split", problem, "label them, or give others to the split"))
+    return problems
+
+
 def content_warnings(counts: NDArray[np.int64], ignored: int, *, labels: LabelSet) -> list[str]:
     """Return remarks on a mask that is legal but odd.
 

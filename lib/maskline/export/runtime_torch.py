@@ -40,6 +40,12 @@ class TorchModel:
         self._network, self._device = network, torch.device(device)
         self._logits, self._activation, self._channels = logits, activation, channels
 
+    @property
+    def network(self) -> nn.Module:
+        """What ``logits`` runs."""
+        assert self._network is not None, "given"
+        return self._network
+
     def to(self, device: torch.device) -> None:
         """Move the network to a device; images and predictions stay on the CPU."""
         assert self._network is not None, "a network to move"

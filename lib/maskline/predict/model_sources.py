@@ -239,7 +239,7 @@ def _load_trained(folder: Path, section: "EvaluateParams | None", *, threads: in
     from maskline.builders.inference import build_inference, load_segmentor
     from maskline.evaluation.tuning import with_threshold
     from maskline.export.package import Trained
-    from maskline.predict.inference_model import InferenceModel
+    from maskline.predict.inference_model import STRIDE, WHOLE_PIXELS, WINDOW, InferenceModel, WholeOrWindows
     from maskline.runtime.checkpoint import read_card
     from maskline.runtime.device import resolve_kind
 
@@ -248,7 +248,10 @@ def _load_trained(folder: Path, section: "EvaluateParams | None", *, threads: in
     rule = reading_of(card, channels=len(trained.mean), place=folder / "model.json")
     made_by: dict[str, Any] = {"weights_sha256": trained.weights_sha256, "runtime": "torch"}
     if section is None:
-        runtime = trained.runtime(threads=threads, device=resolve_kind("auto", place="evaluate.device"))
+        kind = resolve_kind("auto", place="evaluate.device")
+        whole = trained.runtime(threads=threads, device=kind)
+        runtime = WholeOrWindows(whole, mean=trained.mean, std=trained.std)
+        made_by |= {"above_px": WHOLE_PIXELS, "windows": [WINDOW, STRIDE]}
         return Model(runtime, labels=trained.labels, reading=rule, made_by=made_by)
     if section.threshold == "tune":
         remedy = "write the number that evaluate chose, in reports/evaluate/scores.csv under threshold"

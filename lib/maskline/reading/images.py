@@ -165,11 +165,13 @@ def image_size(path: Path, *, exif: Exif) -> tuple[int, int]:
 
 
 def check_pixels(path: Path, width: int, height: int) -> None:
-    """Refuse what Pillow refuses: images that would fill the memory.
+    """Refuse what Pillow refuses: images that would fill the memory, or that are none.
 
     Raises:
-        DataError: More than twice ``PIL.Image.MAX_IMAGE_PIXELS``.
+        DataError: No pixel, or more than twice ``PIL.Image.MAX_IMAGE_PIXELS``.
     """
+    if min(width, height) < 1:
+        raise DataError(path, f"an image of {width}x{height} pixels", "give the size that the image has")
     if width * height > 2 * (Image.MAX_IMAGE_PIXELS or 2**63):
         raise DataError(path, f"image too large ({width}x{height} pixels)", "cut it into tiles")
 

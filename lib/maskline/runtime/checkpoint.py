@@ -4,10 +4,10 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import safetensors
-from pydantic import BaseModel, Field, FiniteFloat, ValidationError
+from pydantic import BaseModel, Field, FiniteFloat, ValidationError, model_validator
 from safetensors.torch import load_file, save
 from torch import Tensor
 
@@ -30,6 +30,12 @@ _NAMED = 3
 class _Preprocessing(BaseModel):
     mean: tuple[FiniteFloat, ...] = ()
     std: tuple[Annotated[FiniteFloat, Field(gt=0)], ...] = ()
+
+    @model_validator(mode="after")
+    def _alike(self) -> Self:
+        if len(self.mean) != len(self.std):
+            raise ValueError(f"{len(self.mean)} numbers for mean, {len(self.std)} for std")
+        return self
 
 
 class _Params(BaseModel):
