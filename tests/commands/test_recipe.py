@@ -30,12 +30,12 @@ def test_list_and_its_filter():
     assert NAME in whole
     some = invoke("recipe", "list", "unet", "chase-db1").output.splitlines()
     assert some == [name for name in whole if "unet" in name and "chase-db1" in name]
-    assert len(some) == 6
+    assert len(some) == 7
 
 
 def test_list_for_a_script(root):
     rows = json.loads(invoke("recipe", "list", "unet", "chase-db1", "--json").output)
-    assert len(rows) == 6
+    assert len(rows) == 7
     (row,) = [row for row in rows if row["name"] == NAME]
     assert row["published"].startswith("vessel Dice 80.24")
     assert row["file"] == str(root / "recipes" / f"{NAME}.yaml")
