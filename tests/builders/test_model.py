@@ -221,6 +221,7 @@ def test_networks_in_a_row(plain):
     model = logits(without_start_weights(section))
     assert list(criteria(section)) == ["decode_head", "refiners.0.decode_head", "refiners.1.decode_head"]
     assert [model.backbone.stem[0].in_channels, model.refiners[0].backbone.encoder[0].convs[0].in_channels] == [3, 5]
+    assert list(dict(model.named_children()))[-1] == "refiners"
     assert encoder_weights(section).keys() <= {"encoder_weights_of_refiner_1"}
     own = {**LITTLE, "backbone": {"name": "nets/mine.py:Net"}}
     assert model_params(plain, refiners=[LITTLE, own]).own_code() == {

@@ -31,7 +31,7 @@ def test_list_and_its_filter():
     assert [line.split()[0] for line in some] == [
         name for name in recipes.names() if "unet" in name and "chase-db1" in name
     ]
-    assert len(some) == 6
+    assert len(some) == 7
     assert some[0].endswith("  vessel Dice 80.47, mDice 89.57")
     everything = invoke("recipe", "list", "--all").output.splitlines()
     assert [line.split()[0] for line in everything] == recipes.names()
@@ -66,7 +66,7 @@ def test_a_list_by_data_and_model(options, count, one):
 
 def test_list_for_a_script(root):
     rows = json.loads(invoke("recipe", "list", "unet", "--data", "chase_db1", "--json").output)
-    assert len(rows) == 6
+    assert len(rows) == 7
     (row,) = [row for row in rows if row["name"] == NAME]
     assert row["published"].startswith("vessel Dice 80.24")
     assert (row["data"], row["family"]) == ("chase_db1", "unet")
