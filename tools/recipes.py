@@ -18,6 +18,7 @@ from maskline.core.files import write_text
 from maskline.params.whole import validate_params
 from maskline.projects import naming
 from maskline.projects.yaml_lines import writer
+from tools.recipe_few_labels import FEW_LABELS
 from tools.recipe_measured import MEASURED
 from tools.recipe_models import NETWORKS, Network
 
@@ -117,7 +118,7 @@ _VESSELS = {
 
 def recipes() -> dict[str, str]:
     """Return file name -> text of every recipe."""
-    return {f"{name}.yaml": text for name, text in sorted([*_published(), *_measured()])}
+    return {f"{name}.yaml": text for name, text in sorted([*_published(), *_measured(), *_few_labels()])}
 
 
 def _published() -> Iterator[tuple[str, str]]:
@@ -129,6 +130,12 @@ def _measured() -> Iterator[tuple[str, str]]:
     for name, recipe in MEASURED.items():
         about = textwrap.fill(recipe.about, width=118, initial_indent="# ", subsequent_indent="# ")
         yield _file(name, f"{about}\n# Measured: docs/results.md\n", recipe.changes)
+
+
+def _few_labels() -> Iterator[tuple[str, str]]:
+    for name, (about, changes) in FEW_LABELS.items():
+        told = textwrap.fill(about, width=118, initial_indent="# ", subsequent_indent="# ")
+        yield _file(name, f"{told}\n# Not measured here.\n", changes)
 
 
 def _file(name: str, comment: str, values: dict[str, Any]) -> tuple[str, str]:

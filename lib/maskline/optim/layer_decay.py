@@ -10,9 +10,11 @@ from typing import Literal
 
 LayerDecayKind = Literal["layer_wise", "stage_wise", "layer_wise_vit"]
 
-_TOKENS = re.compile(r"^backbone\.(?:.*\.)?(?:cls_token|mask_token|pos_embed)$")
+_TOKENS = re.compile(r"^backbone\.(?:.*\.)?(?:cls_token|reg_token|mask_token|pos_embed)$")
 _PATCHES = re.compile(r"^backbone\.(?:.*\.)?patch_embed\.")
-_BLOCK = re.compile(r"^backbone\.(?:layers|encoder\.model\.blocks)\.(\d+)\.")
+_BLOCK = re.compile(
+    r"^(?:backbone\.(?:layers|encoder\.model\.blocks|model\.blocks)|decode_head\.tail\.blocks)\.(\d+)\."
+)
 _STEM = re.compile(r"^backbone\.encoder\.model\.stem_\d+\.")
 _DOWNSAMPLE = re.compile(r"^backbone\.(?:downsample_layers\.|encoder\.model\.stages_)(\d+)\.(?:downsample\.|\d)")
 _STAGE = re.compile(r"^backbone\.(?:stages\.(\d+)\.(\d+)\.|encoder\.model\.stages_(\d+)\.blocks\.(\d+)\.)")
