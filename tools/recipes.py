@@ -2,8 +2,8 @@
 
 ``python -m tools.recipes`` writes them; a test fails while one of them is stale. The first are those of
 ``maskline.projects.published`` that have a file, which ``tools.published_recipes`` reads from MMSegmentation; the
-others stand in ``tools.recipe_papers`` and ``tools.recipe_measured``. A recipe says what differs from the defaults, and
-of the section machine always the same keys: the use of another recipe leaves none.
+others stand in ``tools.recipe_papers``, ``tools.recipe_few_labels`` and ``tools.recipe_measured``. A recipe says what
+differs from the defaults, and of the section machine always the same keys: the use of another recipe leaves none.
 """
 
 import textwrap
@@ -12,6 +12,7 @@ from pathlib import Path
 from maskline.core.files import write_text
 from maskline.projects.published import published
 from maskline.projects.recipe_text import recipe_text
+from tools.recipe_few_labels import FEW_LABELS
 from tools.recipe_measured import MEASURED
 from tools.recipe_papers import PAPERS
 
@@ -26,6 +27,8 @@ def recipes() -> dict[str, str]:
         texts[name] = recipe_text(name, [*about, "Measured: docs/results.md"], recipe.changes)
     for name, paper in PAPERS.items():
         texts[name] = recipe_text(name, paper.about, paper.changes)
+    for name, (about, changes) in FEW_LABELS.items():
+        texts[name] = recipe_text(name, [*textwrap.wrap(about, width=116), "Not measured here."], changes)
     return {f"{name}.yaml": texts[name] for name in sorted(texts)}
 
 

@@ -6,12 +6,13 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from maskline.builders.backbone import encoder_weights
+from maskline.builders.backbone import encoder_origin, encoder_weights
 from maskline.builders.losses import criteria
 from maskline.builders.model import segmentor, without_start_weights
 from maskline.builders.training import check_channels
 from maskline.core.errors import MasklineError
 from maskline.models.backbones import packaged
+from maskline.optim.layer_decay import LayerDecay
 from maskline.params.whole import validate_params
 from tools.trial import complete_params
 
@@ -95,6 +96,70 @@ def logits(section, channels=3):
 @pytest.mark.parametrize("name", HEADS)
 def test_every_head(plain, name):
     logits(model_params(plain, decode_head=HEADS[name], auxiliary_heads=[FCN, {**FCN, "in_index": 1}]))
+
+
+VIT = {"name": "test_vit", "output_stride": 32}
+EOMT = {"name": "eomt", "num_blocks": 2, "num_queries": 4, "train_points": 40}
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_linear_head_on_frozen_features(plain, several):
+    several_keys = {"in_index": [0, 1, 2, 3], "input_transform": "resize_concat"} if several else {}
+    section = model_params(
+        plain,
+        backbone={**VIT, "frozen": True, "final_norm": True},
+        decode_head={"name": "linear", **several_keys},
+    )
+    model = logits(section)
+    assert model.decode_head.conv_seg.weight.shape == (3, 4 * 64 if several else 64, 1, 1)
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert trained == {f"decode_head.{part}.{leaf}" for part in ("bn", "conv_seg") for leaf in ("weight", "bias")}
+    model.train()
+    assert not any(module.training for module in model.backbone.modules())
+    assert model.decode_head.training
+    assert not model.backbone(torch.randn(1, 3, 32, 32))[0].requires_grad
+
+
+def test_eomt_takes_the_last_blocks(plain):
+    model = logits(model_params(plain, backbone={**VIT, "frozen": True}, decode_head=EOMT))
+    assert list(model.decode_head.tail.blocks) == ["4", "5"]
+    assert len(model.backbone.model.blocks) == 4
+    assert all(parameter.requires_grad for parameter in model.decode_head.parameters())
+    decay = LayerDecay(kind="layer_wise_vit", num_layers=6, rate=0.5)
+    layers = {name: decay.layer(name) for name in model.state_dict()}
+    assert layers["backbone.model.blocks.3.norm1.weight"] == 4
+    assert layers["decode_head.tail.blocks.4.norm1.weight"] == 5
+    assert layers["decode_head.tail.norm.weight"] == layers["decode_head.query_embed.weight"] == 7
+    assert layers["backbone.model.pos_embed"] == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"backbone": VIT, "auxiliary_heads": [FCN]}, "give it no auxiliary heads"),
+        ({"backbone": VIT, "neck": {"name": "select"}}, "give it no neck"),
+        ({"backbone": VIT, "cascade_heads": [FCN]}, "takes no logits of a head before it"),
+        ({}, "resnet18_v1c for the head eomt; choose a plain transformer of timm"),
+        ({"backbone": {"name": "beit_base_patch16_224"}}, "attention cannot be masked"),
+        ({"backbone": {"name": "shvit_s1"}}, "no blocks to take away"),
+    ],
+)
+def test_what_eomt_cannot_be_made_of_is_told(plain, changes, message):
+    with pytest.raises(MasklineError, match=message), torch.device("meta"):
+        segmentor(model_params(plain, decode_head=EOMT, **changes), num_classes=3)
+
+
+def test_the_licence_of_downloaded_weights_is_known(plain):
+    def origin(name):
+        return encoder_origin(model_params(plain, backbone={"name": name, "pretrained": True}))
+
+    assert origin("vit_small_patch14_dinov2") == {
+        "name": "timm/vit_small_patch14_dinov2.lvd142m",
+        "address": "https://huggingface.co/timm/vit_small_patch14_dinov2.lvd142m",
+        "licence": "apache-2.0",
+    }
+    assert origin("vit_small_patch16_dinov3")["licence"].startswith("DINOv3 License")
+    assert encoder_origin(model_params(plain, backbone={"name": "vit_small_patch14_dinov2"})) is None
 
 
 @pytest.mark.parametrize("name", CASCADES)

@@ -10,7 +10,9 @@ import torch
 from maskline.builders.inference import load_segmentor
 from maskline.builders.losses import criteria, criterion, loss
 from maskline.builders.model import segmentor
+from maskline.builders.training import build_training
 from maskline.core.errors import CheckpointError, MasklineError
+from maskline.data import manifest
 from maskline.data.labels import LabelSet
 from maskline.models.segmentor import Segmentor
 from maskline.models.smp import SmpSegmentor
@@ -174,3 +176,21 @@ def test_start_weights_of_another_architecture(shipped_params, tmp_path):
     made = settings(shipped_params, model__type="smp", model__weights=str(tmp_path / "models"))
     with pytest.raises(CheckpointError, match=r"is of another network: .* none of the 120 of the backbone"):
         segmentor(made.model, num_classes=2)
+
+
+def test_a_head_is_told_how_long_training_is(shipped_params, tmp_path):
+    from tests.builders.test_class_weights import LABELS, row
+
+    manifest.write(tmp_path, [row("train", "a", 32000), row("val", "b", 1)], LABELS)
+    values = complete_params(shipped_params)
+    values["model"] |= {"decode_head": {"name": "eomt", "num_blocks": 2}, "auxiliary_heads": []}
+    values["model"]["backbone"]["name"] = "test_vit"
+    values["train"] |= {"iterations": 30, "accumulate": 2}
+    values["schedule"]["warmup_length"] = 0
+    head = build_training(validate_params(values), tmp_path).model.decode_head
+    shares = [head._shares().tolist() for _ in range(60)]  # with two blocks, to 0 at half the run and three quarters
+    assert shares[15] == [1, 1]
+    assert shares[16][0] < 1
+    assert shares[29][0] > 0
+    assert shares[30] == [0, 1]
+    assert shares[45] == [0, 0]

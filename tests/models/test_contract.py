@@ -33,6 +33,7 @@ from maskline.models.backbones.resnest import SplitBottleneck
 from maskline.models.backbones.resnet import ResNet, StagePlan, Stem
 from maskline.models.backbones.stdc import STDC
 from maskline.models.backbones.swin import SwinPlan, SwinTransformer
+from maskline.models.backbones.timm_maps import BeitMaps, TimmMaps, timm_maps
 from maskline.models.backbones.twins import Twins, TwinsPlan
 from maskline.models.backbones.unet import UNet, UNetStage
 from maskline.models.backbones.vit import VisionTransformer, VitPlan
@@ -47,6 +48,7 @@ from maskline.models.heads.dnl import DNLHead
 from maskline.models.heads.dpt import DPTHead
 from maskline.models.heads.ema import EMAHead
 from maskline.models.heads.enc import EncHead
+from maskline.models.heads.eomt import EoMTHead
 from maskline.models.heads.fcn import FCNHead
 from maskline.models.heads.fcn_skip import FCNSkipHead
 from maskline.models.heads.fpn import FPNHead
@@ -55,6 +57,7 @@ from maskline.models.heads.isa import ISAHead
 from maskline.models.heads.knet import KNetHead
 from maskline.models.heads.large_fov import LargeFOVHead
 from maskline.models.heads.light_ham import LightHamHead
+from maskline.models.heads.linear import LinearHead
 from maskline.models.heads.lraspp import LRASPPHead
 from maskline.models.heads.mask2former import Mask2FormerHead
 from maskline.models.heads.mask_classification import MaskPredictions
@@ -83,6 +86,7 @@ from maskline.models.necks.multi_level import Feature2Pyramid, MultiLevel
 from maskline.models.necks.select import ResizeConcat, Select
 from maskline.models.segmentor import Segmentor
 from maskline.models.smp import smp_segmentor
+from maskline.models.torchvision_ops import declare_missing_operators
 
 CLASSES = 3
 PLANS = {
@@ -119,8 +123,9 @@ MASK_LOSS = MaskClassification(
     points=MaskPoints(count=16, oversample=2.0, uncertain_share=0.5),
     count_ignored=False,
 )
-COMPILED = ["ocrnet", "uper", "pointrend", "mit", "swin", "light-ham"]
-ONNX = ["uper", "pointrend", "isa", "psa", "cc", "dm", "lraspp", "light-ham"]
+TIMM = ["timm-rope-linear", "timm-beit", "eomt"]
+COMPILED = ["ocrnet", "uper", "pointrend", "mit", "swin", "light-ham", *TIMM]
+ONNX = ["uper", "pointrend", "isa", "psa", "cc", "dm", "lraspp", "light-ham", "timm-beit", "eomt"]
 FEW_PLACES = {"num_levels": 3, "num_points": 2, "encoder_layers": 1, "encoder_feedforward_channels": 8}
 FEW_QUERIES = {"strides": (4, 8, 16, 32), "num_queries": 4, "num_layers": 2, "num_heads": 2, "feedforward_channels": 8}
 FEW_POINTS = PointSampling(train_points=32, steps=2, step_points=40)
@@ -271,6 +276,33 @@ def vit(*heads, neck=None, backbone=None, **options):
     return join(backbone, *(head(between or backbone) for head in heads), neck=between)
 
 
+def small_timm(name, kind=TimmMaps, **options):
+    declare_missing_operators()
+    import timm
+
+    model = timm.create_model(name, embed_dim=16, depth=3, num_heads=2, img_size=48, patch_size=16, **options)
+    return kind(model, out_indices=(0, 1, 2), final_norm=True)
+
+
+def beit_timm():
+    backbone = small_timm("beit_base_patch16_224", BeitMaps)
+    for name, parameter in backbone.named_parameters():
+        if name.endswith("relative_position_bias_table"):
+            torch.nn.init.normal_(parameter)  # which a zero table does not tell from none
+    return vit(fcn, backbone=backbone)
+
+
+def linear(backbone):
+    indices = [-2, -1]
+    return LinearHead(input_transform="resize_concat", **options(backbone, indices))
+
+
+def eomt():
+    backbone = timm_maps("tu-test_vit", in_channels=3, final_norm=True)
+    tail = backbone.cut(2)
+    return join(backbone, EoMTHead(tail=tail, patch_size=16, num_queries=4, **options(backbone, [0, 1])))
+
+
 def uper(features):
     return UPerHead(bins=(1, 2), **options(features, ALL))
 
@@ -339,6 +371,9 @@ MEMBERS = {
     "vit-multi-level": lambda: vit(uper, neck=multi_level),
     "beit-pyramid": lambda: vit(uper, neck=pyramid, backbone=BEiT(in_channels=3, plan=VIT)),
     "mae": lambda: vit(fcn, backbone=BEiT(in_channels=3, plan=MAE, mae=True)),
+    "timm-rope-linear": lambda: vit(linear, backbone=small_timm("vit_small_patch16_dinov3", dynamic_img_size=True)),
+    "timm-beit": beit_timm,
+    "eomt": eomt,
     "setr-up": lambda: vit(lambda backbone: SETRUpHead(num_convs=2, scale=2, **options(backbone))),
     "setr-mla": lambda: vit(setr_mla, neck=mla),
     "segmenter": lambda: vit(lambda backbone: SegmenterHead(num_heads=2, drop_path=0.0, **options(backbone))),
@@ -415,6 +450,8 @@ class TestEveryMember:
     def test_features_are_what_the_attributes_say(self, model):
         if not hasattr(model, "backbone"):
             pytest.skip("a whole architecture has no backbone of ours")
+        if isinstance(getattr(model, "decode_head", None), EoMTHead):
+            pytest.skip("what its backbone gives beside the patches is no map")
         features = model.backbone.eval()(torch.randn(1, 3, 64, 96))
         assert [x.shape[1] for x in features] == list(model.backbone.channels)
         for x, stride in zip(features, model.backbone.strides, strict=True):

@@ -7,7 +7,9 @@ from maskline.core.errors import CheckpointError, ExportError, MasklineError, Sh
 from maskline.export.trace import Deployable, trace
 from maskline.models.backbones import encoder as encoder_module
 from maskline.models.backbones.encoder import encoder
+from maskline.models.heads.dpt import DPTHead
 from maskline.models.heads.fcn import FCNHead
+from maskline.models.segmentor import Segmentor
 from maskline.models.smp import smp_segmentor
 
 
@@ -31,11 +33,6 @@ def test_features_are_what_the_attributes_say(name, output_stride, channels, str
 def test_a_window_transformer_takes_any_size():
     model = encoder("swin_tiny_patch4_window7_224", in_channels=3, output_stride=32, pretrained=False).eval()
     assert [tuple(x.shape[2:]) for x in model(torch.randn(1, 3, 64, 96))] == [(16, 24), (8, 12), (4, 6), (2, 3)]
-
-
-def test_an_encoder_for_one_size_alone_is_told():
-    with pytest.raises(ShapeError, match="encoder tu-test_maxvit: does not take images of any size"):
-        encoder("test_maxvit", in_channels=3, output_stride=32, pretrained=False)
 
 
 @pytest.mark.parametrize(
@@ -139,6 +136,26 @@ def test_encoders_that_dpt_cannot_use_are_told():
     with pytest.raises(ShapeError, match="architecture dpt: does not fit encoder resnet18") as caught:
         smp_model("DPT")
     assert "\n" not in str(caught.value)
+
+
+def test_dpt_with_patches_of_14_px_is_our_own_head():
+    with pytest.raises(ShapeError, match=r"model\.backbone\.name: eva02_tiny_patch14_224 and .*decode_head\.name: dpt"):
+        smp_model("DPT", name="tu-eva02_tiny_patch14_224")
+    backbone = encoder("eva02_tiny_patch14_224", in_channels=3, output_stride=32, pretrained=False)
+    head = DPTHead(
+        in_channels=backbone.channels,
+        in_index=[0, 1, 2, 3],
+        channels=8,
+        widths=(4, 4, 8, 8),
+        num_classes=3,
+        dropout=0.0,
+        align_corners=False,
+    )
+    model = Segmentor(
+        backbone=backbone, decode_heads=[head], auxiliary_heads=[], neck=None, num_classes=3, align_corners=False
+    ).eval()
+    with torch.inference_mode():
+        assert model(torch.randn(1, 3, 50, 71)).shape == (1, 3, 50, 71)
 
 
 def test_unknown_architecture_gets_the_nearest():

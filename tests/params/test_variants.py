@@ -66,7 +66,17 @@ BACKBONES = [
     "mobilenet_v2",
     "tu-convnext_atto",
 ]
-FAMILIES = ["unet", "resnet18_v1b", "resnet152_v1d", "mixvit_b0", "hrnet18", "hrnet48", "resnet18", "nets/mine.py:Net"]
+FAMILIES = [
+    "test_vit",
+    "unet",
+    "resnet18_v1b",
+    "resnet152_v1d",
+    "mixvit_b0",
+    "hrnet18",
+    "hrnet48",
+    "resnet18",
+    "nets/mine.py:Net",
+]
 FAMILIES += ["poolformer_s12_normed", "swin_base_window12", "pcpvt_small", "svt_large", "vit_tiny", "mae_base"]
 FAMILIES += ["convnext_tiny_normed", "resnest50", "mobilenet_v2_d8", "bisenet_v1_r18", "bisenet_v2", "icnet_r18"]
 FAMILIES += ["mobilenet_v3_large_d8", "stdc2", "ddrnet23", "pidnet_m", "cgnet", "erfnet", "fast_scnn", "mscan_s"]
@@ -93,6 +103,8 @@ def plain(shipped_params):
 
 def on_plain(name):
     """Overrides that give features of one resolution to what needs them."""
+    if name == "eomt":
+        return ["model.backbone.name=test_vit", "model.auxiliary_heads=[]"]
     return ["model.backbone.name=vit_tiny"] if name in ALIKE else []
 
 
@@ -255,6 +267,7 @@ def test_every_mark_fits_a_name(kind, known):
         ("mscan_b", {"drop_path", "dropout"}),
         ("erfnet", {"dropout"}),
         ("little_unet", {"base_channels", "num_stages"}),
+        ("vit_small_patch14_dinov2", {"output_stride", "patch_size", "out_indices", "final_norm"}),
         ("nets/mine.py:Net", {"options"}),
     ],
 )

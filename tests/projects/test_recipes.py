@@ -13,6 +13,7 @@ from maskline.params.base.reading import read_yaml
 from maskline.params.whole import load_params
 from maskline.projects import naming, recipes
 from tools import recipes as written
+from tools.recipe_few_labels import FEW_LABELS
 from tools.recipe_measured import MEASURED
 
 CLASSES = {"cityscapes": 19, "ade20k": 150, "camvid": 11}
@@ -40,7 +41,7 @@ def everything(root):
 @pytest.fixture(scope="module")
 def settings(everything):
     """Those that are named by what they do: MMSegmentation's."""
-    return {name: loaded for name, loaded in everything.items() if name not in MEASURED}
+    return {name: loaded for name, loaded in everything.items() if name not in {*MEASURED, *FEW_LABELS}}
 
 
 def on_meta(loaded):

@@ -16,7 +16,7 @@ from maskline.models.backbones.bisenet_v2 import BiSeNetV2
 from maskline.models.backbones.cgnet import CGNet
 from maskline.models.backbones.convnext import ConvNeXt
 from maskline.models.backbones.ddrnet import DDRNet
-from maskline.models.backbones.encoder import encoder, resolve_encoder
+from maskline.models.backbones.encoder import encoder, pretrained_origin, resolve_encoder
 from maskline.models.backbones.erfnet import ERFNet
 from maskline.models.backbones.fast_scnn import FastSCNN
 from maskline.models.backbones.hrnet import HRNet, hrnet_stages
@@ -79,7 +79,13 @@ def backbone(params: BackboneParams, *, in_channels: int, norm: Norm) -> Backbon
     network = _own(params, in_channels=in_channels, norm=norm)
     if network is None:
         network = encoder(
-            params.name, in_channels=in_channels, output_stride=params.output_stride, pretrained=params.pretrained
+            params.name,
+            in_channels=in_channels,
+            output_stride=params.output_stride,
+            pretrained=params.pretrained,
+            out_indices=params.out_indices,
+            final_norm=params.final_norm,
+            patch_size=params.patch_size,
         )
     elif params.pretrained:
         raise ParamsError(
@@ -87,7 +93,7 @@ def backbone(params: BackboneParams, *, in_channels: int, norm: Norm) -> Backbon
             f"{params.name} has no ImageNet weights to download",
             "set it to false, and model.weights to a folder that maskline import-weights wrote",
         )
-    return network.freeze(stages=params.frozen_stages, norm_eval=params.norm_eval)
+    return network.freeze(stages=params.frozen_stages, norm_eval=params.norm_eval, whole=params.frozen)
 
 
 def encoder_weights(params: ModelParams) -> dict[str, dict[str, str]]:
@@ -102,6 +108,21 @@ def encoder_weights(params: ModelParams) -> dict[str, dict[str, str]]:
         if source := packaged.source(resolve_encoder(name)) if wanted else None:
             sources["encoder_weights" if i < 0 else f"encoder_weights_of_refiner_{i}"] = source
     return sources
+
+
+def encoder_origin(params: ModelParams) -> dict[str, str] | None:
+    """Return where an encoder's downloaded weights come from, and their licence; None: from a package, or nowhere."""
+    wanted, name = (
+        (params.smp.pretrained, params.smp.encoder)
+        if params.type == "smp"
+        else (
+            params.backbone.pretrained,
+            params.backbone.name,
+        )
+    )
+    if not wanted or encoder_weights(params):
+        return None
+    return pretrained_origin(resolve_encoder(name))
 
 
 def _own(params: BackboneParams, *, in_channels: int, norm: Norm) -> BackboneBase | None:
@@ -156,7 +177,7 @@ def _transformer(params: BackboneParams, *, in_channels: int) -> BackboneBase | 
 def _plain_transformer(params: BackboneParams, kind: str, size: str, *, in_channels: int) -> BackboneBase:
     plan = VitPlan(
         **VIT_SHAPES[size],
-        patch_size=params.patch_size,
+        patch_size=params.patch_size or 16,
         image_size=params.image_size,
         out_indices=params.out_indices,
         final_norm=params.final_norm,

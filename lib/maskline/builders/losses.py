@@ -19,6 +19,7 @@ from maskline.params.network.heads import (
     DAHeadParams,
     DDRHeadParams,
     EncHeadParams,
+    EoMTHeadParams,
     HeadParams,
     KNetHeadParams,
     Mask2FormerHeadParams,
@@ -77,7 +78,7 @@ def _of_head(name: str, params: HeadParams) -> Iterator[tuple[str, nn.Module]]:
 
 def _of_masks(params: MaskHeadParams) -> MaskClassification:
     weights = params.model_dump(include=MASK_LOSS_KEYS)
-    if not isinstance(params, Mask2FormerHeadParams):
+    if not isinstance(params, Mask2FormerHeadParams | EoMTHeadParams):
         return MaskClassification(mask_loss="focal", points=None, **weights)
     points = MaskPoints(count=params.train_points, oversample=params.oversample, uncertain_share=params.uncertain_share)
     return MaskClassification(mask_loss="cross_entropy", points=points, **weights)

@@ -12,8 +12,10 @@ from torch import Tensor, nn
 
 from maskline.builders.backbone import backbone
 from maskline.builders.own import own_module
-from maskline.core.errors import CheckpointError, DataError
+from maskline.core.errors import CheckpointError, DataError, ParamsError
 from maskline.models import heads
+from maskline.models.backbones.base import BackboneBase
+from maskline.models.backbones.timm_maps import TimmMaps
 from maskline.models.heads.base import Head, HeadOptions
 from maskline.models.heads.point import PointSampling
 from maskline.models.layers import Norm
@@ -26,11 +28,13 @@ from maskline.models.necks.select import ResizeConcat, Select
 from maskline.models.segmentor import Segmentor, SegmentorBase
 from maskline.models.smp import SmpSegmentor, smp_segmentor
 from maskline.models.stem import adapt_input_channels
+from maskline.models.tail import Tail
 from maskline.params.base.types import Section
 from maskline.params.network.heads import (
     MASK_LOSS_KEYS,
     MASK_POINT_KEYS,
     EncHeadParams,
+    EoMTHeadParams,
     FPNHeadParams,
     HeadParams,
     KNetHeadParams,
@@ -155,10 +159,12 @@ def _fresh(network: NetworkParams) -> dict[str, Section]:
 def _own(params: ModelParams, *, num_classes: int) -> Segmentor:
     normed = norm(params.norm)
     try:
-        features = backbone(params.backbone, in_channels=params.in_channels, norm=normed)
+        features, tail = _with_tail(params, norm=normed)
         given = Features(channels=features.channels, strides=features.strides)
         between, seen = neck(params.neck, given, norm=normed, align_corners=params.align_corners)
-        build = partial(head, features=seen, num_classes=num_classes, norm=normed, align_corners=params.align_corners)
+        build = partial(
+            head, features=seen, num_classes=num_classes, norm=normed, align_corners=params.align_corners, tail=tail
+        )
         decode = [build(part) for part in (*params.cascade_heads, params.decode_head)]
         auxiliary = [build(part) for part in params.auxiliary_heads]
     except ValueError as error:
@@ -178,6 +184,22 @@ def _own(params: ModelParams, *, num_classes: int) -> Segmentor:
         align_corners=params.align_corners,
         reverse_channels=params.channel_order == "bgr",
     )
+
+
+def _with_tail(params: ModelParams, *, norm: Norm) -> tuple[BackboneBase, Tail | None]:
+    """Build the backbone, and take its last blocks away where the head is made of them."""
+    part = params.decode_head
+    if not isinstance(part, EoMTHeadParams):
+        return backbone(params.backbone, in_channels=params.in_channels, norm=norm), None
+    whole = params.backbone.model_copy(update={"final_norm": True, "out_indices": None})
+    features = backbone(whole, in_channels=params.in_channels, norm=norm)
+    if not isinstance(features, TimmMaps):
+        told = f"{params.backbone.name} for the head eomt"
+        remedy = "choose a plain transformer of timm, such as vit_small_patch14_dinov2"
+        raise ParamsError("params.yaml: model.backbone.name", told, remedy)
+    tail = features.cut(part.num_blocks)
+    # The head's blocks are trained, whatever is frozen.
+    return features, tail.requires_grad_(True).train()
 
 
 def _smp(params: ModelParams, *, num_classes: int) -> SmpSegmentor:
@@ -318,8 +340,16 @@ def _pyramid(params: FPNNeckParams, features: Features, *, norm: Norm) -> tuple[
     return pyramid, Features(channels=pyramid.channels, strides=tuple(strides))
 
 
-def head(params: HeadParams, *, features: Features, num_classes: int, norm: Norm, align_corners: bool) -> Head:
-    """Build a head on given features."""
+def head(
+    params: HeadParams,
+    *,
+    features: Features,
+    num_classes: int,
+    norm: Norm,
+    align_corners: bool,
+    tail: Tail | None = None,
+) -> Head:
+    """Build a head on given features; ``tail``: the last blocks of the backbone, where a head takes them."""
     if isinstance(params, KNetHeadParams):
         return _knet(params, features=features, num_classes=num_classes, norm=norm, align_corners=align_corners)
     options = _options(params, features=features, num_classes=num_classes, norm=norm, align_corners=align_corners)
@@ -330,7 +360,11 @@ def head(params: HeadParams, *, features: Features, num_classes: int, norm: Norm
         own["c1_in_channels"] = features.channels[0] if params.c1_channels else 0
     if isinstance(params, MaskHeadParams):
         own = {key: value for key, value in own.items() if key not in MASK_LOSS_KEYS | MASK_POINT_KEYS}
-    if isinstance(params, MaskHeadParams) or (isinstance(params, FPNHeadParams) and params.strides is None):
+    if isinstance(params, EoMTHeadParams):
+        assert tail is not None
+        own = {key: own[key] for key in ("num_queries", "mask_annealing", "annealing_power")}
+        own |= {"tail": tail, "patch_size": features.strides[0]}
+    elif isinstance(params, MaskHeadParams) or (isinstance(params, FPNHeadParams) and params.strides is None):
         own["strides"] = features.pick(features.of_head(params), place=_IN_INDEX).strides
     if isinstance(params, EncHeadParams):
         own["with_presence"] = own.pop("presence_weight") > 0
@@ -348,6 +382,7 @@ def _options(
         told = f"features of strides {list(chosen.strides)} for the head {params.name}"
         raise DataError("params.yaml: model head in_index", told, f"give it features of one stride, {_ALIKE}")
     channels = chosen.channels
+    dropout = 0.0 if isinstance(params, EoMTHeadParams) else params.dropout
     several = isinstance(params.in_index, tuple) or (params.in_index is None and params.takes != "one")
     own_corners, with_norm = None, False  # a mask head has norms of its own, and resizes in one way
     if not isinstance(params, MaskHeadParams):
@@ -357,7 +392,7 @@ def _options(
         in_index=indices if several else indices[0],
         channels=params.channels,
         num_classes=num_classes,
-        dropout=params.dropout,
+        dropout=dropout,
         align_corners=align_corners if own_corners is None else own_corners,
         norm=norm if with_norm else None,
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from maskline.builders.augment import build_batches, normalization
-from maskline.builders.backbone import encoder_weights
+from maskline.builders.backbone import encoder_origin, encoder_weights
 from maskline.builders.class_weights import with_class_weights
 from maskline.builders.losses import criteria
 from maskline.builders.model import segmentor
@@ -49,6 +49,8 @@ def build_training(params: TrainStage, prepared: Path) -> Job:
     mean, std = normalization(params.model, split)
     seed_torch(train.seed, "weights")
     model = _network(params.model, split.labels.num_classes, fast_layers=train.fast_layers)
+    for head in model.heads().values():
+        head.begin(batches=run_length(params, split) * train.accumulate)
     model.to(compute.device, memory_format=compute.memory_format)  # type: ignore[call-overload]
     weighted, class_weights = with_class_weights(params.model, prepared)
     loop = _loop(params.model_copy(update={"model": weighted}), prepared, split, compute)
@@ -77,9 +79,14 @@ def build_training(params: TrainStage, prepared: Path) -> Job:
 
 def _origin(params: ModelParams) -> dict[str, Any]:
     """Return where the weights come from that training starts with, and their licence, as far as their card tells."""
-    if params.weights is None or not (Path(params.weights) / checkpoint.CARD_FILE).is_file():
-        return {}
-    origin = checkpoint.read_card(Path(params.weights)).get("origin")
+    if params.weights is None:
+        origin = encoder_origin(params)
+        if origin is not None:
+            log.info("train: starts from %s; its licence: %s", origin["name"], origin["licence"])
+    elif (Path(params.weights) / checkpoint.CARD_FILE).is_file():
+        origin = checkpoint.read_card(Path(params.weights)).get("origin")
+    else:
+        origin = None
     return {} if origin is None else {"origin": origin}
 
 

@@ -51,6 +51,10 @@ class SegmentorBase(nn.Module, ABC):
     def run_heads(self, images: Tensor, *, auxiliary: bool) -> dict[str, Tensor]:
         """Return each head's logits for images whose sides are multiples of ``stride``; the main ones last."""
 
+    def heads(self) -> dict[str, Head]:
+        """Return the heads by name, auxiliary ones first; none where there are none by themselves."""
+        return {}
+
     @abstractmethod
     def supervise_heads(self, images: Tensor, target: Tensor) -> dict[str, Pair]:
         """Return ``training_pairs`` for images whose sides are multiples of ``stride``; ``target`` may be smaller."""

@@ -110,6 +110,7 @@ def smp_segmentor(
     """
     key, name = _resolve_architecture(architecture), resolve_encoder(encoder)
     model = _create(key, name, in_channels=in_channels, num_classes=num_classes, weights=None)
+    _check_patches(key, name, model)
     parts: Any = model
     if pretrained and not packaged.load(name, parts.encoder, in_channels=in_channels):
         try:
@@ -125,6 +126,19 @@ def smp_segmentor(
         num_classes=num_classes,
         align_corners=align_corners,
     )
+
+
+def _check_patches(architecture: str, name: str, model: Any) -> None:
+    """Refuse what SMP's DPT builds, and cannot run: its steps of two do not meet for a patch of 14 px."""
+    if architecture != "dpt":
+        return
+    patch = int(model.encoder.output_stride)
+    if patch & (patch - 1):
+        remedy = (
+            f"set model.type: encoder_decoder, model.backbone.name: {name.removeprefix('tu-')} and "
+            "model.decode_head.name: dpt"
+        )
+        raise ShapeError("architecture DPT", f"of this library cannot use patches of {patch} px", remedy)
 
 
 def _resolve_architecture(name: str) -> str:

@@ -10,9 +10,11 @@ from typing import Literal
 
 LayerDecayKind = Literal["layer_wise", "stage_wise", "layer_wise_vit"]
 
-_TOKENS = re.compile(r"^backbone\.(?:.*\.)?(?:cls_token|mask_token|pos_embed)$")
+_TOKENS = re.compile(r"^backbone\.(?:.*\.)?(?:cls_token|reg_token|mask_token|pos_embed)$")
 _PATCHES = re.compile(r"^backbone\.(?:.*\.)?patch_embed\.")
-_BLOCK = re.compile(r"^backbone\.(?:layers|encoder\.model\.blocks)\.(\d+)\.")
+_BLOCK = re.compile(
+    r"^(?:backbone\.(?:layers|encoder\.model\.blocks|model\.blocks)|decode_head\.tail\.blocks)\.(\d+)\."
+)
 _TIMM = r"(?:encoder\.)?model\."  # within a backbone of its own, or among the encoders
 _STEM = re.compile(rf"^backbone\.{_TIMM}stem[._]\d+\.")
 _DOWNSAMPLE = re.compile(rf"^backbone\.(?:downsample_layers\.|{_TIMM}stages[._])(\d+)\.(?:downsample\.|\d)")

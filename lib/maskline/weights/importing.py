@@ -4,7 +4,7 @@ import os
 import re
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from maskline.projects import recipes, yaml_lines
 from maskline.projects.recipe_merge import merged
 from maskline.runtime import checkpoint
 from maskline.weights.config_text import parse_config, read_config
+from maskline.weights.eomt import from_transformers, is_eomt
 from maskline.weights.matching import Match, match
 from maskline.weights.mmseg.model import ModelReader
 from maskline.weights.mmseg.settings import settings
@@ -84,6 +85,8 @@ def write_import(
         MasklineError: A file cannot be read, a type has no counterpart, or the tensors do not fit.
     """
     foreign = read_checkpoint(source)
+    if is_eomt(foreign.tensors):
+        foreign = replace(foreign, tensors=from_transformers(foreign.tensors))
     network = _from_recipe(recipe, foreign) if recipe else _from_mmseg(source, foreign, mmseg_config)
     labels = LabelSet.read(labels_path) if labels_path else _labels(foreign.meta, network.num_classes)
     if labels.num_classes != network.num_classes:
@@ -126,6 +129,11 @@ def _from_recipe(recipe: str, foreign: Foreign) -> _Network:
     path = recipes.find(recipe)
     params = without_start_weights(load_params(path).model)
     counts = [value.shape[0] for name, value in foreign.tensors.items() if _CLASSIFIER.fullmatch(name)]
+    if (
+        params.decode_head.name == "eomt"
+        and (of_queries := foreign.tensors.get("decode_head.cls_embed.weight")) is not None
+    ):
+        counts = [of_queries.shape[0] - 1]  # without "no class"
     if counts and counts[-1] == 1:
         note = "one channel became two: a constant 0 and the channel, whose softmax is the sigmoid that it had"
         return _Network(params=params, num_classes=2, notes=[note], sections={}, binary=_PARTS)

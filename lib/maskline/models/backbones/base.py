@@ -27,6 +27,7 @@ class BackboneBase(nn.Module, ABC):
         super().__init__()
         self._frozen_stages = -1
         self._norm_eval = False
+        self._whole = False
 
     @abstractmethod
     def forward(self, images: Tensor) -> list[Tensor]:
@@ -36,22 +37,26 @@ class BackboneBase(nn.Module, ABC):
     def stages(self) -> Sequence[Sequence[nn.Module]]:
         """Return the modules of the stem, then of each stage."""
 
-    def freeze(self, *, stages: int, norm_eval: bool) -> Self:
-        """Keep the first stages as they are, and return the backbone.
+    def freeze(self, *, stages: int, norm_eval: bool, whole: bool = False) -> Self:
+        """Keep the first stages, or all that there is, as they are, and return the backbone.
 
         Args:
             stages: -1: none; 0: the stem; k: the stem and the first k stages. Their weights get no gradient and
                 their norms keep their running statistics.
             norm_eval: Batch norms of all stages keep their running statistics.
+            whole: Nothing of the backbone is trained, what is in no stage included, and it stays in eval mode: without
+                a weight that wants a gradient, nothing is kept for a backward pass.
         """
-        self._frozen_stages, self._norm_eval = stages, norm_eval
+        self._frozen_stages, self._norm_eval, self._whole = stages, norm_eval, whole
+        if whole:
+            self.requires_grad_(False)
         for module in self._frozen():
             module.requires_grad_(False)
         return self.train(self.training)
 
     def train(self, mode: bool = True) -> Self:
         """Switch to training but for what is frozen."""
-        super().train(mode)
+        super().train(mode and not self._whole)
         for module in self._frozen():
             module.eval()
         if self._norm_eval:

@@ -88,6 +88,9 @@ class Head(nn.Module, ABC):
         """
         raise ShapeError(type(self).__name__, "it has no feature before a classifier", "use fcn, psp, aspp or uper")
 
+    def begin(self, *, batches: int) -> None:
+        """Be told that training starts, and of how many batches it is; a head that changes on the way overrides it."""
+
     def select(self, features: Features) -> Tensor:
         """Return the one input: a feature, or several resized to the first and concatenated."""
         chosen = self.select_all(features)

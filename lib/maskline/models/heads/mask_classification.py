@@ -44,9 +44,18 @@ class MaskHead(Head):
         strides: Of the features, px.
         num_queries: Masks of an image.
         num_heads: Of each attention; divides ``channels``.
+        activation: Between the layers that make masks of queries.
     """
 
-    def __init__(self, options: HeadOptions, *, strides: Sequence[int], num_queries: int, num_heads: int) -> None:
+    def __init__(
+        self,
+        options: HeadOptions,
+        *,
+        strides: Sequence[int],
+        num_queries: int,
+        num_heads: int,
+        activation: type[nn.Module] = nn.ReLU,
+    ) -> None:
         super().__init__(options, input_transform="multiple_select", with_classifier=False)
         channels = self.channels
         for name, divisor in (("num_heads", num_heads), ("4", 4)):
@@ -58,9 +67,9 @@ class MaskHead(Head):
         self.cls_embed = nn.Linear(channels, self.num_classes + 1)
         self.mask_embed = nn.Sequential(
             nn.Linear(channels, channels),
-            nn.ReLU(),
+            activation(),
             nn.Linear(channels, channels),
-            nn.ReLU(),
+            activation(),
             nn.Linear(channels, channels),
         )
 
@@ -72,10 +81,13 @@ class MaskHead(Head):
         """Map features to class scores at the input's resolution."""
         del previous
         classes, masks = self.predict(features)
-        height, width = size_of(masks[-1])
-        size = (height * self.finest_stride, width * self.finest_stride)
-        shown = resize(masks[-1], size, align_corners=False).sigmoid()
+        shown = resize(masks[-1], self.mask_size(masks[-1]), align_corners=False).sigmoid()
         return torch.einsum("nqk,nqhw->nkhw", classes[-1].softmax(2)[..., :-1], shown)
+
+    def mask_size(self, masks: Tensor) -> tuple[int, int]:
+        """Return the height and width of the image that masks (N, Q, h, w) cover, px."""
+        height, width = size_of(masks)
+        return height * self.finest_stride, width * self.finest_stride
 
     def supervise_outputs(
         self, features: Features, previous: Tensor | None, target: Tensor, *, padded: tuple[int, int]

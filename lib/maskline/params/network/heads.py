@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from maskline.params.base.own import OwnSection
 from maskline.params.base.types import Count, CountOrNone, Fraction, NonNegative, Positive, Section
-from maskline.params.base.variants import ByName
+from maskline.params.base.variants import ByName, read_by
 from maskline.params.network.losses import (
     CrossEntropyParams,
     DiceMmsegParams,
@@ -78,6 +78,18 @@ class FCNHeadParams(_OneInput):
     )
     kernel_size: Count = Field(default=3, description="Side of the kernels, px.")
     dilation: Count = Field(default=1, description="Dilation of the convolutions.")
+
+
+class LinearHeadParams(_OneInput):
+    """A norm and a 1x1 convolution: for good features that stay as they are (`model.backbone.frozen`)."""
+
+    name: Literal["linear"] = Field(description="The head.")
+    channels: Count = Field(
+        default=256, description="No effect: they are those of the features.", json_schema_extra=read_by()
+    )
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.0, description="Share of channels dropped before the classifier."
+    )
 
 
 class SeparableFCNHeadParams(_OneInput):
@@ -396,17 +408,12 @@ class KNetHeadParams(_Head):
 
 
 class MaskHeadParams(_AnyHead):
-    """A head that predicts masks, and a class for each; several features, finest first.
+    """A head that predicts masks, and a class for each.
 
     Training matches each class of an image with one mask, and has losses of its own.
     """
 
-    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
-        default=0.0, description="Share of attention weights and activations dropped."
-    )
     num_queries: Count = Field(default=100, description="Masks of an image.")
-    num_heads: Count = Field(default=8, description="Of each attention; divides channels.")
-    feedforward_channels: Count = Field(default=2048, description="Channels inside of the perceptrons.")
     class_loss_weight: NonNegative = Field(default=1.0, description="Weight of the cross-entropy of the classes.")
     mask_loss_weight: NonNegative = Field(default=20.0, description="Weight of the loss of a mask's places.")
     dice_loss_weight: NonNegative = Field(default=1.0, description="Weight of one minus the Dice score of a mask.")
@@ -416,12 +423,35 @@ class MaskHeadParams(_AnyHead):
     )
 
 
+class _DecoderHead(MaskHeadParams):
+    """A mask head with layers of queries of its own; several features, finest first."""
+
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.0, description="Share of attention weights and activations dropped."
+    )
+    num_heads: Count = Field(default=8, description="Of each attention; divides channels.")
+    feedforward_channels: Count = Field(default=2048, description="Channels inside of the perceptrons.")
+
+
+class _AtPoints(MaskHeadParams):
+    """A mask head whose masks are compared at points."""
+
+    class_loss_weight: NonNegative = Field(default=2.0, description="Weight of the cross-entropy of the classes.")
+    mask_loss_weight: NonNegative = Field(default=5.0, description="Weight of the loss of a mask's places.")
+    dice_loss_weight: NonNegative = Field(default=5.0, description="Weight of one minus the Dice score of a mask.")
+    train_points: Count = Field(default=12544, description="Points of a mask that training compares.")
+    oversample: Annotated[float, Field(ge=1)] = Field(default=3.0, description="Candidates per chosen point.")
+    uncertain_share: Fraction = Field(
+        default=0.75, description="Share of the points that are the most uncertain candidates."
+    )
+
+
 MASK_LOSS_KEYS = {"class_loss_weight", "mask_loss_weight", "dice_loss_weight", "void_weight", "count_ignored"}
 MASK_POINT_KEYS = {"train_points", "oversample", "uncertain_share"}
 """Keys of such a head that are its loss's."""
 
 
-class MaskFormerHeadParams(MaskHeadParams):
+class MaskFormerHeadParams(_DecoderHead):
     """MaskFormer: masks that queries find in the coarsest feature."""
 
     name: Literal["maskformer"] = Field(description="The head.")
@@ -431,27 +461,41 @@ class MaskFormerHeadParams(MaskHeadParams):
     num_layers: Count = Field(default=6, description="Layers of queries; the losses count for each.")
 
 
-class Mask2FormerHeadParams(MaskHeadParams):
+class Mask2FormerHeadParams(_AtPoints, _DecoderHead):
     """Mask2Former: queries look at the pixels of their own masks, level by level; masks are compared at points."""
 
     name: Literal["mask2former"] = Field(description="The head.")
     num_layers: Count = Field(
         default=9, description="Layers of queries; the losses count for each, and for the queries before the first."
     )
-    class_loss_weight: NonNegative = Field(default=2.0, description="Weight of the cross-entropy of the classes.")
-    mask_loss_weight: NonNegative = Field(default=5.0, description="Weight of the loss of a mask's places.")
-    dice_loss_weight: NonNegative = Field(default=5.0, description="Weight of one minus the Dice score of a mask.")
     num_levels: Count = Field(
         default=3, description="Coarsest features that look at each other; finer ones are added to them."
     )
     num_points: Count = Field(default=4, description="Places that a pixel looks at in each level.")
     encoder_layers: Count = Field(default=6, description="Layers in which pixels look at each other.")
     encoder_feedforward_channels: Count = Field(default=1024, description="Channels inside of their perceptrons.")
-    train_points: Count = Field(default=12544, description="Points of a mask that training compares.")
-    oversample: Annotated[float, Field(ge=1)] = Field(default=3.0, description="Candidates per chosen point.")
-    uncertain_share: Fraction = Field(
-        default=0.75, description="Share of the points that are the most uncertain candidates."
+
+
+class EoMTHeadParams(_AtPoints):
+    """EoMT: the last blocks of a plain transformer of timm see queries too; with no neck and no auxiliary heads.
+
+    The losses count for what is predicted before each of these blocks, and after them.
+    """
+
+    name: Literal["eomt"] = Field(description="The head.")
+    in_index: int | Several | None = Field(
+        default=None, description="No effect: it takes the last blocks.", json_schema_extra=read_by()
     )
+    channels: Count = Field(
+        default=256, description="No effect: they are those of the backbone.", json_schema_extra=read_by()
+    )
+    num_blocks: Count = Field(default=4, description="Blocks of the backbone that see the queries.")
+    mask_annealing: bool = Field(
+        default=True,
+        description="Queries keep to their own masks less and less often, with 4 blocks from 1/6 to 5/6 of the run; "
+        "false: always, in the trained network too.",
+    )
+    annealing_power: Positive = Field(default=0.9, description="Of that fall.")
 
 
 _GENERATORS: dict[str, type[FCNHeadParams | PSPHeadParams | ASPPHeadParams | UPerHeadParams]] = {
@@ -586,6 +630,7 @@ class OwnHeadParams(_Head, OwnSection):
 
 HeadParams = Annotated[
     FCNHeadParams
+    | LinearHeadParams
     | SeparableFCNHeadParams
     | FCNSkipHeadParams
     | PSPHeadParams
@@ -622,6 +667,7 @@ HeadParams = Annotated[
     | KNetHeadParams
     | MaskFormerHeadParams
     | Mask2FormerHeadParams
+    | EoMTHeadParams
     | OwnHeadParams,
     ByName(),
 ]

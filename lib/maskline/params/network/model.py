@@ -11,7 +11,7 @@ from maskline.params.base.reading import validated
 from maskline.params.base.types import Count, CountOrNone, Fraction, Positive, Section
 from maskline.params.base.variants import read_by
 from maskline.params.input import InputParams
-from maskline.params.network.heads import FCNHeadParams, HeadParams, MaskHeadParams
+from maskline.params.network.heads import EoMTHeadParams, FCNHeadParams, HeadParams, MaskHeadParams
 from maskline.params.network.losses import CrossEntropyParams, DiceParams, Losses
 from maskline.params.network.necks import NeckParams, NoNeckParams
 
@@ -32,6 +32,7 @@ _FIXED = (
     r"mobilenet_v2_d8|mobilenet_v3_(small|large)_d8|(bisenet_v1|icnet)_r(18|50|101)|bisenet_v2"
     r"|stdc[12]|ddrnet23(_slim)?|pidnet_[sml]|cgnet|fast_scnn"
 )
+_TIMM_VIT = r"(tu-)?(aimv2|beit|deit|eva|flexivit|naflexvit|samvit|test_vit|vit_|vitamin|xcit|deepseek_vit|qwen3_vit).*"
 _OWN = r".*\.py:\w+"
 _NAMED = (
     *(_UNET, _RESNET, _MIXVIT, _HRNET, _CONVNEXT, _POOLFORMER, _SWIN, _TWINS, _VIT, _BEIT, _MSCAN, _ERFNET, _FIXED),
@@ -76,8 +77,9 @@ class BackboneParams(Section):
             "`convnext_tiny_normed` (small, base, large, xlarge), `poolformer_s12_normed` (s24, s36, m36, m48): timm's "
             "with a norm on each feature; `swin_tiny` (small, base, large; `swin_base_window12`); `pcpvt_small`, "
             "`svt_small` (base, large: Twins); `vit_tiny` (small, base, large: ViT and DeiT); `beit_base`, `mae_base` "
-            "(large); any encoder of segmentation-models-pytorch or timm; or one of one's own, `path/to/file.py:Name`, "
-            "a class that is a `maskline.models.backbones.base.BackboneBase`."
+            "(large); any encoder of segmentation-models-pytorch or timm, its plain transformers too "
+            "(`vit_small_patch14_dinov2`, `vit_small_patch16_dinov3`, `samvit_base_patch16`); or one of one's own, "
+            "`path/to/file.py:Name`, a class that is a `maskline.models.backbones.base.BackboneBase`."
         ),
     )
     pretrained: bool = Field(
@@ -170,8 +172,11 @@ class BackboneParams(Section):
         description="Share of attention weights dropped (mixvit, swin, pcpvt, svt, vit, beit, mae).",
         json_schema_extra=read_by(_MIXVIT, _SWIN, _TWINS, _VIT, _BEIT),
     )
-    patch_size: Count = Field(
-        default=16, description="Side of a patch, px (vit, beit, mae).", json_schema_extra=read_by(_VIT, _BEIT)
+    patch_size: Count | None = Field(
+        default=None,
+        description="Side of a patch, px (vit, beit, mae, timm's plain transformers); null: 16, or timm's own of that "
+        "name. Pretrained patches of timm are resized to it.",
+        json_schema_extra=read_by(_VIT, _BEIT, _TIMM_VIT),
     )
     image_size: tuple[Count, Count] = Field(
         default=(512, 512),
@@ -182,13 +187,15 @@ class BackboneParams(Section):
     out_indices: tuple[CountOrNone, ...] | None = Field(
         default=None,
         min_length=1,
-        description="Blocks whose output is a feature, from 0; null: the last one of each quarter (vit, beit, mae).",
-        json_schema_extra=read_by(_VIT, _BEIT),
+        description="Blocks whose output is a feature, from 0; null: the last one of each quarter (vit, beit, mae, "
+        "timm's plain transformers).",
+        json_schema_extra=read_by(_VIT, _BEIT, _TIMM_VIT),
     )
     final_norm: bool = Field(
         default=False,
-        description="A layer norm after the last block (vit, beit, mae).",
-        json_schema_extra=read_by(_VIT, _BEIT),
+        description="A layer norm after the last block (vit, beit, mae); timm's plain transformers: their last norm "
+        "after each feature.",
+        json_schema_extra=read_by(_VIT, _BEIT, _TIMM_VIT),
     )
     layer_norm_eps: Positive = Field(
         default=1e-06,
@@ -219,6 +226,11 @@ class BackboneParams(Section):
         description="-1: none; 0: the stem; k: the stem and the first k stages; an encoder is one stage.",
     )
     norm_eval: bool = Field(default=False, description="Batch norms of the backbone keep their running statistics.")
+    frozen: bool = Field(
+        default=False,
+        description="The whole backbone keeps its weights and statistics, and nothing in it is dropped: training takes "
+        "no gradient there.",
+    )
 
 
 class SmpParams(Section):
@@ -265,6 +277,16 @@ class NetworkParams(Section):
         if not self.cascade_heads and self.decode_head.name in ("ocr", "point"):
             remedy = "give it one: -S 'model.cascade_heads=[{name: fcn}]'"
             raise ValueError(f"decode_head {self.decode_head.name} refines the logits of a head before it; {remedy}")
+        if isinstance(self.decode_head, EoMTHeadParams) and self.type == "encoder_decoder":
+            told = "decode_head eomt is made of the backbone's last blocks; "
+            if self.auxiliary_heads:
+                raise ValueError(told + "give it no auxiliary heads: -S 'model.auxiliary_heads=[]'")
+            if self.neck.name != "none":
+                raise ValueError(told + "give it no neck: -S model.neck.name=none")
+        if any(head.name == "eomt" for head in (*self.cascade_heads, *self.auxiliary_heads, *self.smp.auxiliary_heads)):
+            raise ValueError("a head eomt is made of the backbone's last blocks; make it decode_head, of no cascade")
+        if self.cascade_heads and self.decode_head.name == "eomt":
+            raise ValueError("decode_head eomt takes no logits of a head before it; -S 'model.cascade_heads=[]'")
         if masks := [head.name for head in self.cascade_heads if isinstance(head, MaskHeadParams)]:
             raise ValueError(
                 f"cascade_heads has {masks[0]}, which gives no logits to a head after it; make it decode_head"
