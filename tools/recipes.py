@@ -23,13 +23,16 @@ def recipes() -> dict[str, str]:
     """Return file name -> text of every recipe."""
     texts = {one.file: one.text() for one in published().values() if one.file}
     for name, recipe in MEASURED.items():
-        about = textwrap.wrap(recipe.about, width=116)
-        texts[name] = recipe_text(name, [*about, "Measured: docs/results.md"], recipe.changes)
+        texts[name] = recipe_text(name, [*_lines(recipe.about), "Measured: docs/results.md"], recipe.changes)
     for name, paper in PAPERS.items():
         texts[name] = recipe_text(name, paper.about, paper.changes)
     for name, (about, changes) in FEW_LABELS.items():
-        texts[name] = recipe_text(name, [*textwrap.wrap(about, width=116), "Not measured here."], changes)
+        texts[name] = recipe_text(name, [*_lines(about), "Not measured here."], changes)
     return {f"{name}.yaml": texts[name] for name in sorted(texts)}
+
+
+def _lines(about: str) -> list[str]:
+    return textwrap.wrap(about, width=116)
 
 
 def main() -> None:
