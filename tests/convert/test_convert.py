@@ -128,6 +128,7 @@ def test_warnings_are_returned_and_written(converted, make_set, tmp_path):
     assert warnings == [
         ("train/00", "empty mask, single class: background"),
         ("train/01", "every pixel is ignored"),
+        ("train/03", "another mask though the same image as train/02"),
         ("train/03", "the same image as train/02"),
     ]
     with (tmp_path / "prepared/warnings.csv").open() as stream:
