@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-_FLAGS = (
+PROGRAM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+FLAGS = (
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
@@ -24,8 +26,7 @@ _FLAGS = (
 
 def run_in_page(page: str, script: str, folder: Path) -> Any:
     """Open the page, run the body of a JavaScript function in it, return what it returns; skip without Chromium."""
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if program is None:
+    if PROGRAM is None:
         pytest.skip("needs chromium on the path")
     probe = (
         "<script>document.body.append(Object.assign(document.createElement('pre'), {id: 'result', textContent:"
@@ -34,7 +35,7 @@ def run_in_page(page: str, script: str, folder: Path) -> Any:
     file = folder / "page.html"
     file.write_text(page.replace("</body>", probe + "</body>"), encoding="utf-8")
     result = subprocess.run(
-        [program, *_FLAGS, f"--user-data-dir={folder / 'profile'}", "--dump-dom", file.as_uri()],
+        [PROGRAM, *FLAGS, f"--user-data-dir={folder / 'profile'}", "--dump-dom", file.as_uri()],
         capture_output=True,
         text=True,
         timeout=120,

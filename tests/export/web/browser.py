@@ -1,7 +1,6 @@
 """The page in Chromium: a server of the exported folder and of a page beside it that opens it in a frame."""
 
 import json
-import shutil
 import subprocess
 import threading
 from contextlib import contextmanager, suppress
@@ -9,19 +8,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-PROGRAM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-
-_FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    "--disable-extensions",
-    "--window-size=1400,1000",
-)
+from tests.evaluation.browser import FLAGS, PROGRAM
 
 # Opens the page in a frame, waits until it is at rest, runs a test's own lines with it, and sends what they return.
 _PROBE = """<!doctype html><iframe width="1390" height="900"></iframe><script type="module">
@@ -63,7 +50,7 @@ def in_page(folder, script, *, files=None, headers=None, profile):
     probe = _PROBE.replace("SCRIPT", script).encode()
     with _serving(folder, {"probe.html": probe, **(files or {})}, headers or {}) as (address, answers, asked):
         browser = subprocess.Popen(
-            [PROGRAM, *_FLAGS, f"--user-data-dir={profile}", f"{address}/probe.html"],
+            [PROGRAM, *FLAGS, "--window-size=1400,1000", f"--user-data-dir={profile}", f"{address}/probe.html"],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

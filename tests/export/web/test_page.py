@@ -4,7 +4,6 @@ import base64
 import io
 import json
 import os
-import shutil
 import sys
 from pathlib import Path
 
@@ -392,4 +391,3 @@ def test_a_page_that_cannot_start_or_run_says_why(folder, tmp_path):
 def test_the_helpers_of_these_tests_name_every_case():
     assert {*NOT_WRITTEN, *REFUSED, *FILES} < set(CASES)
     assert SIZE == (44, 36)
-    assert shutil.which("python") or sys.executable
