@@ -1,5 +1,6 @@
 import logging
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -182,7 +183,7 @@ def in_a_shell(line, *, cwd, code="pass"):
         "import click\nfrom maskline.cli import entry\n\n@click.command()\n@entry.errors_to_exit_code\n"
         f"def main():\n    {code}\n\nmain()\n"
     )
-    arguments = ["bash", "-c", line.format(f"{sys.executable} {program}")]
+    arguments = ["bash", "-c", line.format(shlex.join([sys.executable, str(program)]))]
     done = subprocess.run(arguments, capture_output=True, text=True, check=False, cwd=cwd)
     assert "Traceback" not in done.stderr
     return done

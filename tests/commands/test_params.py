@@ -89,7 +89,7 @@ def test_what_is_said_of_a_key(file):
 def test_a_section_lists_its_keys(file):
     found = json.loads(run(file, "model.decode_head", "--json").output)
     assert found["description"] == "Convolutions and a classifier."
-    assert found["kind"].startswith("section; name: fcn, separable_fcn, fcn_skip, psp")
+    assert found["kind"].startswith("section; name: fcn, linear, separable_fcn, fcn_skip, psp")
     assert found["keys"]["model.decode_head.channels"] == "16 (params.yaml)"
     assert found["line"] == ""
     found = json.loads(run(file, "model.auxiliary_heads", "--json").output)
@@ -108,7 +108,7 @@ def test_a_key_of_another_name_says_so(file):
 
 def test_a_name_says_what_it_may_be(file):
     said = json.loads(run(file, "model.decode_head.name", "--json").output)
-    assert said["kind"].startswith("fcn, separable_fcn, fcn_skip, psp, ")
+    assert said["kind"].startswith("fcn, linear, separable_fcn, fcn_skip, psp, ")
     assert said["kind"].endswith(", path/to/file.py:Name")
     said = json.loads(run(file, "model.auxiliary_heads.0.losses.0.name", "--json").output)
     assert said["kind"].startswith("cross_entropy, ohem, ")

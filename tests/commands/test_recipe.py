@@ -32,7 +32,8 @@ def test_list_and_its_filter():
         name for name in recipes.names() if "unet" in name and "chase-db1" in name
     ]
     assert len(some) == 7
-    assert some[0].endswith("  vessel Dice 80.47, mDice 89.57")
+    assert some[0].split()[0] == "little-unet_fcn-x2_1xb4-2k_chase-db1-512x512"
+    assert some[1].endswith("  vessel Dice 80.47, mDice 89.57")
     everything = invoke("recipe", "list", "--all").output.splitlines()
     assert [line.split()[0] for line in everything] == recipes.names()
 
@@ -49,7 +50,7 @@ def test_the_short_list_counts_families():
     ("options", "count", "one"),
     [
         (["--data", "ade20k", "--model", "segformer"], 7, "segformer_mit-b0_1xb16-160k_ade20k-512x512"),
-        (["--data", "CHASE-DB1"], 8, NAME),
+        (["--data", "CHASE-DB1"], 9, NAME),
         (["--model", "knet"], 7, "knet-s3_swin-t_upernet_8xb2-adamw-80k_ade20k-512x512"),
         (
             ["160k", "--model", "swin-l", "--data", "ade20k"],
