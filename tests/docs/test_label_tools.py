@@ -57,6 +57,11 @@ def draw(name, folder, labels):
                 content["annotations"] = [{"image_id": 1, "file_name": "a.png", "segments_info": [segment]}]
                 save(Image.fromarray(np.full((10, 12, 3), (1, 0, 0), np.uint8)), folder / "panoptic_x/a.png")
             tools.write(folder / "panoptic_x.json", json.dumps(content))
+        case "yolo":
+            tools.write(folder / "labels/a.txt", "0 0 0 0.5 0 0.5 0.5 0 0.5\n")
+            tools.write(folder / "data.yaml", "names: [leaf]\n")
+        case "rle_csv":
+            tools.write(folder / "train.csv", "ImageId,ClassId,EncodedPixels\na.png,leaf,1 5\n")
         case "folder":
             (folder / "masks").mkdir()
             np.save(folder / "masks/a.npy", np.array(index_mask(1)))

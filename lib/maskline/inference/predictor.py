@@ -124,6 +124,6 @@ def most_likely(logits: Tensor) -> Tensor:
         CheckpointError: The highest is nan or infinite.
     """
     values, classes = logits.max(dim=1)
-    if not bool(values.isfinite().all()):  # max hands nan on
+    if bool(values.isfinite().logical_not().any()):  # max hands nan on
         raise CheckpointError("model", "its output is not finite", "train again with a lower optimizer.lr")
     return classes.to(torch.uint8 if logits.shape[1] <= 256 else torch.int32)
