@@ -374,7 +374,7 @@ def test_of_knobs_that_stand_side_by_side_too(plain, caplog, section, changes, t
             "model.auxiliary_heads.0.losses.0.name: missing; add the key name to its section",
         ),
         ({"cascade_heads": [{"name": "upr"}]}, 'model.cascade_heads.0.name: "upr" is not one of fcn,'),
-        ({"cascade_heads": [{"name": "qqq"}]}, "mask2former, path/to/file.py:Name; choose one of them"),
+        ({"cascade_heads": [{"name": "qqq"}]}, "mask2former, eomt, path/to/file.py:Name; choose one of them"),
         ({"smp": {"losses": [{"name": "dise"}]}}, "did you mean dice?"),
         (
             {"backbone": {"name": "unet", "base_chanels": 8}},

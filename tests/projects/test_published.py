@@ -78,7 +78,10 @@ def pipeline(_name, facts):
     return keys | {f"augment.{key}.prob": 0 for key in (*others, "channel_dropout", "copy_paste", "mixup")}
 
 
-def optimization(_name, facts):
+SWIN = ("backbone.stages.", "backbone.layers.")  # how tensors' names begin there and here
+
+
+def optimization(name, facts):
     wrapper = facts["optim_wrapper"]
     optimizer, rules = wrapper["optimizer"], wrapper.get("paramwise_cfg") or {}
     clip = wrapper.get("clip_grad") or {}
@@ -92,7 +95,11 @@ def optimization(_name, facts):
     else:
         keys["optimizer.betas"] = tuple(optimizer.get("betas", (0.9, 0.999)))
     custom = [
-        {"key": key, "lr_mult": rule.get("lr_mult", 1), "decay_mult": rule.get("decay_mult", 1)}
+        {
+            "key": key.replace(*SWIN) if "swin" in name else key,
+            "lr_mult": rule.get("lr_mult", 1),
+            "decay_mult": rule.get("decay_mult", 1),
+        }
         for key, rule in rules.get("custom_keys", {}).items()
     ]
     keys["optimizer.paramwise.custom_keys"] = tuple(custom)
@@ -169,10 +176,13 @@ def network(_name, facts):
         for i, loss in enumerate([losses] if isinstance(losses, dict) else losses):
             keys[f"{place}.losses.{i}.weight"] = loss.get("loss_weight", 1.0)
             if loss["type"] == "CrossEntropyLoss" and not loss.get("use_sigmoid"):
-                keys[f"{place}.losses.{i}.name"] = "ohem" if head.get("sampler") else "cross_entropy"
+                # The mean is over all pixels there, but for those two keys.
+                counted = loss.get("avg_non_ignore") or loss.get("class_weight") is not None
+                ours = "cross_entropy" if counted else "cross_entropy_mmseg"
+                keys[f"{place}.losses.{i}.name"] = "ohem_mmseg" if head.get("sampler") else ours
                 keys[f"{place}.losses.{i}.class_weights"] = tuples(loss.get("class_weight"))
             if head.get("sampler"):
-                keys[f"{place}.losses.{i}.threshold"] = head["sampler"].get("thresh") or 0
+                keys[f"{place}.losses.{i}.threshold"] = head["sampler"].get("thresh")
                 keys[f"{place}.losses.{i}.min_kept"] = head["sampler"]["min_kept"]
     return keys
 

@@ -73,8 +73,8 @@ def test_each_says_what_differs_from_the_defaults_and_no_more(root, everything):
 
 
 def test_each_is_named_by_what_it_does(settings):
-    assert len(settings) == 81
-    assert sum(map(len, (path.read_text(encoding="utf-8").splitlines() for path in recipes.files().values()))) <= 3650
+    assert len(settings) == 79
+    assert sum(map(len, (path.read_text(encoding="utf-8").splitlines() for path in recipes.files().values()))) <= 3450
     for name, loaded in settings.items():
         assert naming.name(loaded) == name
         assert recipes.find(name).stem == name

@@ -187,7 +187,7 @@ def test_a_killed_worker_joins_again_under_torchrun_and_the_bytes_are_the_same(r
     assert bytes_of(folder) == bytes_of(finished)
 
 
-CLUSTER = Path(__file__).parents[2] / "docs/how-to/cluster"
+CLUSTER = Path(__file__).parents[3] / "docs/how-to/cluster"
 
 
 def test_the_slurm_file_trains(root, prepared, finished, tmp_path):
