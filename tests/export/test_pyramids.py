@@ -39,7 +39,7 @@ def settings(shipped_params, kind):
     return validate_params(values)
 
 
-@pytest.mark.parametrize("kind", ["psp", "uper", "smp_PSPNet"])
+@pytest.mark.parametrize("kind", ["psp", "uper", "smp_PSPNet", "smp_UPerNet"])
 def test_agrees_with_torch_at_six_other_sizes(shipped_params, trained, tmp_path, kind):
     seed_torch(0)
     network = segmentor(settings(shipped_params, kind).model, num_classes=3).eval()

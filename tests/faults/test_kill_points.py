@@ -23,8 +23,7 @@ def alone(fresh, tmp_path_factory):
     return kill_points.undisturbed(fresh, tmp_path_factory.mktemp("alone"))
 
 
-# That the stage alone is killed is a point of the long form; tests/faults/test_signals.py kills stages.
-@pytest.mark.parametrize("victim", ["all", "lock"])
+@pytest.mark.parametrize("victim", kill_points.VICTIMS)
 def test_a_killed_run_ends_as_one_left_alone(fresh, alone, tmp_path, victim):
     expected, seconds = alone
     (drawn,) = kill_points.points(1, seconds=0.6 * seconds, seed=kill_points.VICTIMS.index(victim))

@@ -125,7 +125,7 @@ MASK_LOSS = MaskClassification(
 )
 TIMM = ["timm-rope-linear", "timm-beit", "eomt"]
 COMPILED = ["ocrnet", "uper", "pointrend", "mit", "swin", "light-ham", *TIMM]
-ONNX = ["pointrend", "psa", "cc", "lraspp", "light-ham", "timm-beit", "eomt"]  # uper: tests/export/test_pyramids.py
+ONNX = ["uper", "pointrend", "isa", "psa", "cc", "dm", "lraspp", "light-ham", "timm-beit", "eomt"]
 FEW_PLACES = {"num_levels": 3, "num_points": 2, "encoder_layers": 1, "encoder_feedforward_channels": 8}
 FEW_QUERIES = {"strides": (4, 8, 16, 32), "num_queries": 4, "num_layers": 2, "num_heads": 2, "feedforward_channels": 8}
 FEW_POINTS = PointSampling(train_points=32, steps=2, step_points=40)

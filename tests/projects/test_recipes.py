@@ -69,12 +69,12 @@ def test_each_says_what_differs_from_the_defaults_and_no_more(root, everything):
         assert said == differing, name
         lengths.append(len(path.read_text(encoding="utf-8").splitlines()))
     assert statistics.median(lengths) <= 40
-    assert max(lengths) <= 50 + 20  # W-Net's names the 20 images of its test split
+    assert max(lengths) <= 50
 
 
 def test_each_is_named_by_what_it_does(settings):
     assert len(settings) == 79
-    assert sum(map(len, (path.read_text(encoding="utf-8").splitlines() for path in recipes.files().values()))) <= 3450
+    assert sum(map(len, (path.read_text(encoding="utf-8").splitlines() for path in recipes.files().values()))) <= 3375
     for name, loaded in settings.items():
         assert naming.name(loaded) == name
         assert recipes.find(name).stem == name

@@ -105,7 +105,7 @@ class Predictor:
                 yield iter([self._forward(normalized[start : start + self.batch_size])])
 
     def _forward(self, normalized: Tensor) -> Tensor:
-        # Convolutional networks take a fifth less time so, on a CPU; transformers as long as without.
+        # On a CPU small convolutional networks take 7 to 21 % less time so; FPN with ResNet-50 and SegFormer as long.
         images = normalized.contiguous(memory_format=torch.channels_last)
         if self.precision != "bf16":
             with tf32(allowed=self.precision == "tf32"):

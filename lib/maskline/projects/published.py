@@ -65,7 +65,7 @@ class Published:
         comments.append(f"Source: MMSegmentation 1.2.2, {self.name}{run}.")
         if self.notes:
             comments += textwrap.wrap(f"Not as there: {'; '.join(self.notes)}.", width=116)
-        return recipe_text(self.shown_name, comments, self.sections(), short=("data", "schedule", "machine"))
+        return recipe_text(self.shown_name, comments, self.sections())
 
 
 @cache

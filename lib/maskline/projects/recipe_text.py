@@ -1,7 +1,7 @@
 """The text of a recipe: what of its sections differs from the defaults, below a head of comments."""
 
 import io
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
@@ -12,23 +12,23 @@ from maskline.projects.yaml_lines import writer
 _WIDTH = 118
 _SCHEMA = "# yaml-language-server: $schema=../params.schema.json"
 _MACHINE = {"cache": "auto", "journal_every": 100}
+_ON_ONE_LINE = ("data", "schedule", "machine")
 
 
-def recipe_text(name: str, comments: Iterable[str], values: Mapping[str, Any], *, short: Collection[str] = ()) -> str:
+def recipe_text(name: str, comments: Iterable[str], values: Mapping[str, Any]) -> str:
     """Return the text of a recipe.
 
     Args:
         name: Of the recipe.
         comments: Lines below the name.
         values: Its sections. Of machine a recipe says always the same keys: the use of another one leaves none.
-        short: Sections that stand on a line each.
 
     Raises:
         ParamsError: A value is wrong.
     """
     machine = _MACHINE | values.get("machine", {})
     head = "\n".join([_SCHEMA, f"# {name}", *(f"# {comment}" for comment in comments)])
-    return f"{head}\n{_dump({**overlay(values, place=name), 'machine': machine}, short)}"
+    return f"{head}\n{_dump({**overlay(values, place=name), 'machine': machine})}"
 
 
 def overlay(values: Mapping[str, Any], *, place: str) -> dict[str, Any]:
@@ -52,14 +52,14 @@ def _said(values: Any, differing: Any) -> Any:
             return values
 
 
-def _dump(values: Mapping[str, Any], short: Collection[str]) -> str:
+def _dump(values: Mapping[str, Any]) -> str:
     """Return sections of keys; what fits on one line stands there, in braces and brackets."""
     yaml = writer()
-    yaml.width = 2 * _WIDTH  # never reached: what is longer stands in lines
+    yaml.width = 10 * _WIDTH  # never reached: what is longer stands in lines
     yaml.brace_single_entry_mapping_in_flow_sequence = True
     stream = io.StringIO()
     sections = {name: _in_lines(keys, _WIDTH - 2) for name, keys in values.items()}
-    for name in {*short} & sections.keys():
+    for name in sections.keys() & _ON_ONE_LINE:
         sections[name].fa.set_flow_style()
     yaml.dump(sections, stream)
     return stream.getvalue()

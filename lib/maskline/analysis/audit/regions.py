@@ -82,22 +82,22 @@ def find_regions(
             continue
         inside = numbered[window] == number
         one, other = int(given[window][inside][0]), int(predicted[window][inside][0])
-        confidence = float(probabilities[other][window][inside].mean(dtype=np.float64))
+        means = [float(probabilities[each][window][inside].mean(dtype=np.float64)) for each in (one, other)]
         own = [
             int(size[np.bincount(objects[window][inside]).argmax()])
             for objects, size in zip((given_objects, predicted_objects), sizes, strict=True)
         ]
-        area = int(areas[number])
+        background = (one == 0, other == 0) if has_background else (False, False)
         regions.append(
             Region(
                 box=(window[1].start, window[0].start, window[1].stop, window[0].stop),
                 given=one,
                 predicted=other,
-                area_px=area,
+                area_px=int(areas[number]),
                 depth_px=float(depths[number]),
-                confidence=confidence,
-                margin=confidence - float(probabilities[one][window][inside].mean(dtype=np.float64)),
-                reason=_reason(area, *own, background=(one == 0, other == 0) if has_background else (False, False)),
+                confidence=means[1],
+                margin=means[1] - means[0],
+                reason=_reason(int(areas[number]), *own, background=background),
             )
         )
     return regions
