@@ -89,7 +89,9 @@ def test_down_the_columns_or_along_the_rows(tmp_path, plain, header, by_rows):
     save(picture(1), tmp_path / "images/a.png")
     cells = {"img": "a.png", "id": "a", "image_id": "a", "class": "leaf"}
     write(tmp_path, header, ",".join(cells.get(name, runs(blob(2, 5), by_rows=by_rows)) for name in header.split(",")))
-    np.testing.assert_array_equal(masks_of(rle_csv.read(tmp_path, plain))["images/a"], blob(2, 5))
+    source = rle_csv.read(tmp_path, plain)
+    np.testing.assert_array_equal(masks_of(source)["images/a"], blob(2, 5))
+    assert any("along the rows; look at" in text for _, text in source.remarks) == by_rows
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@
 
 A row is "start length start length ...": pixels are counted from 1, down the columns as in DSB2018, Severstal's steel
 and TGS' salt. Along the rows where the columns are called img and rle_mask (Carvana), or annotation or segmentation
-(Sartorius, UW-Madison), as these contests say. ``IMAGE_CLASS`` in one column (ImageId_ClassId, Image_Label) is both. An
+(Sartorius, UW-Madison): so readers of these tables take them, though Sartorius' own page says otherwise. Nothing in a
+table tells, so a remark asks to look. ``IMAGE_CLASS`` in one column (ImageId_ClassId, Image_Label) is both. An
 empty row, or -1, is an image without an object. Images without a row that lie in a folder with others that have one are
 background, with a remark; those of other folders (test) are left out.
 
@@ -90,6 +91,8 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
         Annotated(id=named.id(image), image=image, file=files.get(image, tables[0][0]), objects=objects.get(image, []))
         for image in [*objects, *(path for path, _ in empty)]
     ]
+    by_rows = [place.as_posix() for _, place, columns in tables if columns.by_rows]
+    remarks += [(place, "run lengths read along the rows; look at reports/convert/grid.png") for place in by_rows]
     labels = {each.label for drawn in objects.values() for each in drawn}
     return source_set(
         with_splits(images, named), settings, declared=sorted(labels, key=_order), problems=problems, remarks=remarks
