@@ -15,6 +15,7 @@ from maskline.projects import naming, recipes
 from tools import recipes as written
 from tools.recipe_few_labels import FEW_LABELS
 from tools.recipe_measured import MEASURED
+from tools.recipe_papers import PAPERS
 
 CLASSES = {"cityscapes": 19, "ade20k": 150, "camvid": 11}
 # Parameters by MMSegmentation's own count, auxiliary heads included; in units of 10,000 where rounded there.
@@ -87,6 +88,7 @@ def test_each_tells_its_published_result(root, settings):
         assert lines[1] == f"# {name}"
         assert lines[2].startswith("# Published: ")
         assert any(line.startswith("# Source: ") for line in lines[3:5])
+        assert name in PAPERS or lines[3].startswith("# Source: MMSegmentation 1.2.2")
 
 
 def test_each_of_ours_says_what_it_is_for(root, everything):
