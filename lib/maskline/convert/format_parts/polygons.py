@@ -11,6 +11,7 @@ Points = Sequence[Point]
 Shape = tuple[int, int]
 
 _FARTHEST = 1e7  # px; Pillow reckons with whole numbers of 32 bits
+_WIDEST = 16  # times an image's sides
 _ELLIPSE_CORNERS = 180
 
 
@@ -28,6 +29,9 @@ def fill(shape: Shape, outlines: Sequence[Points], holes: Sequence[Points] = ())
 def disc(shape: Shape, centre: Point, edge: Point) -> NDArray[np.bool_]:
     """Return (h, w): True inside the circle around ``centre`` through ``edge``."""
     (x, y), radius = centre, float(np.hypot(edge[0] - centre[0], edge[1] - centre[1]))
+    if radius > _WIDEST * sum(shape):  # Pillow goes through all its rows: 11 s for a radius of 3 million px
+        down, right = np.ogrid[: shape[0], : shape[1]]
+        return np.asarray((right - x) ** 2 + (down - y) ** 2 <= radius**2)
     canvas = Image.new("1", (shape[1], shape[0]))
     ImageDraw.Draw(canvas).ellipse((x - radius, y - radius, x + radius, y + radius), fill=1, outline=1)
     return np.array(canvas, dtype=bool)

@@ -26,6 +26,7 @@ log = logging.getLogger("maskline")
 
 _MOST_VALUES, _MOST_LEVELS = 100_000, 50  # of a params file or dvc.yaml
 # What the YAML reader lets through from Python, such as of 2001-99-99, which looks like a date.
+_MOST_BYTES = 512 << 10  # the parser takes half a minute for 2 MiB
 _OTHER_ERRORS = (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, RecursionError)
 
 
@@ -47,9 +48,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML 1.2 mapping, as DVC does.
 
     Raises:
-        ParamsError: Missing file, no YAML, or not a mapping.
+        ParamsError: Missing file, more than 512 KiB, no YAML, or not a mapping.
     """
     try:
+        if Path(path).stat().st_size > _MOST_BYTES:
+            raise ParamsError(path, "more than 512 KiB of YAML", "shorten it; data.split_lists takes files of names")
         text = Path(path).read_text(encoding="utf-8")
     except FileNotFoundError as error:
         remedy = "run from the project's folder, or name it with --params; maskline new makes a project"
