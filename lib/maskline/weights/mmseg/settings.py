@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from maskline.weights.mmseg.keys import Keys
+from maskline.weights.mmseg.keys import Keys, shown
 from maskline.weights.mmseg.pipeline import loader
 from maskline.weights.mmseg.schedule import kept_factor, lr_config, schedulers
 
@@ -299,11 +299,15 @@ def _step_scale(step: Mapping[str, Any], notes: list[str]) -> list[int] | None:
             notes.append(f"test_pipeline: {kind} has no counterpart")
         return None
     keys.done()
-    if isinstance(scale, Sequence) and len(scale) == 2 and all(isinstance(side, int) for side in scale) and keep_ratio:
-        return [int(side) for side in reversed(scale)]
-    if scale is not None:
+    if scale is None:
+        return None
+    if not keep_ratio:
+        keys.tell("keep_ratio", False, f"of scale {shown(scale)} has no counterpart")
+        return None
+    if not isinstance(scale, Sequence) or len(scale) != 2 or not all(isinstance(side, int) for side in scale):
         keys.tell("scale", scale)
-    return None
+        return None
+    return [int(side) for side in reversed(scale)]
 
 
 def _inference(test: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
