@@ -59,7 +59,9 @@ def test_sizes_are_those_of_mmcv(size, scale, expected):
     assert scaled_size(size, scale) == expected
 
 
-@pytest.mark.parametrize(("size", "new"), [((17, 29), (24, 41)), ((40, 31), (20, 16)), ((33, 8), (33, 8)), ((3, 7), (64, 5))])
+@pytest.mark.parametrize(
+    ("size", "new"), [((17, 29), (24, 41)), ((40, 31), (20, 16)), ((33, 8), (33, 8)), ((3, 7), (64, 5))]
+)
 def test_bytes_are_those_of_opencv(size, new):
     one = image(*size)
     found = resized_bytes(torch.from_numpy(np.stack([one, one[::-1]])), new).numpy()

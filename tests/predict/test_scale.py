@@ -1,4 +1,4 @@
-"""A model with ``evaluate.scale`` sees the same everywhere: evaluation, predict, Python, the exported file, example.py."""
+"""With ``evaluate.scale`` a model sees the same everywhere: evaluation, predict, Python, exported file, example.py."""
 
 import dataclasses
 import json
@@ -16,7 +16,7 @@ import maskline
 from maskline.builders.export import build_trained
 from maskline.builders.inference import build_inference
 from maskline.commands import predict as command
-from maskline.core.errors import ParamsError
+from maskline.core.errors import MasklineError, ParamsError
 from maskline.export import card, onnx_graph, package
 from maskline.export.trace import trace
 from maskline.params.evaluate import EvaluateParams
@@ -64,6 +64,16 @@ def test_python_and_an_imported_model(trained_folder, photos, expected, tmp_path
             np.testing.assert_array_equal(one.classes, other)
 
 
+@pytest.mark.parametrize("section", [{"scale": [8, 72]}, {"scale": "large"}, {"scale": {"a": 1}}, ["scale"]])
+def test_a_card_of_another_form_is_one_line(trained_folder, section, tmp_path):
+    shutil.copytree(trained_folder, tmp_path / "model")
+    told = json.loads((tmp_path / "model" / "model.json").read_text())
+    told["params"]["evaluate"] = section
+    (tmp_path / "model" / "model.json").write_text(json.dumps(told))
+    with pytest.raises(MasklineError, match=r"model\.json"):
+        maskline.load(tmp_path / "model")
+
+
 def test_the_exported_file_and_its_example(trained_folder, photos, expected, tmp_path):
     trained = build_trained(ExportParams(), trained_folder, scale=SCALE)
     about = package.describe(trained, example_size=(40, 48))
@@ -82,7 +92,15 @@ def test_the_exported_file_and_its_example(trained_folder, photos, expected, tmp
 
 def test_what_cannot_be_scaled_is_refused(trained_folder, photos, tmp_path):
     (tmp_path / "params.yaml").write_text("evaluate: {scale: [40, 72]}\n")
-    arguments = [trained_folder, photos / "0.png", "-o", tmp_path / "out", "--stream", "--params", tmp_path / "params.yaml"]
+    arguments = [
+        trained_folder,
+        photos / "0.png",
+        "-o",
+        tmp_path / "out",
+        "--stream",
+        "--params",
+        tmp_path / "params.yaml",
+    ]
     result = CliRunner().invoke(command.main, list(map(str, arguments)))
     assert result.exit_code == 2
     assert "evaluate: scale resizes the whole image, which is not in memory; set it to null" in result.stderr

@@ -7,8 +7,7 @@ from pydantic import Field, model_validator
 from maskline.params.base.types import Count, CountOrNone, NonNegative, Positive, Section, Size
 from maskline.params.measures import MEASURES, MeasureName
 
-
-Side = Annotated[int, Field(ge=16)]  # what every network takes
+_Side = Annotated[int, Field(ge=16)]  # what every network takes
 
 
 class TtaParams(Section):
@@ -67,11 +66,11 @@ class EvaluateParams(Section):
         default="auto",
         description="Split to score, here and in export; auto: test, or val where there is no test split.",
     )
-    scale: tuple[Side, Side] | None = Field(
+    scale: tuple[_Side, _Side] | None = Field(
         default=None,
         description="Longer and shorter side, px, in any order: an image is scaled, up or down, to the largest size of "
-        "its aspect within them before the network sees it, whole or by windows, and the logits are resized back; here, "
-        "in predict with this section, and inside exported files; null: images keep their size.",
+        "its aspect within them before the network sees it, whole or by windows, and the logits are resized back; "
+        "here, in predict with this section, and inside exported files; null: images keep their size.",
     )
     inference: Literal["whole", "slide"] = Field(default="whole", description="Whole images, or a sliding window.")
     window: Size = Field(default=(512, 512), description="Height and width of the window, px (slide).")
