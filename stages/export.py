@@ -37,7 +37,7 @@ def main(*, params_path: Path, prepared: Path, model: Path, scores: Path, out: P
     gpus.take(1, device=params.export.device)
     section, threads, data_set = params.export, params.train.threads, params.data.name
     known = card.read_scores(scores)
-    trained = build_trained(section, model, threshold=known.get("threshold"))
+    trained = build_trained(section, model, threshold=known.get("threshold"), scale=params.evaluate.scale)
     name = scored_split(prepared, params.evaluate.split)
     split = PreparedSplit.open(prepared, name, cache="stream")
     mirror = os.environ.get("MASKLINE_MIRROR")

@@ -37,6 +37,7 @@ DEVIATIONS = {
     "train.precision": "fp32 where the configuration has no other; `auto` would be bf16 on a GPU that computes it",
     "train.best_metric": "there the last weights are scored; here the best of the validations are kept beside them",
     "evaluate.split": "the one that is validated there; vessels have a test split here, of the same images",
+    "evaluate.scale": "left out where all images of the set have that size",
     "train.log_every": "of no effect on any result",
     "machine": "of this machine: that of the makers had workers of its own number",
     "model.weights": "the backbone's start is a file to import, named in the recipe's head",
@@ -62,7 +63,7 @@ _OTHERS = {  # without a layout
     "LEVIRCDDataset": "levir",
     "DSDLSegDataset": "dsdl",
 }
-_SIZES = {  # of all images, width first: a test pipeline that resizes to it changes nothing
+_SIZES = {  # of all images, width first: an evaluate.scale of it changes nothing
     "cityscapes": (2048, 1024),
     "drive": (584, 565),
     "stare": (605, 700),
@@ -155,15 +156,15 @@ def recipe(name: str, config: Mapping[str, Any]) -> tuple[dict[str, Any], list[s
     sections["train"].setdefault("precision", "fp32")
     sections["train"].setdefault("best_metric", "mDice" if kind in _VESSELS else "mIoU")
     sections["evaluate"]["split"] = "auto" if kind in _VESSELS else "val"
+    if sorted(sections["evaluate"].get("scale", ())) == sorted(_SIZES.get(data, (0,))):
+        del sections["evaluate"]["scale"]
     sections["train"].pop("log_every", None)
     sections.pop("machine", None)
     if kind in _LAYOUTS:
         sections = {"data": {"name": _LAYOUTS[kind]}, **sections}
     sections = read_alone(sections)
     validate_params(sections, place=name)
-    at_size = _SIZES.get(data)
-    told = (*_TOLD, *([re.escape(f"test_pipeline: scale {at_size} has no counterpart")] if at_size else []))
-    notes = [note for note in reader.notes if not any(re.match(pattern, note) for pattern in told)]
+    notes = [note for note in reader.notes if not any(re.match(pattern, note) for pattern in _TOLD)]
     if kind not in _LAYOUTS:
         notes.insert(0, f"no layout reads {kind}: prepare it as `folder`")
     told_length = re.search(r"-(\d+)k_", name)
@@ -314,6 +315,7 @@ def _facts(config: Mapping[str, Any]) -> dict[str, Any]:
         "param_scheduler": config["param_scheduler"],
         "train_cfg": config["train_cfg"],
         "test_cfg": model["test_cfg"],
+        "test_pipeline": config["val_dataloader"]["dataset"]["pipeline"],
         "preprocessor": model.get("data_preprocessor") or config.get("data_preprocessor"),
         "backbone": model["backbone"].get("type"),
         "neck": (model.get("neck") or {}).get("type"),

@@ -18,6 +18,7 @@ from maskline.export import card, interface, onnx_graph, package, precision
 from maskline.export.interface import WHOLE, Interface
 from maskline.export.runtime_onnx import OnnxModel
 from maskline.export.trace import trace
+from tests.inference.test_scale import opencv_linear
 
 LIMITS = package.Limits(max_disagreement=1e-4, max_metric_change=1e-4)
 
@@ -26,6 +27,7 @@ KINDS = {
     "softmax": Interface(outputs=("softmax",), resize=None, pad_multiple=16),
     "sigmoid": Interface(outputs=("sigmoid", "argmax"), resize=None, pad_multiple=None),
     "logits": Interface(outputs=("logits",), resize=(40, 56), pad_multiple=None),
+    "scaled": Interface(outputs=("argmax", "softmax"), resize=None, pad_multiple=None, scale=(50, 101)),
 }
 
 
@@ -61,6 +63,11 @@ def test_values_are_what_the_name_says(exported, pictures):
         if one.interface.resize:
             small = torch.nn.functional.interpolate(pixels, (40, 56), mode="bilinear")
             logits = torch.nn.functional.interpolate(one.network(small), image.shape[1:3], mode="bilinear")
+        elif one.interface.scale:
+            sides = {(40, 56): (50, 70)}[image.shape[1:3]]
+            seen = (opencv_linear(image[0], sides) - np.array(one.mean)) / np.array(one.std)
+            seen = torch.from_numpy(seen.astype(np.float32)).permute(2, 0, 1)[None]
+            logits = torch.nn.functional.interpolate(one.network(seen), image.shape[1:3], mode="bilinear")
         elif one.interface.pad_multiple:
             excess = (0, -image.shape[2] % 16, 0, -image.shape[1] % 16)
             padded = one.network(torch.nn.functional.pad(pixels, excess))
@@ -113,7 +120,7 @@ def test_a_threshold_without_labels_is_refused(two_classes):
 
 def test_another_policy_is_refused_by_the_gate(exported, trained, pictures):
     one, path = exported
-    if one.interface.resize is None and one.interface.activation != "sigmoid":
+    if (one.interface.resize or one.interface.scale) is None and one.interface.activation != "sigmoid":
         pytest.skip("the same classes and probabilities as whole images, or nearly")
     with pytest.raises(ExportError, match="on the 3 test images"):
         package.check_parity(

@@ -166,3 +166,12 @@ def test_missing_scores_are_one_line(project):
     result = run(project, scores="nothing.json", out="other", agreement="other.csv")
     assert result.exit_code == 2
     assert "nothing.json: cannot be read (FileNotFoundError); evaluate first: dvc repro evaluate" in result.stderr
+
+
+def test_evaluations_scale_is_the_exports(project, tmp_path):
+    values = YAML().load(project / "params.yaml")
+    values["evaluate"]["scale"], values["export"]["resize"] = [40, 72], [32, 32]
+    YAML().dump(values, tmp_path / "params.yaml")
+    result = run(project, params=tmp_path / "params.yaml", out="other", agreement="other.csv")
+    assert result.exit_code == 2
+    assert "export.resize: [32, 32], beside evaluate.scale [40, 72]: an image is resized once; set one" in result.stderr

@@ -1,6 +1,7 @@
 """What follows the network: views, clean-up, threshold, and all of them in a row."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -20,7 +21,8 @@ from maskline.evaluation.tuning import (
 )
 from maskline.inference.crf import DenseCrf
 from maskline.inference.postprocess import fill_holes, remove_small_components
-from maskline.inference.tta import Tta, averaged_probabilities
+from maskline.inference.tta import Tta, averaged_probabilities, view_size
+from maskline.models.layers import resize
 from tests.evaluation.test_scoring import Pictures, inference, picture
 
 PLAIN = Tta(scales=(1.0,), flips=("none",))
@@ -51,7 +53,8 @@ def test_flips_of_a_scale_are_one_batch(network):
         return network(images)
 
     views = Tta(scales=(0.5, 1.0), flips=("none", "horizontal", "vertical", "both"))
-    averaged_probabilities(forward, torch.zeros(1, 3, 20, 27), views, plain=torch.zeros(1, 4, 20, 27))
+    averaged(forward, torch.zeros(1, 3, 20, 27), views)
+    seen = seen[1:]  # the first is the image as it is
     assert seen == [(4, 3, 10, 14), (3, 3, 20, 27)]  # 13.5 is rounded up; the image as it is is known
 
 
@@ -70,7 +73,11 @@ def test_views_without_the_image_itself(network):
 
 
 def averaged(network, images, views):
-    return averaged_probabilities(network, images, views, plain=network(images).softmax(1))
+    def view(factor):
+        return resize(images, view_size(images.shape[2:], factor), align_corners=False)
+
+    restored = partial(resize, align_corners=False)
+    return averaged_probabilities(network, view, views, plain=network(images).softmax(1), restored=restored)
 
 
 def test_only_the_image_itself_is_plain():

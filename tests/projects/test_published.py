@@ -26,6 +26,8 @@ OPTIMIZERS = {"SGD": "sgd", "AdamW": "adamw", "Adam": "adam"}
 RESIZES = {"RandomResize", "Resize"}
 # What PhotoMetricDistortion does when nothing else is said; OpenCV's hue counts two degrees as one.
 COLORS = {"mode": "mmseg", "prob": 0.5, "brightness": 32, "contrast": (0.5, 1.5), "saturation": (0.5, 1.5)}
+SIZES = {"DRIVEDataset": (584, 565), "STAREDataset": (605, 700), "ChaseDB1Dataset": (960, 999)}
+SIZES |= {"HRFDataset": (2336, 3504), "CityscapesDataset": (2048, 1024), "LoveDADataset": (1024, 1024)}
 HEADS = {"fcn": "FCNHead", "psp": "PSPHead", "aspp": "ASPPHead", "uper": "UPerHead", "segformer": "SegformerHead"}
 HEADS |= {"separable_aspp": "DepthwiseSeparableASPPHead", "ocr": "OCRHead", "point": "PointHead", "fpn": "FPNHead"}
 
@@ -151,7 +153,13 @@ def batch(name, facts):
 
 def inference(_name, facts):
     test = facts["test_cfg"]
+    resizes = [step for step in facts["test_pipeline"] if step["type"] == "Resize"]
+    assert all(step["keep_ratio"] for step in resizes)
+    scale = tuple(reversed(resizes[0]["scale"])) if resizes else None
     keys = {"evaluate.inference": test["mode"], "evaluate.tta.scales": (1.0,), "evaluate.tta.flips": ("none",)}
+    # Left out where it is the size of all images: nothing is scaled then.
+    own_size = sorted(SIZES.get(facts["data"], ())) == sorted(scale or ())
+    keys["evaluate.scale"] = None if own_size else scale
     keys |= {"evaluate.window_weights": "uniform", "evaluate.average": "logits"}
     if test["mode"] == "slide":
         keys |= {"evaluate.window": tuple(test["crop_size"]), "evaluate.stride": tuple(test["stride"])}
@@ -252,7 +260,8 @@ def test_what_is_lost_or_other_than_its_name_says_is_told():
     notes = {name: " ".join(one.notes) for name, one in published().items()}
     assert "the name says 160k, the configuration 320k" in notes["beit-large_upernet_8xb1-amp-160k_ade20k-640x640"]
     assert "no layout reads PascalContextDataset" in notes["fcn_hr48_4xb4-80k_pascal-context-480x480"]
-    assert "images are predicted at their own size" in notes["fcn_r50-d8_4xb4-160k_ade20k-512x512"]
+    assert "ResizeToMultiple has no counterpart" in notes["fpn_poolformer_s12_8xb4-40k_ade20k-512x512"]
+    assert notes["fcn_r50-d8_4xb4-160k_ade20k-512x512"] == ""
     assert notes["fcn_r50-d8_4xb2-80k_cityscapes-512x1024"] == ""
     told = {note for one in published().values() for note in one.notes}
     assert not [note for note in told if "batch_size" in note or note.startswith("data set ")]

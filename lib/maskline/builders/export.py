@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskline.builders.inference import load_segmentor
+from maskline.core.errors import ParamsError
 from maskline.data.dataset import PreparedSplit
 from maskline.export import package, precision, timing
 from maskline.export.interface import Interface
@@ -25,22 +26,30 @@ from maskline.params.export import ExportLimits, ExportParams
 from maskline.runtime.checkpoint import read_card
 
 
-def build_trained(params: ExportParams, model: Path, *, threshold: float | None = None) -> Trained:
+def build_trained(
+    params: ExportParams, model: Path, *, threshold: float | None = None, scale: tuple[int, int] | None = None
+) -> Trained:
     """Return what is exported.
 
     Args:
         params: The section.
         model: Folder of the trained model.
         threshold: That evaluation used, two classes; None: the more likely class.
+        scale: That evaluation used, ``evaluate.scale``; None: images keep their size.
 
     Raises:
         CheckpointError: The model cannot be read.
+        ParamsError: Images are to be scaled, and resized to one size as well.
     """
+    if scale is not None and params.resize is not None:
+        problem = f"{list(params.resize)}, beside evaluate.scale {list(scale)}: an image is resized once"
+        raise ParamsError("export.resize", problem, "set one of them to null")
     interface = Interface(
         outputs=tuple(dict.fromkeys(params.outputs)),
         resize=params.resize,
         pad_multiple=params.pad_multiple,
         threshold=threshold,
+        scale=scale,
     )
     return Trained.from_card(load_segmentor(model), read_card(model), interface=interface)
 

@@ -100,6 +100,8 @@ def build_predictor(params: EvaluateParams, folder: Path) -> Predictor:
         weighting=params.window_weights,
         average=params.average,
         precision=params.precision,
+        scale=params.scale,
+        align_corners=params.scale is not None and model.align_corners,
     )
 
 

@@ -60,7 +60,11 @@ def write_evaluation(
     text = render(
         PageData(
             title=params.get("title") or subject,
-            facts=[*([subject] if params.get("title") else []), *_facts(evaluation, rows, labels)],
+            facts=[
+                *([subject] if params.get("title") else []),
+                *_facts(evaluation, rows, labels),
+                *_scale(params.get("scale")),
+            ],
             labels=labels,
             metrics=evaluation.metrics,
             images=rows,
@@ -120,6 +124,10 @@ def _one_network(model: Mapping[str, Any]) -> str:
     if model["type"] == "smp":
         return f"{model['smp']['architecture']} with {model['smp']['encoder']}"
     return f"{model['backbone']['name']} with {model['decode_head']['name']}"
+
+
+def _scale(scale: Sequence[int] | None) -> list[str]:
+    return [] if scale is None else [f"images scaled to fit {max(scale)} x {min(scale)} px for the network"]
 
 
 def _facts(evaluation: Evaluation, rows: Sequence[tables.Row], labels: LabelSet) -> list[str]:

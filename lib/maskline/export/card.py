@@ -228,7 +228,13 @@ def _policy(trained: Trained) -> str:
         height, width = trained.interface.resize
         return f"it is resized to {height} x {width} px (bilinear) and normalized inside, the result resized back"
     multiple = trained.interface.pad_multiple or trained.network.stride
-    return f"it is normalized, and padded to multiples of {multiple} px with the mean color, inside"
+    policy = f"it is normalized, and padded to multiples of {multiple} px with the mean color, inside"
+    if trained.interface.scale is not None:
+        sides = f"{max(trained.interface.scale)} x {min(trained.interface.scale)} px"
+        return f"it is scaled to the largest size within {sides} (longer and shorter side) that has its aspect,\n" + (
+            policy.removeprefix("it is ") + ", the result resized back"
+        )
+    return policy
 
 
 def _score_lines(scores: Mapping[str, Any]) -> list[str]:

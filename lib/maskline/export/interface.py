@@ -31,12 +31,15 @@ class Interface:
         pad_multiple: Sides are padded with the mean color to a multiple of this, a multiple of the network's stride.
             None: that stride.
         threshold: Two classes: ``labels`` is 1 from this probability on; None: the more likely class.
+        scale: Sides that the image is scaled to fit, its aspect kept, before it is padded; the result is resized back.
+            None: the image as it is.
     """
 
     outputs: tuple[Output, ...]
     resize: tuple[int, int] | None
     pad_multiple: int | None
     threshold: float | None = None
+    scale: tuple[int, int] | None = None
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ from maskline.export.onnx_passes import phases, segformer
 from maskline.export.runtime_torch import TorchModel
 from maskline.export.trace import Deployable, trace
 from maskline.export.variants import Limits, OnnxVariant, Variant
+from maskline.inference.scale import resized_bytes, scaled_size
 from maskline.models.layers import resize
 from maskline.models.segmentor import SegmentorBase
 from maskline.runtime.normalize import normalize
@@ -112,6 +113,7 @@ class Trained:
             mean=self.mean,
             std=self.std,
             interface=self.interface,
+            align_corners=self.network.align_corners,
         ).eval()
 
     def _check_threshold(self) -> None:
@@ -133,6 +135,13 @@ class Trained:
         resized = partial(resize, align_corners=False)
 
         def logits(images: Tensor) -> Tensor:
+            if interface.scale is None:
+                return unscaled(images)
+            own_size = (images.shape[1], images.shape[2])
+            seen = unscaled(resized_bytes(images, scaled_size(own_size, interface.scale)))
+            return resize(seen, own_size, align_corners=self.network.align_corners)
+
+        def unscaled(images: Tensor) -> Tensor:
             normalized = normalize(images.permute(0, 3, 1, 2).contiguous(), self.mean, self.std)
             size = (normalized.shape[2], normalized.shape[3])
             if interface.resize is not None:
@@ -254,6 +263,7 @@ def describe(trained: Trained, *, example_size: tuple[int, int]) -> dict[str, An
         "sizes": {
             "stride": trained.network.stride,
             "resize": trained.interface.resize,
+            **({} if trained.interface.scale is None else {"scale": list(trained.interface.scale)}),
             "pad_multiple": trained.interface.pad_multiple or trained.network.stride,
             "example": list(example_size),
             "compared": [list(size) for size in parity.ODD_SIZES],

@@ -12,7 +12,9 @@ from maskline.export.runtime_onnx import check_images
 
 
 class TorchModel:
-    """A network as evaluation uses it; it shares no code with the module that is exported.
+    """A network as evaluation uses it.
+
+    It shares no code with the module that is exported, but for the scaling of bytes.
 
     Args:
         logits: Images NHWC uint8 -> logits NCHW float32 at their size, on the device of the images.

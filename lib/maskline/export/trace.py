@@ -19,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 from maskline.core.errors import ExportError
 from maskline.export.interface import WHOLE, Interface, Output
 from maskline.export.onnx_passes.resizing import with_factors
+from maskline.inference.scale import resized_bytes, scaled_size
 from maskline.models.pooling import AdaptiveAvgPool
 
 # Networks that take any size have features of this stride all the same.
@@ -31,7 +32,8 @@ class Deployable(nn.Module):
     The image is padded with zeros (the mean color) at its right and lower edge to a multiple of ``stride``, and
     the result is cropped back. A network that pads by itself in the same way gives the same result without it; it is
     done here because a tracer can follow this form for every size. With ``interface.resize``, the image is resized
-    (bilinear, pixel centres) instead, and so is the result.
+    (bilinear, pixel centres) instead, and so is the result. With ``interface.scale``, its bytes are scaled first, and
+    the cropped result is resized back.
 
     Args:
         network: Normalized float images NCHW -> logits NCHW at input size.
@@ -40,6 +42,7 @@ class Deployable(nn.Module):
         interface: What is given, and whether the image is resized.
         mean: Subtracted from each channel, gray levels of 255.
         std: Divides each channel, gray levels of 255.
+        align_corners: How the result is resized back after ``interface.scale``.
     """
 
     mean: Tensor
@@ -54,11 +57,13 @@ class Deployable(nn.Module):
         mean: Sequence[float],
         std: Sequence[float],
         interface: Interface = WHOLE,
+        align_corners: bool = False,
     ) -> None:
         super().__init__()
         self.network = network
         self.stride = stride
         self.interface = interface
+        self.align_corners = align_corners
         self.label_dtype = torch.uint8 if num_classes <= 256 else torch.uint16
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1))
@@ -82,6 +87,13 @@ class Deployable(nn.Module):
                 return logits
 
     def _logits(self, images: Tensor) -> Tensor:
+        own_size = (images.shape[1], images.shape[2])
+        if self.interface.scale is not None:
+            images = resized_bytes(images, scaled_size(own_size, self.interface.scale))
+            return F.interpolate(self._seen(images), own_size, mode="bilinear", align_corners=self.align_corners)
+        return self._seen(images)
+
+    def _seen(self, images: Tensor) -> Tensor:
         height, width = images.shape[1], images.shape[2]
         # Subtracted, not folded into the first convolution: that one pads with zeros, which must mean "mean color".
         pixels = (images.permute(0, 3, 1, 2).float() - self.mean) / self.std

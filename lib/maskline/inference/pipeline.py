@@ -5,6 +5,7 @@ network, tta (test-time augmentation), crf, threshold, cleanup.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -93,8 +94,10 @@ class Inference:
         steps = {"network": labels}
         field = logits.softmax(1)
         if not self.tta.is_plain:
-            normalized = self.predictor.normalized(images.permute(0, 3, 1, 2))
-            field = averaged_probabilities(self.predictor.logits_of, normalized, self.tta, plain=field)
+            use = self.predictor
+            field = averaged_probabilities(
+                use.logits_of, partial(use.view, images), self.tta, plain=field, restored=use.restored
+            )
             labels = steps["views"] = most_likely(field)
         if self.crf is not None:
             field = self.crf(field, images.permute(0, 3, 1, 2))

@@ -8,7 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from maskline.core.errors import CheckpointError
+from maskline.inference.scale import resized_bytes, scaled_size
 from maskline.inference.slide import Weighting, Windows, slide_bands
+from maskline.inference.tta import view_size
+from maskline.models.layers import resize
 from maskline.runtime.device import tf32
 from maskline.runtime.normalize import normalize
 
@@ -34,6 +37,9 @@ class Predictor:
         batch_size: Images (whole) or windows (slide) at a time.
         weighting: How much a window counts at each of its pixels (slide).
         average: What is averaged where windows overlap (slide).
+        scale: Sides that an image is scaled to fit, its aspect kept, before the network sees it; logits are resized
+            back. None: the image as it is.
+        align_corners: How logits are resized back then.
         precision: bf16: the network computes in bfloat16; all that follows stays float32. tf32: a GPU rounds the
             products of float32, which it does not otherwise.
     """
@@ -48,6 +54,8 @@ class Predictor:
     weighting: Weighting
     average: Average
     precision: Precision
+    scale: tuple[int, int] | None = None
+    align_corners: bool = False
 
     @property
     def device(self) -> torch.device:
@@ -61,7 +69,30 @@ class Predictor:
 
     def logits(self, images: Tensor) -> Tensor:
         """Return the logits NCHW float32 of images NHWC uint8, at their size."""
-        return self.logits_of(self.normalized(images.permute(0, 3, 1, 2)))
+        return self.restored(self.logits_of(self.view(images, 1.0)), (images.shape[1], images.shape[2]))
+
+    def view(self, images: Tensor, factor: float) -> Tensor:
+        """Return images NHWC uint8 as the network sees them, normalized NCHW float32.
+
+        With ``scale``, bytes are resized, once, to what fits it; else normalized values are, where the factor is not 1.
+
+        Args:
+            images: At their own size.
+            factor: Of the sides, as test-time augmentation has it; it multiplies ``scale``.
+        """
+        size = (images.shape[1], images.shape[2])
+        if self.scale is not None:
+            sides = (int(self.scale[0] * factor), int(self.scale[1] * factor))
+            images = resized_bytes(images, scaled_size(size, sides))
+        normalized = self.normalized(images.permute(0, 3, 1, 2))
+        if self.scale is not None or factor == 1:
+            return normalized
+        return resize(normalized, view_size(size, factor), align_corners=False)
+
+    def restored(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
+        """Return the logits of a view at the size of the images."""
+        with torch.inference_mode():
+            return resize(logits, size, align_corners=self.align_corners)
 
     def logits_of(self, normalized: Tensor) -> Tensor:
         """Return the logits NCHW float32 of normalized images NCHW, at their size.
@@ -76,11 +107,14 @@ class Predictor:
     def classes(self, images: Tensor) -> Tensor:
         """Return the class ids NHW (uint8 up to 256 classes, else int32) of images NHWC uint8, at their size.
 
-        With ``slide``, the logits of one window's height are in memory at a time, never those of a whole image.
+        With ``slide`` and without ``scale``, the logits of one window's height are in memory at a time, never those of
+        a whole image.
 
         Raises:
             CheckpointError: The network gives nan.
         """
+        if self.scale is not None:
+            return most_likely(self.logits(images))
         normalized = self.normalized(images.permute(0, 3, 1, 2))
         with torch.inference_mode():
             parts = [torch.cat([most_likely(band) for band in bands], dim=1) for bands in self._bands(normalized)]

@@ -9,7 +9,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 Flip = Literal["none", "horizontal", "vertical", "both"]
 
@@ -35,31 +34,38 @@ class Tta:
         return self.scales == (1.0,) and self.flips == ("none",)
 
 
-def averaged_probabilities(logits_of: Callable[[Tensor], Tensor], images: Tensor, tta: Tta, *, plain: Tensor) -> Tensor:
+def averaged_probabilities(
+    logits_of: Callable[[Tensor], Tensor],
+    view: Callable[[float], Tensor],
+    tta: Tta,
+    *,
+    plain: Tensor,
+    restored: Callable[[Tensor, tuple[int, int]], Tensor],
+) -> Tensor:
     """Return the mean over views of the softmax, each at the size of the images.
 
     Args:
         logits_of: Maps NCHW to logits NCHW at input size; it gets all flips of a scale in one batch, but for ``plain``.
-        images: NCHW float.
+        view: Maps a factor to the images at that scale, NCHW float.
         tta: Scales and flips, at least one of each.
         plain: The softmax for the images as they are, NCHW, which is not computed again.
+        restored: Resizes logits to a height and width.
 
     Returns:
         NCHW float32, sum 1 over C.
     """
-    size = (int(images.shape[2]), int(images.shape[3]))
+    size = (int(plain.shape[2]), int(plain.shape[3]))
     total = torch.zeros_like(plain)
     for scale in tta.scales:
-        scaled = images if scale == 1 else _resized(images, view_size(size, scale))
         new = [flip for flip in tta.flips if (scale, flip) != _PLAIN]
+        scaled = view(scale) if new else plain
         flipped = [scaled.flip(_AXES[flip]) for flip in new]
         parts = iter(logits_of(torch.cat(flipped)).chunk(len(flipped)) if flipped else ())
         for flip in tta.flips:
             if (scale, flip) == _PLAIN:
                 total += plain
                 continue
-            logits = next(parts).flip(_AXES[flip])
-            total += (logits if scale == 1 else _resized(logits, size)).softmax(1)
+            total += restored(next(parts).flip(_AXES[flip]), size).softmax(1)
     return total / (len(tta.scales) * len(tta.flips))
 
 
@@ -80,7 +86,3 @@ def view_size(size: tuple[int, int], scale: float) -> tuple[int, int]:
 
 def _rounded(length: float) -> int:
     return max(1, int(length + 0.5))
-
-
-def _resized(values: Tensor, size: tuple[int, int]) -> Tensor:
-    return F.interpolate(values, size=size, mode="bilinear", align_corners=False)

@@ -78,7 +78,9 @@ def as_folder(model: Path, weights: Path | None) -> Iterator[Path]:
 def evaluate_section(
     folder: Path, *, params_path: Path | None, slide: bool, tta: bool, crf: bool
 ) -> "EvaluateParams | None":
-    """Return how a trained model is to be used; None: on whole images, with nothing after it.
+    """Return how a trained model is to be used; None: on whole images of their own size, with nothing after it.
+
+    A model that was imported with ``evaluate.scale`` says it itself.
 
     Args:
         folder: The model.
@@ -99,7 +101,10 @@ def evaluate_section(
     if params_path is not None:
         values = load_params(params_path).evaluate.model_dump(mode="json")
     elif not (slide or tta or crf):
-        return None
+        scale = (read_card(folder)["params"].get("evaluate") or {}).get("scale")
+        if scale is None:
+            return None
+        values = {"scale": scale}
     else:
         values = dict(read_card(folder)["params"].get("evaluate") or _evaluate_here(folder))
         values |= {"inference": "whole", "threshold": None, "min_component_px": 0, "max_hole_px": 0}

@@ -98,6 +98,9 @@ def predict_stream(
 
 
 def _predictor(section: EvaluateParams, model: Path, *, place: str) -> Predictor:
+    if section.scale is not None:
+        problem = "scale resizes the whole image, which is not in memory"
+        raise ParamsError(place, problem, "set it to null for --stream, or leave --stream out")
     inference = build_inference(section, model)
     if inference.has_steps or section.threshold == "tune" or section.guarantee.at_most:
         problem = "tta, crf, threshold and clean-up need the whole image"

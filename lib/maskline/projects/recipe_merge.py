@@ -28,6 +28,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "data",
         "augment",
         "evaluate.split",
+        "evaluate.scale",
         "evaluate.inference",
         "evaluate.window",
         "evaluate.stride",

@@ -40,6 +40,7 @@ class _Preprocessing(BaseModel):
 
 class _Params(BaseModel):
     model: dict[str, Any] = {}
+    evaluate: dict[str, Any] | None = None
 
 
 class _Receipt(BaseModel):

@@ -299,7 +299,6 @@ IDLE = [
     "train_dataloader.dataset.data_prefix.img_path",
     "train_dataloader.dataset.pipeline.1.reduce_zero_label",
     "train_dataloader.dataset.pipeline.7.size",
-    "val_dataloader.dataset.pipeline.0.keep_ratio",
     "val_evaluator.iou_metrics.0",
     "train_cfg.type",
     "default_hooks.logger.log_metric_by_epoch",
@@ -402,6 +401,41 @@ def test_a_choice_of_shorter_sides(shipped_params):
     other = {"type": "RandomChoiceResize", "scales": [(320, 384)]}
     _, notes = read({"train_dataloader": {"dataset": {"type": "Own", "pipeline": [other]}}})
     assert notes[1:] == ["train_pipeline RandomChoiceResize: scales [(320, 384)] has no counterpart"]
+
+
+def test_the_test_pipelines_scale(shipped_params):
+    step = {"type": "mmseg.Resize", "scale": (2048, 512), "keep_ratio": True}
+    multiple = {"type": "ResizeToMultiple", "size_divisor": 32}
+    config = {"val_dataloader": {"dataset": {"pipeline": [{"type": "LoadImageFromFile"}, step, multiple]}}}
+    found, notes = read(config)
+    assert as_params(found, shipped_params).evaluate.scale == (512, 2048)
+    assert notes == ["test_pipeline: ResizeToMultiple has no counterpart"]
+    old = {"type": "MultiScaleFlipAug", "img_scale": (2049, 1025), "flip": False}
+    old["transforms"] = [{"type": "Resize", "keep_ratio": True}, {"type": "RandomFlip"}]
+    assert read({"data": {"val": {"pipeline": [old]}}})[0]["evaluate"] == {"scale": [1025, 2049]}
+
+
+@pytest.mark.parametrize(
+    ("step", "note"),
+    [
+        ({"scale": (520, 520)}, "keep_ratio False of scale (520, 520) has no counterpart"),
+        ({"scale": [(8, 8), (9, 9)], "keep_ratio": True}, "scale [(8, 8), (9, 9)] has no counterpart"),
+        ({"scale_factor": 0.5, "keep_ratio": True}, "scale_factor 0.5 has no counterpart"),
+    ],
+)
+def test_other_resizing_at_test_time_is_named(step, note):
+    found, notes = read({"val_dataloader": {"dataset": {"pipeline": [{"type": "Resize", **step}]}}})
+    assert notes == [f"test_pipeline: {note}"]
+    assert "scale" not in found.get("evaluate", {})
+
+
+def test_another_scale_of_another_test_set_is_named():
+    def pipeline(*scale):
+        return {"dataset": {"pipeline": [{"type": "Resize", "scale": scale, "keep_ratio": True}]}}
+
+    found, notes = read({"val_dataloader": pipeline(2048, 1024), "test_dataloader": pipeline(1920, 1080)})
+    assert found["evaluate"] == {"scale": [1024, 2048]}
+    assert notes == ["test_dataloader: another scale, [1080, 1920], has no counterpart: evaluate.scale is of val"]
 
 
 def test_colors_have_their_own_numbers():

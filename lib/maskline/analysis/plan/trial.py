@@ -108,6 +108,7 @@ def _scored_image(state: TrainState, params: Params, loop: Loop, prepared: Path)
             stride=evaluate.stride,
             batch_size=evaluate.batch_size,
             weighting=evaluate.window_weights,
+            scale=evaluate.scale,
             average=evaluate.average,
             precision=evaluate.precision,
         ),

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from maskline.weights.mmseg.keys import Keys
+from maskline.weights.mmseg.keys import Keys, shown
 from maskline.weights.mmseg.pipeline import loader
 from maskline.weights.mmseg.schedule import kept_factor, lr_config, schedulers
 
@@ -74,7 +74,8 @@ def settings(config: Mapping[str, Any], notes: list[str]) -> Sections:
     sections["train"] |= _loop(config, wrapper, notes)
     sections["train"] |= _hooks(config, notes)
     wrapper.done()
-    sections["evaluate"] = _inference((config.get("model") or {}).get("test_cfg") or {}, notes)
+    sections["evaluate"] = _test_scale(config, notes)
+    sections["evaluate"] |= _inference((config.get("model") or {}).get("test_cfg") or {}, notes)
     if config.get("param_scheduler"):
         whole = (config.get("train_cfg") or {}).get("max_iters")
         sections["schedule"] = schedulers(config["param_scheduler"], notes, whole=whole)
@@ -265,15 +266,48 @@ def _evaluation(config: Mapping[str, Any], notes: list[str]) -> None:
         keys.ignore("iou_metrics")  # all of them, always
         keys.expect("ignore_index", 255)
         keys.done()
-    dataset = (config.get("val_dataloader") or {}).get("dataset") or {}
-    for step in dataset.get("pipeline") or []:
-        if "Resize" in str(step.get("type")):
-            keys = Keys(step, place="test_pipeline", notes=notes)
-            keys.ignore("type", "keep_ratio")
-            size = keys.take("scale", keys.take("img_scale"))
-            if size is not None:
-                keys.tell("scale", size, "has no counterpart: images are predicted at their own size")
-            keys.done()
+
+
+def _test_scale(config: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
+    """Return the scale of the validation's pipeline; its other resizing, and that of another test set, are notes."""
+    scales: list[list[int] | None] = []
+    for name in ("val", "test"):
+        old = _part(config, "data", name)
+        told = notes if name == "val" else []
+        steps = (_part(config, f"{name}_dataloader", "dataset") or old).get("pipeline") or []
+        read = [scale for step in steps if (scale := _step_scale(step, told)) is not None]
+        scales.append(read[0] if read else None)
+    if None not in scales and scales[1] != scales[0]:
+        notes.append(f"test_dataloader: another scale, {scales[1]}, has no counterpart: evaluate.scale is of val")
+    return {} if scales[0] is None else {"scale": scales[0]}
+
+
+def _step_scale(step: Mapping[str, Any], notes: list[str]) -> list[int] | None:
+    """Return the scale, height first, of a step of a test pipeline; None where it has none."""
+    keys = Keys(step, place="test_pipeline", notes=notes)
+    kind = keys.type()
+    if kind == "MultiScaleFlipAug":  # 0.x: its Resize takes this scale
+        inner = [part for part in step.get("transforms") or [] if part.get("type") == "Resize"]
+        scale, keep_ratio = keys.take("img_scale"), bool(inner) and inner[0].get("keep_ratio", True)
+        keys.expect("flip", False)
+        keys.ignore("transforms", "flip_direction")
+        keys.expect("img_ratios", None, [1.0])
+    elif kind == "Resize":
+        scale, keep_ratio = keys.take("scale", keys.take("img_scale")), keys.take("keep_ratio", False)
+    else:
+        if "Resize" in kind:
+            notes.append(f"test_pipeline: {kind} has no counterpart")
+        return None
+    keys.done()
+    if scale is None:
+        return None
+    if not keep_ratio:
+        keys.tell("keep_ratio", False, f"of scale {shown(scale)} has no counterpart")
+        return None
+    if not isinstance(scale, Sequence) or len(scale) != 2 or not all(isinstance(side, int) for side in scale):
+        keys.tell("scale", scale)
+        return None
+    return [int(side) for side in reversed(scale)]
 
 
 def _inference(test: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
