@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 Change = tuple[int, str, Any]
 """Which of the document's places, what is done to it, and with what value."""
 
+_MOST_SIZE = 4 << 20  # values and characters: writing more is the fuzz's own time and memory, not the reader's
+
 _ODD = [
     *(None, True, False, 0, 1, -1, 2, 255, 256, 65536, 100_000, 2**31, 2**63, 10**30, -(10**30)),
     *(0.5, -0.5, 1e-320, 1e300, math.nan, math.inf, -math.inf),
@@ -65,14 +67,17 @@ damage = st.tuples(_PLACES, st.integers(0, 3), st.text(max_size=3))
 
 
 def changed(document: Any, listed: list[Change]) -> Any:
-    """Return a changed copy; a change that fits nothing changes nothing."""
+    """Return a changed copy; a change that fits nothing changes nothing, and neither does one that makes it huge."""
     whole = [copy.deepcopy(document)]
     for place, operation, value in listed:
+        before = copy.deepcopy(whole)
         places = list(_places(whole))
         container, key = places[place % len(places)]
         _change(container, key, operation, copy.deepcopy(value), places)
         if not whole:
             whole.append(None)
+        if _size(whole, {}) > _MOST_SIZE:
+            whole = before
     return whole[0]
 
 
@@ -80,6 +85,16 @@ def damaged(text: str, place: int, count: int, instead: str) -> str:
     """Return a text with some of its characters replaced."""
     start = place % (len(text) + 1)
     return text[:start] + instead + text[start + count :]
+
+
+def _size(value: Any, sizes: dict[int, int]) -> int:
+    """Return the number of values and characters when written out; what stands in many places is counted once."""
+    if not isinstance(value, dict | list):
+        return 1 + len(str(value))
+    if id(value) not in sizes:
+        inner = [*value, *value.values()] if isinstance(value, dict) else value
+        sizes[id(value)] = 1 + sum(_size(each, sizes) for each in inner)
+    return sizes[id(value)]
 
 
 def _places(value: Any) -> Any:

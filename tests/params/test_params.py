@@ -244,6 +244,7 @@ _NINE = ", ".join(["*b{}"] * 9)
         ("data: " + "[" * 3000, "too many levels"),
         ("data: 2001-99-99", "not YAML: month must be in 1..12"),
         ("data: !!int word", "not YAML: invalid literal"),
+        ("data: !!omap [a: 1, a: 1]", "not YAML: AssertionError"),
     ],
 )
 def test_yaml_that_no_memory_holds_or_python_refuses(tmp_path, text, problem):

@@ -13,13 +13,13 @@ from typing import Any
 from pydantic.fields import FieldInfo
 from ruamel.yaml.error import YAMLError
 
+from maskline.core import yaml_text
 from maskline.core.errors import ParamsError
 from maskline.params.base.former import with_names_of_now
 from maskline.params.base.reading import read_yaml
 from maskline.params.base.types import Section
 from maskline.params.base.variants import sections_in, tags
 from maskline.params.whole import SECTIONS, Params, load_params, validate_params
-from maskline.projects import yaml_lines
 from maskline.projects.resources import shipped_params
 from maskline.projects.yaml_lines import Entry, Lines
 
@@ -83,8 +83,8 @@ def merged(path: Path, recipe: Path, *, only: Collection[str] = tuple(GROUPS), w
     taken = {section: _taken(section, said, only, with_data=with_data) for section in SECTIONS}
     wanted = _wanted(path, recipe, taken)
     try:
-        text = _merge(path.read_text(encoding="utf-8"), said, taken)
-        params = validate_params(yaml_lines.load(text), place=path)
+        text = _merge(path, said, taken)
+        params = validate_params(yaml_text.load(text, place=path, error=ParamsError), place=path)
     except (YAMLError, ParamsError, TypeError, AttributeError):  # of lines that were taken for others
         params = None
     if params != wanted:
@@ -114,9 +114,9 @@ def _wanted(path: Path, recipe: Path, taken: Mapping[str, set[str]]) -> Params:
     return validate_params(values, place=f"{path} with {recipe.stem}")
 
 
-def _merge(text: str, said: Mapping[str, Any], taken: Mapping[str, set[str]]) -> str:
-    lines = Lines(text)
-    values = yaml_lines.load(text)
+def _merge(path: Path, said: Mapping[str, Any], taken: Mapping[str, set[str]]) -> str:
+    lines = Lines(path.read_text(encoding="utf-8"))
+    values = read_yaml(path)
     shipped = read_yaml(shipped_params())
     sections = {entry.key: entry for entry in lines.entries}
     for name, keys in taken.items():

@@ -38,15 +38,6 @@ def dump(values: Mapping[str, Any], *, indent: int = 0) -> list[str]:
     return [" " * indent + line for line in stream.getvalue().splitlines()]
 
 
-def load(text: str) -> Any:
-    """Return what YAML 1.2 text says.
-
-    Raises:
-        YAMLError: It is no YAML.
-    """
-    return YAML(typ="safe", pure=True).load(text)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """A key of a mapping, and its value.

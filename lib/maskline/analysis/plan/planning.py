@@ -10,10 +10,12 @@ from typing import Any
 from maskline.analysis.plan import trial, writing
 from maskline.analysis.plan.fingerprint import Fingerprint, fingerprint
 from maskline.analysis.plan.rules import Choice, Costs, choices, kind, length
+from maskline.core import yaml_text
+from maskline.core.errors import ParamsError
 from maskline.models.backbones import packaged
 from maskline.models.backbones.encoder import resolve_encoder
 from maskline.params.whole import Params, validate_params
-from maskline.projects import recipe_merge, yaml_lines
+from maskline.projects import recipe_merge
 from maskline.projects.resources import shipped_params
 
 _ENCODER = "tu-tf_efficientnet_lite0"
@@ -110,7 +112,7 @@ def _drafted(params: Path, chosen: Sequence[Choice]) -> Params:
     """Return the params with a plan of no length yet."""
     unsaid = Choice(keys={"schedule.warmup_length": 0}, reason="")
     text = merged(params, writing.text("draft", (), [*chosen, unsaid]))
-    return validate_params(yaml_lines.load(text), place=params)
+    return validate_params(yaml_text.load(text, place=params, error=ParamsError), place=params)
 
 
 def _cores() -> int:

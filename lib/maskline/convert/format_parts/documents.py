@@ -8,16 +8,12 @@ from typing import Any
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
+from maskline.core import yaml_text
 from maskline.core.errors import DataError
-from maskline.core.text import one_line
 
 MOST_BYTES = 2 * 2**30
 """A larger file is refused: it is read as a whole."""
 
-_MOST_YAML_BYTES = 1 << 20
 _MOST_DEPTH = 100  # of XML; Python's JSON has a bound of its own
 
 
@@ -73,14 +69,9 @@ def load_yaml(path: Path, place: object) -> Any:
     """Return the content of a YAML file.
 
     Raises:
-        DataError: Too large, or no YAML.
+        DataError: No YAML, or too much of it.
     """
-    if path.stat().st_size > _MOST_YAML_BYTES:
-        raise DataError(place, "more than 1 MiB of YAML", "shorten it")
-    try:
-        return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8-sig"))
-    except (YAMLError, ValueError, RecursionError) as error:
-        raise DataError(place, f"not YAML ({one_line(str(error))})", "fix the file") from error
+    return yaml_text.read(path, place=place, error=DataError, encoding="utf-8-sig")
 
 
 @contextmanager

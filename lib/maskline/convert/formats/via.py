@@ -48,18 +48,21 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
         DataError: No file of VIA is there, or one is damaged.
     """
     files = []
+    regions: list[Any] = []
     for path, place in visible(folder, (".json",)):
         content = load_json(path, place.as_posix())
         entries = _entries(content)
         if entries:
             files.append((path, place, entries))
+            with form_of("VIA", place.as_posix()):
+                regions += [region for entry in entries for region in _regions(entry)]
     if not files:
         raise DataError("via", "no JSON file of VIA in the archive", "export annotations as JSON, or save the project")
     named = NamedImages(folder)
     images: list[Annotated] = []
     problems: list[DataError] = []
     remarks: list[tuple[str, str]] = []
-    attribute = _attribute([region for *_, entries in files for entry in entries for region in _regions(entry)])
+    attribute = _attribute(regions)
     for path, place, entries in files:
         remarks += [] if attribute else [(place.as_posix(), f'no attributes: all regions are the class "{_ONE}"')]
         for entry in entries:

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
+from maskline.core import yaml_text
 from maskline.core.errors import ParamsError
 from maskline.params.base.complaints import params_error
 from maskline.params.base.former import with_names_of_now
@@ -23,11 +22,6 @@ from maskline.params.base.variants import in_words, without_unread
 S = TypeVar("S", bound=Section)
 
 log = logging.getLogger("maskline")
-
-_MOST_VALUES, _MOST_LEVELS = 100_000, 50  # of a params file or dvc.yaml
-# What the YAML reader lets through from Python, such as of 2001-99-99, which looks like a date.
-_MOST_BYTES = 512 << 10  # the parser takes half a minute for 2 MiB
-_OTHER_ERRORS = (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, RecursionError)
 
 
 def load_sections(path: Path, kind: type[S]) -> S:
@@ -48,41 +42,19 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML 1.2 mapping, as DVC does.
 
     Raises:
-        ParamsError: Missing file, more than 512 KiB, no YAML, or not a mapping.
+        ParamsError: Missing file, no YAML or too much of it, or not a mapping.
     """
     try:
-        if Path(path).stat().st_size > _MOST_BYTES:
-            raise ParamsError(path, "more than 512 KiB of YAML", "shorten it; data.split_lists takes files of names")
-        text = Path(path).read_text(encoding="utf-8")
+        value = yaml_text.read(Path(path), place=path, error=ParamsError)
     except FileNotFoundError as error:
         remedy = "run from the project's folder, or name it with --params; maskline new makes a project"
         raise ParamsError(path, "no such file", remedy) from error
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise ParamsError(path, f"cannot be read ({error})", "give a UTF-8 text file") from error
-    try:
-        value = YAML(typ="safe", pure=True).load(text)
-    except (YAMLError, *_OTHER_ERRORS) as error:
-        problem = "too many levels" if isinstance(error, RecursionError) else f"not YAML: {error}"
-        raise ParamsError(path, problem, "fix the line it names") from error
     if not isinstance(value, dict):
         raise ParamsError(path, "not a mapping of sections", "restore it with git checkout params.yaml")
-    _check_size(value, path)
     _check_keys(value, path, "")
     return value
-
-
-def _check_size(value: dict[Any, Any], place: object) -> None:
-    """Refuse values that aliases (``*name``) make endless or huge, of which the file itself shows nothing."""
-    waiting: list[tuple[Any, int]] = [(value, 0)]
-    count = 0
-    while waiting:
-        one, depth = waiting.pop()
-        if isinstance(one, dict | list):
-            count += len(one)
-            if count > _MOST_VALUES or depth > _MOST_LEVELS:
-                problem = f"more than {_MOST_VALUES} values or {_MOST_LEVELS} levels, aliases unfolded"
-                raise ParamsError(place, problem, "write values without aliases")
-            waiting += [(each, depth + 1) for each in (one.values() if isinstance(one, dict) else one)]
 
 
 def _check_keys(value: Any, place: object, key: str) -> None:
