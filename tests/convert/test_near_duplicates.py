@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
+from maskline.convert.splitting import near_duplicates
 from maskline.convert.splitting.near_duplicates import fingerprint, near_pairs
 from tests.sets import picture
 
@@ -56,3 +57,43 @@ def test_groups_are_those_of_all_pairs():
         old, new = roots[other], roots[one]
         roots = {id_: new if root == old else root for id_, root in roots.items()}
     assert len(set(roots.values())) == 3
+
+
+def all_pairs(prints, splits):
+    """What near_pairs returns, by a comparison of each two, image by image."""
+    ids = sorted(prints)
+    rows = np.stack([prints[id_] for id_ in ids]).astype(np.float64)
+    alike = np.triu(rows @ rows.T > 0.985, 1)
+    taken = {split: np.zeros(len(ids), int) for split in set(splits.values())}
+    group, pairs = np.arange(len(ids)), []
+    for i, id_ in enumerate(ids):
+        mine = taken[splits[id_]]
+        others = np.flatnonzero(alike[i])
+        few, many = others[mine[others] < 20], others[mine[others] >= 20]
+        mine[few] += 1
+        for j in few:
+            pairs.append((id_, ids[j]))
+            group[group == group[j]] = group[i]
+        for j in many:
+            if group[j] != group[i]:
+                pairs.append((id_, ids[j]))
+                group[group == group[j]] = group[i]
+    return sorted(pairs)
+
+
+@pytest.mark.parametrize(("groups", "apart"), [(40, 0.16), (3, 0.1), (2, 0.3)])
+def test_the_short_way_finds_the_pairs_of_a_comparison_of_each_two(monkeypatch, groups, apart):
+    """Many groups about the limit, fixed cameras, and images that are nearly alike and not."""
+    monkeypatch.setattr(near_duplicates, "_FEW", 0)
+    monkeypatch.setattr(near_duplicates, "_ROWS", 50)
+    monkeypatch.setattr(near_duplicates, "_COLUMNS", 70)
+    random = np.random.default_rng(groups)
+    centers, noise = (random.normal(size=(count, 1024)) for count in (groups, 500))
+    lengths = random.uniform(0.6, 1.2, 500) * apart
+    vectors = centers[random.integers(groups, size=500)] / 32 + lengths[:, None] * noise / 32
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    prints = {f"{n:03d}": vector.astype(np.float32) for n, vector in enumerate(vectors)}
+    splits = {id_: ("train", "val", "test")[n % 3] for n, id_ in enumerate(prints)}
+    expected = all_pairs(prints, splits)
+    assert near_pairs(prints, splits) == expected
+    assert bool(expected) == (apart < 0.2)
