@@ -81,6 +81,7 @@ class Loop:
         graph: The step is captured as a graph, where the device and the network's parts let it.
         ema_ramp: See ``WeightAverage``.
         live: Is told what was measured while the run goes on; None: nobody is.
+        soft_weight: Share of the soft labels in the target, where batches have some.
     """
 
     batches: TrainBatches
@@ -105,6 +106,7 @@ class Loop:
     graph: bool = False
     ema_ramp: bool = True
     live: Live | None = None
+    soft_weight: float = 0.0
 
 
 def fit(state: TrainState, loop: Loop, *, journal: Journal, stop: StopFlag, stop_after: int = 0) -> None:
@@ -351,7 +353,12 @@ def _backward(state: TrainState, loop: Loop, batch: Inputs, *, share: float) -> 
             name + part: value
             for name, (logits, target) in pairs.items()
             for part, value in mixup_loss.loss(
-                loop.criteria[name], logits, target, ignore_index=ignore_index, batch=batch
+                loop.criteria[name],
+                logits,
+                target,
+                ignore_index=ignore_index,
+                batch=batch,
+                soft_weight=loop.soft_weight,
             ).items()
         }
     total = torch.stack(list(losses.values())).sum()

@@ -1,11 +1,25 @@
 """The section train of params.yaml."""
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from maskline.params.base.types import Count, CountOrNone, Positive, Section, Seed
 
+SECOND_ANNOTATOR = "second_annotator"
+
+_FORM = rf"^({SECOND_ANNOTATOR}|(.*/)?soft_labels-[0-9a-f]{{16}}/?)$"
+
+
+def _checked_soft(text: str) -> str:
+    if re.fullmatch(_FORM, text) is None:
+        remedy = f"give {SECOND_ANNOTATOR}, or a folder soft_labels-... with the name that maskline folds gave it"
+        raise ValueError(f"{text!r} says not which soft labels; {remedy}")
+    return text
+
+
+_SoftLabels = Annotated[str, AfterValidator(_checked_soft), Field(json_schema_extra={"pattern": _FORM})]
 _Share = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -46,6 +60,16 @@ class TrainParams(Section):
         default=True,
         description="The decay of iteration t is at most (1 + t) / (10 + t): the start is soon forgotten; false: "
         "ema_decay from the second iteration on, as MMEngine has it.",
+    )
+    soft_labels: _SoftLabels | None = Field(
+        default=None,
+        description="Soft labels to learn from beside the masks: `second_annotator`, the other masks of a set that has "
+        "two; or a folder `soft_labels-...` that `maskline folds --soft-labels` wrote, whose name holds its hash; "
+        "null: the masks alone. Only with losses cross_entropy, dice, jaccard, tversky and focal_tversky.",
+    )
+    soft_weight: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.5,
+        description="Share of the soft labels in the target of a pixel that has some; the mask has the rest.",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: cuda where there is one.")
     devices: Count = Field(
