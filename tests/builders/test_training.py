@@ -275,3 +275,11 @@ def test_what_takes_no_soft_labels_is_one_line(shipped_params, with_second, tmp_
         build_training(soft_settings(shipped_params, train__soft_labels=str(other)), with_second)
     with pytest.raises(MasklineError, match=r"'soft' says not which soft labels; give second_annotator, or a folder"):
         soft_settings(shipped_params, train__soft_labels="soft")
+
+
+def test_the_mean_of_weights_begins_at_a_share_of_the_run(shipped_params, with_second):
+    job = build_training(soft_settings(shipped_params, train__swa_from=0.75, train__iterations=100), with_second)
+    assert job.loop.swa_first == 75
+    assert build_training(soft_settings(shipped_params), with_second).loop.swa_first == 0
+    with pytest.raises(MasklineError, match=r"swa_from 0.75 and ema_decay 0.9 are two averages; set one"):
+        soft_settings(shipped_params, train__swa_from=0.75, train__ema_decay=0.9)

@@ -157,7 +157,7 @@ def check_channels(params: ModelParams, split: PreparedSplit) -> None:
 
 
 def _loop(params: TrainStage, prepared: Path, split: PreparedSplit, compute: device.Compute) -> Loop:
-    train, losses = params.train, criteria(params.model)
+    train, losses, length = params.train, criteria(params.model), run_length(params, split)
     soft = _soft_labels(train, split, losses, keeps=params.machine.kept in ("ram", "device"))
     shared = build_batches(split, augment=params.augment, look=params.model, train=train, soft=soft).share(
         rank=distributed.rank(), size=distributed.size()
@@ -171,7 +171,7 @@ def _loop(params: TrainStage, prepared: Path, split: PreparedSplit, compute: dev
         criteria=losses,
         schedule=run_schedule(params, split),
         compute=compute,
-        iterations=run_length(params, split),
+        iterations=length,
         val_every=train.val_every,
         preview_every=train.preview_every,
         preview_samples=train.preview_samples,
@@ -189,6 +189,9 @@ def _loop(params: TrainStage, prepared: Path, split: PreparedSplit, compute: dev
         live=None if distributed.rank() else open_live(params.machine.log_to, params=_trained_params(params)),
         graph=device.resolve_graph(train.graph, compute.device.type, own_code=bool(params.model.own_code())),
         soft_weight=train.soft_weight,
+        swa_first=0 if train.swa_from is None else max(round(train.swa_from * length), 1),
+        swa_every=train.swa_every,
+        swa_batches=train.swa_batches,
     )
 
 

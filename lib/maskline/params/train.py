@@ -61,6 +61,16 @@ class TrainParams(Section):
         description="The decay of iteration t is at most (1 + t) / (10 + t): the start is soon forgotten; false: "
         "ema_decay from the second iteration on, as MMEngine has it.",
     )
+    swa_from: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        default=None,
+        description="Share of the run from which on the plain mean of the weights is validated and kept, with the "
+        "statistics of batch norms taken anew; null: no mean. For a learning rate that stays up to the end, such as "
+        "schedule.end_factor 0.1 and more.",
+    )
+    swa_every: Count = Field(default=1, description="Iterations between two weights of that mean.")
+    swa_batches: Count = Field(
+        default=32, description="Train batches that those statistics are taken from, before each validation."
+    )
     soft_labels: _SoftLabels | None = Field(
         default=None,
         description="Soft labels to learn from beside the masks: `second_annotator`, the other masks of a set that has "
@@ -110,4 +120,6 @@ class TrainParams(Section):
     def _check(self) -> "TrainParams":
         if self.batch_size % self.devices:
             raise ValueError(f"batch_size {self.batch_size} cannot be shared by {self.devices} devices")
+        if self.swa_from is not None and self.ema_decay:
+            raise ValueError(f"swa_from {self.swa_from:g} and ema_decay {self.ema_decay:g} are two averages; set one")
         return self
