@@ -1,12 +1,17 @@
 """Params become objects: networks, losses, augmentation; trained folders load again."""
 
+import hashlib
+import io
 import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from maskline.augment.soft_labels import write_soft_labels
 from maskline.builders.inference import load_segmentor
 from maskline.builders.losses import criteria, criterion, loss
 from maskline.builders.model import segmentor
@@ -194,3 +199,87 @@ def test_a_head_is_told_how_long_training_is(shipped_params, tmp_path):
     assert shares[29][0] > 0
     assert shares[30] == [0, 1]
     assert shares[45] == [0, 0]
+
+
+@pytest.fixture(scope="module")
+def with_second(tmp_path_factory):
+    """A prepared set of three images, of which two have a second annotator's mask."""
+    folder = tmp_path_factory.mktemp("second")
+    shard, rows = b"", []
+    rng = np.random.default_rng(0)
+    for number in range(3):
+        cells = {"id": f"i{number}", "split": "train", "group": f"g{number}", "source": f"s{number}"}
+        mask = rng.integers(0, 2, (72, 80), dtype=np.uint8)
+        pixels = {"image": rng.integers(0, 256, (72, 80, 3), dtype=np.uint8), "mask": mask, "valid": None}
+        for part, array in (pixels | {"second": 1 - mask if number else None}).items():
+            stream = io.BytesIO()
+            if array is not None:
+                Image.fromarray(array).save(stream, format="PNG")
+            content = stream.getvalue()
+            hashed = hashlib.sha256(content).hexdigest() if content else ""
+            cells |= {f"{part}_offset": len(shard), f"{part}_bytes": len(content), f"{part}_sha256": hashed}
+            shard += content
+        counts = {"pixels_0": int((mask == 0).sum()), "pixels_1": int((mask == 1).sum()), "pixels_ignored": 0}
+        rows.append(cells | {"height": 72, "width": 80, "shard": "shard-00000.bin"} | counts)
+    (folder / "shard-00000.bin").write_bytes(shard)
+    manifest.write(folder, rows, SOFT_LABELS)
+    return folder
+
+
+SOFT_LABELS = LabelSet(class_names=("ground", "thing"), palette=((0, 0, 0), (255, 0, 0)))
+
+
+def soft_settings(shipped_params, **changes):
+    crop = {"augment__crop_size": [64, 64], "augment__ratio_range": [1.0, 1.0]}
+    return settings(shipped_params, **SMALL, **crop, **changes)
+
+
+def test_a_second_annotator_gives_soft_labels(shipped_params, with_second, caplog):
+    caplog.set_level("INFO")
+    job = build_training(soft_settings(shipped_params, train__soft_labels="second_annotator"), with_second)
+    assert "2 of 3 train images have soft labels, of weight 0.5" in caplog.text
+    assert job.loop.soft_weight == 0.5
+    split = job.loop.batches.split
+    assert (job.loop.batches.soft.read(split.sample(1)).argmax(2) == 1 - split.sample(1).mask).all()
+    batch = job.loop.batches.finish(job.loop.batches.batch(0), torch.device("cpu"))
+    assert batch.soft.shape == (8, 2, 64, 64)
+    plain = build_training(soft_settings(shipped_params), with_second)
+    assert plain.loop.batches.soft is None
+    assert plain.journal.folder != job.journal.folder
+
+
+def test_a_folder_of_soft_labels_stands_in_the_receipt(shipped_params, with_second, tmp_path, monkeypatch):
+    fields = {"i0": np.full((2, 72, 80), 0.5)}
+    folder = write_soft_labels(tmp_path / "main", SOFT_LABELS, fields.items())
+    (tmp_path / "copy").mkdir()
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "main"))  # as in a copy of the project that DVC has made
+    shipped = soft_settings(shipped_params, train__soft_labels=folder.name)
+    monkeypatch.chdir(tmp_path / "copy")
+    job = build_training(shipped, with_second)
+    assert job.card["receipt"]["soft_labels_sha256"].startswith(folder.name.rpartition("-")[2])
+    (folder / "soft_labels.json").unlink()
+    with pytest.raises(MasklineError, match=r"soft_labels.json: no such file; make it again"):
+        build_training(shipped, with_second)
+
+
+def test_what_takes_no_soft_labels_is_one_line(shipped_params, with_second, tmp_path):
+    use = {"train__soft_labels": "second_annotator"}
+    lovasz = [{"name": "lovasz", "weight": 1.0}]
+    line = (
+        r"train.soft_labels: second_annotator, but lovasz, a loss of decode_head, takes no soft labels; choose cross_"
+    )
+    with pytest.raises(MasklineError, match=line):
+        build_training(soft_settings(shipped_params, **use, model__decode_head__losses=lovasz), with_second)
+    other = write_soft_labels(tmp_path, SOFT_LABELS, [("another", np.full((2, 4, 4), 0.5))])
+    with pytest.raises(MasklineError, match="has none of the 3 train images; make them of this set"):
+        build_training(soft_settings(shipped_params, train__soft_labels=str(other)), with_second)
+    with pytest.raises(MasklineError, match=r"'soft' says not which soft labels; give second_annotator, or a folder"):
+        soft_settings(shipped_params, train__soft_labels="soft")
+
+
+def test_the_mean_of_weights_begins_at_a_share_of_the_run(shipped_params, with_second):
+    job = build_training(soft_settings(shipped_params, train__swa_from=0.75, train__iterations=100), with_second)
+    assert job.loop.swa_first == 75
+    assert build_training(soft_settings(shipped_params), with_second).loop.swa_first == 0
+    with pytest.raises(MasklineError, match=r"swa_from 0.75 and ema_decay 0.9 are two averages; set one"):
+        soft_settings(shipped_params, train__swa_from=0.75, train__ema_decay=0.9)

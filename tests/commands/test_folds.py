@@ -1,6 +1,7 @@
 """``maskline folds`` with DVC's own experiments, on a tiny project."""
 
 import json
+import re
 
 import pytest
 
@@ -27,8 +28,13 @@ def test_a_model_a_fold_and_all_as_one(finished_copy, tmp_path):
     assert printed["out_of_fold"]["aAcc"] == pytest.approx(right / pixels, abs=1e-6)
     assert maskline.load(out / "export", threads=1).class_names == ("background", "vessel")
     assert "uncertainty_95" in printed["out_of_fold"]
-    # The experiments are there: nothing is trained again.
-    assert "Running stage" not in project.run("maskline", "folds", "--folds", "2", "-o", str(out))
+    # The experiments are there: nothing is trained again. An experiment finds the soft labels from its own folder.
+    again = project.run("maskline", "folds", "--folds", "2", "--soft-labels")
+    assert "Running stage" not in again
+    setting = re.search(r"-S (\+\+train.soft_labels=data/folds/soft_labels-[0-9a-f]{16})", again)[1]
+    learned = project.run("dvc", "exp", "run", "--temp", "-S", setting, "train")
+    assert re.search(r"train: (\d+) of \1 train images have soft labels, of weight 0.5", learned)
+    assert project.run("git", "status", "--porcelain") == before
 
 
 def test_no_folds_are_one_line(root, tmp_path, monkeypatch):

@@ -34,6 +34,7 @@ class MemorySplit:
     length: int
     size: int = 32
     labels: LabelSet = LABELS
+    channels: int = 3
 
     @property
     def ids(self):

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from maskline.optim.ema import WeightAverage
+from maskline.optim.ema import WeightAverage, WeightMean
 from maskline.runtime import gpu_forms
 
 
@@ -89,3 +89,20 @@ def test_the_form_of_a_gpu_overwrites_its_share_in_place() -> None:
         assert float(held._share) == pytest.approx(1 - (1 + iteration) / (10 + iteration))
     for mine, other in zip(held.model.parameters(), plain.model.parameters(), strict=True):
         torch.testing.assert_close(mine, other)
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_the_plain_mean_is_torchs(every) -> None:
+    model = _model()
+    ours, theirs = WeightMean(model, first=4, every=every), AveragedModel(copy.deepcopy(model))
+    for iteration in range(1, 12):
+        _move(model)
+        ours.update(model, iteration)
+        if iteration >= 4 and (iteration - 4) % every == 0:
+            theirs.update_parameters(model)
+        expected = model if iteration < 4 else theirs.module
+        for mine, other in zip(ours.model.parameters(), expected.parameters(), strict=True):
+            torch.testing.assert_close(mine, other)
+        assert torch.equal(ours.model[1].running_mean, model[1].running_mean)
+    assert ours.count(11) == int(theirs.n_averaged)
+    assert ours.count(3) == 0

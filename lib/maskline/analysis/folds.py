@@ -1,11 +1,13 @@
 """Cross-validation: a model a fold as DVC experiments, out-of-fold scores, and all members as one model and file."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from maskline.analysis.audit.members import Part, judge
 from maskline.analysis.experiments import Runner, fetch, run_missing
+from maskline.augment.soft_labels import write_soft_labels
 from maskline.builders.ensemble import write_ensemble
 from maskline.builders.evaluate import evaluated
 from maskline.builders.export import build_limits, build_trained, build_variants
@@ -32,6 +34,7 @@ class Folds:
         out_of_fold: Scores of all val images together, each seen by the one model that was not trained on it.
         members: Scores of each fold's model on the test split; empty without one.
         ensemble: Scores of all members together there; empty without one.
+        soft_labels: Folder of the out-of-fold probabilities; None: nobody asked.
     """
 
     images: int
@@ -39,6 +42,7 @@ class Folds:
     out_of_fold: dict[str, Any]
     members: Sequence[dict[str, Any]]
     ensemble: dict[str, Any]
+    soft_labels: Path | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain types."""
@@ -47,10 +51,11 @@ class Folds:
             "out_of_fold": self.out_of_fold,
             "members": list(self.members),
             "ensemble": self.ensemble,
+            **({} if self.soft_labels is None else {"soft_labels": str(self.soft_labels)}),
         }
 
 
-def train_folds(params: Params, out: Path, *, name: str, jobs: int, run: Runner) -> Folds:
+def train_folds(params: Params, out: Path, *, name: str, jobs: int, run: Runner, soft: bool = False) -> Folds:
     """Train a model a fold, score them, and write ``model``, ``export`` and ``scores.json`` into a folder.
 
     Args:
@@ -59,6 +64,7 @@ def train_folds(params: Params, out: Path, *, name: str, jobs: int, run: Runner)
         name: First part of the experiments' names.
         jobs: How many are trained at a time.
         run: Gives arguments to DVC and returns its exit code.
+        soft: Write the out-of-fold probabilities of all images as soft labels too.
 
     Raises:
         MasklineError: No folds are asked for, an experiment fails, or the exported file is not the ensemble.
@@ -80,9 +86,21 @@ def train_folds(params: Params, out: Path, *, name: str, jobs: int, run: Runner)
     validated = [_score(params, data, model, split="val") for data, model in zip(prepared, models, strict=True)]
     write_ensemble(models, out / "model")
     found = _joined(params, validated, prepared, models, out)
+    if soft:
+        found = replace(found, soft_labels=_soft_labels(params, prepared, models, out))
     write_json(out / "scores.json", found.as_dict())
     _export(params, out, prepared[0], found)
     return found
+
+
+def _soft_labels(params: Params, prepared: Sequence[Path], models: Sequence[Path], out: Path) -> Path:
+    """Write what each fold's model sees in the images that it was not trained on."""
+    splits = [PreparedSplit.open(data, "val", cache="stream") for data in prepared]
+    parts = [Part(split, "val", [model], {}) for split, model in zip(splits, models, strict=True)]
+    judged = ((each.sample.id, each.probabilities) for each in judge(params.evaluate, parts))
+    folder = write_soft_labels(out, splits[0].labels, judged)
+    log.info("folds: soft labels of %d images; -S ++train.soft_labels=%s", sum(map(len, splits)), folder)
+    return folder
 
 
 def _joined(

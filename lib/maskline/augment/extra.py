@@ -18,6 +18,7 @@ from kornia.augmentation import AugmentationBase2D, IntensityAugmentationBase2D
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from maskline.augment import soft_planes
 from maskline.core.errors import TrainingError
 from maskline.runtime.torch_seeds import torch_generator
 
@@ -114,7 +115,8 @@ class Transform:
         """Apply it to a batch.
 
         Args:
-            images: NCHW float32 gray levels, 0..255.
+            images: NCHW float32 gray levels, 0..255; what follows the image's channels is moved with them, and its
+                colors stay.
             labels: Masks NHW int64, each with its value outside the image.
             samples: One entry an image.
             fill: C float, gray levels outside.
@@ -180,7 +182,8 @@ class Transform:
         """Apply it to images that all have parameters of their own."""
         if not self._moves:
             ones = torch.ones_like(images[:, :1])
-            images = self._module(images / 255, params=dict(params)).clamp(0, 1) * 255
+            images, planes = soft_planes.apart(images, self._shape[1])
+            images = soft_planes.together(self._module(images / 255, params=dict(params)).clamp(0, 1) * 255, planes)
             if self._erases:
                 kept = self._module.transform_masks(ones, params, self._module.flags)[:, 0] > 0
                 masks = [torch.where(kept, mask, value) for mask, value in zip(masks, outside, strict=True)]

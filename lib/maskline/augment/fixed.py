@@ -19,7 +19,7 @@ import torch
 from kornia.filters import filter2d_separable, get_gaussian_kernel1d
 from torch import Tensor
 
-from maskline.augment import color_matrix, deform
+from maskline.augment import color_matrix, deform, soft_planes
 from maskline.augment.hsv import SHADES, hsv_to_rgb, rgb_to_hsv
 from maskline.augment.packed import Packed
 from maskline.augment.pixel_ops import LUMA
@@ -89,22 +89,26 @@ def apply(settings: Augmentation, batch: FixedBatch) -> Augmented:
     )
     masks = [(mask, value) for mask, value in annotations if mask is not None]
     reading = _reading(settings, given)
-    images, labels, beyond = warp(pixels["images"], masks, reading, fill=fill, fixed=True)
-    images = _recolored(settings, images, given, source, outside=beyond)
+    room = soft_planes.with_room(fill, pixels["images"])
+    images, labels, beyond = warp(pixels["images"], masks, reading, fill=room, fixed=True)
+    images, planes = soft_planes.apart(images, len(fill))
+    images = soft_planes.together(_recolored(settings, images, given, source, outside=beyond), planes)
     outside = [value for _, value in masks]
     for number, transform in enumerate(settings.extra):
         samples = [draw.extra[number] for draw in source.draws if draw.extra is not None]
-        images, labels = transform.apply(images, list(zip(labels, outside, strict=True)), samples, fill=fill)
+        images, labels = transform.apply(images, list(zip(labels, outside, strict=True)), samples, fill=room)
     if settings.mixing is not None:
         images, labels = _lent(settings.mixing, images, labels, given)
+    images, planes = soft_planes.apart(images, len(fill))
     if settings.pixel_ops is not None:
         images, labels = _erased(settings.pixel_ops, images, labels, outside, given)
-    others, share = None, 1.0
+    others, other_planes, share = None, None, 1.0
     mixup = None if source.draws[0].mix is None else source.draws[0].mix.mixup
     if mixup is not None:  # of all samples of the batch, or of none
         partners = given["blend rows"][: source.count]
         share = mixup.share
         others = labels[0].index_select(0, partners)
+        other_planes = None if planes is None else planes.index_select(0, partners)
         images = share * images[: source.count] + (1 - share) * images.index_select(0, partners)
     kept = [mask[: source.count] for mask in labels]
     mean, std = given["mean"][:, None, None], given["std"][:, None, None]
@@ -115,6 +119,8 @@ def apply(settings: Augmentation, batch: FixedBatch) -> Augmented:
         second=kept[-1] if "second" in pixels else None,
         other_targets=others,
         share=share,
+        soft=soft_planes.shares(None if planes is None else planes[: source.count]),
+        other_soft=soft_planes.shares(other_planes),
     )
 
 

@@ -19,6 +19,7 @@ from maskline.augment.prefetch import on_gpu
 from maskline.augment.resident import Resident
 from maskline.augment.sample import Augmented, AugmentedSample, Region, RegionBatch, collate
 from maskline.augment.sampler import batch_indices
+from maskline.augment.soft_labels import SoftLabels
 from maskline.core.errors import DataError, MasklineError, ParamsError, TrainingError
 from maskline.data.dataset import PreparedSplit, Sample
 from maskline.runtime.normalize import denormalize
@@ -38,13 +39,23 @@ class TrainBatches(Dataset[Batch | MasklineError]):
         augmentation: Draws parameters and cuts regions out.
         seed: The run's seed.
         batch_size: Samples in a batch, those of all processes together.
+        soft: Soft labels of the images; None: training learns from the masks alone.
     """
 
-    def __init__(self, split: PreparedSplit, augmentation: Augmentation, *, seed: int, batch_size: int) -> None:
+    def __init__(
+        self,
+        split: PreparedSplit,
+        augmentation: Augmentation,
+        *,
+        seed: int,
+        batch_size: int,
+        soft: SoftLabels | None = None,
+    ) -> None:
         self.split = split
         self.augmentation = augmentation
         self.seed = seed
         self.batch_size = batch_size
+        self.soft = soft
         # Where this process's own samples stand in a batch.
         self.positions = range(batch_size)
         self._resident: Resident | None = None
@@ -98,11 +109,16 @@ class TrainBatches(Dataset[Batch | MasklineError]):
             )
         samples = [self.split.sample(i) for i in range(len(self.split))]
         targets = [self.augmentation.target(sample.mask, sample.valid) for sample in samples]
-        self._resident = Resident.of([sample.image for sample in samples], targets, device)
+        self._resident = Resident.of([self._with_planes(sample) for sample in samples], targets, device)
+
+    def _with_planes(self, sample: Sample) -> np.ndarray:
+        """Return the image, HWC uint8, with the planes of its soft labels where training learns from them."""
+        return sample.image if self.soft is None else np.concatenate([sample.image, self.soft.read(sample)], axis=2)
 
     def _bytes(self) -> int:
         wide = 4 if self.augmentation.ignore_index > 255 else 1  # as masks are stacked
-        return (self.split.channels + wide) * sum(height * width for height, width in self.split.sizes)
+        planes = 0 if self.soft is None else self.split.labels.num_classes
+        return (self.split.channels + planes + wide) * sum(height * width for height, width in self.split.sizes)
 
     def indices(self, iteration: int) -> tuple[int, ...]:
         """Return the images of a batch as indices into the split."""
@@ -116,7 +132,10 @@ class TrainBatches(Dataset[Batch | MasklineError]):
         mask = self.augmentation.target(sample.mask, sample.valid)
         index = self._index(image, mask)
         draw = self.augmentation.draw(mask, seed=self.seed, iteration=iteration, position=position, index=index)
-        return self.augmentation.region(sample.image, mask, draw, valid=sample.valid, second=sample.second)
+        planes = None if self.soft is None or self.is_resident else self.soft.read(sample)
+        return self.augmentation.region(
+            sample.image, mask, draw, valid=sample.valid, second=sample.second, planes=planes
+        )
 
     def _index(self, image: int, mask: np.ndarray) -> ClassIndex | None:
         """Return the class index of an image, made when it is first asked for."""

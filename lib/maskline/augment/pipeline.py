@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maskline.augment import color_jitter, color_matrix, deform, fixed, geometric, mixing
+from maskline.augment import color_jitter, color_matrix, deform, fixed, geometric, mixing, soft_planes
 from maskline.augment.color_jitter import ColorJitter
 from maskline.augment.deform import Deform
 from maskline.augment.extra import Transform
@@ -156,6 +156,7 @@ class Augmentation:
         *,
         valid: np.ndarray | None,
         second: np.ndarray | None,
+        planes: np.ndarray | None = None,
     ) -> Region:
         """Cut out what the sample will read, so that only that travels to the device.
 
@@ -165,6 +166,7 @@ class Augmentation:
             draw: From ``draw``.
             valid: HW bool, or None.
             second: HW class ids of a second observer, or None.
+            planes: Soft labels, HWC uint8, one channel a class, 255 for the whole; None: not in this training.
         """
         size = (int(mask.shape[0]), int(mask.shape[1]))
         bend = draw.geometry.bend
@@ -173,8 +175,9 @@ class Augmentation:
         box = geometric.source_box(transform, size=size, crop_size=self.crop_size, beyond=beyond)
         top, left, bottom, right = box
         rows, columns = slice(top, bottom), slice(left, right)
+        pixels = image[rows, columns]
         return Region(
-            image=image[rows, columns],
+            image=pixels if planes is None else np.concatenate([pixels, planes[rows, columns]], axis=2),
             mask=mask[rows, columns],
             valid=None if valid is None else valid[rows, columns],
             second=None if second is None else second[rows, columns],
@@ -205,23 +208,27 @@ class Augmentation:
             images, masks = cut[0].to(device), cut[1].to(device)
         annotations = ((masks, self.ignore_index), (batch.valid, 0), (batch.second, self.ignore_index))
         given = [(each, value) for each, value in annotations if each is not None]
-        images, labels, beyond = warp(images, given, self._reading(batch), fill=fill)
-        images = self._recolored(images, batch, outside=beyond, fill=fill)
+        room = soft_planes.with_room(fill, images)
+        images, labels, beyond = warp(images, given, self._reading(batch), fill=room)
+        images, planes = soft_planes.apart(images, len(fill))
+        images = soft_planes.together(self._recolored(images, batch, outside=beyond, fill=fill), planes)
         outside = [value for _, value in given]
         for number, transform in enumerate(self.extra):
             samples = [draw.extra[number] for draw in batch.draws if draw.extra is not None]
-            images, labels = transform.apply(images, list(zip(labels, outside, strict=True)), samples, fill=fill)
+            images, labels = transform.apply(images, list(zip(labels, outside, strict=True)), samples, fill=room)
         rows = {position: row for row, position in enumerate(batch.positions)}
         mixes = [draw.mix for draw in batch.draws if draw.mix is not None]
         if self.mixing is not None:
             self.mixing.paste(images, labels, mixes, rows)
+        images, planes = soft_planes.apart(images, len(fill))
         if self.pixel_ops is not None:
             erased = [draw.effect for draw in batch.draws if draw.effect is not None]
             self.pixel_ops.erase(images, list(zip(labels, outside, strict=True)), erased, fill=fill)
-        others, share = None, 1.0
+        others, other_planes, share = None, None, 1.0
         if any(mix.mixup is not None for mix in mixes):
             images, partners, share = mixing.blend(images, mixes, rows)
             others = labels[0][partners][: batch.count]
+            other_planes = None if planes is None else planes[partners][: batch.count]
         kept = [masks[: batch.count] for masks in labels]
         return Augmented(
             images=normalize(images[: batch.count], self.mean, self.std),
@@ -230,6 +237,8 @@ class Augmentation:
             second=None if batch.second is None else kept[-1],
             other_targets=others,
             share=share,
+            soft=soft_planes.shares(None if planes is None else planes[: batch.count]),
+            other_soft=soft_planes.shares(other_planes),
         )
 
     def _reading(self, batch: RegionBatch) -> Reading:

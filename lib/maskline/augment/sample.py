@@ -54,7 +54,7 @@ class Region:
     """The part of one source image that a sample reads, with its draw.
 
     Args:
-        image: HWC uint8.
+        image: HWC uint8; with soft labels, their planes follow the image's channels.
         mask: HW integer class ids.
         valid: HW bool, or None: all is valid, or nobody asked.
         second: HW class ids by a second observer, or None.
@@ -79,7 +79,8 @@ class RegionBatch:
     """Regions of a batch as tensors, padded on the right and bottom to one size.
 
     Args:
-        images: NCHW uint8; of a split that is kept on a device an empty tensor, as the masks.
+        images: NCHW uint8, with the planes of soft labels behind them; of a split that is kept on a device an empty
+            tensor, as the masks.
         masks: NHW uint8, or int32 above 255.
         valid: NHW uint8, or None.
         second: NHW as ``masks``, or None.
@@ -120,6 +121,8 @@ class Augmented:
         second: NHW int64 as ``targets``; None where the batch has none.
         other_targets: With mixup, the targets of the samples that these are blended with; else None.
         share: Of ``targets`` in the loss; the rest is that of ``other_targets``.
+        soft: Soft labels, NCHW float32, which sum to 1 at a pixel, or are 0 where there are none; None: nowhere.
+        other_soft: With mixup, those of the samples that these are blended with; else None.
     """
 
     images: Tensor
@@ -128,6 +131,8 @@ class Augmented:
     second: Tensor | None
     other_targets: Tensor | None
     share: float
+    soft: Tensor | None = None
+    other_soft: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from maskline.augment.mixing import Mixing
 from maskline.augment.pipeline import Augmentation
 from maskline.augment.pixel_ops import PixelOps
 from maskline.augment.resize import Resize
+from maskline.augment.soft_labels import SoftLabels
 from maskline.builders.extra import extra_transforms
 from maskline.core.errors import ParamsError
 from maskline.data.dataset import PreparedSplit
@@ -20,7 +21,12 @@ from maskline.params.train import TrainParams
 
 
 def build_batches(
-    split: PreparedSplit, *, augment: AugmentParams, look: InputParams, train: TrainParams
+    split: PreparedSplit,
+    *,
+    augment: AugmentParams,
+    look: InputParams,
+    train: TrainParams,
+    soft: SoftLabels | None = None,
 ) -> TrainBatches:
     """Build the training batches by iteration; training, the preview and the replay use the same.
 
@@ -29,6 +35,7 @@ def build_batches(
         augment: What is done to them.
         look: What the network's input looks like.
         train: Seed and batch size.
+        soft: Soft labels of the images, for training; no pixel of an image or mask depends on them.
 
     Raises:
         DataError: The crop is larger than every image.
@@ -37,7 +44,7 @@ def build_batches(
     mean, std = normalization(look, split)
     pipeline = augmentation(augment, split.labels, batch_size=train.batch_size, mean=mean, std=std)
     check_crop(split, pipeline)
-    return TrainBatches(split, pipeline, seed=train.seed, batch_size=train.batch_size)
+    return TrainBatches(split, pipeline, seed=train.seed, batch_size=train.batch_size, soft=soft)
 
 
 def normalization(look: InputParams, split: PreparedSplit) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -1,9 +1,13 @@
 """A training run from its params."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
+from maskline.augment.soft_labels import SecondAnnotator, SoftFolder, SoftLabels
 from maskline.builders.augment import build_batches, normalization
 from maskline.builders.backbone import encoder_origin, encoder_weights
 from maskline.builders.class_weights import with_class_weights
@@ -12,17 +16,20 @@ from maskline.builders.model import segmentor
 from maskline.builders.optim import optimizer, schedule, to_iterations
 from maskline.cli.guard import check_listed
 from maskline.core import own_code
-from maskline.core.errors import ParamsError
+from maskline.core.errors import DataError, ParamsError
+from maskline.core.state_folder import user_path
 from maskline.data.dataset import PreparedSplit
 from maskline.engine.live import open_live
 from maskline.engine.receipt import receipt
 from maskline.engine.run import Job
 from maskline.engine.train import Loop
+from maskline.losses.composite import CompositeLoss
 from maskline.models.segmentor import SegmentorBase
 from maskline.models.sync_norm import synchronize
 from maskline.optim.schedules import Schedule
 from maskline.params.network.model import ModelParams
 from maskline.params.stages.train import TrainStage
+from maskline.params.train import SECOND_ANNOTATOR, TrainParams
 from maskline.runtime import checkpoint, device
 from maskline.runtime.patches import batch_norm, depthwise, memory
 from maskline.runtime.processes import distributed
@@ -72,9 +79,15 @@ def build_training(params: TrainStage, prepared: Path) -> Job:
             own_code=own_code.hashes(own.values(), place="params.yaml"),
         )
         | ({"class_weights": class_weights} if class_weights else {})
+        | _soft_receipt(loop.batches.soft)
         | encoder_weights(params.model),
     }
     return Job(model=model, optimizer=optimizer_, loop=loop, card=card)
+
+
+def _soft_receipt(soft: SoftLabels | None) -> dict[str, Any]:
+    """Return what the receipt says of soft labels in a folder; those of the prepared data stand in its manifest."""
+    return {"soft_labels_sha256": soft.list_sha256} if isinstance(soft, SoftFolder) else {}
 
 
 def _origin(params: ModelParams) -> dict[str, Any]:
@@ -144,8 +157,9 @@ def check_channels(params: ModelParams, split: PreparedSplit) -> None:
 
 
 def _loop(params: TrainStage, prepared: Path, split: PreparedSplit, compute: device.Compute) -> Loop:
-    train = params.train
-    shared = build_batches(split, augment=params.augment, look=params.model, train=params.train).share(
+    train, losses, length = params.train, criteria(params.model), run_length(params, split)
+    soft = _soft_labels(train, split, losses, keeps=params.machine.kept in ("ram", "device"))
+    shared = build_batches(split, augment=params.augment, look=params.model, train=train, soft=soft).share(
         rank=distributed.rank(), size=distributed.size()
     )
     cache = params.machine.cache
@@ -154,10 +168,10 @@ def _loop(params: TrainStage, prepared: Path, split: PreparedSplit, compute: dev
     return Loop(
         batches=shared,
         validation=PreparedSplit.find(prepared, "val", cache=params.machine.kept),
-        criteria=criteria(params.model),
+        criteria=losses,
         schedule=run_schedule(params, split),
         compute=compute,
-        iterations=run_length(params, split),
+        iterations=length,
         val_every=train.val_every,
         preview_every=train.preview_every,
         preview_samples=train.preview_samples,
@@ -174,7 +188,40 @@ def _loop(params: TrainStage, prepared: Path, split: PreparedSplit, compute: dev
         deferred=compute.device.type != "cpu",
         live=None if distributed.rank() else open_live(params.machine.log_to, params=_trained_params(params)),
         graph=device.resolve_graph(train.graph, compute.device.type, own_code=bool(params.model.own_code())),
+        soft_weight=train.soft_weight,
+        swa_first=0 if train.swa_from is None else max(round(train.swa_from * length), 1),
+        swa_every=train.swa_every,
+        swa_batches=train.swa_batches,
     )
+
+
+def _soft_labels(
+    params: TrainParams, split: PreparedSplit, losses: Mapping[str, nn.Module], *, keeps: bool
+) -> SoftLabels | None:
+    """Return the soft labels of the train split; None: training learns from the masks alone.
+
+    Raises:
+        DataError: They are not there, or about none of the images.
+        ParamsError: A loss takes none.
+    """
+    if params.soft_labels is None:
+        return None
+    for head, loss in losses.items():
+        hard = loss.hard_only() if isinstance(loss, CompositeLoss) else [type(loss).__name__]
+        if hard:
+            problem = f"{params.soft_labels}, but {hard[0]}, a loss of {head}, takes no soft labels"
+            remedy = "choose cross_entropy, dice, jaccard, tversky or focal_tversky, or take soft_labels out"
+            raise ParamsError("params.yaml: train.soft_labels", problem, remedy)
+    if params.soft_labels == SECOND_ANNOTATOR:
+        soft: SoftLabels = SecondAnnotator(split.labels)
+        count, remedy = split.second_annotators, "take it out, or choose a set with a second annotator"
+    else:
+        soft = SoftFolder.open(user_path(params.soft_labels), split.labels, keeps=keeps)
+        count, remedy = len(soft.files.keys() & set(split.ids)), "make them of this set (maskline folds --soft-labels)"
+    if not count:
+        raise DataError("train.soft_labels", f"{params.soft_labels} has none of the {len(split)} train images", remedy)
+    log.info("train: %d of %d train images have soft labels, of weight %g", count, len(split), params.soft_weight)
+    return soft
 
 
 def _trained_params(params: TrainStage) -> dict[str, Any]:

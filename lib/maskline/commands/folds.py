@@ -21,9 +21,12 @@ _SCORES = ("foreground.Dice", "mIoU", "mDice")
 @click.option("--name", default="fold", show_default=True, help="Experiments are called NAME-FOLD.")
 @click.option("--jobs", type=click.IntRange(1, 64), default=1, show_default=True, help="How many run at a time.")
 @click.option("-o", "--out", type=PATH, default="data/folds", show_default=True, help="Folder of the results.")
+@click.option("--soft-labels", is_flag=True, help="Write what the folds see in the images as soft labels.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @errors_to_exit_code
-def main(*, params_path: Path, number: int | None, name: str, jobs: int, out: Path, as_json: bool) -> None:
+def main(
+    *, params_path: Path, number: int | None, name: str, jobs: int, out: Path, soft_labels: bool, as_json: bool
+) -> None:
     """Train a model a fold, score them out of fold, and make one model and one ONNX file of all.
 
     Each fold is a DVC experiment in a folder of its own (dvc exp run --temp); its log is seen as it runs, and the
@@ -35,6 +38,7 @@ def main(*, params_path: Path, number: int | None, name: str, jobs: int, out: Pa
     OUT/export       the same as one ONNX file that has passed the export stage's comparison
     OUT/scores.json  out-of-fold scores; scores of members and ensemble on the test split, where there is one
     OUT/members      model and prepared data of each fold
+    OUT/soft_labels-HASH  with --soft-labels: out-of-fold probabilities, for train.soft_labels
     """  # noqa: D301  (click wants the control character itself)
     from maskline.analysis.experiments import dvc
     from maskline.analysis.folds import train_folds
@@ -43,7 +47,7 @@ def main(*, params_path: Path, number: int | None, name: str, jobs: int, out: Pa
     params = load_params(params_path)
     if number is not None:
         params = params.model_copy(update={"data": params.data.model_copy(update={"num_folds": number, "fold": 0})})
-    done = train_folds(params, out, name=name, jobs=jobs, run=dvc)
+    done = train_folds(params, out, name=name, jobs=jobs, run=dvc, soft=soft_labels)
     if as_json:
         click.echo(json.dumps(done.as_dict(), indent=2))
     else:

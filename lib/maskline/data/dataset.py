@@ -132,6 +132,11 @@ class PreparedSplit:
         """Channels of the images."""
         return RGB if self.bands is None else len(self.bands)
 
+    @property
+    def second_annotators(self) -> int:
+        """How many images have a second annotator's mask."""
+        return sum(extents["second"].length > 0 for extents in self._extents)
+
     def statistics(self) -> ImageStatistics:
         """Return mean and standard deviation of the train split's channels.
 

@@ -142,6 +142,8 @@ def _save_for_replay(
             "images": [batch.images for batch in augmented],
             "targets": [batch.targets for batch in augmented],
             "other_targets": [batch.other_targets for batch in augmented],
+            "soft": [batch.soft for batch in augmented],
+            "other_soft": [batch.other_soft for batch in augmented],
             "model": state.model.state_dict(),
         }
         with replace_file(path) as part:

@@ -17,12 +17,16 @@ class Inputs:
         targets: Class ids, int64 NHW.
         other_targets: With mixup, those of the samples that these are blended with; else None.
         share: Of ``targets`` in the loss, and of ``other_targets``: numbers, or a float32 tensor of two.
+        soft: Soft labels, float32 NCHW, as ``Augmented`` has them; None: none.
+        other_soft: With mixup, those that belong to ``other_targets``.
     """
 
     images: Tensor
     targets: Tensor
     other_targets: Tensor | None
     share: tuple[float, float] | Tensor
+    soft: Tensor | None = None
+    other_soft: Tensor | None = None
 
     @classmethod
     def of(cls, batch: Augmented, *, memory_format: torch.memory_format) -> "Inputs":
@@ -32,28 +36,39 @@ class Inputs:
             targets=batch.targets,
             other_targets=batch.other_targets,
             share=(batch.share, 1 - batch.share),
+            soft=batch.soft,
+            other_soft=batch.other_soft,
         )
 
     @property
     def signature(self) -> tuple[object, ...]:
         """What two batches have in common whose step runs the same operations."""
-        tensors = (self.images, self.targets, self.other_targets)
-        return tuple(None if each is None else (each.shape, each.dtype, each.stride()) for each in tensors)
+        return tuple(None if each is None else (each.shape, each.dtype, each.stride()) for each in self._tensors)
+
+    @property
+    def _tensors(self) -> tuple[Tensor | None, ...]:
+        return self.images, self.targets, self.other_targets, self.soft, self.other_soft
 
     def kept(self) -> "Inputs":
         """Return a copy, to be overwritten by ``take``."""
-        others = None if self.other_targets is None else self.other_targets.clone()
+        others, soft, other_soft = (None if each is None else each.clone() for each in self._tensors[2:])
         share = torch.tensor(tuple(self.share), dtype=torch.float32, device=self.images.device)
         return replace(
-            self, images=self.images.clone(), targets=self.targets.clone(), other_targets=others, share=share
+            self,
+            images=self.images.clone(),
+            targets=self.targets.clone(),
+            other_targets=others,
+            share=share,
+            soft=soft,
+            other_soft=other_soft,
         )
 
     def take(self, other: "Inputs") -> None:
         """Overwrite all tensors by those of another batch of the same signature."""
-        self.images.copy_(other.images)
-        self.targets.copy_(other.targets)
-        if self.other_targets is not None and other.other_targets is not None:
+        for held, given in zip(self._tensors, other._tensors, strict=True):
+            if held is not None and given is not None:
+                held.copy_(given)
+        if self.other_targets is not None:
             assert isinstance(self.share, Tensor)
-            self.other_targets.copy_(other.other_targets)
-            for held, value in zip(self.share.unbind(), other.share, strict=True):
-                held.fill_(value)  # a number travels with the kernel; a tensor of the CPU would be waited for
+            for slot, value in zip(self.share.unbind(), other.share, strict=True):
+                slot.fill_(value)  # a number travels with the kernel; a tensor of the CPU would be waited for

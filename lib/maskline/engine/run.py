@@ -23,7 +23,7 @@ from maskline.engine.process import stop_on_signals
 from maskline.engine.state import Row, TrainState, weights_of
 from maskline.engine.train import Loop, StoppedError, captured_step, fit
 from maskline.models.segmentor import SegmentorBase
-from maskline.optim.ema import WeightAverage
+from maskline.optim.ema import WeightAverage, WeightMean
 from maskline.runtime import checkpoint
 from maskline.runtime.processes import distributed
 
@@ -136,7 +136,11 @@ def _check_alike(job: Job) -> None:
 def start_state(job: Job) -> TrainState:
     """Return the state before the first iteration."""
     loop = job.loop
-    average = WeightAverage(job.model, decay=loop.ema_decay, ramp=loop.ema_ramp) if loop.ema_decay else None
+    average: WeightAverage | None = None
+    if loop.swa_first:
+        average = WeightMean(job.model, first=loop.swa_first, every=loop.swa_every)
+    elif loop.ema_decay:
+        average = WeightAverage(job.model, decay=loop.ema_decay, ramp=loop.ema_ramp)
     if loop.compiled:
         compile_training(job.model)
     state = TrainState(model=job.model, optimizer=job.optimizer, average=average, scaler=loop.compute.scaler())

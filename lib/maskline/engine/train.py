@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -24,11 +25,14 @@ from maskline.engine.guards import NotFiniteError, check_weights, guarded_step
 from maskline.engine.inputs import Inputs
 from maskline.engine.journal import Journal
 from maskline.engine.live import Live
+from maskline.engine.norm_statistics import last_batches, take_anew
 from maskline.engine.process import StopFlag
 from maskline.engine.progress import Meter, meter
 from maskline.engine.state import Measured, Row, SpoiltError, TrainState, read, weights_of
 from maskline.engine.validate import validate
+from maskline.models.segmentor import SegmentorBase
 from maskline.models.sync_norm import share_statistics
+from maskline.optim.ema import WeightMean
 from maskline.optim.optimizers import clip_gradients, set_rates, steps_without_host
 from maskline.optim.schedules import Schedule
 from maskline.runtime.checkpoint import weights_sha256
@@ -81,6 +85,11 @@ class Loop:
         graph: The step is captured as a graph, where the device and the network's parts let it.
         ema_ramp: See ``WeightAverage``.
         live: Is told what was measured while the run goes on; None: nobody is.
+        soft_weight: Share of the soft labels in the target, where batches have some.
+        swa_first: Iterations done when the first weights of a plain mean are taken, instead of the average; 0: none is
+            kept. See ``WeightMean``.
+        swa_every: Iterations between two that are taken.
+        swa_batches: Batches that the statistics of batch norms are taken from anew before such a mean is validated.
     """
 
     batches: TrainBatches
@@ -105,6 +114,10 @@ class Loop:
     graph: bool = False
     ema_ramp: bool = True
     live: Live | None = None
+    soft_weight: float = 0.0
+    swa_first: int = 0
+    swa_every: int = 1
+    swa_batches: int = 32
 
 
 def fit(state: TrainState, loop: Loop, *, journal: Journal, stop: StopFlag, stop_after: int = 0) -> None:
@@ -351,7 +364,12 @@ def _backward(state: TrainState, loop: Loop, batch: Inputs, *, share: float) -> 
             name + part: value
             for name, (logits, target) in pairs.items()
             for part, value in mixup_loss.loss(
-                loop.criteria[name], logits, target, ignore_index=ignore_index, batch=batch
+                loop.criteria[name],
+                logits,
+                target,
+                ignore_index=ignore_index,
+                batch=batch,
+                soft_weight=loop.soft_weight,
             ).items()
         }
     total = torch.stack(list(losses.values())).sum()
@@ -366,6 +384,7 @@ def _stops_early(state: TrainState, loop: Loop) -> bool:
 def _validate(state: TrainState, loop: Loop, shown: Meter) -> None:
     row: Row = {"iteration": state.iteration, "train_loss": sum(state.recent) / len(state.recent)}
     state.recent.clear()
+    _take_statistics(state, loop)
     if loop.validation is not None:
         row |= validate(
             state.result,
@@ -385,6 +404,15 @@ def _validate(state: TrainState, loop: Loop, shown: Meter) -> None:
     state.validations.append(row)
     state.hashes[state.iteration] = weights_sha256(weights_of(state.result))
     shown.report(state.iteration, "  ".join(f"{key} {row[key]:.4f}" for key in _SHOWN if key in row))
+
+
+def _take_statistics(state: TrainState, loop: Loop) -> None:
+    """Give a mean of several weights statistics of its own; the next iteration copies those of the model over them."""
+    if not isinstance(state.average, WeightMean) or state.average.count(state.iteration) < 2:
+        return
+    done = state.iteration * loop.accumulate
+    images = last_batches(loop.batches, done=done, count=loop.swa_batches, compute=loop.compute)
+    take_anew(cast("SegmentorBase", state.average.model), images, compute=loop.compute)
 
 
 def _tell(state: TrainState, loop: Loop) -> None:

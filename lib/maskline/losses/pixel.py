@@ -7,6 +7,9 @@ not finite there. With no other pixel the loss is 0.
 ``class_weights`` is one factor a class, or None. Where a mean is weighted, it is divided by the sum of the weights of
 the pixels, as torch does, so that a factor common to all classes changes nothing.
 
+A loss that is marked ``takes_soft`` takes soft labels too: as target probabilities, float32 NCHW, which sum to 1 at
+each pixel, or are all 0 where it is ignored. Of one-hot ones it is the loss of the class ids.
+
 Sums and counts go over the batches of all processes where training says so (``runtime/processes/distributed.py``,
 ``joint``): a mean is over the pixels of the whole batch, however they are shared out.
 """
@@ -20,6 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from maskline.core.errors import ShapeError
+from maskline.losses.composite import takes_soft
 from maskline.runtime import gpu_forms
 from maskline.runtime.processes.distributed import is_joint, rows, size, totals
 
@@ -28,25 +32,34 @@ IGNORED_LOGIT = 0.0
 ClassWeights = Sequence[float] | None
 
 
+@takes_soft
 def cross_entropy(
     logits: Tensor, target: Tensor, ignore_index: int, *, class_weights: ClassWeights, label_smoothing: float
 ) -> Tensor:
     """Return the mean of -log softmax(logits)[target] over the pixels that are not ignored.
 
-    Written with ``of_truth``: torch's own 2D loss has no deterministic backward on CUDA. Values are torch's.
+    Written with ``of_truth``: torch's own 2D loss has no deterministic backward on CUDA. Values are torch's; with soft
+    labels and class weights torch would divide by the number of pixels.
 
     Args:
         logits: NCHW, any float type; computed in float32.
-        target: Class ids, int64 NHW.
+        target: Class ids, int64 NHW; or probabilities, NCHW.
         ignore_index: Target value that does not count.
         class_weights: One factor a class, or None.
         label_smoothing: Share of the target that is spread over all classes, 0 to below 1.
     """
-    logits, target, valid = keep_valid(logits, target, ignore_index)
-    log_probabilities = torch.log_softmax(logits, dim=1)
-    factors = pixel_weights(logits, target, valid, class_weights)
-    negative_log = -of_truth(log_probabilities, target)
-    loss = _mean(negative_log * factors, factors)
+    if target.is_floating_point():
+        logits, valid = keep_known(logits, target)
+        log_probabilities = torch.log_softmax(logits, dim=1)
+        shares = target * class_factors(logits, class_weights)
+        factors = shares.sum(1)
+        loss = _mean(-(shares * log_probabilities).sum(1), factors)
+    else:
+        logits, target, valid = keep_valid(logits, target, ignore_index)
+        log_probabilities = torch.log_softmax(logits, dim=1)
+        factors = pixel_weights(logits, target, valid, class_weights)
+        negative_log = -of_truth(log_probabilities, target)
+        loss = _mean(negative_log * factors, factors)
     if label_smoothing == 0:
         return loss
     spread = -(log_probabilities * class_factors(logits, class_weights)).mean(dim=1)
@@ -193,6 +206,12 @@ def keep_valid(logits: Tensor, target: Tensor, ignore_index: int) -> tuple[Tenso
     valid = target != ignore_index
     logits = logits.float().masked_fill(~valid.unsqueeze(1), IGNORED_LOGIT)
     return logits, target.masked_fill(~valid, 0), valid
+
+
+def keep_known(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what ``keep_valid`` does of soft labels: float32 logits, and where pixels count (bool NHW)."""
+    valid = target.sum(1) > 0
+    return logits.float().masked_fill(~valid.unsqueeze(1), IGNORED_LOGIT), valid
 
 
 def one_hot(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:

@@ -3,6 +3,12 @@
 All but MMSegmentation's Dice are taken class by class over all pixels of the batch; the mean, weighted by
 ``class_weights``, is over the classes that the target holds. A class that no pixel has would score near 0 whatever the
 network does; its false positives still cost the others. Sums go over all processes, as in ``maskline.losses.pixel``.
+
+Of soft labels t, a class is held where they sum to half a pixel, and the overlap with the probabilities p is
+``(sum(p) + sum(t) - sum(|p - t|)) / 2``, pixel by pixel the smaller of both: the loss is least where p is t. With the
+sum of products, which is the same for one-hot labels, it would be least where p is 1 for the likeliest class. Source:
+Wang, Popordanoska, Bertels, Lemmens, Blaschko, "Dice semimetric losses: optimizing the Dice score with soft labels",
+2023; Wang, Ning, Blaschko, "Jaccard metric losses: optimizing the Jaccard index with soft labels", 2023.
 """
 
 from typing import Literal
@@ -10,11 +16,15 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from maskline.losses.pixel import ClassWeights, class_factors, keep_valid, one_hot
+from maskline.losses.composite import takes_soft
+from maskline.losses.pixel import ClassWeights, class_factors, keep_known, keep_valid, one_hot
 from maskline.runtime import gpu_forms
 from maskline.runtime.processes.distributed import is_joint, rank, rows, size, totals
 
+_HELD = 0.5  # pixels of a class that the target holds; of class ids, one is the least
 
+
+@takes_soft
 def dice(logits: Tensor, target: Tensor, ignore_index: int, *, class_weights: ClassWeights, smooth: float) -> Tensor:
     """Return one minus the mean Dice score of the classes that the target holds, on softmax probabilities.
 
@@ -23,7 +33,7 @@ def dice(logits: Tensor, target: Tensor, ignore_index: int, *, class_weights: Cl
 
     Args:
         logits: NCHW, any float type; computed in float32.
-        target: Class ids, int64 NHW.
+        target: Class ids, int64 NHW; or probabilities, NCHW.
         ignore_index: Target value that does not count.
         class_weights: One factor a class, or None.
         smooth: Added to both sides of the fraction, pixels; larger than 0.
@@ -32,7 +42,7 @@ def dice(logits: Tensor, target: Tensor, ignore_index: int, *, class_weights: Cl
     """
     overlap, predicted, actual = _sums(logits, target, ignore_index)
     lost = 1 - (2 * overlap + smooth) / (predicted + actual + smooth)
-    return mean_of_present(lost, actual > 0, class_weights)
+    return mean_of_present(lost, actual >= _HELD, class_weights)
 
 
 def dice_mmseg(
@@ -75,12 +85,13 @@ def dice_mmseg(
     return lost / images.clamp(min=1)
 
 
+@takes_soft
 def jaccard(logits: Tensor, target: Tensor, ignore_index: int, *, class_weights: ClassWeights, smooth: float) -> Tensor:
     """Return one minus the mean soft intersection over union.
 
     Args:
         logits: NCHW, any float type; computed in float32.
-        target: Class ids, int64 NHW.
+        target: Class ids, int64 NHW; or probabilities, NCHW.
         ignore_index: Target value that does not count.
         class_weights: One factor a class, or None.
         smooth: Added to both sides of the fraction, pixels; larger than 0.
@@ -89,9 +100,10 @@ def jaccard(logits: Tensor, target: Tensor, ignore_index: int, *, class_weights:
     """
     overlap, predicted, actual = _sums(logits, target, ignore_index)
     lost = 1 - (overlap + smooth) / (predicted + actual - overlap + smooth)
-    return mean_of_present(lost, actual > 0, class_weights)
+    return mean_of_present(lost, actual >= _HELD, class_weights)
 
 
+@takes_soft
 def tversky(
     logits: Tensor,
     target: Tensor,
@@ -106,7 +118,7 @@ def tversky(
 
     Args:
         logits: NCHW, any float type; computed in float32.
-        target: Class ids, int64 NHW.
+        target: Class ids, int64 NHW; or probabilities, NCHW.
         ignore_index: Target value that does not count.
         class_weights: One factor a class, or None.
         alpha: Weight of false positives; 0.5 with beta 0.5 gives Dice.
@@ -120,6 +132,7 @@ def tversky(
     return mean_of_present(lost, present, class_weights)
 
 
+@takes_soft
 def focal_tversky(
     logits: Tensor,
     target: Tensor,
@@ -135,7 +148,7 @@ def focal_tversky(
 
     Args:
         logits: NCHW, any float type; computed in float32.
-        target: Class ids, int64 NHW.
+        target: Class ids, int64 NHW; or probabilities, NCHW.
         ignore_index: Target value that does not count.
         class_weights: One factor a class, or None.
         alpha: Weight of false positives.
@@ -222,11 +235,17 @@ def mean_of_present(lost: Tensor, present: Tensor, class_weights: ClassWeights) 
 
 
 def _sums(logits: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return, by class, the sums of probability times truth, of probability, and of truth."""
+    """Return, by class, the overlap of probability and truth, and the sums of probability and of truth."""
+    over = (0, 2, 3)
+    if target.is_floating_point():
+        logits, valid = keep_known(logits, target)
+        probabilities = torch.softmax(logits, dim=1) * valid.unsqueeze(1)
+        sums = torch.minimum(probabilities, target).sum(over), probabilities.sum(over), target.sum(over)
+        overlap, predicted, actual = totals(*sums)
+        return overlap, predicted, actual
     logits, target, valid = keep_valid(logits, target, ignore_index)
     probabilities = torch.softmax(logits, dim=1) * valid.unsqueeze(1)
     truth = one_hot(logits, target, valid)
-    over = (0, 2, 3)
     overlap, predicted, actual = totals((probabilities * truth).sum(over), probabilities.sum(over), truth.sum(over))
     return overlap, predicted, actual
 
@@ -236,4 +255,4 @@ def _tversky(
 ) -> tuple[Tensor, Tensor]:
     overlap, predicted, actual = _sums(logits, target, ignore_index)
     wrong = alpha * (predicted - overlap) + beta * (actual - overlap)
-    return 1 - (overlap + smooth) / (overlap + wrong + smooth), actual > 0
+    return 1 - (overlap + smooth) / (overlap + wrong + smooth), actual >= _HELD

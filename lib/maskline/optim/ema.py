@@ -1,4 +1,4 @@
-"""The exponential moving average of a model's weights."""
+"""Averages of a model's weights: the exponential moving one, and the plain mean of a run's end."""
 
 import copy
 
@@ -39,16 +39,18 @@ class WeightAverage:
 
     def set_share(self, iteration: int) -> None:
         """Set the share of the weights after ``iteration`` iterations; on a GPU in a tensor that keeps its place."""
-        if self._ramp:
-            share = 1 - min(self.decay, (1 + iteration) / (10 + iteration))
-        else:
-            share = 1.0 if iteration == 1 else 1 - self.decay
+        share = self._share_at(iteration)
         if not gpu_forms.wanted(self._weights[0]):
             self._share = share
         elif isinstance(self._share, Tensor):
             self._share.fill_(share)
         else:
             self._share = torch.full((), share, device=self._weights[0].device)
+
+    def _share_at(self, iteration: int) -> float:
+        if self._ramp:
+            return 1 - min(self.decay, (1 + iteration) / (10 + iteration))
+        return 1.0 if iteration == 1 else 1 - self.decay
 
     @torch.no_grad()
     def move(self, model: nn.Module) -> None:
@@ -62,3 +64,34 @@ class WeightAverage:
             torch._foreach_lerp_(self._weights, weights, self._share)
         if self._buffers:
             torch._foreach_copy_(self._buffers, list(model.buffers()))
+
+
+class WeightMean(WeightAverage):
+    """A second model whose weights are the plain mean of the trained one's since an iteration; its own ones before.
+
+    Buffers are copied as in ``WeightAverage``: the statistics of batch norm are then those of the trained model, and
+    have to be taken anew for the mean.
+
+    Args:
+        model: The trained model, copied as it is now.
+        first: Iterations done when the first weights are taken, at least 1.
+        every: Iterations between two that are taken.
+
+    Source: Izmailov, Podoprikhin, Garipov, Vetrov, Wilson, "Averaging weights leads to wider optima and better
+    generalization", 2018; the values are those of torch's AveragedModel, which takes weights when it is called and
+    would have to know how often, where here the share follows from the iteration.
+    """
+
+    def __init__(self, model: nn.Module, *, first: int, every: int) -> None:
+        super().__init__(model, decay=0.0, ramp=False)
+        self._first, self._every = first, every
+
+    def count(self, iteration: int) -> int:
+        """Return of how many weights it is the mean after ``iteration`` iterations; 0: it is the trained model."""
+        return 0 if iteration < self._first else 1 + (iteration - self._first) // self._every
+
+    def _share_at(self, iteration: int) -> float:
+        count = self.count(iteration)
+        if count == 0:
+            return 1.0
+        return 1 / count if (iteration - self._first) % self._every == 0 else 0.0

@@ -1,11 +1,25 @@
 """The section train of params.yaml."""
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from maskline.params.base.types import Count, CountOrNone, Positive, Section, Seed
 
+SECOND_ANNOTATOR = "second_annotator"
+
+_FORM = rf"^({SECOND_ANNOTATOR}|(.*/)?soft_labels-[0-9a-f]{{16}}/?)$"
+
+
+def _checked_soft(text: str) -> str:
+    if re.fullmatch(_FORM, text) is None:
+        remedy = f"give {SECOND_ANNOTATOR}, or a folder soft_labels-... with the name that maskline folds gave it"
+        raise ValueError(f"{text!r} says not which soft labels; {remedy}")
+    return text
+
+
+_SoftLabels = Annotated[str, AfterValidator(_checked_soft), Field(json_schema_extra={"pattern": _FORM})]
 _Share = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -47,6 +61,26 @@ class TrainParams(Section):
         description="The decay of iteration t is at most (1 + t) / (10 + t): the start is soon forgotten; false: "
         "ema_decay from the second iteration on, as MMEngine has it.",
     )
+    swa_from: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        default=None,
+        description="Share of the run from which on the plain mean of the weights is validated and kept, with the "
+        "statistics of batch norms taken anew; null: no mean. For a learning rate that stays up to the end, such as "
+        "schedule.end_factor 0.1 and more.",
+    )
+    swa_every: Count = Field(default=1, description="Iterations between two weights of that mean.")
+    swa_batches: Count = Field(
+        default=32, description="Train batches that those statistics are taken from, before each validation."
+    )
+    soft_labels: _SoftLabels | None = Field(
+        default=None,
+        description="Soft labels to learn from beside the masks: `second_annotator`, the other masks of a set that has "
+        "two; or a folder `soft_labels-...` that `maskline folds --soft-labels` wrote, whose name holds its hash; "
+        "null: the masks alone. Only with losses cross_entropy, dice, jaccard, tversky and focal_tversky.",
+    )
+    soft_weight: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.5,
+        description="Share of the soft labels in the target of a pixel that has some; the mask has the rest.",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: cuda where there is one.")
     devices: Count = Field(
         default=1,
@@ -86,4 +120,6 @@ class TrainParams(Section):
     def _check(self) -> "TrainParams":
         if self.batch_size % self.devices:
             raise ValueError(f"batch_size {self.batch_size} cannot be shared by {self.devices} devices")
+        if self.swa_from is not None and self.ema_decay:
+            raise ValueError(f"swa_from {self.swa_from:g} and ema_decay {self.ema_decay:g} are two averages; set one")
         return self
