@@ -185,7 +185,7 @@ def test_few_channels_before_the_doubling_stay():
 def test_a_network_agrees_with_torch(shipped_params, trained, tmp_path, resize):
     settings = complete_params(shipped_params)
     settings["model"]["type"] = "smp"
-    settings["model"]["smp"] |= {"architecture": "Unet", "encoder": "tu-mobilenetv3_small_050"}
+    settings["model"]["smp"] |= {"architecture": "Unet", "encoder": "tu-test_resnet"}
     seed_torch(0)
     network = segmentor(validate_params(settings).model, num_classes=3).eval()
     one = dataclasses.replace(trained, network=network, interface=dataclasses.replace(WHOLE, resize=resize))
