@@ -34,18 +34,19 @@ def _shrink(network: dict[str, Any]) -> None:
 def twins() -> dict[str, ModelParams]:
     """Return one twin for each combination of backbone, neck and heads in the recipes, by its name."""
     return {
-        _parts(section): twin(section)
+        parts_of(section): twin(section)
         for section in (validate_model(network, place=name) for name, network in NETWORKS.items())
     }
 
 
-def _parts(section: ModelParams) -> str:
+def parts_of(section: ModelParams) -> str:
+    """Return family of the backbone, neck and heads of a network, or of a row of them."""
     return " then ".join(map(_parts_of_one, section.networks()))
 
 
 def _parts_of_one(section: ModelParams) -> str:
     heads = (*section.cascade_heads, section.decode_head)
-    family = re.match(r"little_unet|[a-z]+", section.backbone.name)
+    family = re.match(r"little_unet|[a-z]+(_v\d)?", section.backbone.name)
     assert family is not None
     return " ".join([family[0], section.neck.name, *(f"{head.name}" for head in heads)])
 

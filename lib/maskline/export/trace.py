@@ -20,6 +20,7 @@ from maskline.core.errors import ExportError
 from maskline.export.interface import WHOLE, Interface, Output
 from maskline.export.onnx_passes.resizing import with_factors
 from maskline.inference.scale import resized_bytes, scaled_size
+from maskline.models.backbones.base import BackboneBase
 from maskline.models.pooling import AdaptiveAvgPool
 
 # Networks that take any size have features of this stride all the same.
@@ -122,6 +123,9 @@ def trace(model: Deployable, *, example_size: tuple[int, int]) -> ExportedProgra
     The trace assumes sides above 32 px and above the stride, because a feature map of one pixel takes other paths in
     torch; whether smaller images work all the same is for the parity gate to say.
 
+    A network whose maps get coarser than the example's pixels can show (``BackboneBase.deepest_stride``) is traced at a
+    larger example.
+
     Args:
         model: In eval mode, on the CPU.
         example_size: Height and width of the example, each above 32 px and above the stride.
@@ -136,9 +140,12 @@ def trace(model: Deployable, *, example_size: tuple[int, int]) -> ExportedProgra
         raise ExportError(
             "export.example_size", f"{example_size[0]}x{example_size[1]} px", f"give at least {least} px a side"
         )
+    deepest = [part.deepest_stride for part in model.modules() if isinstance(part, BackboneBase)]
+    least = max(least, 1 + max(deepest, default=0))
     sizes = {0: Dim("batch", min=1), 1: Dim("height", min=least), 2: Dim("width", min=least)}
     # Two images, since torch.export makes a constant of a batch of one.
-    example = torch.zeros(2, *example_size, model.mean.numel(), dtype=torch.uint8)
+    height, width = (max(side, least) for side in example_size)
+    example = torch.zeros(2, height, width, model.mean.numel(), dtype=torch.uint8)
     with torch.no_grad(), third_party_warnings_ignored(), _PoolByMatrices():
         try:
             program = torch.export.export(

@@ -16,12 +16,14 @@ class BackboneBase(nn.Module, ABC):
         strides: Input pixels per feature pixel, in the same order.
         size_divisor: Both sides of the input must be multiples of it; 1: any size.
         min_side: Smallest side of the input, px.
+        deepest_stride: Input pixels per pixel of the coarsest map inside, what a pyramid pools included.
     """
 
     channels: tuple[int, ...]
     strides: tuple[int, ...]
     size_divisor: int
     min_side: int = 1
+    deepest_stride: int = 32
 
     def __init__(self) -> None:
         super().__init__()

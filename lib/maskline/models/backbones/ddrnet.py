@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from maskline.models.backbones.base import BackboneBase
-from maskline.models.backbones.dual import StepwisePyramid, plain_shortcut, residual_layer, stem
+from maskline.models.backbones.dual import DEEPEST_STRIDE, StepwisePyramid, plain_shortcut, residual_layer, stem
 from maskline.models.layers import BATCH_NORM, ConvNormAct, Norm, resize, size_of
 
 _BLOCKS = 2
@@ -59,6 +59,7 @@ class DDRNet(BackboneBase):
         self.channels = (2 * c, 4 * c)
         self.strides = (8, 8)
         self.size_divisor = 1
+        self.deepest_stride = DEEPEST_STRIDE
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Map images (NCHW, any size) to the two features."""

@@ -19,6 +19,9 @@ Shortcut = Callable[..., nn.Module]
 _EXPANSION = 2
 _POOLS = ((5, 2), (9, 4), (17, 8))  # kernel and stride; the whole image beside them
 
+DEEPEST_STRIDE = 64 * max(step for _, step in _POOLS)
+"""Of both networks: their context has stride 64 before its pyramid."""
+
 
 def plain_shortcut(in_channels: int, out_channels: int, *, stride: int, norm: Norm) -> nn.Module:
     """Return a 1x1 convolution and a norm, numbered: DDRNet's."""

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from maskline.models.backbones.base import BackboneBase
 from maskline.models.backbones.dual import (
+    DEEPEST_STRIDE,
     ParallelPyramid,
     Residual,
     StepwisePyramid,
@@ -70,6 +71,7 @@ class PIDNet(BackboneBase):
         self.channels = (2 * c, 2 * c, 4 * c)
         self.strides = (8, 8, 8)
         self.size_divisor = 1
+        self.deepest_stride = DEEPEST_STRIDE
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Map images (NCHW, any size) to the three features."""

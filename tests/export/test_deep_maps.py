@@ -1,0 +1,64 @@
+"""A pooled map of one pixel in the example must not bind the file to sizes at which it has one."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from maskline.export.interface import INPUT, WHOLE
+from maskline.export.onnx_graph import to_onnx
+from maskline.export.runtime_onnx import open_session
+from maskline.export.trace import Deployable, trace
+from maskline.models.backbones.base import BackboneBase
+from maskline.models.backbones.ddrnet import DDRNet
+from maskline.models.backbones.dual import DEEPEST_STRIDE, ParallelPyramid
+from maskline.models.backbones.pidnet import PIDNet
+from maskline.models.layers import BATCH_NORM, resize, size_of
+
+CLASSES = 3
+
+
+class Deep(BackboneBase):
+    """The deepest part of PIDNet by itself, and logits from it."""
+
+    def __init__(self):
+        super().__init__()
+        self.reduce = torch.nn.Conv2d(3, 8, 3, stride=64, padding=1)
+        self.spp = ParallelPyramid(8, 4, CLASSES, norm=BATCH_NORM)
+        self.deepest_stride = DEEPEST_STRIDE
+
+    def forward(self, images):
+        return resize(self.spp(self.reduce(images)), size_of(images), align_corners=False)
+
+    def stages(self):
+        return []
+
+
+def test_onnx_agrees_below_and_above_the_example():
+    torch.manual_seed(0)
+    model = Deployable(Deep().eval(), num_classes=CLASSES, stride=1, mean=(120,) * 3, std=(60,) * 3).eval()
+    content = to_onnx(trace(model, example_size=(128, 160)), opset=18, metadata={})
+    session = open_session(content, threads=1)
+    for size in ((17, 29), (65, 129), (200, 700), (1100, 1500)):
+        images = np.random.default_rng(0).integers(0, 256, (1, *size, 3), dtype=np.uint8)
+        _, seen = session.run(list(WHOLE.names), {INPUT: images})
+        with torch.inference_mode():
+            _, expected = model(torch.from_numpy(images))
+        np.testing.assert_allclose(seen, expected.numpy(), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "network", [partial(DDRNet, channels=4, ppm_channels=4), partial(PIDNet, size="s")], ids=["ddrnet", "pidnet"]
+)
+def test_deepest_stride_is_that_of_the_coarsest_pooled_map(network):
+    backbone = network(in_channels=3)
+    smallest = []
+    for pool in backbone.spp.modules():
+        if isinstance(pool, torch.nn.AvgPool2d):
+            pool.register_forward_hook(lambda *given: smallest.append(min(given[-1].shape[2:])))
+    for side, expected in ((backbone.deepest_stride, 1), (backbone.deepest_stride + 1, 2)):
+        smallest.clear()
+        with torch.inference_mode():
+            backbone.eval()(torch.zeros(1, 3, side, side))
+        assert min(smallest) == expected
