@@ -30,10 +30,11 @@ def main(*, params_path: Path, prepared: Path, model: Path, curves: Path, **outp
     """Score a split at its images' own sizes; write tables, images and one page with everything."""
     from maskline.params.base.reading import load_sections
     from maskline.params.stages.evaluate import EvaluateStage
-    from maskline.runtime.patches import memory
+    from maskline.runtime.patches import memory, waiting
 
     params = load_sections(params_path, EvaluateStage)
     memory.tune(enabled=params.machine.tuned_memory, huge_pages=False)
+    waiting.tune(params.machine.wait)  # before torch is loaded
     from maskline.builders.evaluate import evaluated
     from maskline.evaluation.evaluate import headline
     from maskline.evaluation.writing import Outputs, write_evaluation

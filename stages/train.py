@@ -36,10 +36,13 @@ def main(
     """Train on the train split, validate on the val split, keep the best weights."""
     from maskline.params.base.reading import load_sections
     from maskline.params.stages.train import TrainStage
-    from maskline.runtime.patches import memory
+    from maskline.runtime.patches import memory, waiting
 
     params = load_sections(params_path, TrainStage)
-    memory.tune(enabled=params.machine.tuned_memory, huge_pages=True)  # before torch takes any
+    # Both before torch is loaded.
+    memory.tune(enabled=params.machine.tuned_memory, huge_pages=True)
+    if waiting.tune(params.machine.wait):
+        log.info("train: the machine is busy or machine.wait says so: threads wait asleep")
     from maskline.builders.training import build_training, describe_training
     from maskline.engine import run
     from maskline.engine.process import die_with_parent

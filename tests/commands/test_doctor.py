@@ -89,6 +89,9 @@ def test_more_threads_than_cores_and_no_gpu():
     )
     assert "no native bf16" in found.found
     assert machine.cpu(capability="AVX2", bf16=True, cores=4, threads=4).state == "ok"
+    assert machine.load(mean=2.0, processors=2).state == "ok"
+    found = machine.load(mean=2.1, processors=2)
+    assert (found.state, found.found) == ("warning", "2.1 processes at a time in the last minute, for 2 processors")
     gpu = {"seen": [], "built_for_cuda": False, "driver": False, "device": "auto"}
     assert machine.gpu(**gpu).state == "ok"
     assert machine.gpu(**gpu | {"device": "cuda"}).state == "fault"

@@ -99,7 +99,7 @@ def test_sliding_window(shipped_params, trained_folder, onnx_file, pictures, tmp
     assert not np.array_equal(whole, slide)  # windows have borders of their own
     result = run(onnx_file, pictures, out=tmp_path / "other", options=options)
     assert result.exit_code == 2
-    assert "an exported model sees whole images only" in result.stderr
+    assert "an exported model has no steps around it" in result.stderr
 
 
 def test_export_folder_is_a_model(onnx_file, pictures, tmp_path):

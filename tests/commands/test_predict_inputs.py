@@ -118,7 +118,7 @@ def test_mirrored_mean_by_hand(with_settings, pictures, tmp_path):
 def test_steps_need_a_trained_model_that_knows_its_settings(trained_folder, onnx_file, pictures, tmp_path):
     result = run(onnx_file, pictures, out=tmp_path / "out", options=("--tta",))
     assert result.exit_code == 2
-    assert "an exported model sees whole images only" in result.stderr
+    assert "an exported model has no steps around it" in result.stderr
 
 
 def test_steps_of_a_model_trained_here_are_those_of_params_yaml(

@@ -122,7 +122,7 @@ def test_a_run_goes_on_with_another_use_of_the_machine(prepared, shipped_params,
         {"cache": "stream"},
         {"cache": "mmap", "workers": 1},
         {"journal_every": 3},
-        {"tuned_memory": False},
+        {"tuned_memory": False, "wait": "yield"},
         {"convert_workers": 2},
     ]
     jobs = [build_training(validate_params({**values, "machine": use}), prepared) for use in ({}, *uses)]

@@ -9,14 +9,13 @@ from torch import nn
 
 from maskline.core.errors import CheckpointError
 from maskline.export.runtime_torch import TorchModel
-from maskline.predict import inference_model
+from maskline.predict import large_images
 from maskline.predict.inference_model import WholeOrWindows
 
 
 def models(monkeypatch, network):
-    monkeypatch.setattr(inference_model, "WHOLE_PIXELS", 40 * 50)
-    monkeypatch.setattr(inference_model, "WINDOW", 32)
-    monkeypatch.setattr(inference_model, "STRIDE", 24)
+    for name, value in {"WHOLE_PIXELS": 40 * 50, "LONGEST": 32, "OVERLAP": 8, "_MULTIPLE": 8}.items():
+        monkeypatch.setattr(large_images, name, value)
     threads = torch.get_num_threads()
 
     def logits(images):
@@ -43,7 +42,7 @@ def test_only_large_images_go_by_windows_and_it_is_told_once(monkeypatch, caplog
         found = both.predict(image(41, 50))
         both.predict(image(41, 50))
     assert set(seen[1:]) == {(32, 32)}
-    assert caplog.messages == ["predict: 50x41 px is large: by windows of 32 px, as all above 2000 px"]
+    assert caplog.messages == ["predict: 50x41 px is large: by windows of 32x32 px, as all above 2000 px"]
     expected = whole.predict(image(41, 50))
     np.testing.assert_array_equal(found.labels, expected.labels)  # it sees one pixel at a time
     np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=1e-6)

@@ -52,6 +52,7 @@ def main(*, params_path: Path, network: bool, fix: bool, quiet: bool, as_json: b
 def examine(params_path: Path, *, network: bool) -> "Iterator[Finding]":
     """Yield the outcome of every check; the project's folder is the params file's."""
     from maskline.doctor import left_runs, machine, project
+    from maskline.runtime.patches import waiting
 
     root = params_path.resolve().parent
     yield machine.python()
@@ -65,6 +66,7 @@ def examine(params_path: Path, *, network: bool) -> "Iterator[Finding]":
     yield project.schema(root / "params.schema.json")
     train = params.train if params else None
     yield from machine.torch_state(threads=train.threads if train else None, device=train.device if train else None)
+    yield machine.load(mean=waiting.load(), processors=os.cpu_count() or 1)
     yield machine.torchvision()
     yield project.pipeline(root / "dvc.yaml")
     yield from project.dvc(root)

@@ -47,13 +47,14 @@ def main(
     present values stay where nothing is faster by more than 3 %. A combination that fails is reported and left out.
     """
     from maskline.params.whole import load_params
-    from maskline.runtime.patches import memory
+    from maskline.runtime.patches import memory, waiting
 
+    settings = load_params(params_path)
     memory.prefer_huge_pages()  # as training does
+    waiting.tune(settings.machine.wait)
     from maskline.analysis import tune
     from maskline.core.files import write_json, write_text
 
-    settings = load_params(params_path)
     trials = _measure(settings, prepared, steps=steps, threads=threads, compiled=not no_compile)
     chosen = tune.best(trials.measured, trials.present)
     summary = {

@@ -117,6 +117,15 @@ def cpu(*, capability: str, bf16: bool, cores: int, threads: int | None) -> Find
     return ok("cpu", description)
 
 
+def load(*, mean: float, processors: int) -> Finding:
+    """Compare what ran or wanted to run in the last minute with the processors; own runs that have just ended count."""
+    description = f"{mean:.1f} processes at a time in the last minute, for {processors} processors"
+    if mean <= processors:
+        return ok("load", description)
+    remedy = "let the others end first; a run that starts now waits asleep (machine.wait: auto), and timings are off"
+    return warning("load", description, remedy)
+
+
 def gpu(seen: list[str], *, built_for_cuda: bool, driver: bool, device: str | None) -> Finding:
     """Compare the GPUs that torch sees with ``train.device`` and with the driver's."""
     if seen:

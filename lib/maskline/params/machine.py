@@ -40,6 +40,12 @@ class MachineParams(Section):
         default=True,
         description="Huge pages and kept memory in training and evaluation (Linux, glibc); false: as the system does.",
     )
+    wait: Literal["auto", "spin", "yield"] = Field(
+        default="auto",
+        description="How the CPU threads of training and evaluation wait for each other (Linux). spin: busily, fastest "
+        "where nobody else wants the processor. yield: asleep. auto: yield where the machine is busy at the start. "
+        "`GOMP_SPINCOUNT` in the environment counts more.",
+    )
 
     @property
     def kept(self) -> Literal["ram", "stream", "mmap", "device"]:

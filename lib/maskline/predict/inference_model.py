@@ -1,7 +1,5 @@
 """The evaluate stage's inference behind the interface of the other runtimes."""
 
-import logging
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -12,15 +10,8 @@ from maskline.export.runtime_onnx import check_images
 from maskline.export.runtime_torch import TorchModel
 from maskline.inference.pipeline import Inference
 from maskline.inference.predictor import Predictor, most_likely
-from maskline.inference.slide import in_memory, stream_bands
-
-log = logging.getLogger("maskline")
-
-WHOLE_PIXELS = 2048 * 2048
-"""Larger images go through a network by windows where nobody says otherwise: whole, they would fill the memory."""
-
-WINDOW, STRIDE = 1024, 768
-"""Of these windows, px; two that touch share 256 px."""
+from maskline.inference.slide import Windows, in_memory, stream_bands
+from maskline.predict.large_images import LONGEST, Told, cut, is_large
 
 
 class InferenceModel:
@@ -57,7 +48,7 @@ class InferenceModel:
 
 
 class WholeOrWindows:
-    """A trained network without steps around it: on whole images, and by windows on those above ``WHOLE_PIXELS``.
+    """A trained network without steps around it: on whole images, and by windows on those that are large.
 
     The size alone decides, not the machine, so that everyone gets the same. A pixel that one window alone has, farther
     from the window's edge than the network looks, gets what it gets in the whole image. What looks at the whole image,
@@ -70,14 +61,14 @@ class WholeOrWindows:
     """
 
     def __init__(self, whole: TorchModel, *, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
-        self._whole, self._told = whole, False
+        self._whole, self._told = whole, Told()
         self._predictor = Predictor(
             model=whole.network,
             mean=mean,
             std=std,
             mode="slide",
-            window=(WINDOW, WINDOW),
-            stride=(STRIDE, STRIDE),
+            window=(LONGEST, LONGEST),
+            stride=(LONGEST, LONGEST),  # each image has its own: see _by_windows
             batch_size=1,
             weighting="gaussian",
             average="logits",
@@ -96,13 +87,10 @@ class WholeOrWindows:
             ExportError: The network gives nan, on a whole image.
             CheckpointError: It does, by windows.
         """
-        if images.ndim != 4 or images.shape[1] * images.shape[2] <= WHOLE_PIXELS:
+        if not is_large(images):
             return self._whole.predict(images)
         check_images(images, channels=len(self._predictor.mean))
-        if not self._told:
-            size = f"{images.shape[2]}x{images.shape[1]}"
-            log.info("predict: %s px is large: by windows of %d px, as all above %d px", size, WINDOW, WHOLE_PIXELS)
-            self._told = True
+        self._told.tell(images)
         labels, fields = zip(*(self._by_windows(image) for image in images), strict=True)
         return Prediction(np.stack(labels), np.stack(fields))
 
@@ -113,13 +101,20 @@ class WholeOrWindows:
         def band(top: int, count: int) -> Tensor:
             return torch.from_numpy(image[top : top + count]).permute(2, 0, 1)[None].to(predictor.device)
 
-        def forward(windows: Tensor) -> Tensor:
-            return predictor.window_scores(predictor.normalized(windows))
+        def forward(seen: Tensor) -> Tensor:
+            return predictor.window_scores(predictor.normalized(seen))
 
         height, width = image.shape[:2]
+        lines, columns = cut(height), cut(width)
+        windows = Windows(
+            window=(lines.window, columns.window),
+            stride=(lines.stride, columns.stride),
+            batch_size=predictor.batch_size,
+            weighting=predictor.weighting,
+        )
         labels, fields, done = np.empty((0, 0), np.uint8), np.empty((0, 0, 0), np.float32), 0
         with torch.inference_mode():
-            for logits in stream_bands(forward, band, size=(height, width), windows=predictor.windows, hold=in_memory):
+            for logits in stream_bands(forward, band, size=(height, width), windows=windows, hold=in_memory):
                 if not done:
                     count = logits.shape[1]
                     labels = np.empty((height, width), np.uint8 if count <= 256 else np.uint16)

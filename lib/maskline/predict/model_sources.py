@@ -189,7 +189,7 @@ def load(
         raise CheckpointError(folder, "no model", "name a folder with model.json or model.onnx, or an .onnx file")
     if params is not None or slide or tta or crf:
         remedy = "leave --params, --slide, --tta and --crf out, or name the trained folder"
-        raise CheckpointError(file, "an exported model sees whole images only", remedy)
+        raise CheckpointError(file, "an exported model has no steps around it", remedy)
     return _load_exported(file, threads=count)
 
 
@@ -244,7 +244,8 @@ def _load_trained(folder: Path, section: "EvaluateParams | None", *, threads: in
     from maskline.builders.inference import build_inference, load_segmentor
     from maskline.evaluation.tuning import with_threshold
     from maskline.export.package import Trained
-    from maskline.predict.inference_model import STRIDE, WHOLE_PIXELS, WINDOW, InferenceModel, WholeOrWindows
+    from maskline.predict.inference_model import InferenceModel, WholeOrWindows
+    from maskline.predict.large_images import LONGEST, OVERLAP, WHOLE_PIXELS
     from maskline.runtime.checkpoint import read_card
     from maskline.runtime.device import resolve_kind
 
@@ -256,7 +257,7 @@ def _load_trained(folder: Path, section: "EvaluateParams | None", *, threads: in
         kind = resolve_kind("auto", place="evaluate.device")
         whole = trained.runtime(threads=threads, device=kind)
         runtime = WholeOrWindows(whole, mean=trained.mean, std=trained.std)
-        made_by |= {"above_px": WHOLE_PIXELS, "windows": [WINDOW, STRIDE]}
+        made_by |= {"above_px": WHOLE_PIXELS, "windows": [LONGEST, OVERLAP]}
         return Model(runtime, labels=trained.labels, reading=rule, made_by=made_by)
     if section.threshold == "tune":
         remedy = "write the number that evaluate chose, in reports/evaluate/scores.csv under threshold"
@@ -284,14 +285,15 @@ def _load_trained(folder: Path, section: "EvaluateParams | None", *, threads: in
 def _load_exported(file: Path, *, threads: int) -> Model:
     from maskline.core.files import sha256_file
     from maskline.data.labels import LabelSet
-    from maskline.export.runtime_onnx import OnnxModel
+    from maskline.predict.large_images import LONGEST, OVERLAP, WHOLE_PIXELS, LargeOnnxModel
 
-    runtime = OnnxModel(file, threads=threads)
+    runtime = LargeOnnxModel(file, threads=threads)
+    by_windows = {"above_px": WHOLE_PIXELS, "windows": [LONGEST, OVERLAP]}
     return Model(
         runtime,
         labels=LabelSet.from_dict(runtime.metadata, place=file),
         reading=reading_of(runtime.metadata, channels=len(runtime.metadata["mean"]), place=file),
-        made_by={"onnx_sha256": sha256_file(file), "runtime": "onnxruntime"},
+        made_by={"onnx_sha256": sha256_file(file), "runtime": "onnxruntime", **by_windows},
     )
 
 
