@@ -25,7 +25,7 @@ def test_windows_share_enough_and_cost_little(length):
     assert all(outer.start <= inner.start < inner.stop <= outer.stop for outer, inner in zip(seen, kept, strict=True))
 
 
-def write(path, output, *, resize=None):
+def write(path, output, **sizes):
     """Write a 3x3 convolution of the image to two classes; ``output`` is logits or labels."""
     helper, proto = onnx.helper, onnx.TensorProto
     weights = np.random.default_rng(0).normal(size=(2, 3, 3, 3)).astype(np.float32)
@@ -43,7 +43,7 @@ def write(path, output, *, resize=None):
     }
     graph = helper.make_graph(nodes, "g", [images], [given[output]], [onnx.numpy_helper.from_array(weights, "weights")])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    about = {"class_names": ["a", "b"], "mean": [0.0] * 3, "std": [1.0] * 3, "sizes": {"resize": resize}}
+    about = {"class_names": ["a", "b"], "mean": [0.0] * 3, "std": [1.0] * 3, "sizes": {"resize": None, **sizes}}
     helper.set_model_props(model, {"maskline": json.dumps(about)})
     path.write_bytes(model.SerializeToString())
 
@@ -71,8 +71,10 @@ def test_small_images_and_files_that_resize_are_seen_whole(monkeypatch, tmp_path
     monkeypatch.setattr(large_images, "WHOLE_PIXELS", 40 * 50)
     write(tmp_path / "a.onnx", "labels")
     write(tmp_path / "b.onnx", "labels", resize=[32, 32])
+    write(tmp_path / "c.onnx", "labels", scale=[64, 32])
     seen = []
     monkeypatch.setattr("maskline.export.runtime_onnx.check_images", lambda images, **_: seen.append(images.shape[1:3]))
     LargeOnnxModel(tmp_path / "a.onnx", threads=1).predict(np.zeros((1, 40, 50, 3), np.uint8))
-    LargeOnnxModel(tmp_path / "b.onnx", threads=1).predict(np.zeros((1, 90, 50, 3), np.uint8))
-    assert seen == [(40, 50), (90, 50)]
+    for name in ("b.onnx", "c.onnx"):
+        LargeOnnxModel(tmp_path / name, threads=1).predict(np.zeros((1, 90, 50, 3), np.uint8))
+    assert seen == [(40, 50), (90, 50), (90, 50)]

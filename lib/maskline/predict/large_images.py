@@ -91,7 +91,7 @@ class LargeOnnxModel(OnnxModel):
 
     Each pixel is what the window gives whose middle is nearest, so that this serves files of labels alone too. It is
     what the whole image gives wherever the network looks no farther than half of ``OVERLAP``. A file that resizes
-    images to one size sees all of them whole.
+    images itself sees all of them whole.
 
     Args:
         path: The file.
@@ -104,7 +104,7 @@ class LargeOnnxModel(OnnxModel):
     def __init__(self, path: Path, *, threads: int) -> None:
         super().__init__(path, threads=threads)
         sizes = self.metadata.get("sizes")
-        self._resizes = isinstance(sizes, dict) and sizes.get("resize") is not None
+        self._resizes = isinstance(sizes, dict) and any(sizes.get(key) is not None for key in ("resize", "scale"))
         self._told = Told()
 
     def predict(self, images: NDArray[np.uint8]) -> Prediction:
