@@ -52,7 +52,7 @@ repro: env
 	dvc repro
 
 test: check
-	$(TEST_ENV) python -m pytest --benchmark-disable -n 2
+	$(TEST_ENV) python -m pytest --benchmark-disable -n 2 --dist worksteal
 
 check: env
 	ruff check

@@ -1,5 +1,6 @@
 """Fixtures that more than one folder of tests uses."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -66,13 +67,27 @@ def shipped_params(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def finished_project(root, tmp_path_factory):
-    """A copy of the project in which the whole pipeline has run with tiny settings; for copying only."""
-    from tools.trial import TINY, copy_of
+    """A copy of the project in which the whole pipeline has run with tiny settings; for copying only.
 
-    project = copy_of(root, tmp_path_factory.mktemp("finished"), TINY)
-    project.run("python", "-m", "tools.plots_page")  # as make does
-    project.printed = project.run("dvc", "repro")
-    project.commit("run")
+    Of several workers, the first that needs it makes it for all.
+    """
+    from tools.trial import TINY, Project, copy_of
+
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "finished"
+    printed = folder / "printed.txt"
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if printed.exists():
+            project = Project(folder / "project", folder / "site")
+            project.printed = printed.read_text(encoding="utf-8")
+            return project
+        shutil.rmtree(folder, ignore_errors=True)  # where another worker failed
+        project = copy_of(root, folder, TINY)
+        project.run("python", "-m", "tools.plots_page")  # as make does
+        project.printed = project.run("dvc", "repro")
+        project.commit("run")
+        printed.write_text(project.printed, encoding="utf-8")
     return project
 
 
@@ -98,6 +113,37 @@ def shared_conformance() -> Path:
 def shared_cases() -> Path:
     """Programs that draw small sets as people's tools write them."""
     return _shared("cases")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let each of several workers begin with long tests, and all end together.
+
+    xdist's worksteal gives each worker a part of the list; one that has done its part takes from the end of another's,
+    where the short tests stand for it. Modules stay whole, for their fixtures. The first worker begins with what copies
+    ``finished_project``, the others with what does not, so that none waits for it.
+    """
+    workers = getattr(config, "workerinput", {}).get("workercount", 1)
+    if workers == 1:
+        return
+    modules: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        modules.setdefault(item.nodeid.split("::")[0], []).append(item)
+    long = [tests for tests in modules.values() if any(item.get_closest_marker("pipeline") for item in tests)]
+    short = [item for tests in modules.values() if tests not in long for item in tests]
+    items.clear()
+    for worker, left in zip(range(workers), range(workers, 0, -1), strict=True):
+        begin = sorted(long[worker::workers], key=lambda tests: _copies_finished(tests) != (worker == 0))
+        own = [item for tests in begin for item in tests]
+        still_long = sum(len(tests) for later in range(worker + 1, workers) for tests in long[later::workers])
+        size = (len(own) + len(short) + still_long) // left  # as xdist divides
+        count = max(0, size - len(own))
+        items += own + short[:count]
+        short = short[count:]
+    items += short
+
+
+def _copies_finished(tests: list[pytest.Item]) -> bool:
+    return any("finished_project" in getattr(item, "fixturenames", ()) for item in tests)
 
 
 SHARED_FIXTURES = {f"shared_{name}": f"../shared/{name}" for name in ("data", "conformance", "cases")}

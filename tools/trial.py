@@ -22,7 +22,7 @@ TINY: Mapping[str, Any] = {
     "preview.samples": 2,
     "augment.crop_size": [64, 64],
     "model.backbone.base_channels": 4,
-    "model.backbone.num_stages": 3,
+    "model.backbone.num_stages": 2,
     "schedule.warmup_length": 1,
     "train.iterations": 4,
     "train.batch_size": 2,
@@ -65,7 +65,8 @@ class Project:
             "http_proxy": "http://127.0.0.1:9",
             "https_proxy": "http://127.0.0.1:9",
         }
-        for name in ("DVC_STAGE", "DVC_ROOT", "MASKLINE_MIRROR"):
+        # A copy keeps its bytecode, and what is copied from it: else each process would compile the library anew.
+        for name in ("DVC_STAGE", "DVC_ROOT", "MASKLINE_MIRROR", "PYTHONDONTWRITEBYTECODE"):
             self.environment.pop(name, None)
 
     def run(self, *command: str, code: int = 0) -> str:

@@ -231,6 +231,7 @@ def folder_records(root, tmp_path_factory):
 
 def record(project, name, folder):
     target = folder / f"{name}.json"
+    project.environment["PYTHONDONTWRITEBYTECODE"] = "1"  # else a file that an earlier stage read is not opened again
     project.run("python", "-m", "tools.recorder", stage_module(STAGES[name]), str(target))
     return json.loads(target.read_text())
 

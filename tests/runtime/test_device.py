@@ -1,5 +1,8 @@
 """What a run chooses: determinism, rounding to tf32, the graph of a step."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -57,3 +60,20 @@ def test_determinism_is_a_choice():
 )
 def test_when_a_step_is_captured(wanted, kind, own_code, expected):
     assert device.resolve_graph(wanted, kind, own_code=own_code) is expected
+
+
+LIMITED = """
+import sys, torch
+from maskline.runtime.device import TooManyValues, ValueLimit
+with ValueLimit(10):
+    torch.empty(10)
+    try:
+        torch.empty(1)
+    except TooManyValues:
+        sys.exit(3 * ("torch._dynamo" in sys.modules))
+sys.exit(4)
+"""
+
+
+def test_a_limit_of_values_holds_and_loads_no_compiler():
+    assert subprocess.run([sys.executable, "-c", LIMITED], check=False).returncode == 0

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm, t
+from scipy.special import ndtr, stdtrit
 
 from maskline.core.seeds import numpy_generator
 from maskline.metrics.scores import Counts, flatten, to_counts
@@ -100,8 +100,8 @@ def expanded_tail(num_groups: int, *, level: float) -> float:
         num_groups: Independent units, at least 2.
         level: Coverage aimed at.
     """
-    quantile = t.ppf((1 - level) / 2, num_groups - 1)
-    return float(norm.cdf(math.sqrt(num_groups / (num_groups - 1)) * quantile))
+    quantile = stdtrit(num_groups - 1, (1 - level) / 2)
+    return float(ndtr(math.sqrt(num_groups / (num_groups - 1)) * quantile))
 
 
 def _sum_groups(confusions: Counts, groups: Sequence[str]) -> Counts:

@@ -176,6 +176,11 @@ class ValueLimit(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 raise TooManyValues
         return func(*args, **(kwargs or {}))
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Say that nothing in here is compiled: else torch, from 2.12, loads its compiler to say so itself."""
+        return False
+
 
 def _computes_bf16(kind: str) -> bool:
     if kind == "cuda":
