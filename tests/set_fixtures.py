@@ -1,13 +1,17 @@
 """Tiny data sets in folders and archives, and runs of the two data stages."""
 
 import copy
+import logging
+import sys
 
 import pytest
 from click.testing import CliRunner
 from ruamel.yaml import YAML
 
+from maskline.cli import whole_params
 from maskline.cli.entry import log
 from maskline.convert.records import LayoutSettings
+from maskline.params import check
 from tests.sets import TWO_CLASSES, Run, index_mask, picture, save
 from tools.trial import complete_params
 
@@ -46,6 +50,17 @@ def make_set(tmp_path):
     return make
 
 
+def check_here(path):
+    """What ``check_whole`` does, without a process of its own, which takes a second; nothing is logged there."""
+    logging.disable(logging.CRITICAL)
+    try:
+        code = check.main(path)
+    finally:
+        logging.disable(logging.NOTSET)
+    if code:
+        sys.exit(code)
+
+
 @pytest.fixture
 def workspace(tmp_path, monkeypatch, shipped_params):
     """Run download and convert in an empty working folder with a params file of our own."""
@@ -57,6 +72,7 @@ def workspace(tmp_path, monkeypatch, shipped_params):
     monkeypatch.delenv("DVC_ROOT", raising=False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(log, "handlers", [])
+    monkeypatch.setattr(whole_params, "check_whole", check_here)
     base = complete_params(shipped_params)
 
     class Workspace:

@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from maskline.cli import whole_params
+from maskline.cli.whole_params import check_whole
 from maskline.data.dataset import PreparedSplit
 from tests.server import serving
+from tests.set_fixtures import check_here
 from tests.sets import index_mask, pack_folder, picture, save, tree, zip_of
 
 
@@ -41,6 +44,21 @@ def test_a_good_set(good):
         "grid.png",
     }
     assert not good.problems.exists()
+
+
+def test_the_whole_file_is_checked_in_a_process_of_its_own(workspace, make_set, monkeypatch):
+    """All other tests with this fixture do so in their own, and get the same."""
+    source, runs = str(make_set()), {}
+    for check in (check_whole, check_here):
+        monkeypatch.setattr(whole_params, "check_whole", check)
+        runs[check] = [workspace.download(archive=source, alpha="drop"), workspace.run("convert")]
+        path = workspace.path / "params.yaml"
+        path.write_text(path.read_text().replace("momentum: 0.1", "momentum: often"))
+        runs[check] += [workspace.run("download"), workspace.run("convert")]
+    assert [run.code for run in runs[check_whole]] == [0, 0, 2, 2]
+    one_line(runs[check_whole][2], "params.yaml: model.norm.momentum: ")
+    told = {check: [(run.code, run.lines[-1]) for run in each] for check, each in runs.items()}
+    assert told[check_here] == told[check_whole]
 
 
 def image_without_mask(source):

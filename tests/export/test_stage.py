@@ -11,6 +11,7 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from maskline.builders.model import segmentor
+from maskline.cli import whole_params
 from maskline.convert.shards import ShardWriter
 from maskline.data import manifest
 from maskline.export.web import onnxruntime_web
@@ -20,6 +21,7 @@ from maskline.runtime.checkpoint import save_model
 from maskline.runtime.torch_seeds import seed_torch
 from stages import export
 from tests.export.web.archive import write_archive
+from tests.set_fixtures import check_here
 from tools.trial import complete_params
 
 CHANGES = {
@@ -40,6 +42,7 @@ def _no_download(tmp_path_factory):
     archive = write_archive(tmp_path_factory.mktemp("package") / "onnxruntime-web.tgz")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(onnxruntime_web, "obtain", lambda *, mirror: archive)
+        patch.setattr(whole_params, "check_whole", check_here)
         yield
 
 
