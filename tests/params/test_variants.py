@@ -1,6 +1,7 @@
 """Every ``name`` of the shipped params.yaml switches alone: it validates, builds and trains a step."""
 
 import copy
+import json
 import logging
 import re
 import shlex
@@ -83,22 +84,37 @@ FAMILIES += ["mobilenet_v3_large_d8", "stdc2", "ddrnet23", "pidnet_m", "cgnet", 
 FAMILIES += ["little_unet"]
 
 
+@pytest.fixture(scope="module")
+def plain(shipped_params):
+    return read_yaml(shipped_params)
+
+
 @pytest.fixture
-def switched(shipped_params, tmp_path):
-    """Return the params file after ``dvc exp run -S``, read."""
+def switched(plain, tmp_path):
+    """Return the params after ``dvc exp run -S``: DVC sets the keys in a file of JSON, which is read at once."""
 
     def switch(*overrides):
-        path = tmp_path / "params.yaml"
-        path.write_bytes((shipped_params).read_bytes())
+        path = tmp_path / "params.json"
+        path.write_text(json.dumps(plain))
         apply_overrides(path, list(overrides))
-        return load_params(path)
+        return validate_params(json.loads(path.read_text()), place=path)
 
     return switch
 
 
-@pytest.fixture(scope="module")
-def plain(shipped_params):
-    return read_yaml(shipped_params)
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["model.decode_head.name=ocr", "+model.cascade_heads=[{name: fcn}]"],
+        ["model.backbone.name=test_vit", "model.auxiliary_heads=[]", "++model.norm.num_groups=4"],
+        ["schedule.name=step", "schedule.length=12", "optimizer.name=sgd"],
+    ],
+)
+def test_dvc_sets_the_same_in_the_file_of_yaml(shipped_params, switched, tmp_path, overrides):
+    path = tmp_path / "params.yaml"
+    path.write_bytes(shipped_params.read_bytes())
+    apply_overrides(path, overrides)
+    assert load_params(path) == switched(*overrides) != load_params(shipped_params)
 
 
 def on_plain(name):
@@ -130,7 +146,7 @@ def step(params, *, side=64):
 
 @pytest.mark.parametrize("name", HEADS)
 def test_every_head(switched, name):
-    step(switched(f"model.decode_head.name={name}", *on_plain(name)))
+    step(switched(f"model.decode_head.name={name}", *on_plain(name)), side=32)
 
 
 @pytest.mark.parametrize("name", AUXILIARY)
@@ -147,7 +163,7 @@ def test_every_backbone(switched, name):
 
 @pytest.mark.parametrize("name", names(NeckParams))
 def test_every_neck(switched, name):
-    step(switched(f"model.neck.name={name}", *on_plain(name)))
+    step(switched(f"model.neck.name={name}", *on_plain(name)), side=32)
 
 
 @pytest.mark.parametrize("name", ALIKE)
@@ -177,7 +193,7 @@ def test_every_norm(switched, name):
 
 @pytest.mark.parametrize("name", names(LossParams))
 def test_every_loss(switched, name):
-    step(switched(f"model.decode_head.losses=[{{name: {name}}}]"))
+    step(switched(f"model.decode_head.losses=[{{name: {name}}}]"), side=32)
 
 
 @pytest.mark.parametrize("name", REFINING)
@@ -186,7 +202,7 @@ def test_the_remedy_of_a_head_that_refines_can_be_pasted(switched, name):
         switched(f"model.decode_head.name={name}")
     flag, override = shlex.split(str(caught.value).rsplit("give it one: ", maxsplit=1)[1])
     assert flag == "-S"
-    step(switched(f"model.decode_head.name={name}", override))
+    step(switched(f"model.decode_head.name={name}", override), side=32)
 
 
 def test_steps_that_nobody_has_set_are_at_two_thirds_and_eight_ninths(switched):
@@ -402,18 +418,24 @@ def test_a_key_that_none_knows_is_an_error(plain, changes, text):
 def test_the_schema_of_editors_takes_what_the_check_takes(plain):
     jsonschema = pytest.importorskip("jsonschema")
     check = jsonschema.Draft202012Validator(json_schema())
+    check.validate(plain)
+
+    def validate(**model):
+        check.validate({"model": model})  # what is left out need not be checked again for each name
+
     heads = [{**plain["model"]["decode_head"], "name": name} for name in [*HEADS, "own/mine.py:Head"]]
     for head in heads:
-        check.validate(with_model(plain, decode_head=head, auxiliary_heads=[head]))
+        validate(decode_head=head)
+    validate(auxiliary_heads=heads)
     losses = [{"name": name} for name in names(LossParams)] + [{"name": "own/a.py:f", "options": {"a": 1}}]
-    check.validate(with_model(plain, decode_head={"name": "own/a.py:A", "options": {"b": [1]}, "losses": losses}))
+    validate(decode_head={"name": "own/a.py:A", "options": {"b": [1]}, "losses": losses})
     for name in FAMILIES:
-        check.validate(with_model(plain, backbone={**plain["model"]["backbone"], "name": name, "options": {}}))
+        validate(backbone={**plain["model"]["backbone"], "name": name, "options": {}})
     for name in names(NeckParams):
-        check.validate(with_model(plain, neck={"name": name, "indices": [0]}))
+        validate(neck={"name": name, "indices": [0]})
     for head in ({"name": "psp", "bin": [1]}, {"name": "own/mine.py"}, {"name": "ps"}):
         with pytest.raises(jsonschema.ValidationError):
-            check.validate(with_model(plain, decode_head=head))
+            validate(decode_head=head)
 
 
 def test_a_union_is_told_apart_in_one_place():
