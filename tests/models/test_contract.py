@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import itertools
 import warnings
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch.utils._pytree import tree_leaves
 from maskline.core.errors import ShapeError
 from maskline.losses.mask_classification import MaskClassification, MaskPoints
 from maskline.losses.presence import class_presence
+from maskline.models.backbones.base import BackboneBase
 from maskline.models.backbones.beit import BEiT
 from maskline.models.backbones.bisenet_v1 import BiSeNetV1
 from maskline.models.backbones.bisenet_v2 import BiSeNetV2
@@ -142,6 +144,35 @@ def resnet(depth=18, *, stride=8, stem="deep", **options):
         zero_init=False,
         **options,
     )
+
+
+class Convolutions(BackboneBase):
+    """Features of the widths and strides of ``resnet``, each by one convolution."""
+
+    def __init__(self, *, stride=8):
+        super().__init__()
+        self.channels, self.strides = (4, 8, 16, 32), tuple(min(each, stride) for each in (4, 8, 16, 32))
+        self.size_divisor = 1
+        before, steps = (3, *self.channels), (4, *(b // a for a, b in itertools.pairwise(self.strides)))
+        self.layers = torch.nn.ModuleList(
+            torch.nn.Conv2d(few, many, 2 * step - 1, stride=step, padding=step - 1)
+            for few, many, step in zip(before, self.channels, steps, strict=False)
+        )
+
+    def forward(self, images):
+        features = [images]
+        for layer in self.layers:
+            features.append(torch.relu(layer(features[-1])))
+        return features[1:]
+
+    def stages(self):
+        return [[layer] for layer in self.layers]
+
+
+@pytest.fixture
+def _short_backbones(monkeypatch):
+    """For what takes seconds a layer; ResNet itself goes the same way in test_recipe_networks.py."""
+    monkeypatch.setitem(globals(), "resnet", Convolutions)
 
 
 def options(backbone, index=-1):
@@ -524,6 +555,7 @@ class TestEveryMember:
         assert all(x.isfinite().all() for x in tree_leaves(pairs) if isinstance(x, torch.Tensor))
 
 
+@pytest.mark.usefixtures("_short_backbones")
 @pytest.mark.parametrize("name", COMPILED)
 def test_compiles_as_one_graph(name):
     # Without a code generator: what is tested is that nothing in forward breaks the graph.
@@ -535,6 +567,7 @@ def test_compiles_as_one_graph(name):
         torch.testing.assert_close(compiled(images), model(images), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.usefixtures("_short_backbones")
 @pytest.mark.parametrize("name", ONNX)
 def test_onnx_follows_the_size(name):
     # Pooling to a grid, and a number of points that depends on the size: where an export silently keeps the example's.
