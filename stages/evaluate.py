@@ -35,9 +35,6 @@ def main(*, params_path: Path, prepared: Path, model: Path, curves: Path, **outp
     params = load_sections(params_path, EvaluateStage)
     memory.tune(enabled=params.machine.tuned_memory, huge_pages=False)
     waiting.tune(params.machine.wait)  # before torch is loaded
-    from maskline.builders.evaluate import evaluated
-    from maskline.evaluation.evaluate import headline
-    from maskline.evaluation.writing import Outputs, write_evaluation
     from maskline.runtime.processes import gpus, launch, process_group
 
     section, devices = params.evaluate, params.machine.evaluate_devices
@@ -45,6 +42,10 @@ def main(*, params_path: Path, prepared: Path, model: Path, curves: Path, **outp
     if devices > 1 and not process_group.is_member():
         launch.run(["-m", "stages.evaluate", *arguments()], devices=devices, stage="evaluate")
         return
+    from maskline.builders.evaluate import evaluated  # which those need that are started
+    from maskline.evaluation.evaluate import headline
+    from maskline.evaluation.writing import Outputs, write_evaluation
+
     with process_group.joined(device=section.device, stage="evaluate", key="machine.evaluate_devices"):
         scored = evaluated(params, prepared, model)
     if scored.result is None:  # another process writes

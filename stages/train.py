@@ -43,8 +43,6 @@ def main(
     memory.tune(enabled=params.machine.tuned_memory, huge_pages=True)
     if waiting.tune(params.machine.wait):
         log.info("train: the machine is busy or machine.wait says so: threads wait asleep")
-    from maskline.builders.training import build_training, describe_training
-    from maskline.engine import run
     from maskline.engine.process import die_with_parent
     from maskline.runtime.processes import gpus, launch, process_group
 
@@ -53,6 +51,9 @@ def main(
     if params.train.devices > 1 and not process_group.is_member():
         launch.run(["-m", "stages.train", *arguments()], devices=params.train.devices, stage="train")
         return
+    from maskline.builders.training import build_training, describe_training  # which those need that are started
+    from maskline.engine import run
+
     with process_group.joined(device=params.train.device, stage="train", key="train.devices"):
         job = build_training(params, prepared)
         log.info("train: %s", describe_training(job))
