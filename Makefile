@@ -6,8 +6,8 @@ MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-# Functional tests are small: more threads than this only get in each other's way.
-TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 DVC_NO_ANALYTICS=1
+# Functional tests are small: more threads than this only get in each other's way. Their many processes share bytecode.
+TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 DVC_NO_ANALYTICS=1 PYTHONDONTWRITEBYTECODE=
 
 help:
 	@echo 'make repro      the whole pipeline: data, model, metrics, ONNX'

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -48,7 +49,8 @@ _SMALLEST = {
     r"vit_(base|large)": "vit_small",
     r"(beit|mae)_large": r"\1_base",
     r"mscan_[sbl]": "mscan_t",
-    r"(convnext)_[a-z]+_|(poolformer)_\w\d+_": lambda match: "convnext_tiny_" if match[1] else "poolformer_s12_",
+    r"convnext_[a-z]+_": "convnext_tiny_",
+    r"poolformer_\w\d+_": "poolformer_s12_",
     r"stdc2": "stdc1",
     r"ddrnet23$": "ddrnet23_slim",
     r"pidnet_[ml]": "pidnet_s",
@@ -66,10 +68,10 @@ def combinations() -> dict[str, list[ModelParams]]:
 
 def shortened(section: ModelParams) -> ModelParams:
     """Return the section with the smallest backbone of its family, of as many layers as ``build`` leaves."""
-    values = section.model_dump(mode="json")
+    values: dict[str, Any] = section.model_dump(mode="json")
     backbone, head = values["backbone"], values["decode_head"]
     for pattern, name in _SMALLEST.items():
-        backbone["name"] = re.sub(pattern, name, backbone["name"])
+        backbone["name"] = re.sub(pattern, name, str(backbone["name"]))
     if backbone["out_indices"] is not None:
         backbone["out_indices"] = list(range(_VIT_DEPTH))[-len(backbone["out_indices"]) :]
     if head["name"] == "knet":
@@ -85,10 +87,10 @@ def build(section: ModelParams) -> SegmentorBase:
     for name, part in model.named_modules():
         in_row = isinstance(part, nn.Sequential) and name.startswith("backbone.")
         if in_row or (isinstance(part, nn.ModuleList) and _BLOCKS.search(name)):
-            kinds = [re.sub(r"0\.\d+", "", repr(block)) for block in part]  # type: ignore[union-attr]
+            kinds = [re.sub(r"0\.\d+", "", repr(block)) for block in part]
             for i in reversed(range(2, len(kinds))):
                 if len(set(kinds[i - 2 : i + 1])) == 1:
-                    del part[i]  # type: ignore[operator]
+                    del part[i]
     return model
 
 

@@ -177,6 +177,12 @@ def test_metrics_are_read_by_dvc(project):
 PREVIEW, TRAIN, USE = "augment-preview", "train", ("evaluate", "export")
 
 
+def concerned_stages(repo):
+    """Stages that DVC would run now; what follows from one of them runs by its outputs."""
+    changed = {key.split(":")[-1] for key in repo.status()}
+    return [name for name in NAMES if name in changed]
+
+
 def test_an_edit_runs_the_stages_that_it_concerns(project):
     """DVC's own answer, for one file of each kind and each section's; what follows from a stage runs by its outputs."""
     lib = "lib/maskline"
@@ -228,8 +234,7 @@ def test_an_edit_runs_the_stages_that_it_concerns(project):
             path = project.folder / lib / name
             former = path.read_bytes() if path.exists() else None
             path.write_bytes((former or b"") + b"\n")
-            changed = {key.split(":")[-1] for key in repo.status()}
-            found[name] = [stage for stage in NAMES if stage in changed]
+            found[name] = concerned_stages(repo)
             path.unlink() if former is None else path.write_bytes(former)
     assert found == concerned
 
@@ -253,8 +258,7 @@ def test_a_key_that_is_left_out_runs_the_stages_of_its_section(project):
     with Repo(project.folder) as repo:
         for override in concerned:
             apply_overrides(path, [f"++{override}"])
-            changed = {key.split(":")[-1] for key in repo.status()}
-            found[override] = [stage for stage in NAMES if stage in changed]
+            found[override] = concerned_stages(repo)
             path.write_bytes(former)
     assert found == concerned
 

@@ -260,7 +260,7 @@ def test_one_process_that_fails_ends_all_with_one_line(root, prepared, tmp_path)
 
 @pytest.mark.pipeline
 def test_dvc_runs_the_stage_in_two_processes(finished_copy):
-    printed = finished_copy.run("dvc", "exp", "run", "-S", "++train.devices=2", "-S", "train.device=cpu")
+    printed = finished_copy.run("dvc", "exp", "run", "-S", "++train.devices=2", "-S", "train.device=cpu", "train")
     assert "train: 2 processes (gloo)" in printed
     assert json.loads(finished_copy.read("data/models/model.json"))["receipt"]["devices"] == 2
     # As after torchrun: the folder is there, and DVC is told that it is the stage's.
