@@ -32,7 +32,7 @@ def settings(shipped_params, kind):
     model["auxiliary_heads"] = []
     if kind.startswith("smp"):
         model["type"] = "smp"
-        model["smp"] |= {"architecture": kind.split("_")[1], "encoder": "tu-test_resnet"}
+        model["smp"] |= {"architecture": kind.split("_")[1], "encoder": "tu-mobilenetv3_small_050"}
     else:
         common = {"channels": 6, "dropout": 0.0, "with_norm": True, "losses": model["decode_head"]["losses"]}
         model["decode_head"] = {**common, "bins": [1, 2, 3, 6], **HEADS[kind]}
