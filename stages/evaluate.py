@@ -30,7 +30,8 @@ def main(*, params_path: Path, prepared: Path, model: Path, curves: Path, **outp
     """Score a split at its images' own sizes; write tables, images and one page with everything."""
     from maskline.params.base.reading import load_sections
     from maskline.params.stages.evaluate import EvaluateStage
-    from maskline.runtime.patches import memory, waiting
+    from maskline.runtime.patches import memory
+    from maskline.runtime.processes import waiting
 
     params = load_sections(params_path, EvaluateStage)
     memory.tune(enabled=params.machine.tuned_memory, huge_pages=False)

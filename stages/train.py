@@ -36,7 +36,8 @@ def main(
     """Train on the train split, validate on the val split, keep the best weights."""
     from maskline.params.base.reading import load_sections
     from maskline.params.stages.train import TrainStage
-    from maskline.runtime.patches import memory, waiting
+    from maskline.runtime.patches import memory
+    from maskline.runtime.processes import waiting
 
     params = load_sections(params_path, TrainStage)
     # Both before torch is loaded.

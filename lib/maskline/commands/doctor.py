@@ -52,7 +52,7 @@ def main(*, params_path: Path, network: bool, fix: bool, quiet: bool, as_json: b
 def examine(params_path: Path, *, network: bool) -> "Iterator[Finding]":
     """Yield the outcome of every check; the project's folder is the params file's."""
     from maskline.doctor import left_runs, machine, project
-    from maskline.runtime.patches import waiting
+    from maskline.runtime.processes import waiting
 
     root = params_path.resolve().parent
     yield machine.python()

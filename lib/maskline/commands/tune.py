@@ -47,7 +47,8 @@ def main(
     present values stay where nothing is faster by more than 3 %. A combination that fails is reported and left out.
     """
     from maskline.params.whole import load_params
-    from maskline.runtime.patches import memory, waiting
+    from maskline.runtime.patches import memory
+    from maskline.runtime.processes import waiting
 
     settings = load_params(params_path)
     memory.prefer_huge_pages()  # as training does

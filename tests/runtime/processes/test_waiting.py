@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from maskline.runtime.patches import waiting
+from maskline.runtime.processes import waiting
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +57,7 @@ def test_libgomp_hears_of_it():
     """It says at its loading what it has read."""
     code = (
         "import sys\n"
-        "from maskline.runtime.patches import waiting\n"
+        "from maskline.runtime.processes import waiting\n"
         "waiting.tune('yield')\n"
         "assert 'torch' not in sys.modules\n"
         "import torch\n"
