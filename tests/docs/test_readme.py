@@ -197,6 +197,13 @@ COMMANDS = {
         "tests/engine/test_live.py::test_dvc_sees_the_tables"
     ),
     "maskline folds --folds 5": "tests/commands/test_folds.py::test_a_model_a_fold_and_all_as_one",
+    "dvc exp run -S data.name=chase_db1 -S ++train.soft_labels=second_annotator": (
+        "tests/builders/test_training.py::test_a_second_annotator_gives_soft_labels"
+    ),
+    "maskline folds --folds 2 --soft-labels": "tests/commands/test_folds.py::test_a_model_a_fold_and_all_as_one",
+    "dvc exp run -S ++train.soft_labels=data/folds/soft_labels-0123456789abcdef": (
+        "tests/commands/test_folds.py::test_a_model_a_fold_and_all_as_one"
+    ),
     "maskline audit": "tests/commands/test_audit.py::test_planted_errors_are_first_with_their_reasons",
     "maskline audit data/models": "tests/commands/test_audit.py::test_models_that_may_have_seen_the_labels_are_told",
     "maskline next 20 photos": "tests/commands/test_audit.py::test_next_names_images_unlike_each_other",

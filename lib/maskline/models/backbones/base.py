@@ -16,7 +16,8 @@ class BackboneBase(nn.Module, ABC):
         strides: Input pixels per feature pixel, in the same order.
         size_divisor: Both sides of the input must be multiples of it; 1: any size.
         min_side: Smallest side of the input, px.
-        deepest_stride: Input pixels per pixel of the coarsest map inside, what a pyramid pools included.
+        deepest_stride: Input pixels per pixel of the coarsest map inside, what a pyramid pools included; per window
+            where the map is taken in windows.
     """
 
     channels: tuple[int, ...]

@@ -89,6 +89,7 @@ class SwinTransformer(BackboneBase):
             self.add_module(f"norm{stage}", nn.LayerNorm(width, eps=_EPS))
         self.channels = tuple(plan.width * 2**stage for stage in range(len(plan.depths)))
         self.strides = tuple(4 * 2**stage for stage in range(len(plan.depths)))
+        self.deepest_stride = self.strides[-1] * window  # of the coarsest map in windows
         self.size_divisor = 1
         self.apply(init_linear)
 
