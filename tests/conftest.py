@@ -15,6 +15,9 @@ import maskline  # noqa: F401 - before a test imports onnxruntime, whose telemet
 settings.register_profile("any_machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any_machine")
 
+# Said already, so that no stage of a test looks how busy the machine is (machine.wait), and none logs it.
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
