@@ -47,6 +47,6 @@ LISTED = {
         "copy to it at inference/pipeline.py Inference._clean": (1, "and come back"),
         "copy to it at inference/slide.py _Grid.averages": (4, _WEIGHTS),
         "copy to it at inference/slide.py _Grid.weighted": (6, _WEIGHTS),
-        "copy to it at runtime/normalize.py normalize": (4, _MEAN),
+        "copy to it at runtime/normalize.py normalize": (6, _MEAN),
     },
 }
