@@ -14,6 +14,7 @@ from maskline.models.backbones.base import BackboneBase
 from maskline.models.backbones.ddrnet import DDRNet
 from maskline.models.backbones.dual import DEEPEST_STRIDE, ParallelPyramid
 from maskline.models.backbones.pidnet import PIDNet
+from maskline.models.backbones.swin import SwinPlan, SwinTransformer
 from maskline.models.layers import BATCH_NORM, resize, size_of
 
 CLASSES = 3
@@ -62,3 +63,13 @@ def test_deepest_stride_is_that_of_the_coarsest_pooled_map(network):
         with torch.inference_mode():
             backbone.eval()(torch.zeros(1, 3, side, side))
         assert min(smallest) == expected
+
+
+def test_swins_coarsest_map_is_one_window_no_longer():
+    backbone = SwinTransformer(in_channels=3, plan=SwinPlan(width=4, depths=(1, 1), num_heads=(1, 1)), window=3)
+    counts = []
+    backbone.layers[-1].blocks[0].attn.w_msa.register_forward_hook(lambda *given: counts.append(given[-1].shape[1]))
+    for side in (backbone.deepest_stride, backbone.deepest_stride + 1):
+        with torch.inference_mode():
+            backbone.eval()(torch.zeros(1, 3, side, side))
+    assert counts == [1, 4]
