@@ -15,7 +15,7 @@ from maskline.engine.run import Job, start_state
 from maskline.engine.state import weights_of
 from maskline.engine.train import StoppedError, fit, step
 from maskline.runtime import device
-from tests.engine.conftest import MemorySplit, run
+from tests.engine.conftest import MemorySplit, run, stopping_at
 
 
 def prepared(**changes):
@@ -75,17 +75,7 @@ def test_a_stopped_run_with_options_goes_on_bit_by_bit(tmp_path, stop_at):
     whole = trained(tmp_path / "whole", **OPTIONS, workers=0)
     state, loop = prepared(**OPTIONS)
     flag = StopFlag()
-    seen = 0
-
-    class Stopping(MemorySplit):
-        def sample(self, index):
-            nonlocal seen
-            seen += 1
-            if seen == 8 * stop_at:
-                flag.set(signal.SIGTERM, None)
-            return super().sample(index)
-
-    loop.batches.split = Stopping(6)
+    loop.batches.split = stopping_at(8 * stop_at, flag)
     journal = Journal(tmp_path / "stopped")
     with pytest.raises(StoppedError):
         fit(state, loop, journal=journal, stop=flag)

@@ -1,7 +1,6 @@
 """The plain mean of a run's end: of the weights that the run has anyway, with statistics of its own."""
 
 import copy
-import signal
 
 import pytest
 import torch
@@ -15,7 +14,7 @@ from maskline.engine.run import Job, start_state
 from maskline.engine.state import weights_of
 from maskline.engine.train import StoppedError, advance, fit
 from maskline.runtime import device
-from tests.engine.conftest import MemorySplit, run
+from tests.engine.conftest import run, stopping_at
 
 SWA = {"swa_first": 6, "swa_every": 2, "swa_batches": 3}
 CPU = device.resolve(device="cpu", precision="fp32", channels_last=True)
@@ -94,17 +93,8 @@ def test_a_norm_that_training_leaves_alone_keeps_its_statistics():
 def test_a_stopped_run_goes_on_bit_by_bit(tmp_path, whole, stop_at):
     flag, journal = StopFlag(), Journal(tmp_path / "stopped")
 
-    class Stopping(MemorySplit):
-        seen = 0
-
-        def sample(self, index):
-            type(self).seen += 1
-            if type(self).seen == 4 * stop_at:
-                flag.set(signal.SIGTERM, None)
-            return super().sample(index)
-
     state, loop = started()
-    loop.batches.split = Stopping(6)
+    loop.batches.split = stopping_at(4 * stop_at, flag)
     with pytest.raises(StoppedError):
         fit(state, loop, journal=journal, stop=flag)
     assert state.iteration == stop_at

@@ -10,7 +10,7 @@ from maskline.engine.journal import Journal
 from maskline.engine.process import StopFlag
 from maskline.engine.state import weights_of
 from maskline.engine.train import StoppedError, fit
-from tests.engine.conftest import MemorySplit, run
+from tests.engine.conftest import run, stopping_at
 
 
 def trained(tmp_path, name="journal", **changes):
@@ -54,16 +54,7 @@ def test_a_stopped_run_goes_on_bit_by_bit(tmp_path, stop_at):
     flag = StopFlag()
     journal = Journal(tmp_path / "stopped")
 
-    class Stopping(MemorySplit):
-        seen = 0
-
-        def sample(self, index):
-            type(self).seen += 1
-            if type(self).seen == 4 * stop_at:
-                flag.set(signal.SIGTERM, None)
-            return super().sample(index)
-
-    loop.batches.split = Stopping(6)
+    loop.batches.split = stopping_at(4 * stop_at, flag)
     with pytest.raises(StoppedError) as stopped:
         fit(state, loop, journal=journal, stop=flag)
     assert stopped.value.signal == signal.SIGTERM

@@ -67,8 +67,7 @@ def find_regions(
     differs = (predicted != given) & (given != ignore_index)
     if not differs.any():
         return []
-    classes = len(probabilities)
-    pairs = np.where(differs, given.astype(np.int64) * classes + predicted + 1, 0)
+    pairs = np.where(differs, given.astype(np.int64) * len(probabilities) + predicted + 1, 0)
     numbered: NDArray[np.int64] = connected(pairs, background=0, connectivity=1)
     areas = np.bincount(numbered.reshape(-1))
     # Padded, since an image's edge is no outline.
@@ -82,7 +81,7 @@ def find_regions(
             continue
         inside = numbered[window] == number
         one, other = int(given[window][inside][0]), int(predicted[window][inside][0])
-        means = [float(probabilities[each][window][inside].mean(dtype=np.float64)) for each in (one, other)]
+        mean, confidence = (float(probabilities[i][window][inside].mean(dtype=np.float64)) for i in (one, other))
         own = [
             int(size[np.bincount(objects[window][inside]).argmax()])
             for objects, size in zip((given_objects, predicted_objects), sizes, strict=True)
@@ -95,8 +94,8 @@ def find_regions(
                 predicted=other,
                 area_px=int(areas[number]),
                 depth_px=float(depths[number]),
-                confidence=means[1],
-                margin=means[1] - means[0],
+                confidence=confidence,
+                margin=confidence - mean,
                 reason=_reason(int(areas[number]), *own, background=background),
             )
         )
