@@ -26,7 +26,7 @@ from maskline.params.whole import Params, validate_params
 from maskline.projects import naming
 from maskline.projects.published import TABLE
 from maskline.weights.mmseg.model import ModelReader
-from maskline.weights.mmseg.settings import settings
+from maskline.weights.mmseg.settings import settings, test_scale
 
 ROOT = Path(__file__).resolve().parent.parent
 FACTS = ROOT / "tests" / "projects" / "published_facts.json.gz"
@@ -37,7 +37,7 @@ DEVIATIONS = {
     "train.precision": "fp32 where the configuration has no other; `auto` would be bf16 on a GPU that computes it",
     "train.best_metric": "there the last weights are scored; here the best of the validations are kept beside them",
     "evaluate.split": "the one that is validated there; vessels have a test split here, of the same images",
-    "evaluate.scale": "left out where all images of the set have that size",
+    "model.test_scale": "left out where all images of the set have that size",
     "train.log_every": "of no effect on any result",
     "machine": "of this machine: that of the makers had workers of its own number",
     "model.weights": "the backbone's start is a file to import, named in the recipe's head",
@@ -63,7 +63,7 @@ _OTHERS = {  # without a layout
     "LEVIRCDDataset": "levir",
     "DSDLSegDataset": "dsdl",
 }
-_SIZES = {  # of all images, width first: an evaluate.scale of it changes nothing
+_SIZES = {  # of all images, width first: a test scale of it changes nothing
     "cityscapes": (2048, 1024),
     "drive": (584, 565),
     "stare": (605, 700),
@@ -149,15 +149,16 @@ def recipe(name: str, config: Mapping[str, Any]) -> tuple[dict[str, Any], list[s
     sections: dict[str, Any] = settings(config, reader.notes)
     if reader.threshold is not None:
         sections["evaluate"]["threshold"] = reader.threshold
-    sections["model"] = {key: value for key, value in model.items() if key not in _MODEL_UNREAD}
     kind, data = _data(config)
+    scale = test_scale(config, reader.notes)
+    if sorted(scale.get("test_scale", ())) == sorted(_SIZES.get(data, (0,))):
+        scale = {}  # it changes nothing there
+    sections["model"] = {key: value for key, value in model.items() if key not in _MODEL_UNREAD} | scale
     devices = re.search(r"_(\d+)xb?\d+[-_]", name)
     sections["train"]["batch_size"] *= int(devices[1]) if devices else 1
     sections["train"].setdefault("precision", "fp32")
     sections["train"].setdefault("best_metric", "mDice" if kind in _VESSELS else "mIoU")
     sections["evaluate"]["split"] = "auto" if kind in _VESSELS else "val"
-    if sorted(sections["evaluate"].get("scale", ())) == sorted(_SIZES.get(data, (0,))):
-        del sections["evaluate"]["scale"]
     sections["train"].pop("log_every", None)
     sections.pop("machine", None)
     if kind in _LAYOUTS:

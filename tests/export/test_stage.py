@@ -177,4 +177,4 @@ def test_evaluations_scale_is_the_exports(project, tmp_path):
     YAML().dump(values, tmp_path / "params.yaml")
     result = run(project, params=tmp_path / "params.yaml", out="other", agreement="other.csv")
     assert result.exit_code == 2
-    assert "export.resize: [32, 32], beside evaluate.scale [40, 72]: an image is resized once; set one" in result.stderr
+    assert "export.resize: [32, 32], beside evaluate.scale [40, 72]: an image is resized once; set it" in result.stderr

@@ -1,31 +1,37 @@
-"""With ``evaluate.scale`` a model sees the same everywhere: evaluation, predict, Python, exported file, example.py."""
+"""At a scale a model sees the same everywhere: validation, evaluation, predict, Python, exported file, example.py."""
 
 import dataclasses
 import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
+from ruamel.yaml import YAML
 
 import maskline
 from maskline.builders.export import build_trained
 from maskline.builders.inference import build_inference
 from maskline.commands import predict as command
-from maskline.core.errors import MasklineError, ParamsError
+from maskline.core.errors import CheckpointError, MasklineError, ParamsError
 from maskline.export import card, onnx_graph, package
 from maskline.export.trace import trace
 from maskline.params.evaluate import EvaluateParams
 from maskline.params.export import ExportParams
 from tests.commands.conftest import trained_folder
+from tests.set_fixtures import workspace
+from tests.sets import index_mask, save
 
-__all__ = ["trained_folder"]
+__all__ = ["trained_folder", "workspace"]
 
 SCALE = (40, 72)
+MODELS = (Path("data/models"), Path("data/export/model.onnx"))
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +78,51 @@ def test_a_card_of_another_form_is_one_line(trained_folder, section, tmp_path):
     (tmp_path / "model" / "model.json").write_text(json.dumps(told))
     with pytest.raises(MasklineError, match=r"model\.json"):
         maskline.load(tmp_path / "model")
+
+
+def test_what_training_was_told_travels(workspace, tmp_path):
+    """Validation, evaluation, predict and the exported file of one run, without a word to any of them."""
+    for i in range(6):
+        save(index_mask(i, (60, 48)), tmp_path / f"set/masks/{i}.png")
+        pixels = np.random.default_rng(i).integers(0, 256, (8, 10, 3), dtype=np.uint8)
+        save(Image.fromarray(pixels.repeat(6, 0).repeat(6, 1)), tmp_path / f"set/images/{i}.png")
+    assert workspace.both(archive=str(tmp_path / "set")).code == 0
+    values = YAML().load(workspace.path / "params.yaml")
+    values["model"]["test_scale"] = list(SCALE)
+    values["model"]["backbone"] |= {"base_channels": 4, "num_stages": 2}
+    values["model"]["decode_head"]["channels"] = 4
+    values["model"]["auxiliary_heads"] = []
+    values["augment"]["crop_size"], values["schedule"]["warmup_length"] = [32, 32], 0
+    values["train"] |= {"batch_size": 2, "iterations": 2, "precision": "fp32"}
+    values["evaluate"] |= {"split": "val", "bootstrap": 0, "tta": {"scales": [1.0], "flips": ["none"]}}
+    values["evaluate"] |= {"threshold": None, "min_component_px": 0, "max_hole_px": 0}
+    values["export"] |= {"variants": [], "latency_size": [40, 48], "latency_batches": [1], "latency_runs": 1}
+    YAML().dump(values, workspace.path / "params.yaml")
+    for stage in ("train", "evaluate", "export"):
+        assert (result := workspace.run(stage)).code == 0, result.err
+
+    curve = pandas.read_csv("reports/train/curves.csv").iloc[-1]
+    scores = pandas.read_csv("reports/evaluate/scores.csv", index_col=0)
+    assert [curve[key] for key in ("aAcc", "mIoU", "mDice")] == pytest.approx(
+        scores["value"][["aAcc", "mIoU", "mDice"]]
+    )
+    assert "images scaled to fit 72 x 40 px" in Path("reports/evaluate/report.html").read_text()
+    image = tmp_path / "set/images/0.png"
+    found, exported = (maskline.load(model, threads=1).predict(image).classes for model in MODELS)
+    np.testing.assert_array_equal(found, exported)
+    for scale, same in (("model", True), (None, False)):
+        inference = build_inference(EvaluateParams(scale=scale, device="cpu"), MODELS[0])
+        told = inference.segment(torch.from_numpy(np.array(Image.open(image)))[None], probabilities=False)
+        assert np.array_equal(found, told.labels[0].numpy()) == same
+
+
+def test_models_of_other_scales_are_not_one(trained_folder, tmp_path):
+    shutil.copytree(trained_folder, tmp_path / "other")
+    told = json.loads((tmp_path / "other" / "model.json").read_text())
+    told["params"]["model"]["test_scale"] = list(SCALE)
+    (tmp_path / "other" / "model.json").write_text(json.dumps(told))
+    with pytest.raises(CheckpointError, match=r"test_scale \[40, 72\], and .* has null; name models of one scale"):
+        maskline.load([trained_folder, tmp_path / "other"])
 
 
 def test_the_exported_file_and_its_example(trained_folder, photos, expected, tmp_path):

@@ -159,7 +159,7 @@ def inference(_name, facts):
     keys = {"evaluate.inference": test["mode"], "evaluate.tta.scales": (1.0,), "evaluate.tta.flips": ("none",)}
     # Left out where it is the size of all images: nothing is scaled then.
     own_size = sorted(SIZES.get(facts["data"], ())) == sorted(scale or ())
-    keys["evaluate.scale"] = None if own_size else scale
+    keys["model.test_scale"] = None if own_size else scale
     keys |= {"evaluate.window_weights": "uniform", "evaluate.average": "logits"}
     if test["mode"] == "slide":
         keys |= {"evaluate.window": tuple(test["crop_size"]), "evaluate.stride": tuple(test["stride"])}
@@ -212,7 +212,7 @@ def test_networks_are_what_the_import_reads_now(shared_conformance):
     compared = cases.keys() & published().keys()
     assert len(compared) > 35
     # The cases were made on a CPU, with other norms; what is not of the network is left out.
-    other = {"mean": [0.0], "std": [1.0], "in_channels": 1, "norm": {"name": "bn"}}
+    other = {"mean": [0.0], "std": [1.0], "in_channels": 1, "norm": {"name": "bn"}, "test_scale": None}
     stale = []
     for name in compared:
         model = ModelReader().read(json.loads(cases[name].read_text(encoding="utf-8"))["model"], preprocessor=None)

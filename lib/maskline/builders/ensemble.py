@@ -6,9 +6,10 @@ from typing import Any
 
 from torch import Tensor
 
-from maskline.builders.inference import load_segmentor
+from maskline.builders.inference import load_segmentor, scale_of_images
 from maskline.core.errors import CheckpointError
 from maskline.inference.ensemble import Ensemble
+from maskline.params.base.types import Scale
 from maskline.runtime import checkpoint
 
 _ALIKE = ("labels", "preprocessing", "reading")
@@ -24,7 +25,8 @@ def write_ensemble(folders: Sequence[Path], output: Path) -> None:
         output: Replaced as a whole.
 
     Raises:
-        CheckpointError: One cannot be read, or was trained for other classes or images than the first.
+        CheckpointError: One cannot be read, or was trained for other classes or images than the first, or sees them at
+            another scale.
     """
     if len(folders) < 2:
         raise CheckpointError("ensemble", f"{len(folders)} model", "name two or more")
@@ -34,6 +36,10 @@ def write_ensemble(folders: Sequence[Path], output: Path) -> None:
             if card.get(key) != cards[0].get(key):
                 problem = f"was trained with other {key} than {folders[0]}"
                 raise CheckpointError(folder / checkpoint.CARD_FILE, problem, "name models of one data set")
+        if (own := scale_of_images("model", folder)) != (first := scale_of_images("model", folders[0])):
+            problem = f"model.test_scale {_sides(own)}, and {folders[0]} has {_sides(first)}"
+            remedy = "name models of one scale, or export each and name the .onnx files"
+            raise CheckpointError(folder / checkpoint.CARD_FILE, problem, remedy)
     members: list[dict[str, Any]] = []
     weights: dict[str, Tensor] = {}
     for folder, card in zip(folders, cards, strict=True):
@@ -48,3 +54,7 @@ def write_ensemble(folders: Sequence[Path], output: Path) -> None:
         **({"own_code": own_code} if own_code else {}),
     }
     checkpoint.save_model(output, weights=weights, last=None, card={**cards[0], "members": members, "receipt": receipt})
+
+
+def _sides(scale: Scale | None) -> str:
+    return "null" if scale is None else str(list(scale))

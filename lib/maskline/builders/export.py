@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from maskline.builders.inference import load_segmentor
+from maskline.builders.inference import load_segmentor, scale_of_images
 from maskline.core.errors import ParamsError
 from maskline.data.dataset import PreparedSplit
 from maskline.export import package, precision, timing
@@ -22,12 +22,17 @@ from maskline.export.runtime_onnx import OnnxModel
 from maskline.export.variants import Limits, OnnxVariant, Variant
 from maskline.export.web import onnxruntime_web
 from maskline.export.web.variant import WebVariant, check_readable
+from maskline.params.base.types import Scale
 from maskline.params.export import ExportLimits, ExportParams
 from maskline.runtime.checkpoint import read_card
 
 
 def build_trained(
-    params: ExportParams, model: Path, *, threshold: float | None = None, scale: tuple[int, int] | None = None
+    params: ExportParams,
+    model: Path,
+    *,
+    threshold: float | None = None,
+    scale: Scale | Literal["model"] | None = "model",
 ) -> Trained:
     """Return what is exported.
 
@@ -35,15 +40,17 @@ def build_trained(
         params: The section.
         model: Folder of the trained model.
         threshold: That evaluation used, two classes; None: the more likely class.
-        scale: That evaluation used, ``evaluate.scale``; None: images keep their size.
+        scale: That evaluation used, ``evaluate.scale``.
 
     Raises:
         CheckpointError: The model cannot be read.
         ParamsError: Images are to be scaled, and resized to one size as well.
     """
+    key = "model.test_scale" if scale == "model" else "evaluate.scale"
+    scale = scale_of_images(scale, model)
     if scale is not None and params.resize is not None:
-        problem = f"{list(params.resize)}, beside evaluate.scale {list(scale)}: an image is resized once"
-        raise ParamsError("export.resize", problem, "set one of them to null")
+        problem = f"{list(params.resize)}, beside {key} {list(scale)}: an image is resized once"
+        raise ParamsError("export.resize", problem, "set it, or evaluate.scale, to null")
     interface = Interface(
         outputs=tuple(dict.fromkeys(params.outputs)),
         resize=params.resize,

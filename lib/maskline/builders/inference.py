@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Literal
 
 from maskline.builders.model import segmentor, without_start_weights
 from maskline.core import own_code
@@ -15,6 +16,7 @@ from maskline.inference.pipeline import Crf, Inference
 from maskline.inference.predictor import Predictor
 from maskline.inference.tta import Tta
 from maskline.models.segmentor import SegmentorBase
+from maskline.params.base.types import Scale
 from maskline.params.evaluate import CrfParams, EvaluateParams
 from maskline.params.network.model import ModelParams, validate_model
 from maskline.runtime import checkpoint, device
@@ -32,15 +34,8 @@ def load_segmentor(folder: Path) -> SegmentorBase:
         CheckpointError: The folder is not whole, or its weights do not fit its params.
     """
     card = checkpoint.read_card(folder)
-    if not card["params"].get("model") or not {"mean", "std"} <= card["preprocessing"].keys():
-        problem = "says nothing of the network or its images"
-        raise CheckpointError(folder / checkpoint.CARD_FILE, problem, "take it as training wrote it, or train again")
+    networks = _networks(folder, card)
     labels = LabelSet.from_dict(card["labels"], place=folder / checkpoint.CARD_FILE)
-    sections = card.get("members") or [card["params"]["model"]]
-    try:
-        networks = [validate_model(section, place=folder / checkpoint.CARD_FILE) for section in sections]
-    except ParamsError as error:
-        raise CheckpointError(error.place, error.problem, "the model is of another version; train again") from error
     for params in networks:
         if params.in_channels != len(card["preprocessing"]["mean"]):
             problem = f"{len(card['preprocessing']['mean'])} numbers for mean, {params.in_channels} channels"
@@ -67,6 +62,22 @@ def load_segmentor(folder: Path) -> SegmentorBase:
     return model.eval()
 
 
+def _networks(folder: Path, card: Mapping[str, Any]) -> list[ModelParams]:
+    """Return the section of the network, or of each of an ensemble's.
+
+    Raises:
+        CheckpointError: There is none, or it is of another version.
+    """
+    place = folder / checkpoint.CARD_FILE
+    if not card["params"].get("model") or not {"mean", "std"} <= card["preprocessing"].keys():
+        problem = "says nothing of the network or its images"
+        raise CheckpointError(place, problem, "take it as training wrote it, or train again")
+    try:
+        return [validate_model(section, place=place) for section in card.get("members") or [card["params"]["model"]]]
+    except ParamsError as error:
+        raise CheckpointError(error.place, error.problem, "the model is of another version; train again") from error
+
+
 def _check_own_code(place: Path, params: ModelParams, trained_with: Mapping[str, str]) -> None:
     """Raise where a head or backbone of the user's own is not here, or not as it was when the model was trained."""
     try:
@@ -87,7 +98,7 @@ def build_predictor(params: EvaluateParams, folder: Path) -> Predictor:
         CheckpointError: As ``load_segmentor``.
         ParamsError: A device that is not there.
     """
-    preprocessing = checkpoint.read_card(folder)["preprocessing"]
+    preprocessing, scale = checkpoint.read_card(folder)["preprocessing"], scale_of_images(params.scale, folder)
     kind, model = device.resolve_kind(params.device, place="evaluate.device"), load_segmentor(folder)
     return Predictor(
         model=(fold_norms(model) if params.precision == "bf16" else model).to(kind),
@@ -100,9 +111,24 @@ def build_predictor(params: EvaluateParams, folder: Path) -> Predictor:
         weighting=params.window_weights,
         average=params.average,
         precision=params.precision,
-        scale=params.scale,
-        align_corners=params.scale is not None and model.align_corners,
+        scale=scale,
+        align_corners=scale is not None and model.align_corners,
     )
+
+
+def scale_of_images(scale: Scale | Literal["model"] | None, folder: Path) -> Scale | None:
+    """Return what images are scaled to before a trained model sees them; None: they keep their size.
+
+    Args:
+        scale: ``evaluate.scale``.
+        folder: The model, whose own word is ``model``; one of before that key keeps images as they are.
+
+    Raises:
+        CheckpointError: The model cannot be read.
+    """
+    if scale == "model":
+        return _networks(folder, checkpoint.read_card(folder))[0].test_scale
+    return scale
 
 
 def build_inference(params: EvaluateParams, folder: Path) -> Inference:

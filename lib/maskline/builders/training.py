@@ -189,6 +189,7 @@ def _loop(params: TrainStage, prepared: Path, split: PreparedSplit, compute: dev
         live=None if distributed.rank() else open_live(params.machine.log_to, params=_trained_params(params)),
         graph=device.resolve_graph(train.graph, compute.device.type, own_code=bool(params.model.own_code())),
         soft_weight=train.soft_weight,
+        test_scale=params.model.test_scale,
         swa_first=0 if train.swa_from is None else max(round(train.swa_from * length), 1),
         swa_every=train.swa_every,
         swa_batches=train.swa_batches,

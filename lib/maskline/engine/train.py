@@ -86,6 +86,7 @@ class Loop:
         ema_ramp: See ``WeightAverage``.
         live: Is told what was measured while the run goes on; None: nobody is.
         soft_weight: Share of the soft labels in the target, where batches have some.
+        test_scale: Sides that images to validate on are scaled to fit; None: they keep their size.
         swa_first: Iterations done when the first weights of a plain mean are taken, instead of the average; 0: none is
             kept. See ``WeightMean``.
         swa_every: Iterations between two that are taken.
@@ -115,6 +116,7 @@ class Loop:
     ema_ramp: bool = True
     live: Live | None = None
     soft_weight: float = 0.0
+    test_scale: tuple[int, int] | None = None
     swa_first: int = 0
     swa_every: int = 1
     swa_batches: int = 32
@@ -393,6 +395,7 @@ def _validate(state: TrainState, loop: Loop, shown: Meter) -> None:
             compute=loop.compute,
             mean=loop.batches.augmentation.mean,
             std=loop.batches.augmentation.std,
+            scale=loop.test_scale,
             warns=not state.validations,
         )
         if loop.best_metric not in row:

@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import nn
@@ -12,6 +13,9 @@ from maskline.engine.guards import guarded_validation
 from maskline.engine.state import Row
 from maskline.metrics.confusion import confusion_matrix
 from maskline.metrics.scores import class_scores, overall_scores
+from maskline.models.layers import resize
+from maskline.models.scale import resized_bytes, scaled_size
+from maskline.models.segmentor import SegmentorBase
 from maskline.runtime.device import Compute
 from maskline.runtime.normalize import normalize
 from maskline.runtime.processes import distributed
@@ -28,6 +32,7 @@ def validate(
     compute: Compute,
     mean: Sequence[float],
     std: Sequence[float],
+    scale: tuple[int, int] | None = None,
     warns: bool = False,
 ) -> Row:
     """Return the mean loss over images and the metrics over all pixels.
@@ -41,6 +46,8 @@ def validate(
         compute: Device, precision, memory format.
         mean: Gray levels of 255, a channel.
         std: Gray levels of 255, a channel.
+        scale: Sides that an image is scaled to fit before the network sees it; logits are resized back, and loss and
+            metrics are of the image's own size. None: the image as it is.
         warns: Say so where the network gives every pixel one class.
 
     Returns:
@@ -53,11 +60,15 @@ def validate(
     for index in range(distributed.rank(), len(split), distributed.size()):
         sample = split.sample(index)
         with guarded_validation(sample.id, sample.mask.shape):
-            image = torch.from_numpy(sample.image.copy()).permute(2, 0, 1)[None].to(compute.device)
+            image = torch.from_numpy(sample.image.copy())[None].to(compute.device)
+            if scale is not None:
+                image = resized_bytes(image, scaled_size(sample.mask.shape, scale))
             target = torch.from_numpy(sample.mask.astype("int64"))[None].to(compute.device)
-            normal = normalize(image, mean, std).contiguous(memory_format=compute.memory_format)
+            normal = normalize(image.permute(0, 3, 1, 2), mean, std).contiguous(memory_format=compute.memory_format)
             with compute.autocast():
                 logits = model(normal).float()
+            if scale is not None:
+                logits = resize(logits, sample.mask.shape, align_corners=cast("SegmentorBase", model).align_corners)
             losses[index] = float(criterion(logits, target, labels.ignore_index))
             counts = confusion_matrix(
                 logits.argmax(1), target, num_classes=labels.num_classes, ignore_index=labels.ignore_index

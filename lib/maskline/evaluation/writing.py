@@ -63,7 +63,7 @@ def write_evaluation(
             facts=[
                 *([subject] if params.get("title") else []),
                 *_facts(evaluation, rows, labels),
-                *_scale(params.get("scale")),
+                *_scale(params.get("scale"), card["params"]["model"].get("test_scale")),
             ],
             labels=labels,
             metrics=evaluation.metrics,
@@ -126,7 +126,8 @@ def _one_network(model: Mapping[str, Any]) -> str:
     return f"{model['backbone']['name']} with {model['decode_head']['name']}"
 
 
-def _scale(scale: Sequence[int] | None) -> list[str]:
+def _scale(scale: Sequence[int] | str | None, of_model: Sequence[int] | None) -> list[str]:
+    scale = of_model if isinstance(scale, str) else scale
     return [] if scale is None else [f"images scaled to fit {max(scale)} x {min(scale)} px for the network"]
 
 

@@ -26,8 +26,8 @@ from maskline.export.onnx_passes import phases, segformer
 from maskline.export.runtime_torch import TorchModel
 from maskline.export.trace import Deployable, trace
 from maskline.export.variants import Limits, OnnxVariant, Variant
-from maskline.inference.scale import resized_bytes, scaled_size
 from maskline.models.layers import resize
+from maskline.models.scale import resized_bytes, scaled_size
 from maskline.models.segmentor import SegmentorBase
 from maskline.runtime.normalize import normalize
 

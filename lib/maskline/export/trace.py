@@ -19,9 +19,9 @@ from torch.overrides import TorchFunctionMode
 from maskline.core.errors import ExportError
 from maskline.export.interface import WHOLE, Interface, Output
 from maskline.export.onnx_passes.resizing import with_factors
-from maskline.inference.scale import resized_bytes, scaled_size
 from maskline.models.backbones.base import BackboneBase
 from maskline.models.pooling import AdaptiveAvgPool
+from maskline.models.scale import resized_bytes, scaled_size
 
 # Networks that take any size have features of this stride all the same.
 _DEEPEST_STRIDE = 32

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from maskline.core.errors import CheckpointError
-from maskline.inference.scale import resized_bytes, scaled_size
 from maskline.inference.slide import Weighting, Windows, slide_bands
 from maskline.inference.tta import view_size
 from maskline.models.layers import resize
+from maskline.models.scale import resized_bytes, scaled_size
 from maskline.runtime.device import tf32
 from maskline.runtime.normalize import normalize
 

@@ -4,17 +4,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from maskline.params.base.types import Count, CountOrNone, NonNegative, Positive, Section, Size
+from maskline.params.base.types import Count, CountOrNone, NonNegative, Positive, Scale, Section, Size
 from maskline.params.measures import MEASURES, MeasureName
-
-_Side = Annotated[int, Field(ge=16)]  # what every network takes
 
 
 class TtaParams(Section):
     """Test-time augmentation: every scale with every flip, probabilities averaged."""
 
     scales: tuple[Positive, ...] = Field(
-        default=(1.0,), min_length=1, description="Factors of the image's sides, or of `evaluate.scale`; `[1.0]`: none."
+        default=(1.0,), min_length=1, description="Factors of the image's sides, or of the scale; `[1.0]`: none."
     )
     flips: tuple[Literal["none", "horizontal", "vertical", "both"], ...] = Field(
         default=("none",), min_length=1, description="Mirrorings of each scale; `[none]`: none."
@@ -66,11 +64,10 @@ class EvaluateParams(Section):
         default="auto",
         description="Split to score, here and in export; auto: test, or val where there is no test split.",
     )
-    scale: tuple[_Side, _Side] | None = Field(
-        default=None,
-        description="Longer and shorter side, px, in any order: an image is scaled, up or down, to the largest size of "
-        "its aspect within them before the network sees it, whole or by windows, and the logits are resized back; "
-        "here, in predict with this section, and inside exported files; null: images keep their size.",
+    scale: Scale | Literal["model"] | None = Field(
+        default="model",
+        description="What images are scaled to here, in predict with this section and inside exported files; model: "
+        "`model.test_scale`; two sides: as there, in its place; null: images keep their size.",
     )
     inference: Literal["whole", "slide"] = Field(default="whole", description="Whole images, or a sliding window.")
     window: Size = Field(default=(512, 512), description="Height and width of the window, px (slide).")

@@ -80,7 +80,7 @@ def evaluate_section(
 ) -> "EvaluateParams | None":
     """Return how a trained model is to be used; None: on whole images of their own size, with nothing after it.
 
-    A model that was imported with ``evaluate.scale`` says it itself.
+    Images are scaled as ``evaluate.scale`` says where there is a params file, else as the model does.
 
     Args:
         folder: The model.
@@ -94,6 +94,7 @@ def evaluate_section(
     Raises:
         ParamsError: The params file is wrong, there is none, or the model's own section is not of this version.
     """
+    from maskline.builders.inference import scale_of_images
     from maskline.params.evaluate import EvaluateParams
     from maskline.params.whole import load_params
     from maskline.runtime.checkpoint import read_card
@@ -101,8 +102,8 @@ def evaluate_section(
     if params_path is not None:
         values = load_params(params_path).evaluate.model_dump(mode="json")
     elif not (slide or tta or crf):
-        scale = (read_card(folder)["params"].get("evaluate") or {}).get("scale")
-        if scale is None:
+        scale = (read_card(folder)["params"].get("evaluate") or {}).get("scale", "model")
+        if scale is None or (scale == "model" and scale_of_images("model", folder) is None):
             return None
         values = {"scale": scale}
     else:
@@ -117,11 +118,12 @@ def evaluate_section(
     if tta and values["tta"] == {"scales": [1.0], "flips": ["none"]}:
         values["tta"] = {"scales": [1.0], "flips": ["none", "horizontal"]}
     try:
-        return EvaluateParams.model_validate_json(json.dumps(values))  # lists become tuples
+        section = EvaluateParams.model_validate_json(json.dumps(values))  # lists become tuples
     except ValueError as error:
         raise ParamsError(
             f"{folder}: model.json", "its evaluate section is not of this version", "name a params file with --params"
         ) from error
+    return section.model_copy(update={"scale": scale_of_images(section.scale, folder)})
 
 
 def _evaluate_here(model: Path) -> dict[str, Any]:

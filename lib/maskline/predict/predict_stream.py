@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from maskline.builders.inference import build_inference
+from maskline.builders.inference import build_inference, scale_of_images
 from maskline.core.errors import CheckpointError, DataError, ParamsError
 from maskline.core.files import sha256_file
 from maskline.data.labels import LabelSet
@@ -98,7 +98,7 @@ def predict_stream(
 
 
 def _predictor(section: EvaluateParams, model: Path, *, place: str) -> Predictor:
-    if section.scale is not None:
+    if scale_of_images(section.scale, model) is not None:
         problem = "scale resizes the whole image, which is not in memory"
         raise ParamsError(place, problem, "set it to null for --stream, or leave --stream out")
     inference = build_inference(section, model)

@@ -28,7 +28,6 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "data",
         "augment",
         "evaluate.split",
-        "evaluate.scale",
         "evaluate.inference",
         "evaluate.window",
         "evaluate.stride",

@@ -24,7 +24,7 @@ from maskline.weights.config_text import parse_config, read_config
 from maskline.weights.eomt import from_transformers, is_eomt
 from maskline.weights.matching import Match, match
 from maskline.weights.mmseg.model import ModelReader
-from maskline.weights.mmseg.settings import settings
+from maskline.weights.mmseg.settings import settings, test_scale
 from maskline.weights.reading import Foreign, read_checkpoint
 
 # Classifiers, whose channels are the number of classes: MMSegmentation's, and the last of an SMP model.
@@ -148,6 +148,7 @@ def _from_mmseg(source: Path, foreign: Foreign, path: Path | None) -> _Network:
     reader = ModelReader()
     try:
         section = reader.read(model, preprocessor=config.get("data_preprocessor") or config.get("img_norm_cfg"))
+        section |= test_scale(config, reader.notes)
         sections = settings(config, reader.notes)
         if reader.threshold is not None:
             sections.setdefault("evaluate", {})["threshold"] = reader.threshold

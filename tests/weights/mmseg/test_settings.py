@@ -8,6 +8,7 @@ import pytest
 from maskline.builders.optim import schedule
 from maskline.params.schedule import ScheduleParams
 from maskline.params.whole import validate_params
+from maskline.weights.mmseg import settings as of_settings
 from maskline.weights.mmseg.settings import settings
 from tools.trial import complete_params
 
@@ -33,7 +34,9 @@ SEGFORMER = {
 
 def read(config):
     notes = []
-    return settings(config, notes), notes
+    found = settings(config, notes)
+    scale = of_settings.test_scale(config, notes)
+    return found | ({"model": scale} if scale else {}), notes
 
 
 def as_params(found, shipped_params):
@@ -408,11 +411,11 @@ def test_the_test_pipelines_scale(shipped_params):
     multiple = {"type": "ResizeToMultiple", "size_divisor": 32}
     config = {"val_dataloader": {"dataset": {"pipeline": [{"type": "LoadImageFromFile"}, step, multiple]}}}
     found, notes = read(config)
-    assert as_params(found, shipped_params).evaluate.scale == (512, 2048)
+    assert as_params(found, shipped_params).model.test_scale == (512, 2048)
     assert notes == ["test_pipeline: ResizeToMultiple has no counterpart"]
     old = {"type": "MultiScaleFlipAug", "img_scale": (2049, 1025), "flip": False}
     old["transforms"] = [{"type": "Resize", "keep_ratio": True}, {"type": "RandomFlip"}]
-    assert read({"data": {"val": {"pipeline": [old]}}})[0]["evaluate"] == {"scale": [1025, 2049]}
+    assert read({"data": {"val": {"pipeline": [old]}}})[0]["model"] == {"test_scale": [1025, 2049]}
 
 
 @pytest.mark.parametrize(
@@ -426,7 +429,7 @@ def test_the_test_pipelines_scale(shipped_params):
 def test_other_resizing_at_test_time_is_named(step, note):
     found, notes = read({"val_dataloader": {"dataset": {"pipeline": [{"type": "Resize", **step}]}}})
     assert notes == [f"test_pipeline: {note}"]
-    assert "scale" not in found.get("evaluate", {})
+    assert "model" not in found
 
 
 def test_another_scale_of_another_test_set_is_named():
@@ -434,8 +437,8 @@ def test_another_scale_of_another_test_set_is_named():
         return {"dataset": {"pipeline": [{"type": "Resize", "scale": scale, "keep_ratio": True}]}}
 
     found, notes = read({"val_dataloader": pipeline(2048, 1024), "test_dataloader": pipeline(1920, 1080)})
-    assert found["evaluate"] == {"scale": [1024, 2048]}
-    assert notes == ["test_dataloader: another scale, [1080, 1920], has no counterpart: evaluate.scale is of val"]
+    assert found["model"] == {"test_scale": [1024, 2048]}
+    assert notes == ["test_dataloader: another scale, [1080, 1920], has no counterpart: model.test_scale is of val"]
 
 
 def test_colors_have_their_own_numbers():

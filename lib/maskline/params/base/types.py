@@ -10,6 +10,8 @@ NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 CountOrNone = Annotated[int, Field(ge=0)]
 Size = tuple[Count, Count]
+_Side = Annotated[int, Field(ge=16)]  # what every network takes
+Scale = tuple[_Side, _Side]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Byte = Annotated[int, Field(ge=0, le=255)]
 

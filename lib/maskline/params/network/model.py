@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from maskline.core.own_code import is_own
 from maskline.params.base.own import AnyName, Options
 from maskline.params.base.reading import validated
-from maskline.params.base.types import Count, CountOrNone, Fraction, Positive, Section
+from maskline.params.base.types import Count, CountOrNone, Fraction, Positive, Scale, Section
 from maskline.params.base.variants import read_by
 from maskline.params.input import InputParams
 from maskline.params.network.heads import EoMTHeadParams, FCNHeadParams, HeadParams, MaskHeadParams
@@ -302,6 +302,12 @@ class ModelParams(NetworkParams, InputParams):
         default="rgb",
         description="bgr: the backbone sees the channels of images from last to first, as weights of BGR images need "
         "it (encoder_decoder); images, mean and std are RGB all the same.",
+    )
+    test_scale: Scale | None = Field(
+        default=None,
+        description="Longer and shorter side, px, in any order: whenever a whole image is looked at (validation, "
+        "evaluation, prediction, exported files), it is scaled, up or down, to the largest size of its aspect within "
+        "them before the network sees it, and the logits are resized back; null: images keep their size.",
     )
     weights: str | None = Field(default=None, description="A folder with model.safetensors to start from.")
     norm: NormParams = NormParams()

@@ -56,7 +56,7 @@ _HOOKS = {
 
 
 def settings(config: Mapping[str, Any], notes: list[str]) -> Sections:
-    """Return sections of params with the keys that the configuration states.
+    """Return sections of params, but for model, with the keys that the configuration states.
 
     Args:
         config: The whole configuration, 0.x or 1.x.
@@ -74,8 +74,7 @@ def settings(config: Mapping[str, Any], notes: list[str]) -> Sections:
     sections["train"] |= _loop(config, wrapper, notes)
     sections["train"] |= _hooks(config, notes)
     wrapper.done()
-    sections["evaluate"] = _test_scale(config, notes)
-    sections["evaluate"] |= _inference((config.get("model") or {}).get("test_cfg") or {}, notes)
+    sections["evaluate"] = _inference((config.get("model") or {}).get("test_cfg") or {}, notes)
     if config.get("param_scheduler"):
         whole = (config.get("train_cfg") or {}).get("max_iters")
         sections["schedule"] = schedulers(config["param_scheduler"], notes, whole=whole)
@@ -268,8 +267,15 @@ def _evaluation(config: Mapping[str, Any], notes: list[str]) -> None:
         keys.done()
 
 
-def _test_scale(config: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
-    """Return the scale of the validation's pipeline; its other resizing, and that of another test set, are notes."""
+def test_scale(config: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
+    """Return the key of the section model that the validation's pipeline states; none where it scales nothing.
+
+    Its other resizing, and the scale of another test set, are notes.
+
+    Args:
+        config: The whole configuration, 0.x or 1.x.
+        notes: Gets a sentence on each part without a counterpart.
+    """
     scales: list[list[int] | None] = []
     for name in ("val", "test"):
         old = _part(config, "data", name)
@@ -278,8 +284,8 @@ def _test_scale(config: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
         read = [scale for step in steps if (scale := _step_scale(step, told)) is not None]
         scales.append(read[0] if read else None)
     if None not in scales and scales[1] != scales[0]:
-        notes.append(f"test_dataloader: another scale, {scales[1]}, has no counterpart: evaluate.scale is of val")
-    return {} if scales[0] is None else {"scale": scales[0]}
+        notes.append(f"test_dataloader: another scale, {scales[1]}, has no counterpart: model.test_scale is of val")
+    return {} if scales[0] is None else {"test_scale": scales[0]}
 
 
 def _step_scale(step: Mapping[str, Any], notes: list[str]) -> list[int] | None:

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from maskline.inference.pipeline import Inference
 from maskline.inference.predictor import Predictor
-from maskline.inference.scale import resized_bytes, scaled_size
 from maskline.inference.tta import Tta
+from maskline.models.scale import resized_bytes, scaled_size
 
 SCALE = (24, 60)
 
