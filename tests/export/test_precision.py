@@ -15,6 +15,7 @@ from maskline.export import onnx_graph, package, precision
 from maskline.export.onnx_passes.rounding import to_steps
 from maskline.export.runtime_onnx import OnnxModel
 from maskline.export.trace import trace
+from maskline.models.scale import scaled_size
 from maskline.models.segmentor import SegmentorBase
 
 
@@ -187,8 +188,17 @@ def test_ranges_come_from_the_images(content, images):
 
 def test_large_images_are_cropped():
     image = np.arange(600 * 20 * 3, dtype=np.uint32).reshape(600, 20, 3)
-    assert precision._middle(image).shape == (512, 20, 3)
-    np.testing.assert_array_equal(precision._middle(image), image[44:556])
+    assert precision._middle(image, None).shape == (512, 20, 3)
+    np.testing.assert_array_equal(precision._middle(image, None), image[44:556])
+
+
+@pytest.mark.parametrize(("size", "part"), [((600, 1000), (600, 600)), ((1000, 600), (600, 600)), ((100, 1000), None)])
+def test_ranges_are_taken_at_the_factor_of_the_whole_image(size, part):
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    middle = precision._middle(image, (400, 800))
+    assert middle.shape[:2] == (part or size)
+    factors = {scaled_size(each, (400, 800))[0] / each[0] for each in (size, middle.shape[:2])}
+    assert max(factors) - min(factors) < 0.01
 
 
 def test_a_graph_that_cannot_be_quantized(content, images):

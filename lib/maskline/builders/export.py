@@ -106,6 +106,7 @@ def build_variants(
                 images=_calibration_images(prepared, params.int8.calibration_images),
                 min_agreement=params.int8.min_agreement,
                 threads=threads,
+                scale=trained.interface.scale,
             ),
             limits=build_limits(params.int8, "export.int8"),
         ),

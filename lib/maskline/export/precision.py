@@ -30,6 +30,7 @@ from maskline.export.onnx_passes.resizing import as_gather
 from maskline.export.onnx_passes.rounding import input_means, round_weights
 from maskline.export.runtime_onnx import open_session
 from maskline.export.trace import third_party_warnings_ignored
+from maskline.models.scale import scaled_size
 
 # Calibration keeps every intermediate result of an image: larger ones are cropped to this many px a side.
 _LARGEST_SIDE = 512
@@ -56,7 +57,14 @@ def to_fp16(content: bytes) -> bytes:
         return bytes(model.SerializeToString(deterministic=True))
 
 
-def to_int8(content: bytes, *, images: Iterable[NDArray[np.uint8]], min_agreement: float, threads: int) -> bytes:
+def to_int8(
+    content: bytes,
+    *,
+    images: Iterable[NDArray[np.uint8]],
+    min_agreement: float,
+    threads: int,
+    scale: tuple[int, int] | None = None,
+) -> bytes:
     """Return the file with int8 weights, one scale a channel, and uint8 results between the operations (QDQ).
 
     Each result's range is the smallest and largest value seen on the calibration images; the image itself goes in
@@ -70,11 +78,12 @@ def to_int8(content: bytes, *, images: Iterable[NDArray[np.uint8]], min_agreemen
         images: Calibration images (H, W, 3), uint8, RGB, at least one.
         min_agreement: Share of calibration pixels with the same class, 0..1; 0: no operation stays in float32.
         threads: CPU threads.
+        scale: Sides that the file scales images to fit; None: it takes them as they are.
 
     Raises:
         ExportError: The quantizer refuses the graph.
     """
-    inputs = [np.ascontiguousarray(_middle(image))[None] for image in images]
+    inputs = [np.ascontiguousarray(_middle(image, scale))[None] for image in images]
     with _refusals("int8"), tempfile.TemporaryDirectory() as folder:
         quantizer = _Quantizer(content, inputs, Path(folder), threads=threads)
         return quantizer.quantized(quantizer.sensitive(min_agreement))
@@ -220,9 +229,17 @@ class _Calibration(CalibrationDataReader):  # type: ignore[misc]
         return None if image is None else {INPUT: image}
 
 
-def _middle(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    top, left = (max(0, length - _LARGEST_SIDE) // 2 for length in image.shape[:2])
-    return image[top : top + _LARGEST_SIDE, left : left + _LARGEST_SIDE]
+def _middle(image: NDArray[np.uint8], scale: tuple[int, int] | None) -> NDArray[np.uint8]:
+    """Return the middle of an image, of ``_LARGEST_SIDE`` at most.
+
+    At a scale: its middle square where the file enlarges that as it does the whole image, else all of it.
+    """
+    height, width = image.shape[:2]
+    side = _LARGEST_SIDE if scale is None else min(height, width)
+    if scale is not None and min(scaled_size((height, width), scale)) != min(scale):
+        return image
+    top, left = (max(0, length - side) // 2 for length in (height, width))
+    return image[top : top + side, left : left + side]
 
 
 @contextmanager
