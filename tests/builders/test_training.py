@@ -201,17 +201,15 @@ def test_a_head_is_told_how_long_training_is(shipped_params, tmp_path):
     assert shares[45] == [0, 0]
 
 
-@pytest.fixture(scope="module")
-def with_second(tmp_path_factory):
-    """A prepared set of three images, of which two have a second annotator's mask."""
-    folder = tmp_path_factory.mktemp("second")
+def tiny_set(folder: Path, labels: LabelSet, splits: dict[str, str], *, second: tuple[str, ...] = ()) -> Path:
+    """Write a prepared set of noise: image -> its split; ``second`` have a second annotator's mask, the inverse."""
     shard, rows = b"", []
     rng = np.random.default_rng(0)
-    for number in range(3):
-        cells = {"id": f"i{number}", "split": "train", "group": f"g{number}", "source": f"s{number}"}
+    for image, split in splits.items():
+        cells = {"id": image, "split": split, "group": image, "source": image}
         mask = rng.integers(0, 2, (72, 80), dtype=np.uint8)
         pixels = {"image": rng.integers(0, 256, (72, 80, 3), dtype=np.uint8), "mask": mask, "valid": None}
-        for part, array in (pixels | {"second": 1 - mask if number else None}).items():
+        for part, array in (pixels | {"second": 1 - mask if image in second else None}).items():
             stream = io.BytesIO()
             if array is not None:
                 Image.fromarray(array).save(stream, format="PNG")
@@ -222,8 +220,15 @@ def with_second(tmp_path_factory):
         counts = {"pixels_0": int((mask == 0).sum()), "pixels_1": int((mask == 1).sum()), "pixels_ignored": 0}
         rows.append(cells | {"height": 72, "width": 80, "shard": "shard-00000.bin"} | counts)
     (folder / "shard-00000.bin").write_bytes(shard)
-    manifest.write(folder, rows, SOFT_LABELS)
+    manifest.write(folder, rows, labels)
     return folder
+
+
+@pytest.fixture(scope="module")
+def with_second(tmp_path_factory):
+    """Three images, of which two have a second annotator's mask."""
+    splits = dict.fromkeys(("i0", "i1", "i2"), "train")
+    return tiny_set(tmp_path_factory.mktemp("second"), SOFT_LABELS, splits, second=("i1", "i2"))
 
 
 SOFT_LABELS = LabelSet(class_names=("ground", "thing"), palette=((0, 0, 0), (255, 0, 0)))

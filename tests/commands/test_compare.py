@@ -155,7 +155,8 @@ def test_sweep_runs_what_is_missing_and_sums_up(repository):
         return 0
 
     options = {"name": "seed", "metrics": repository.__class__(METRICS), "run": dvc}
-    found = sweep([1, 2], **options)
+    refs, found = sweep([1, 2], **options)
+    assert list(refs) == ["seed-1", "seed-2"]
     assert found == {"mIoU": {"mean": 0.65, "std": pytest.approx(0.070711), "min": 0.6, "max": 0.7}}
     assert len(ran) == 2
     sweep([1, 2, 3], **options)

@@ -6,22 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from maskline.analysis.audit.members import Part, judge
-from maskline.analysis.experiments import Runner, fetch, run_missing
+from maskline.analysis.ensembles import export, fetched, score
+from maskline.analysis.experiments import Runner, run_missing
 from maskline.augment.soft_labels import write_soft_labels
 from maskline.builders.ensemble import write_ensemble
-from maskline.builders.evaluate import evaluated
-from maskline.builders.export import build_limits, build_trained, build_variants
 from maskline.cli.entry import log
 from maskline.core.errors import ParamsError
 from maskline.core.files import write_json
 from maskline.data.dataset import PreparedSplit
-from maskline.data.manifest import Split, scored_split
+from maskline.data.manifest import scored_split
 from maskline.evaluation.evaluate import Evaluation
 from maskline.evaluation.page import tree
-from maskline.export import card, package
-from maskline.params.stages.evaluate import EvaluateStage
 from maskline.params.whole import Params
-from maskline.runtime import device
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,18 +74,16 @@ def train_folds(params: Params, out: Path, *, name: str, jobs: int, run: Runner,
     models: list[Path] = []
     prepared: list[Path] = []
     for label, ref in refs.items():
-        for path, folders in (("data/models", models), ("data/prepared", prepared)):
-            target = out / "members" / f"{label}-{ref.split('/')[3][:8]}" / Path(path).name
-            if not target.exists():
-                fetch(path, ref, target, run=run)
-            folders.append(target)
-    validated = [_score(params, data, model, split="val") for data, model in zip(prepared, models, strict=True)]
+        models.append(fetched("data/models", label, ref, out, run=run))
+        prepared.append(fetched("data/prepared", label, ref, out, run=run))
+    validated = [score(params, data, model, split="val") for data, model in zip(prepared, models, strict=True)]
     write_ensemble(models, out / "model")
     found = _joined(params, validated, prepared, models, out)
     if soft:
         found = replace(found, soft_labels=_soft_labels(params, prepared, models, out))
     write_json(out / "scores.json", found.as_dict())
-    _export(params, out, prepared[0], found)
+    scores, images = (found.ensemble, None) if found.ensemble else (found.out_of_fold, found.images)
+    export(params, out, prepared[0], scores=scores, images=images, members=count)
     return found
 
 
@@ -111,7 +105,7 @@ def _joined(
     section, seed = params.evaluate, params.train.seed
     tests: list[Evaluation] = []
     if scored_split(prepared[0], "auto") == "test":
-        tests = [_score(params, prepared[0], model, split="test") for model in (*models, out / "model")]
+        tests = [score(params, prepared[0], model, split="test") for model in (*models, out / "model")]
     return Folds(
         images=len(every),
         folds=[dict(one.metrics) for one in validated],
@@ -119,51 +113,6 @@ def _joined(
         members=[dict(one.metrics) for one in tests[:-1]],
         ensemble=dict(tests[-1].metrics) if tests else {},
     )
-
-
-def _score(params: Params, prepared: Path, model: Path, *, split: Split) -> Evaluation:
-    stage = EvaluateStage(
-        data=params.data,
-        train=params.train,
-        machine=params.machine,
-        evaluate=params.evaluate.model_copy(update={"split": split}),
-    )
-    result = evaluated(stage, prepared, model).result
-    assert result is not None, "there is one process"
-    return result
-
-
-def _export(params: Params, out: Path, prepared: Path, found: Folds) -> None:
-    """Export the ensemble through the gate of the export stage, with its card."""
-    section, threads = params.export, params.train.threads
-    trained = build_trained(section, out / "model")
-    name = scored_split(prepared, "auto")
-    split = PreparedSplit.open(prepared, name, cache="stream")
-    variants = build_variants(section, trained, prepared, threads=threads)
-    agreement = package.export_model(
-        trained,
-        split,
-        name=name,
-        out=out / "export",
-        opset=section.opset,
-        example_size=section.example_size,
-        threads=threads,
-        limits=build_limits(section, "export"),
-        variants=variants,
-        device=device.resolve_kind(section.device, place="export.device"),
-    )
-    scores = found.ensemble or found.out_of_fold
-    card.write(
-        out / "export",
-        trained,
-        agreement,
-        variants=variants,
-        data_set=params.data.name,
-        split=name,
-        images=len(split) if found.ensemble else found.images,
-        scores=scores,
-    )
-    log.info("folds: one file of %d members, %s", len(found.folds), out / "export" / "model.onnx")
 
 
 def _tell_disk(count: int) -> None:

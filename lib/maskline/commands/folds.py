@@ -1,9 +1,8 @@
 """``maskline folds``: cross-validation as DVC experiments, and the ensemble of its models."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,8 +10,6 @@ from maskline.cli.entry import PATH, errors_to_exit_code, log, params_option
 
 if TYPE_CHECKING:
     from maskline.analysis.folds import Folds
-
-_SCORES = ("foreground.Dice", "mIoU", "mDice")
 
 
 @click.command()
@@ -56,33 +53,9 @@ def main(
 
 
 def _print(done: "Folds") -> None:
-    from rich.table import Table
+    from maskline.commands.printing import print_scores
 
-    from maskline.commands.printing import wide_console
-    from maskline.metrics.scores import flatten
-
-    names = [name for name in _SCORES if name in flatten(done.out_of_fold)]
     tested = {f"fold {i}": scores for i, scores in enumerate(done.members)}
-    console = wide_console()
-    for title, rows in (
-        ("On the val split of each fold", {f"fold {i}": scores for i, scores in enumerate(done.folds)}),
-        ("Out of fold", {"all folds": done.out_of_fold}),
-        ("On the test split", tested | ({"ensemble": done.ensemble} if tested else {})),
-    ):
-        if not rows:
-            continue
-        table = Table("model", *names, title=title, title_justify="left")
-        for label, scores in rows.items():
-            table.add_row(label, *(_text(scores, name) for name in names))
-        console.print(table)
-
-
-def _text(scores: Mapping[str, Any], name: str) -> str:
-    from maskline.metrics.scores import flatten
-    from maskline.metrics.scores_table import UNCERTAINTY
-
-    flat = flatten(dict(scores))
-    value, low, high = (flat.get(key) for key in (name, *(f"{UNCERTAINTY}.{name}.{end}" for end in ("low", "high"))))
-    if value is None:
-        return ""
-    return f"{value:.4f}" + (f" ({low:.4f} to {high:.4f})" if low is not None and high is not None else "")
+    print_scores("On the val split of each fold", {f"fold {i}": scores for i, scores in enumerate(done.folds)})
+    print_scores("Out of fold", {"all folds": done.out_of_fold})
+    print_scores("On the test split", tested | ({"ensemble": done.ensemble} if tested else {}))
