@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import pytest
 import torch
 
 from maskline.analysis.ensembles import join_experiments
@@ -14,7 +15,9 @@ LABELS = LabelSet(class_names=("c0", "c1"), palette=((0, 0, 0), (0, 0, 0)))
 
 
 def test_one_model_and_one_file_of_all(shipped_params, tmp_path, monkeypatch):
-    made = settings(shipped_params, **SMALL, evaluate__bootstrap=0, evaluate__conventions=False)
+    made = settings(
+        shipped_params, **SMALL, evaluate__bootstrap=0, export__max_disagreement=0.01, export__max_metric_change=0.01
+    )
     monkeypatch.setattr("maskline.analysis.experiments.find_commit", lambda ref: ref)
     kept, asked = tmp_path / "cache", []
     for seed in range(2):
@@ -34,8 +37,9 @@ def test_one_model_and_one_file_of_all(shipped_params, tmp_path, monkeypatch):
     assert joined.split == "test"
     assert asked == ["data/models", "data/models", "data/prepared"]
     assert json.loads((tmp_path / "out" / "scores.json").read_text()) == joined.as_dict()
-    # Both are of the same weights, and so is their mean.
-    assert joined.ensemble["mIoU"] == joined.members[0]["mIoU"] == joined.members[1]["mIoU"]
+    # Both are of the same weights, and so is their mean, but for a pixel whose classes are as likely.
+    first, second = (member["mIoU"] for member in joined.members)
+    assert first == second == pytest.approx(joined.ensemble["mIoU"], abs=1e-3)
     image = torch.randn(1, 3, 48, 64)
     one, both = load_segmentor(kept / "seed-0" / "data" / "models"), load_segmentor(tmp_path / "out" / "model")
     torch.testing.assert_close(both(image).softmax(1), one(image).softmax(1))

@@ -172,7 +172,7 @@ def test_a_failed_experiment_ends_the_sweep(repository):
 
 def test_sweep_prints_a_table(monkeypatch):
     monkeypatch.setattr(
-        sweep_seeds, "sweep", lambda *_, **__: {"mIoU": {"mean": 0.5, "std": None, "min": 0.5, "max": 0.5}}
+        sweep_seeds, "sweep", lambda *_, **__: ({}, {"mIoU": {"mean": 0.5, "std": None, "min": 0.5, "max": 0.5}})
     )
     result = CliRunner().invoke(sweep_seeds.main, ["1"])
     assert result.exit_code == 0

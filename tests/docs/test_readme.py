@@ -245,6 +245,7 @@ COMMANDS = {
     "maskline predict data/models huge.png -o out --params params.yaml --stream": (
         "tests/commands/test_predict_stream.py::test_by_rows_as_in_memory"
     ),
+    "maskline sweep-seeds 3 --ensemble": "tests/analysis/test_ensembles.py::test_one_model_and_one_file_of_all",
     "maskline sweep-seeds 5": "tests/commands/test_compare.py::test_sweep_runs_what_is_missing_and_sums_up",
     "dvc exp apply NAME": "tests/pipeline/test_repro.py::test_an_experiment_can_be_taken_back",
     'git commit -m "Learning rate 0.01"': "git's own",

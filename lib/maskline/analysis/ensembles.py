@@ -97,7 +97,7 @@ def export(
         members: How many models it is.
     """
     section, threads = params.export, params.train.threads
-    trained = build_trained(section, out / "model")
+    trained = build_trained(section, out / "model", scale=params.evaluate.scale)
     name = scored_split(prepared, "auto")
     split = PreparedSplit.open(prepared, name, cache="stream")
     variants = build_variants(section, trained, prepared, threads=threads)

@@ -108,7 +108,7 @@ def _scored_image(state: TrainState, params: Params, loop: Loop, prepared: Path)
             stride=evaluate.stride,
             batch_size=evaluate.batch_size,
             weighting=evaluate.window_weights,
-            scale=evaluate.scale,
+            scale=params.model.test_scale if evaluate.scale == "model" else evaluate.scale,
             average=evaluate.average,
             precision=evaluate.precision,
         ),
