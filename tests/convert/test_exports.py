@@ -180,6 +180,15 @@ def test_isic_as_published(tmp_path, opened):
     same(read, {f"ISIC_{n:07d}": blob(n) for n in IDS})
     assert "data.mask_suffix _segmentation" in said
     assert "left out: 8 images in other folders, or with other ends of their names" in said
+    for n in (20, 21):
+        save(image(n), folder / f"ISIC2018_Task1-2_Validation_Input/ISIC_{n:07d}.jpg")
+        mask = Image.fromarray(blob(n, value=255))
+        save(mask, folder / f"ISIC2018_Task1_Validation_GroundTruth/ISIC_{n:07d}_segmentation.png")
+    source, read, said = opened(folder)
+    assert splits(source) == (8, 2, 0, 0)
+    same(read, {f"ISIC_{n:07d}": blob(n) for n in (*IDS, 20, 21)})
+    assert "data.mask_dir ISIC2018_Task1_SPLIT_GroundTruth" in said
+    assert "test: left out as follows: 8 images, none of this split has a mask" in said
 
 
 def test_isic_with_superpixels(tmp_path, opened):

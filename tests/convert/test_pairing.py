@@ -24,11 +24,21 @@ def places(*forms):
             ["Images/{}_image.jpg", "GT/{}_gt.png"],
             PairNames(image_dir="Images", mask_dir="GT", image_suffix="_image", mask_suffix="_gt"),
         ),
+        (
+            [
+                "train_images/{}0.jpg",
+                "Val_images/{}1.jpg",
+                "train_masks/{}0.png",
+                "Val_masks/{}1.png",
+                "test_images/{}.jpg",
+            ],
+            PairNames(image_dir="SPLIT_images", mask_dir="SPLIT_masks"),
+        ),
     ],
 )
 def test_one_rule_pairs_all(files, names):
     rule = detect(places(*files))
-    assert (rule.names, rule.pairs, rule.alone) == (names, 9, 0)
+    assert (rule.names, rule.pairs, rule.alone) == (names, 18 if "SPLIT" in names.mask_dir else 9, 0)
 
 
 def test_what_is_left_alone_is_counted():
@@ -52,6 +62,19 @@ def test_what_is_left_alone_is_counted():
 )
 def test_what_a_path_means(place, known):
     assert meaning(PurePosixPath(place), PairNames(mask_suffix="_labelIds.png")) == known
+
+
+@pytest.mark.parametrize(
+    ("place", "known"),
+    [
+        ("set/Training_images/sub/1.png", ("image", "train", "train/sub/1")),
+        ("valid_masks/1.png", ("mask", "val", "val/1")),
+        ("contest_images/1.png", None),
+        ("train_images2/1.png", None),
+    ],
+)
+def test_folders_with_the_split_in_their_names(place, known):
+    assert meaning(PurePosixPath(place), PairNames(image_dir="SPLIT_images", mask_dir="SPLIT_masks")) == known
 
 
 def test_side_by_side_in_the_folders_of_splits():

@@ -18,7 +18,7 @@ from maskline.export import card, interface, onnx_graph, package, precision
 from maskline.export.interface import WHOLE, Interface
 from maskline.export.runtime_onnx import OnnxModel
 from maskline.export.trace import trace
-from tests.inference.test_scale import opencv_linear
+from tests.models.test_scale import opencv_linear
 
 LIMITS = package.Limits(max_disagreement=1e-4, max_metric_change=1e-4)
 

@@ -1,8 +1,10 @@
 """Which file is whose mask, by names of folders and ends of file names, and how that rule is found by itself."""
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import islice, product
 from pathlib import PurePosixPath
 from typing import Literal
@@ -14,6 +16,9 @@ from maskline.reading.images import IMAGE_SUFFIXES
 HERE = "."
 """As the name of a folder: files stand in any folder, image and mask side by side."""
 
+SPLIT = "SPLIT"
+"""In the name of a folder: any word of ``SPLITS``."""
+
 SPLITS: dict[str, Split] = {
     "train": "train",
     "training": "train",
@@ -23,6 +28,8 @@ SPLITS: dict[str, Split] = {
     "test": "test",
     "testing": "test",
 }
+
+_SPLIT_WORD = re.compile(rf"(?<![a-z])(?:{'|'.join(SPLITS)})(?![a-z])", re.IGNORECASE)
 
 _IMAGE_FOLDERS = ("images", "image", "imgs", "img", "img_dir", "image_dir", "jpegimages", "inputs", "input", "photos")
 _MASK_FOLDERS = (
@@ -52,7 +59,8 @@ class PairNames:
     """How images and masks are called.
 
     Args:
-        image_dir: Folder of the images; ``.``: any, which ``mask_dir`` must be too.
+        image_dir: Folder of the images; ``.``: any, which ``mask_dir`` must be too. SPLIT in it stands for the word of
+            a split: ``SPLIT_images`` is ``train_images`` and ``val_images``.
         mask_dir: Folder of the masks.
         image_suffix: What the names of images end with that is no part of their ids, with the type or without.
         mask_suffix: Likewise of masks.
@@ -76,6 +84,7 @@ def meaning(place: PurePosixPath, names: PairNames) -> tuple[Kind, Split | None,
         place: Path below the set's folder.
         names: How images and masks are called.
     """
+    own, place = _own_folder(place, names)
     folders = [part.lower() for part in place.parts[:-1]]
     kinds: dict[str, Kind] = {"second": "second", names.mask_dir.lower(): "mask", names.image_dir.lower(): "image"}
     at = next((i for i, part in enumerate(folders) if part in kinds), None)
@@ -87,7 +96,7 @@ def meaning(place: PurePosixPath, names: PairNames) -> tuple[Kind, Split | None,
         return None
     kind: Kind = kinds[folders[at]] if at is not None else "mask" if _cut(place.name, names.mask_suffix) else "image"
     above, below = folders[: at or 0], list(place.parts[at + 1 : -1] if at is not None else place.parts[:-1])
-    split = next((SPLITS[part] for part in reversed(above) if part in SPLITS), None)
+    split = own or next((SPLITS[part] for part in reversed(above) if part in SPLITS), None)
     if split is None and below and below[0].lower() in SPLITS:
         split = SPLITS[below.pop(0).lower()]
     stem = _cut(place.name, names.image_suffix if kind == "image" else names.mask_suffix if kind == "mask" else "")
@@ -95,6 +104,24 @@ def meaning(place: PurePosixPath, names: PairNames) -> tuple[Kind, Split | None,
         return None
     id_ = "/".join([*below, stem])
     return kind, split, f"{split}/{id_}" if split else id_
+
+
+def _own_folder(place: PurePosixPath, names: PairNames) -> tuple[Split | None, PurePosixPath]:
+    """Return the split that the folder of an image or mask names, and the path with SPLIT in place of that word."""
+    for i, part in enumerate(place.parts[:-1] if SPLIT in f"{names.image_dir} {names.mask_dir}" else ()):
+        template, split = _template(part)
+        if split is not None and template in (names.image_dir, names.mask_dir):
+            return split, PurePosixPath(*place.parts[:i], template, *place.parts[i + 1 :])
+    return None, place
+
+
+@cache
+def _template(folder: str) -> tuple[str, Split | None]:
+    """Return the name of a folder with SPLIT in place of the word of a split, and that split."""
+    found = _SPLIT_WORD.search(folder)
+    if found is None or found[0] == folder:
+        return folder, None
+    return f"{folder[: found.start()]}{SPLIT}{folder[found.end() :]}", SPLITS[found[0].lower()]
 
 
 def _cut(name: str, end: str) -> str | None:
@@ -177,6 +204,7 @@ def without_masks(images: Iterable[tuple[Split | None, bool]]) -> set[Split | No
 
 def _candidates(files: Sequence[PurePosixPath]) -> Iterator[PairNames]:
     """Yield the usual names, then those of the folders that are there with the ends that their files have."""
+    yield from _by_splits(files)
     yield PairNames()
     spelled = {part.lower(): part for place in files for part in place.parts[:-1]}
     image_dirs = [spelled[name] for name in _IMAGE_FOLDERS if name in spelled]
@@ -189,6 +217,22 @@ def _candidates(files: Sequence[PurePosixPath]) -> Iterator[PairNames]:
     for image_suffix, mask_suffix in _ends(files, files):
         if mask_suffix:
             yield PairNames(image_dir=HERE, mask_dir=HERE, image_suffix=image_suffix, mask_suffix=mask_suffix)
+
+
+def _by_splits(files: Sequence[PurePosixPath]) -> Iterator[PairNames]:
+    """Yield two kinds of folders whose names hold the split: ``train_images``, ``train_masks``, ``val_images``, ..."""
+    splits: dict[str, set[Split]] = defaultdict(set)
+    inside: dict[str, list[PurePosixPath]] = defaultdict(list)
+    for place in files:
+        for template, split in map(_template, place.parts[:-1]):
+            if split is not None:
+                splits[template].add(split)
+                inside[template].append(place)
+    several = sorted(template for template, of in splits.items() if len(of) > 1)
+    of_masks = [template for template in several if any(word in template.lower() for word in _MASK_WORDS)]
+    for image_dir, mask_dir in product([template for template in several if template not in of_masks], of_masks):
+        for image_suffix, mask_suffix in dict.fromkeys([("", ""), *_ends(inside[image_dir], inside[mask_dir])]):
+            yield PairNames(image_dir=image_dir, mask_dir=mask_dir, image_suffix=image_suffix, mask_suffix=mask_suffix)
 
 
 def _by_words(files: Sequence[PurePosixPath]) -> Iterator[PairNames]:

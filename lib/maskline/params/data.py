@@ -123,10 +123,10 @@ class DataParams(Section):
     )
     image_dir: FolderName = Field(
         default="images",
-        description="Name of the folder of `folder` images; `.`: images and masks stand side by side, and mask_suffix "
-        "tells them apart.",
+        description="Name of the folder of `folder` images; SPLIT in it stands for train, val, test and the like: "
+        "`SPLIT_images`; `.`: images and masks stand side by side, and mask_suffix tells them apart.",
     )
-    mask_dir: FolderName = Field(default="masks", description="Name of the folder of `folder` masks.")
+    mask_dir: FolderName = Field(default="masks", description="Name of the folder of `folder` masks, likewise.")
     image_suffix: FileEnd = Field(
         default="",
         description="What the names of `folder` images end with that is no part of their ids, such as `_image` or "

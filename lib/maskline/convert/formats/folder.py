@@ -3,6 +3,7 @@
     images/a.jpg      masks/a.png                      no splits: convert makes them
     train/images/...  train/masks/...  test/images/... a split folder above
     images/train/...  masks/train/...  images/test/... or below
+    train_images/...  train_masks/...  val_images/...  or in their names (``SPLIT_images`` and ``SPLIT_masks``)
 
 ``second/`` (a second observer's masks) and ``valid/`` (pixels that can be scored) may stand beside ``masks/``.
 Masks are images, or arrays of class ids in .npy or .mat files. An image and its mask have the same path but for these
