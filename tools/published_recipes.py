@@ -51,14 +51,14 @@ _LAYOUTS = {
     "CityscapesDataset": "cityscapes",
     "PascalVOCDataset": "voc2012",
     "LoveDADataset": "loveda",
-}
-_OTHERS = {  # without a layout
-    "COCOStuffDataset": "coco-stuff",
-    "PascalContextDataset": "pascal-context",
-    "PascalContextDataset59": "pascal-context-59",
+    "COCOStuffDataset": "coco_stuff",
+    "PascalContextDataset": "pascal_context",
+    "PascalContextDataset59": "pascal_context_59",
     "PotsdamDataset": "potsdam",
     "ISPRSDataset": "vaihingen",
     "iSAIDDataset": "isaid",
+}
+_OTHERS = {  # without a layout
     "MapillaryDataset_v1": "mapillary",
     "LEVIRCDDataset": "levir",
     "DSDLSegDataset": "dsdl",
@@ -70,6 +70,8 @@ _SIZES = {  # of all images, width first: a test scale of it changes nothing
     "chase_db1": (960, 999),
     "hrf": (2336, 3504),
     "loveda": (1024, 1024),
+    **dict.fromkeys(("potsdam", "vaihingen"), (512, 512)),  # their tiles
+    "isaid": (896, 896),
 }
 # What the head or the data section of every recipe says instead.
 _TOLD = (r"train_dataloader: batch_size \d+ is that of one GPU", r"data set \w+ is no part of an import")

@@ -98,4 +98,5 @@ def test_any_images_with_masks_are_the_last_answer(tmp_path):
 
 def test_all_can_be_recognised_but_for_what_is_drawn():
     modules = {name: __import__(f"maskline.convert.formats.{name}", fromlist=["read"]) for name in layouts.names()}
-    assert {name for name, module in modules.items() if not hasattr(module, "recognise")} == {"synthetic_fundus"}
+    not_by_files = {"synthetic_fundus", "pascal_context_59"}  # drawn, and another view of pascal_context
+    assert {name for name, module in modules.items() if not hasattr(module, "recognise")} == not_by_files

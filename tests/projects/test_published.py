@@ -28,6 +28,7 @@ RESIZES = {"RandomResize", "Resize"}
 COLORS = {"mode": "mmseg", "prob": 0.5, "brightness": 32, "contrast": (0.5, 1.5), "saturation": (0.5, 1.5)}
 SIZES = {"DRIVEDataset": (584, 565), "STAREDataset": (605, 700), "ChaseDB1Dataset": (960, 999)}
 SIZES |= {"HRFDataset": (2336, 3504), "CityscapesDataset": (2048, 1024), "LoveDADataset": (1024, 1024)}
+SIZES |= {"PotsdamDataset": (512, 512), "ISPRSDataset": (512, 512), "iSAIDDataset": (896, 896)}
 HEADS = {"fcn": "FCNHead", "psp": "PSPHead", "aspp": "ASPPHead", "uper": "UPerHead", "segformer": "SegformerHead"}
 HEADS |= {"separable_aspp": "DepthwiseSeparableASPPHead", "ocr": "OCRHead", "point": "PointHead", "fpn": "FPNHead"}
 
@@ -259,7 +260,7 @@ def test_an_overlay_says_nothing_that_its_names_do_not_read():
 def test_what_is_lost_or_other_than_its_name_says_is_told():
     notes = {name: " ".join(one.notes) for name, one in published().items()}
     assert "the name says 160k, the configuration 320k" in notes["beit-large_upernet_8xb1-amp-160k_ade20k-640x640"]
-    assert "no layout reads PascalContextDataset" in notes["fcn_hr48_4xb4-80k_pascal-context-480x480"]
+    assert "no layout reads MapillaryDataset_v1" in notes["deeplabv3plus_r50-d8_4xb2-300k_mapillay_v1_65-1280x1280"]
     assert "ResizeToMultiple has no counterpart" in notes["fpn_poolformer_s12_8xb4-40k_ade20k-512x512"]
     assert notes["fcn_r50-d8_4xb4-160k_ade20k-512x512"] == ""
     assert notes["fcn_r50-d8_4xb2-80k_cityscapes-512x1024"] == ""

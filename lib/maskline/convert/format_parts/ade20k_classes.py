@@ -3,9 +3,9 @@
 Source: objectInfo150.txt of the set; colors as in the challenge's color150.mat and in MMSegmentation.
 """
 
-from maskline.data.labels import Rgb
+from maskline.convert.format_parts.class_lists import colors, names
 
-_NAMES = """
+NAMES = names("""
 wall, building, sky, floor, tree, ceiling, road, bed, windowpane, grass, cabinet, sidewalk, person, earth, door, table,
 mountain, plant, curtain, chair, car, water, painting, sofa, shelf, house, sea, mirror, rug, field, armchair, seat,
 fence, desk, rock, wardrobe, lamp, bathtub, railing, cushion, base, box, column, signboard, chest of drawers, counter,
@@ -17,8 +17,8 @@ escalator, ottoman, bottle, buffet, poster, stage, van, ship, fountain, conveyer
 swimming pool, stool, barrel, basket, waterfall, tent, bag, minibike, cradle, oven, ball, food, step, tank, trade name,
 microwave, pot, animal, bicycle, lake, dishwasher, screen, blanket, sculpture, hood, sconce, vase, traffic light, tray,
 ashcan, fan, pier, crt screen, plate, monitor, bulletin board, shower, radiator, glass, clock, flag
-"""
-_COLORS = """
+""")
+PALETTE = colors("""
 120 120 120, 180 120 120, 6 230 230, 80 50 50, 4 200 3, 120 120 80, 140 140 140, 204 5 255, 230 230 230, 4 250 7,
 224 5 255, 235 255 7, 150 5 61, 120 120 70, 8 255 51, 255 6 82, 143 255 140, 204 255 4, 255 51 7, 204 70 3,
 0 102 200, 61 230 250, 255 6 51, 11 102 255, 255 7 71, 255 9 224, 9 7 230, 220 220 220, 255 9 92, 112 9 255,
@@ -34,13 +34,4 @@ _COLORS = """
 255 204 0, 255 0 143, 0 255 235, 133 255 0, 255 0 235, 245 0 255, 255 0 122, 255 245 0, 10 190 212, 214 255 0,
 0 204 255, 20 0 255, 255 255 0, 0 153 255, 0 41 255, 0 255 204, 41 0 255, 41 255 0, 173 0 255, 0 245 255,
 71 0 255, 122 0 255, 0 255 184, 0 92 255, 184 255 0, 0 133 255, 255 214 0, 25 194 194, 102 255 0, 92 0 255
-"""
-
-
-def _color(text: str) -> Rgb:
-    red, green, blue = map(int, text.split())
-    return red, green, blue
-
-
-NAMES: tuple[str, ...] = tuple(" ".join(name.split()) for name in _NAMES.split(","))
-PALETTE: tuple[Rgb, ...] = tuple(map(_color, _COLORS.split(",")))
+""")

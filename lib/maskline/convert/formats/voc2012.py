@@ -21,8 +21,9 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from maskline.convert.format_parts.finding import above, find, records, visible
+from maskline.convert.format_parts.finding import above, find, records
 from maskline.convert.format_parts.tree import NAME_LIST, Tree, both
+from maskline.convert.format_parts.voc_lists import read_lists
 from maskline.convert.records import LayoutSettings, SourceSet
 from maskline.core.errors import DataError
 from maskline.data.labels import LabelSet, bit_palette
@@ -60,7 +61,6 @@ _KINDS = {
     "segmentationclassaug": "mask of SBD",
     "cls": "mask of SBD",
 }
-_LISTS: dict[str, Split] = {"train.txt": "train", "val.txt": "val"}
 _VOID = 255
 
 
@@ -77,8 +77,9 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
             other = files.pop(f"{kind} of SBD", None)
             if other is not None:
                 files.setdefault(kind, other)
-    listed, problems = _lists(folder, set_files.files)
-    set_files.files = {id_: files for id_, files in set_files.files.items() if "mask" in files}
+    labelled = [id_ for id_, files in set_files.files.items() if "mask" in files]
+    listed, problems = read_lists(folder, frozenset(labelled), within="segmentation", masks="SegmentationClass")
+    set_files.files = {id_: set_files.files[id_] for id_ in labelled}
     if not set_files.files:
         raise DataError("voc2012", "no masks in SegmentationClass", "give the archive of the segmentation task")
 
@@ -125,21 +126,3 @@ def read_classes(path: Path, *, ignore_index: int, exif: masks.Exif) -> masks.Id
 def _meaning(place: PurePosixPath) -> tuple[str, str] | None:
     kind = _KINDS.get(above(place))
     return (place.stem, kind) if kind else None
-
-
-def _lists(folder: Path, files_by_id: dict[str, dict[str, Path]]) -> tuple[dict[str, Split], list[DataError]]:
-    """Return the split of each listed id, val before train, and a problem for each listed id without a mask."""
-    splits: dict[str, Split] = {}
-    problems = []
-    for path, place in visible(folder, (".txt",)):
-        split = _LISTS.get(place.name.lower())
-        if split is None or above(place) != "segmentation":
-            continue
-        for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
-            id_ = line.strip()
-            if id_ and (split == "val" or id_ not in splits):
-                splits[id_] = split
-            if id_ and "mask" not in files_by_id.get(id_, {}):
-                where = f"{place} line {number}"
-                problems.append(DataError(where, f"no mask for {id_}", "add SegmentationClass/, or shorten the list"))
-    return splits, problems
