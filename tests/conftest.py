@@ -4,6 +4,7 @@ import fcntl
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,20 @@ settings.load_profile("any_machine")
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _settings_of_torch():
+    """What a stage that a test runs here sets for its whole process ends with the test."""
+    torch = sys.modules.get("torch")
+    threads, deterministic = int(os.environ.get("OMP_NUM_THREADS", "0")), False
+    if torch is not None:
+        threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    yield
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.use_deterministic_algorithms(deterministic)
+        torch.set_num_threads(threads or torch.get_num_threads())
 
 
 def _shared(name: str) -> Path:

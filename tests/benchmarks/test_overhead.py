@@ -5,18 +5,9 @@ import statistics
 import time
 
 import pytest
-import torch
 
 from tools.compare_loops import job_of, stepper
 from tools.loop_cases import settings
-
-
-@pytest.fixture(autouse=True)
-def _settings_of_torch():
-    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    yield
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(deterministic)
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -2,20 +2,11 @@
 
 import math
 
-import pytest
 import torch
 
 from maskline.builders.training import build_training
 from maskline.engine.state import TrainState
 from maskline.engine.train import step
-
-
-@pytest.fixture(autouse=True)
-def _settings_of_torch():
-    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    yield
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(deterministic)
 
 
 def test_step(benchmark, prepared, settings):

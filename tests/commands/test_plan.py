@@ -3,7 +3,6 @@
 import json
 
 import pytest
-import torch
 from click.testing import CliRunner
 
 from maskline.analysis.plan import planning, trial
@@ -80,13 +79,7 @@ def test_data_that_was_not_prepared(tmp_path):
 
 
 def test_the_trial_measures_the_engines_own_step(prepared):
-    threads = torch.get_num_threads()
-    try:
-        params = load_params(prepared / "params.yaml")
-        costs = trial.costs(params, prepared / "prepared", seconds=0.0)
-    finally:
-        torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(False)
+    costs = trial.costs(load_params(prepared / "params.yaml"), prepared / "prepared", seconds=0.0)
     assert 0 < costs.entry < costs.start
     assert min(costs.iteration, costs.scored_image) > 0
     assert planning.length(costs, planning.fingerprint(prepared / "prepared"), minutes=1).keys["train.iterations"] >= 1

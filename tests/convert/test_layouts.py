@@ -17,7 +17,7 @@ def test_every_set_has_a_layout():
     """Its file alone makes it one: params and layouts look at the folder."""
     known = typing.get_args(DataParams.model_fields["name"].annotation)
     assert list(known) == names()
-    assert len(known) == 26
+    assert len(known) == 32
     for name in known:
         assert callable(layout(name))
     assert layout("chase_db1") is chase_db1.read

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-import torch
 
 from maskline.builders.training import build_training
 from maskline.core.errors import ParamsError
@@ -29,12 +28,9 @@ def prepared(tmp_path_factory):
 @pytest.fixture
 def meta(monkeypatch, prepared, root):
     """A function that builds a run of these params on the meta device."""
-    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     monkeypatch.chdir(root)
     with on_meta():
         yield lambda params: build_training(params, prepared)
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(deterministic)
 
 
 @pytest.fixture

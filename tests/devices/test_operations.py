@@ -13,15 +13,6 @@ RECORDED = json.loads(TABLE.read_text(encoding="utf-8"))
 COUNTED = [("unet-s5-d16", "cpu"), ("vit-b-linear", "cpu"), *((case, "meta") for case in RECORDED["cases"])]
 
 
-@pytest.fixture
-def _settings_of_torch():
-    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    yield
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(deterministic)
-
-
-@pytest.mark.usefixtures("_settings_of_torch")
 @pytest.mark.parametrize(("case", "device"), COUNTED)
 def test_as_many_as_recorded(prepared, case, device):
     if torch.__version__.partition("+")[0] != RECORDED["torch"]:
