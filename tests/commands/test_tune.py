@@ -3,13 +3,18 @@
 import csv
 import io
 import json
+import subprocess
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from maskline.analysis import tune as analysis
+from maskline.analysis import tune_waits
 from maskline.commands import tune
 from maskline.params.whole import load_params
 from maskline.runtime import device
+from maskline.runtime.processes import waiting
 from tools.trial import TINY, write_params
 
 KEYS = ("channels_last", "precision", "compile", "threads")
@@ -79,6 +84,32 @@ def test_a_dry_run_writes_nothing(run, project):
     assert found["iterations"] == TINY["train.iterations"]
     assert (project / "params.yaml").read_bytes() == before
     assert not (project / "reports").exists()
+
+
+def test_ways_of_waiting(run, monkeypatch):
+    """Each in processes that were told so; nothing where the environment says it, or one thread computes."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(tune.__file__).parents[2]))
+    monkeypatch.setattr(tune_waits, "_ROUNDS", 1)
+    started, run_child = [], subprocess.run
+
+    def child(command, *, env, **options):
+        started.append((command[command.index("--wait") + 1], "GOMP_SPINCOUNT" in env))
+        return run_child(command, env=env, **options)
+
+    monkeypatch.setattr(subprocess, "run", child)
+    assert json.loads(run("--dry-run", "--json", "--threads", "2").stdout)["waits"] == {}, "GOMP_SPINCOUNT is set"
+    monkeypatch.delenv("GOMP_SPINCOUNT")
+    monkeypatch.setattr(waiting, "is_busy", lambda: False)  # else the first run says it for the next ones
+    assert json.loads(run("--dry-run", "--json").stdout)["waits"] == {}, "one thread"
+    assert started == []
+    monkeypatch.setattr(analysis, "best", lambda measured, _: measured[-1].choice)
+    result = run("--dry-run", "--json", "--threads", "2")
+    assert started == [("spin", False), ("yield", False)]
+    waits = json.loads(result.stdout)["waits"]
+    assert list(waits) == ["spin", "yield"]
+    assert all(0 < seconds < 60 for seconds in waits.values())
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 2, "", "error: x"))
+    assert json.loads(run("--dry-run", "--json", "--threads", "2").stdout)["waits"] == {}
 
 
 def test_without_data(run, tmp_path):

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from maskline.analysis.tune import Choice, Measured
     from maskline.engine.run import Job
     from maskline.params.whole import Params
+    from maskline.runtime.processes.waiting import Wait
+
+_MEANING: "Mapping[Wait, str]" = {"spin": " (on a free machine)", "yield": " (what auto takes on a busy machine)"}
 
 
 @click.command()
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 @click.option("--no-compile", is_flag=True, help="Leave compiled networks out: compiling each takes up to minutes.")
 @click.option("--dry-run", is_flag=True, help="Write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@click.option("--wait", type=click.Choice(["spin", "yield"]), hidden=True)
+@click.option("--alone", hidden=True)
 @errors_to_exit_code
 def main(
     *,
@@ -39,12 +44,17 @@ def main(
     no_compile: bool,
     dry_run: bool,
     as_json: bool,
+    wait: "Wait | None",
+    alone: str | None,
 ) -> None:
     """Measure a few training steps for each combination of memory format, precision, compilation and threads.
 
     Network, batch and crop are those of the params file. What makes the whole run shortest, compiling included, is
     written into the keys channels_last, precision, compile and threads of train, as plain values; comments stay. The
     present values stay where nothing is faster by more than 3 %. A combination that fails is reported and left out.
+
+    Where several threads compute, the step is timed once more with threads that spin and with threads that sleep while
+    they wait (machine.wait), each in processes of its own; that key stays as it is.
     """
     from maskline.params.whole import load_params
     from maskline.runtime.patches import memory
@@ -52,18 +62,28 @@ def main(
 
     settings = load_params(params_path)
     memory.prefer_huge_pages()  # as training does
-    waiting.tune(settings.machine.wait)
-    from maskline.analysis import tune
+    is_said = waiting.is_said()
+    waiting.tune(wait or settings.machine.wait)
+    from maskline.analysis import tune, tune_waits
     from maskline.core.files import write_json, write_text
 
+    if alone is not None:
+        (only,) = _measure(settings, prepared, steps=steps, wanted=[tune.Choice(**json.loads(alone))]).measured
+        click.echo(json.dumps(only.to_dict()))
+        return
     trials = _measure(settings, prepared, steps=steps, threads=threads, compiled=not no_compile)
     chosen = tune.best(trials.measured, trials.present)
+    waits: dict[Wait, float] = {}
+    if trials.device == "cpu" and chosen.threads > 1 and not is_said:
+        given = ["--params", str(params_path), "--prepared", str(prepared), "--steps", str(steps)]
+        waits = tune_waits.measure(chosen, given)
     summary = {
         "device": trials.device,
         "iterations": trials.iterations,
         "present": asdict(trials.present),
         "chosen": asdict(chosen),
         "measured": [each.to_dict() for each in tune.by_speed(trials.measured)],
+        "waits": waits,
     }
     if not dry_run:
         write_json(reports / "tune.json", summary)
@@ -73,6 +93,8 @@ def main(
         click.echo(json.dumps(summary, indent=2))
     else:
         _print(trials.measured, chosen, trials.present)
+        for way, seconds in waits.items():
+            click.echo(f"machine.wait: {way}: {seconds:.4g} s a step" + _MEANING[way])
         log.info("tune: %s", "nothing written" if dry_run else f"{params_path} and {reports}/tune.json, .csv written")
 
 
@@ -83,7 +105,15 @@ class _Found(NamedTuple):
     measured: "list[Measured]"
 
 
-def _measure(settings: "Params", prepared: Path, *, steps: int, threads: Sequence[int], compiled: bool) -> _Found:
+def _measure(
+    settings: "Params",
+    prepared: Path,
+    *,
+    steps: int,
+    threads: Sequence[int] = (),
+    compiled: bool = False,
+    wanted: "Sequence[Choice]" = (),
+) -> _Found:
     from maskline.analysis import tune
     from maskline.builders.training import build_training, run_length
     from maskline.data.dataset import PreparedSplit
@@ -106,7 +136,7 @@ def _measure(settings: "Params", prepared: Path, *, steps: int, threads: Sequenc
         return build_training(settings.model_copy(update={"train": train.model_copy(update=asdict(choice))}), prepared)
 
     length = run_length(settings, PreparedSplit.open(prepared, "train", cache="stream"))
-    wanted = tune.choices(precisions=precisions, threads=counts, compiled=compiled)
+    wanted = wanted or tune.choices(precisions=precisions, threads=counts, compiled=compiled)
     return _Found(kind, length, present, tune.measure(job, wanted, steps=steps, iterations=length))
 
 
@@ -142,3 +172,7 @@ def _print(measured: "list[Measured]", chosen: "Choice", present: "Choice") -> N
         )
     console = Console()
     Console(width=None if console.is_terminal else 200).print(grid)
+
+
+if __name__ == "__main__":
+    main()

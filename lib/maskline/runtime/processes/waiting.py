@@ -28,10 +28,20 @@ def tune(wait: Wait) -> bool:
     Returns:
         Whether threads yield because of this call.
     """
-    if any(name in os.environ for name in _VARIABLES) or wait == "spin" or (wait == "auto" and not is_busy()):
+    if is_said() or wait == "spin" or (wait == "auto" and not is_busy()):
         return False
     os.environ["GOMP_SPINCOUNT"] = "0"
     return True
+
+
+def is_said() -> bool:
+    """Return whether the environment says how threads wait."""
+    return any(name in os.environ for name in _VARIABLES)
+
+
+def unsaid() -> dict[str, str]:
+    """Return the environment for a process that is to choose anew."""
+    return {name: value for name, value in os.environ.items() if name not in _VARIABLES}
 
 
 def is_busy() -> bool:
