@@ -11,6 +11,7 @@ from dataclasses import asdict
 
 from maskline.analysis.tune import Choice
 from maskline.cli.entry import log
+from maskline.core.text import one_line
 from maskline.runtime.processes.waiting import Wait, unsaid
 
 WAYS: tuple[Wait, ...] = ("spin", "yield")
@@ -29,9 +30,10 @@ def measure(choice: Choice, arguments: Sequence[str]) -> dict[Wait, float]:
         command = [sys.executable, "-m", "maskline.commands.tune", *arguments]
         command += ["--wait", way, "--alone", json.dumps(asdict(choice))]
         done = subprocess.run(command, env=unsaid(), capture_output=True, text=True, check=False)
-        if done.returncode:
-            log.warning("tune: ways of waiting not measured: %s", done.stderr.strip().splitlines()[-1:])
+        found = json.loads(done.stdout) if done.returncode == 0 else {"step_seconds": None, "problem": done.stderr}
+        step = found["step_seconds"]
+        if step is None:
+            log.warning("tune: ways of waiting not measured: %s", one_line(found["problem"]))
             return {}
-        step = float(json.loads(done.stdout)["step_seconds"])
         seconds[way] = min(step, seconds.get(way, step))
     return seconds
