@@ -30,10 +30,10 @@ def measure(choice: Choice, arguments: Sequence[str]) -> dict[Wait, float]:
         command = [sys.executable, "-m", "maskline.commands.tune", *arguments]
         command += ["--wait", way, "--alone", json.dumps(asdict(choice))]
         done = subprocess.run(command, env=unsaid(), capture_output=True, text=True, check=False)
-        found = json.loads(done.stdout) if done.returncode == 0 else {"step_seconds": None, "problem": done.stderr}
-        step = found["step_seconds"]
-        if step is None:
+        found = json.loads(done.stdout) if done.returncode == 0 else {"problem": done.stderr}
+        if found.get("step_seconds") is None:
             log.warning("tune: ways of waiting not measured: %s", one_line(found["problem"]))
             return {}
+        step = float(found["step_seconds"])
         seconds[way] = min(step, seconds.get(way, step))
     return seconds
