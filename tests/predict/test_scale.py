@@ -116,13 +116,26 @@ def test_what_training_was_told_travels(workspace, tmp_path):
         assert np.array_equal(found, told.labels[0].numpy()) == same
 
 
-def test_models_of_other_scales_are_not_one(trained_folder, tmp_path):
+def exported(model, path):
+    """The exported file of a trained folder."""
+    trained = build_trained(ExportParams(), model)
+    about = package.describe(trained, example_size=(40, 48))
+    path.write_bytes(onnx_graph.to_onnx(trace(trained.deployable(), example_size=(40, 48)), opset=18, metadata=about))
+    return path
+
+
+def test_models_of_other_scales_are_not_one(trained_folder, photos, tmp_path):
+    """But each exported is: the remedy that the error names."""
     shutil.copytree(trained_folder, tmp_path / "other")
     told = json.loads((tmp_path / "other" / "model.json").read_text())
     told["params"]["model"]["test_scale"] = list(SCALE)
     (tmp_path / "other" / "model.json").write_text(json.dumps(told))
     with pytest.raises(CheckpointError, match=r"test_scale \[40, 72\], and .* has null; name models of one scale"):
         maskline.load([trained_folder, tmp_path / "other"])
+    files = [exported(model, tmp_path / f"{model.name}.onnx") for model in (trained_folder, tmp_path / "other")]
+    one, other = (maskline.load(file, threads=1).predict(photos / "1.png").probabilities for file in files)
+    both = maskline.load(files, threads=1).predict(photos / "1.png").probabilities
+    np.testing.assert_allclose(both, (one + other) / 2, atol=1e-6)
 
 
 def test_the_exported_file_and_its_example(trained_folder, photos, expected, tmp_path):
