@@ -32,7 +32,8 @@ def _little_unets() -> dict[str, Any]:
 _WNET = Paper(
     about=(
         "Published: vessel Dice 0.820 on these 8 train and 20 test images, the threshold set on train; its field of",
-        "view is not known. Not yet repeated here. There rotation, scale or shift is drawn; here, each by itself.",
+        "view is not known. Here, one run, seed 0: 0.8142 (95 % interval 0.796 to 0.833), whole images, threshold 0.5;",
+        "0.8099 with the threshold set on train. There rotation, scale or shift is drawn; here, each by itself.",
         "Source: W-Net (Galdran et al. 2020, arXiv 2009.01907).",
     ),
     changes={

@@ -4,9 +4,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from maskline.builders.model import segmentor
 from maskline.core.errors import ExportError
 from maskline.export import trace as trace_module
 from maskline.export.trace import Deployable, trace
+from maskline.params.network.model import validate_model
 
 
 @pytest.mark.parametrize(("height", "width"), [(16, 16), (17, 29), (64, 31)])
@@ -19,6 +21,25 @@ def test_deployable_equals_the_network_it_wraps(trained, height, width):
     # Channels last, as NHWC input makes it here, sums a convolution in another order.
     np.testing.assert_allclose(probabilities, expected.probabilities, atol=1e-5)
     np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize(("height", "width"), [(33, 47), (35, 46), (64, 65)])
+def test_a_row_of_networks_is_padded_once_in_both(height, width):
+    """Each network by itself would see, where the image ends, what the exported one does not."""
+    torch.manual_seed(0)
+    parts = {"backbone": {"name": "little_unet", "base_channels": 4, "num_stages": 3}, "decode_head": {"name": "fcn"}}
+    parts["decode_head"] |= {"in_index": -1, "channels": 4, "num_convs": 0, "concat_input": False}
+    section = validate_model({**parts, "refiners": [parts]}, place="test")
+    network = segmentor(section, num_classes=2).eval()
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, torch.nn.Conv2d):
+                module.weight.mul_(3)  # so that the second network's answer is not all but one class
+        pixels = np.random.default_rng(0).integers(0, 256, (1, height, width, 3), dtype=np.uint8)
+        deployable = Deployable(network, num_classes=2, stride=network.stride, mean=(120.0,) * 3, std=(60.0,) * 3)
+        _, found = deployable(torch.from_numpy(pixels))
+        expected = network((torch.from_numpy(pixels).permute(0, 3, 1, 2).float() - 120) / 60).softmax(1)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 
 def test_many_classes_need_wider_labels():

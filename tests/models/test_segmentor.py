@@ -112,7 +112,7 @@ def row(*, sees=3 + 2):
         num_classes=3,
         align_corners=False,
     )
-    model.refiners.append(behind)
+    model.follow_by([behind])
     return model, behind
 
 
@@ -120,10 +120,12 @@ def test_a_network_behind_another_sees_the_image_and_all_probabilities_but_the_f
     model, behind = row()
     images = torch.randn(2, 3, 30, 41)
     model.eval()
+    assert (model.stride, behind.stride) == (16, 16)
     with torch.no_grad():
-        first = unet_segmentor().eval()(images)
-        assert first.shape == (2, 3, 30, 41)
-        expected = behind(torch.cat([images, first.softmax(1)[:, 1:]], dim=1))
+        padded = torch.nn.functional.pad(images, (0, 7, 0, 2))  # once, for both
+        first = unet_segmentor().eval()(padded)
+        assert first.shape == (2, 3, 32, 48)
+        expected = behind(torch.cat([padded, first.softmax(1)[:, 1:]], dim=1))[:, :, :30, :41]
         assert torch.equal(model(images), expected)
         outputs = model.head_logits(images)
     assert list(outputs) == ["auxiliary_head.0", "decode_head", "refiners.0.decode_head"]

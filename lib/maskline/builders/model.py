@@ -133,8 +133,7 @@ def segmentor(params: ModelParams, *, num_classes: int) -> SegmentorBase:
     first, *others = params.networks()
     model = _network(first, num_classes=num_classes)
     seen = params.in_channels + num_classes - 1
-    del model.refiners  # set anew, it stands after the parts of the first network
-    model.refiners = nn.ModuleList(
+    model.follow_by(
         _network(network.model_copy(update={"in_channels": seen}), num_classes=num_classes) for network in others
     )
     if params.weights is not None:

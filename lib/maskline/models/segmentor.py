@@ -4,8 +4,9 @@
 segmentation-models-pytorch behind the same base. Any of them can stand in a row: see ``SegmentorBase.refiners``.
 """
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import cast
 
@@ -25,7 +26,8 @@ class SegmentorBase(nn.Module, ABC):
     """Logits at input size for any height and width from 16 px.
 
     An input whose sides are no multiples of ``stride`` is padded with zeros (the mean color) at the bottom and
-    right, and the logits are cropped.
+    right, and the logits are cropped; for a row of networks once, before the first and after the last, but in training
+    for each.
 
     ``refiners`` are whole networks after this one, none at first. Each sees the image and, as further channels, the
     probabilities that the network before it gives all classes but the first, whose is what they lack to 1. The last
@@ -68,10 +70,17 @@ class SegmentorBase(nn.Module, ABC):
         with self._checked(images):
             padded = self._pad(images)
             *_, logits = self.run_heads(padded, auxiliary=False).values()
-            logits = self._fit(logits, padded, images)
+            logits = resize(logits, size_of(padded), align_corners=self.align_corners)
         for network in self.networks()[1:]:
-            logits = network(refined_input(images, logits))
-        return logits
+            logits = network(refined_input(padded, logits))
+        return logits[:, :, : images.shape[2], : images.shape[3]]
+
+    def follow_by(self, networks: "Iterable[SegmentorBase]") -> None:
+        """Set the networks after this one, by which ``stride`` and ``min_side`` become those of the whole row."""
+        del self.refiners  # set anew, it stands after the parts of this network
+        self.refiners = nn.ModuleList(networks)
+        self.stride = math.lcm(*(network.stride for network in self.networks()))
+        self.min_side = max(network.min_side for network in self.networks())
 
     def networks(self) -> "list[SegmentorBase]":
         """Return the networks of the row, this one first."""
@@ -89,14 +98,12 @@ class SegmentorBase(nn.Module, ABC):
         with self._checked(images):
             padded = self._pad(images)
             outputs = self.run_heads(padded, auxiliary=True)
-            logits = self._fit([*outputs.values()][-1], padded, images)
-            if padded.shape != images.shape:
-                outputs = {name: self._fit(own, padded, images) for name, own in outputs.items()}
         for i, network in enumerate(self.networks()[1:]):
-            seen = refined_input(images, logits)
-            own = network.head_logits(seen)
+            logits = resize([*outputs.values()][-1], size_of(padded), align_corners=network.align_corners)
+            own = network.head_logits(refined_input(padded, logits))
             outputs |= {refiner_name(i, name): value for name, value in own.items()}
-            logits = resize([*own.values()][-1], size_of(images), align_corners=network.align_corners)
+        if padded.shape != images.shape:
+            outputs = {name: self._fit(own, padded, images) for name, own in outputs.items()}
         return outputs
 
     def training_pairs(self, images: Tensor, target: Tensor) -> dict[str, Pair]:

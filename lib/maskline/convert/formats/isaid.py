@@ -9,7 +9,7 @@ Masks are RGB as published, or 0..15 in tiles, whose padding is 255 and becomes 
 (``_instance_id_RGB``) and the images of test are left out. An image and its tiles are one group.
 
 Source: Waqas Zamir et al., "iSAID: A Large-scale Dataset for Instance Segmentation in Aerial Images", CVPR Workshops
-2019. Images of DOTA, for research. captain-whu.github.io/iSAID
+2019. For research; the images are those of its object detection set. captain-whu.github.io/iSAID
 """
 
 import re
