@@ -31,9 +31,8 @@ def _little_unets() -> dict[str, Any]:
 
 _WNET = Paper(
     about=(
-        "Published: vessel Dice 0.820 on these 8 train and 20 test images, the threshold set on train; its field of",
-        "view is not known. Here, one run, seed 0: 0.8142 (95 % interval 0.796 to 0.833), whole images, threshold 0.5;",
-        "0.8099 with the threshold set on train. There rotation, scale or shift is drawn; here, each by itself.",
+        "Published: vessel Dice 0.820, threshold set on train, field of view unknown; here, one run: 0.8142 (0.796 to",
+        "0.833) of whole images at 0.5, 0.8099 set on train. Here rotation, scale and shift are drawn each by itself.",
         "Source: W-Net (Galdran et al. 2020, arXiv 2009.01907).",
     ),
     changes={
