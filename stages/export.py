@@ -23,14 +23,13 @@ from maskline.cli.entry import PATH, log, params_option, stage
 @stage
 def main(*, params_path: Path, prepared: Path, model: Path, scores: Path, out: Path, **reports: Path) -> None:
     """Write ONNX files with pre-processing inside, after comparing each with torch on the split that was scored."""
-    from maskline.builders.export import build_limits, build_trained, build_variants, measure_latency
+    from maskline.builders.export import build_trained, build_variants, export_model, measure_latency
     from maskline.core.files import write_json, write_text
     from maskline.data.dataset import PreparedSplit
     from maskline.data.manifest import scored_split
     from maskline.export import card, package, timing
     from maskline.params.base.reading import load_sections
     from maskline.params.stages.export import ExportStage
-    from maskline.runtime import device
     from maskline.runtime.processes import gpus
 
     params = load_sections(params_path, ExportStage)
@@ -42,18 +41,7 @@ def main(*, params_path: Path, prepared: Path, model: Path, scores: Path, out: P
     split = PreparedSplit.open(prepared, name, cache="stream")
     mirror = os.environ.get("MASKLINE_MIRROR")
     variants = build_variants(section, trained, prepared, threads=threads, mirror=Path(mirror) if mirror else None)
-    agreement = package.export_model(
-        trained,
-        split,
-        name=name,
-        out=out,
-        opset=section.opset,
-        example_size=section.example_size,
-        threads=threads,
-        limits=build_limits(section, "export"),
-        variants=variants,
-        device=device.resolve_kind(section.device, place="export.device"),
-    )
+    agreement = export_model(section, trained, split, name=name, out=out, threads=threads, variants=variants)
     card.write(
         out, trained, agreement, variants=variants, data_set=data_set, split=name, images=len(split), scores=known
     )

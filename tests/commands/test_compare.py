@@ -180,6 +180,12 @@ def test_sweep_prints_a_table(monkeypatch):
     assert json.loads(CliRunner().invoke(sweep_seeds.main, ["2", "--first", "4", "--json"]).output)["seeds"] == [4, 5]
 
 
+def test_an_ensemble_of_one_seed_is_refused_before_it_trains(monkeypatch):
+    monkeypatch.setattr(sweep_seeds, "sweep", lambda *_, **__: pytest.fail("trained"))
+    result = CliRunner().invoke(sweep_seeds.main, ["1", "--ensemble"])
+    assert (result.exit_code, result.output) == (2, "error: sweep-seeds: N: 1 with --ensemble; give 2 or more\n")
+
+
 def test_without_git_there_is_one_line(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", "")

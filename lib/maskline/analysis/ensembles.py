@@ -8,16 +8,15 @@ from typing import Any
 from maskline.analysis.experiments import Runner, fetch
 from maskline.builders.ensemble import write_ensemble
 from maskline.builders.evaluate import evaluated
-from maskline.builders.export import build_limits, build_trained, build_variants
+from maskline.builders.export import build_trained, build_variants, export_model
 from maskline.cli.entry import log
 from maskline.core.files import write_json
 from maskline.data.dataset import PreparedSplit
 from maskline.data.manifest import Split, scored_split
 from maskline.evaluation.evaluate import Evaluation
-from maskline.export import card, package
+from maskline.export import card
 from maskline.params.stages.evaluate import EvaluateStage
 from maskline.params.whole import Params
-from maskline.runtime import device
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,18 +100,7 @@ def export(
     name = scored_split(prepared, "auto")
     split = PreparedSplit.open(prepared, name, cache="stream")
     variants = build_variants(section, trained, prepared, threads=threads)
-    agreement = package.export_model(
-        trained,
-        split,
-        name=name,
-        out=out / "export",
-        opset=section.opset,
-        example_size=section.example_size,
-        threads=threads,
-        limits=build_limits(section, "export"),
-        variants=variants,
-        device=device.resolve_kind(section.device, place="export.device"),
-    )
+    agreement = export_model(section, trained, split, name=name, out=out / "export", threads=threads, variants=variants)
     card.write(
         out / "export",
         trained,

@@ -24,6 +24,7 @@ from maskline.export.web import onnxruntime_web
 from maskline.export.web.variant import WebVariant, check_readable
 from maskline.params.base.types import Scale
 from maskline.params.export import ExportLimits, ExportParams
+from maskline.runtime import device
 from maskline.runtime.checkpoint import read_card
 
 
@@ -64,6 +65,45 @@ def build_trained(
 def build_limits(params: ExportLimits, name: str) -> Limits:
     """Return the gate of one file, whose section errors call ``name``."""
     return Limits(max_disagreement=params.max_disagreement, max_metric_change=params.max_metric_change, section=name)
+
+
+def export_model(
+    params: ExportParams,
+    trained: Trained,
+    split: PreparedSplit,
+    *,
+    name: str,
+    out: Path,
+    threads: int,
+    variants: tuple[Variant, ...],
+) -> dict[str, Any]:
+    """Write the files after comparing each with torch, as the section says; see ``package.export_model``.
+
+    Args:
+        params: The section.
+        trained: What is exported.
+        split: Images to compare on.
+        name: Of the split.
+        out: Folder to write, replaced as a whole.
+        threads: CPU threads.
+        variants: Further files.
+
+    Raises:
+        ExportError: A file differs from torch by more than its limits.
+        ParamsError: A device that is not there.
+    """
+    return package.export_model(
+        trained,
+        split,
+        name=name,
+        out=out,
+        opset=params.opset,
+        example_size=params.example_size,
+        threads=threads,
+        limits=build_limits(params, "export"),
+        variants=variants,
+        device=device.resolve_kind(params.device, place="export.device"),
+    )
 
 
 def build_variants(

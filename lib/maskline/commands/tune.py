@@ -73,10 +73,9 @@ def main(
         return
     trials = _measure(settings, prepared, steps=steps, threads=threads, compiled=not no_compile)
     chosen = tune.best(trials.measured, trials.present)
-    waits: dict[Wait, float] = {}
-    if trials.device == "cpu" and chosen.threads > 1 and not is_said:
-        given = ["--params", str(params_path), "--prepared", str(prepared), "--steps", str(steps)]
-        waits = tune_waits.measure(chosen, given)
+    given = ["--params", str(params_path), "--prepared", str(prepared), "--steps", str(steps)]
+    several = trials.device == "cpu" and chosen.threads > 1
+    waits = tune_waits.measure(chosen, given) if several and not is_said else {}
     summary = {
         "device": trials.device,
         "iterations": trials.iterations,
@@ -92,9 +91,7 @@ def main(
     if as_json:
         click.echo(json.dumps(summary, indent=2))
     else:
-        _print(trials.measured, chosen, trials.present)
-        for way, seconds in waits.items():
-            click.echo(f"machine.wait: {way}: {seconds:.4g} s a step" + _MEANING[way])
+        _print(trials.measured, chosen, trials.present, waits)
         log.info("tune: %s", "nothing written" if dry_run else f"{params_path} and {reports}/tune.json, .csv written")
 
 
@@ -153,7 +150,7 @@ def _write(path: Path, choice: "Choice") -> None:
     write_text(path, with_overrides(path.read_text(encoding="utf-8"), values, place=str(path)))
 
 
-def _print(measured: "list[Measured]", chosen: "Choice", present: "Choice") -> None:
+def _print(measured: "list[Measured]", chosen: "Choice", present: "Choice", waits: "Mapping[Wait, float]") -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -172,6 +169,8 @@ def _print(measured: "list[Measured]", chosen: "Choice", present: "Choice") -> N
         )
     console = Console()
     Console(width=None if console.is_terminal else 200).print(grid)
+    for way, seconds in waits.items():
+        click.echo(f"machine.wait: {way}: {seconds:.4g} s a step" + _MEANING[way])
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from maskline.data.dataset import PreparedSplit
 from maskline.engine.guards import guarded_validation
@@ -61,14 +61,8 @@ def validate(
         sample = split.sample(index)
         with guarded_validation(sample.id, sample.mask.shape):
             image = torch.from_numpy(sample.image.copy())[None].to(compute.device)
-            if scale is not None:
-                image = resized_bytes(image, scaled_size(sample.mask.shape, scale))
             target = torch.from_numpy(sample.mask.astype("int64"))[None].to(compute.device)
-            normal = normalize(image.permute(0, 3, 1, 2), mean, std).contiguous(memory_format=compute.memory_format)
-            with compute.autocast():
-                logits = model(normal).float()
-            if scale is not None:
-                logits = resize(logits, sample.mask.shape, align_corners=cast("SegmentorBase", model).align_corners)
+            logits = _logits(model, image, compute=compute, mean=mean, std=std, scale=scale)
             losses[index] = float(criterion(logits, target, labels.ignore_index))
             counts = confusion_matrix(
                 logits.argmax(1), target, num_classes=labels.num_classes, ignore_index=labels.ignore_index
@@ -88,3 +82,24 @@ def validate(
     by_class = class_scores(total, beta=1)["IoU"]
     row |= {f"IoU_{key}": float(value) for key, value in zip(labels.keys, by_class, strict=True)}
     return {key: value for key, value in row.items() if not math.isnan(value)}
+
+
+def _logits(
+    model: nn.Module,
+    image: Tensor,
+    *,
+    compute: Compute,
+    mean: Sequence[float],
+    std: Sequence[float],
+    scale: tuple[int, int] | None,
+) -> Tensor:
+    """Return the logits NCHW float32 of an image NHWC uint8, at its size."""
+    size = (image.shape[1], image.shape[2])
+    if scale is not None:
+        image = resized_bytes(image, scaled_size(size, scale))
+    normal = normalize(image.permute(0, 3, 1, 2), mean, std).contiguous(memory_format=compute.memory_format)
+    with compute.autocast():
+        logits: Tensor = model(normal).float()
+    if scale is None:
+        return logits
+    return resize(logits, size, align_corners=cast("SegmentorBase", model).align_corners)

@@ -21,7 +21,7 @@ from maskline.reading.images import open_image
 _NAMES = ("impervious_surface", "building", "low_vegetation", "tree", "car", "clutter")
 _PALETTE = ((255, 255, 255), (0, 0, 255), (0, 255, 255), (0, 255, 0), (255, 255, 0), (255, 0, 0))
 _BORDER = (0, 0, 0)
-_NEAR = 8  # gray levels: published masks have a few pixels of 252 in place of 255
+_NEAR = 8  # gray levels; colors are 255 apart, so that what lies so near is no other class
 _CUT = {"img_dir": "image", "ann_dir": "mask"}
 _SPLITS: dict[str, Split] = {"train": "train", "val": "val"}
 
