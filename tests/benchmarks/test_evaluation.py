@@ -96,8 +96,8 @@ def test_evaluation(benchmark, trained, way, tolerance):
     benchmark.group = "evaluation by sliding window"
     predictor, split = trained
     expected = plain_loop(predictor, split)
-    if way == "bf16":
-        predictor = replace(predictor, model=fold_norms(copy.deepcopy(predictor.model)), precision="bf16")
+    if way != "plain loop":
+        predictor = replace(predictor, model=fold_norms(copy.deepcopy(predictor.model)), precision=way)
     found = benchmark(partial(plain_loop if way == "plain loop" else ours, predictor, split))
     for name, value in overall_scores(expected, beta=1).items():
         assert overall_scores(found, beta=1)[name] == pytest.approx(value, abs=tolerance), name

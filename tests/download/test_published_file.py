@@ -1,6 +1,9 @@
 """A published file: from the mirror, kept, downloaded; each way to fail in one line."""
 
+import threading
+
 import pytest
+from filelock import FileLock
 
 from maskline.core.errors import DataError
 from maskline.download import published_file
@@ -51,7 +54,24 @@ def test_of_a_mirror(tmp_path):
 def test_another_file_is_not_kept():
     with serving(b"something else") as server, pytest.raises(DataError, match="other bytes; try again"):
         obtain(server.url)
-    assert not list(published_file.downloads_folder().iterdir())
+    assert [path.name for path in published_file.downloads_folder().iterdir()] == [f"{NAME}.lock"]
+
+
+def test_two_at_once_fetch_it_once(capsys):
+    folder = published_file.downloads_folder()
+    folder.mkdir(parents=True)
+    got = []
+    with serving(CONTENT) as server:
+        with FileLock(folder / f"{NAME}.lock"):  # as another process that has begun
+            second = threading.Thread(target=lambda: got.append(obtain(server.url)))
+            second.start()
+            second.join(timeout=0.5)
+            assert second.is_alive()
+            (folder / NAME).write_bytes(CONTENT)  # that one ends
+        second.join(timeout=10)
+    assert got == [folder / NAME]
+    assert not server.requests
+    assert capsys.readouterr().err == f"{NAME}: another process downloads it; waiting for that one.\n"
 
 
 def test_no_server_and_no_such_file():

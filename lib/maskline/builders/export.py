@@ -14,7 +14,7 @@ from maskline.data.dataset import PreparedSplit
 from maskline.export import package, precision, timing
 from maskline.export.interface import Interface
 from maskline.export.onnx_passes import phases
-from maskline.export.openvino_ir import OpenVinoVariant
+from maskline.export.openvino_ir import OpenVinoModel, OpenVinoVariant
 from maskline.export.package import Trained
 from maskline.export.parity import Model
 from maskline.export.pt2 import Pt2Variant
@@ -164,6 +164,8 @@ def measure_latency(
 ) -> dict[str, Any]:
     """Return the times of all files in ``out`` beside torch's.
 
+    Where int8 and openvino are among the variants, those of model-int8.onnx in OpenVINO stand beside them.
+
     Args:
         params: The section.
         trained: The network.
@@ -175,6 +177,9 @@ def measure_latency(
         "fp32": lambda count: OnnxModel(out / "model.onnx", threads=count),
         **{each.name: partial(_opened, each, out) for each in variants if each.timed},
     }
+    if {"openvino", "int8"}.issubset(models):  # OpenVINO computes the .onnx file in eight bits as well
+        path, classes = out / "model-int8.onnx", trained.labels.num_classes
+        models["openvino_int8"] = lambda count: OpenVinoModel(path, threads=count, num_classes=classes)
     return timing.latency(
         trained,
         models,

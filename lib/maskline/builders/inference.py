@@ -101,7 +101,7 @@ def build_predictor(params: EvaluateParams, folder: Path) -> Predictor:
     preprocessing, scale = checkpoint.read_card(folder)["preprocessing"], scale_of_images(params.scale, folder)
     kind, model = device.resolve_kind(params.device, place="evaluate.device"), load_segmentor(folder)
     return Predictor(
-        model=(fold_norms(model) if params.precision == "bf16" else model).to(kind),
+        model=fold_norms(model).to(kind),
         mean=tuple(preprocessing["mean"]),
         std=tuple(preprocessing["std"]),
         mode=params.inference,

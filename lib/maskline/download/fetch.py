@@ -221,7 +221,7 @@ def _download(order: Order, incoming: Path, *, downloads: Path, max_bytes: int) 
     import pooch  # a second of imports that only this needs
     import requests
 
-    from maskline.download.transfer import ResumingDownloader
+    from maskline.download.transfer import ResumingDownloader, one_at_a_time
 
     address, expected, shown = order.address, order.expected_sha256, order.shown_address
     assert address is not None
@@ -231,7 +231,7 @@ def _download(order: Order, incoming: Path, *, downloads: Path, max_bytes: int) 
     downloader = ResumingDownloader(downloads / f"{name}.part", max_bytes=max_bytes, checked=expected is not None)
     pooch.get_logger().setLevel("WARNING")
     try:
-        with storage_errors(downloads):
+        with storage_errors(downloads), one_at_a_time(downloads / name):
             pooch.retrieve(
                 address,
                 known_hash=f"sha256:{expected}" if expected else None,

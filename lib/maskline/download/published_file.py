@@ -45,7 +45,7 @@ def obtain(
     try:  # an earlier one too: a kill may have come between download and check
         _check(target, fault, remedy="try again; if it stays so, the file on the server is another one")
     except DataError:
-        target.unlink()
+        target.unlink(missing_ok=True)
         raise
     return target
 
@@ -53,14 +53,15 @@ def obtain(
 def _download(url: str, target: Path, *, max_bytes: int, otherwise: str) -> None:
     import requests
 
-    from maskline.download.transfer import ResumingDownloader
+    from maskline.download.transfer import ResumingDownloader, one_at_a_time
 
     part = target.with_name(f"{target.name}.part")
     mirrored = f"fetch {target.name} from there on a connected machine into the folder that MASKLINE_MIRROR names"
     remedy = mirrored + otherwise
     try:
-        with storage_errors(target.parent):
-            ResumingDownloader(part, max_bytes=max_bytes, checked=True)(url, str(target), None)
+        with storage_errors(target.parent), one_at_a_time(target):
+            if not target.is_file():
+                ResumingDownloader(part, max_bytes=max_bytes, checked=True)(url, str(target), None)
     except requests.exceptions.RequestException as error:
         raise DataError(url, f"cannot be downloaded ({type(error).__name__})", remedy) from error
     except DataError as error:  # the server's answer; the remedies there are those of data.url

@@ -3,10 +3,14 @@
 import json
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import click
 import requests
+from filelock import FileLock, Timeout
 
 from maskline.core.errors import DataError
 from maskline.core.files import write_json
@@ -18,6 +22,29 @@ _TIMEOUT_S = (10, 60)  # to connect, between two bytes
 _WAITS_S = (1.0, 2.0, 4.0, 8.0)  # before each further attempt
 
 _BROKEN = (requests.exceptions.ChunkedEncodingError, requests.exceptions.ConnectionError, requests.exceptions.Timeout)
+
+
+@contextmanager
+def one_at_a_time(target: Path) -> Iterator[None]:
+    """Hold the right to fetch a file, such that no two processes append to one part; another one waits, and says so.
+
+    Who waited looks once more whether the file is there. The lock ends with its process, however that ends; its file
+    stays, since whoever removed it would let two hold it.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(target.with_name(f"{target.name}.lock"))
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        click.echo(f"{target.name}: another process downloads it; waiting for that one.", err=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 class ResumingDownloader:
