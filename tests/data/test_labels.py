@@ -73,7 +73,15 @@ def test_a_missing_file_names_the_remedy(tmp_path):
         LabelSet.read(tmp_path / "labels.json")
 
 
-@pytest.mark.parametrize("text", ["{", "{}", json.dumps({"class_names": ["a", "b"], "palette": [[0, 0], [1, 1]]})])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "{}",
+        json.dumps({"class_names": ["a", "b"], "palette": [[0, 0], [1, 1]]}),
+        '{"class_names": ["a", "b"], "palette": [[0, 0, 0], [1, 1, 1e999]]}',
+    ],
+)
 def test_a_damaged_file_is_named(tmp_path, text):
     path = tmp_path / "labels.json"
     path.write_text(text)

@@ -65,7 +65,7 @@ class ImageStatistics:
             return cls(mean=tuple(map(float, value["mean"])), std=tuple(map(float, value["std"])))
         except FileNotFoundError as error:
             raise DataError(labels_path, "no such file", "run the convert stage first (dvc repro convert)") from error
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DataError(labels_path, "no mean and std of the train images in it", _REMEDY) from error
 
 

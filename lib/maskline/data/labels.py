@@ -108,7 +108,7 @@ class LabelSet:
                 ignore_index=int(value["ignore_index"]),  # type: ignore[call-overload]
                 reduce_zero_label=bool(value["reduce_zero_label"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DataError(place, f"not a labels file ({error!r})", "run the convert stage again") from error
 
     @classmethod
