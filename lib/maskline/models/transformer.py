@@ -212,3 +212,35 @@ def relative_positions(height: int, width: int, *, device: torch.device) -> Tens
     right = columns.unsqueeze(1) - columns + width - 1
     index = down[:, None, :, None] * (2 * width - 1) + right[None, :, None, :]
     return index.reshape(height * width, height * width)
+
+
+def relative_positions_with_class_token(height: int, width: int, *, device: torch.device) -> Tensor:
+    """Return ``relative_positions`` with a class token before the pixels: int64, (1 + H*W, 1 + H*W).
+
+    Places 0 to 2 of the table are from the token to a pixel, from a pixel to it, and from it to itself. They come first
+    since they are the same at any size there: an exported graph would keep those of its example.
+    """
+    pairs = relative_positions(height, width, device=device) + 3
+    row = torch.zeros_like(pairs[:1])
+    column = F.pad(torch.ones_like(pairs[:, :1]), (0, 0, 1, 0), value=2)
+    return torch.cat([column, torch.cat([row, pairs])], dim=1)
+
+
+def biases_with_class_token(table: Tensor, *, of: tuple[int, int], at: tuple[int, int]) -> Tensor:
+    """Return a learned table for a map of another size, in the order of ``relative_positions_with_class_token``.
+
+    Args:
+        table: As BEiT keeps it, (offsets + 3) x heads, the class token's three last.
+        of: Height and width of its map.
+        at: Those wanted.
+
+    Returns:
+        heads x (3 + offsets).
+    """
+    values = table.transpose(0, 1)
+    offsets = values[:, :-3]
+    if torch.compiler.is_compiling() or at != of:
+        offsets = offsets.reshape(1, -1, 2 * of[0] - 1, 2 * of[1] - 1)
+        size = (2 * at[0] - 1, 2 * at[1] - 1)
+        offsets = F.interpolate(offsets, size=size, mode="bilinear", align_corners=True)[0].flatten(1)
+    return torch.cat([values[:, -3:], offsets], dim=1)

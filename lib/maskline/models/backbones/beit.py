@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from maskline.models.backbones.vit import PlainTransformer, VitPlan
 from maskline.models.layers import DropPath
-from maskline.models.transformer import FFN, relative_positions
+from maskline.models.transformer import FFN, biases_with_class_token, relative_positions_with_class_token
 
 
 class BEiT(PlainTransformer):
@@ -47,12 +47,8 @@ class BEiT(PlainTransformer):
         )
 
     def shared(self, grid: tuple[int, int], device: torch.device) -> dict[str, Any]:
-        """Return the map's size, and each pair's place in a table of biases with the class token's three at its end."""
-        pairs = relative_positions(*grid, device=device)
-        own = (2 * grid[0] - 1) * (2 * grid[1] - 1)
-        row = torch.full_like(pairs[:1], own)
-        column = F.pad(torch.full_like(pairs[:, :1], own + 1), (0, 0, 1, 0), value=own + 2)
-        return {"grid": grid, "index": torch.cat([column, torch.cat([row, pairs])], dim=1)}
+        """Return the map's size, and each pair's place in ``biases_with_class_token``."""
+        return {"grid": grid, "index": relative_positions_with_class_token(*grid, device=device)}
 
 
 class _Layer(nn.Module):
@@ -99,24 +95,14 @@ class _Attention(nn.Module):
         batch, length, _ = tokens.shape
         qkv = F.linear(tokens, self.qkv.weight, bias).reshape(batch, length, 3, self.num_heads, -1)
         query, key, value = cast(tuple[Tensor, Tensor, Tensor], qkv.permute(2, 0, 3, 1, 4).unbind(0))
+        biases = biases_with_class_token(self.relative_position_bias_table, of=self.grid, at=grid)
         attended = F.scaled_dot_product_attention(
             query,
             key,
             value,
-            attn_mask=self._biases(grid)[:, index].unsqueeze(0).to(query.dtype),
+            attn_mask=biases[:, index].unsqueeze(0).to(query.dtype),
             dropout_p=self.dropout if self.training else 0.0,
         )
         # A copy, since the layout of what attention gives is another one in an exported graph.
         joined = attended.transpose(1, 2).clone(memory_format=torch.contiguous_format).flatten(2)
         return self.proj(joined)  # type: ignore[no-any-return]
-
-    def _biases(self, grid: tuple[int, int]) -> Tensor:
-        """(heads, offsets + 3) for a map of this height and width."""
-        table = self.relative_position_bias_table.transpose(0, 1)
-        if not torch.compiler.is_compiling() and grid == self.grid:
-            return table
-        height, width = self.grid
-        offsets = table[:, :-3].reshape(1, -1, 2 * height - 1, 2 * width - 1)
-        size = (2 * grid[0] - 1, 2 * grid[1] - 1)
-        resized = F.interpolate(offsets, size=size, mode="bilinear", align_corners=True)
-        return torch.cat([resized[0].flatten(1), table[:, -3:]], dim=1)

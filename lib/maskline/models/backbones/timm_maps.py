@@ -19,7 +19,7 @@ from maskline.core.errors import ShapeError
 from maskline.models.backbones.base import BackboneBase
 from maskline.models.tail import Tail
 from maskline.models.torchvision_ops import declare_missing_operators
-from maskline.models.transformer import relative_positions
+from maskline.models.transformer import biases_with_class_token, relative_positions_with_class_token
 
 ANY_SIZE = "choose a network that takes images of any size, such as convnext_tiny or vit_small_patch16_224"
 # Modules of timm in which all networks are plain transformers.
@@ -149,36 +149,17 @@ class BeitMaps(TimmMaps):
             positions = table[:, 1:].transpose(1, 2).unflatten(2, self.grid)
             resized = F.interpolate(positions, size=size, mode="bicubic", antialias=True)
             tokens = tokens + torch.cat([table[:, :1], resized.flatten(2).transpose(1, 2)], dim=1)
-        tokens, index, maps = self.model.pos_drop(tokens), self._index(size, images.device), []
+        tokens, maps = self.model.pos_drop(tokens), []
+        index = relative_positions_with_class_token(*size, device=images.device)
         shared = self.model.rel_pos_bias
         for i, block in enumerate(self.model.blocks):
             table = (shared or block.attn).relative_position_bias_table
-            tokens = block(
-                tokens, shared_rel_pos_bias=self._biases(table, size)[:, index].unsqueeze(0).to(tokens.dtype)
-            )
+            biases = biases_with_class_token(table, of=self.grid, at=size)
+            tokens = block(tokens, shared_rel_pos_bias=biases[:, index].unsqueeze(0).to(tokens.dtype))
             if i in self.indices:
                 given = self.model.norm(tokens) if norm else tokens
                 maps.append(given[:, 1:].transpose(1, 2).unflatten(2, size))
         return maps
-
-    @staticmethod
-    def _index(size: tuple[int, int], device: torch.device) -> Tensor:
-        """Each pair's place in a table; the last three: class token to patch, patch to it, it to itself."""
-        pairs = relative_positions(*size, device=device)
-        own = (2 * size[0] - 1) * (2 * size[1] - 1)
-        row = torch.full_like(pairs[:1], own)
-        column = F.pad(torch.full_like(pairs[:, :1], own + 1), (0, 0, 1, 0), value=own + 2)
-        return torch.cat([column, torch.cat([row, pairs])], dim=1)
-
-    def _biases(self, table: Tensor, size: tuple[int, int]) -> Tensor:
-        """(heads, offsets + 3) for a map of this height and width."""
-        values = table.transpose(0, 1)
-        if not torch.compiler.is_compiling() and size == self.grid:
-            return values
-        offsets = values[:, :-3].reshape(1, -1, 2 * self.grid[0] - 1, 2 * self.grid[1] - 1)
-        wanted = (2 * size[0] - 1, 2 * size[1] - 1)
-        resized = F.interpolate(offsets, size=wanted, mode="bilinear", align_corners=True)
-        return torch.cat([resized[0].flatten(1), values[:, -3:]], dim=1)
 
 
 def is_plain(name: str) -> bool:
