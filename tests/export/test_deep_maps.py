@@ -14,6 +14,7 @@ from maskline.models.backbones.base import BackboneBase
 from maskline.models.backbones.ddrnet import DDRNet
 from maskline.models.backbones.dual import DEEPEST_STRIDE, ParallelPyramid
 from maskline.models.backbones.pidnet import PIDNet
+from maskline.models.backbones.poolformer import PoolFormer
 from maskline.models.backbones.swin import SwinPlan, SwinTransformer
 from maskline.models.layers import BATCH_NORM, resize, size_of
 
@@ -73,3 +74,10 @@ def test_swins_coarsest_map_is_one_window_no_longer():
         with torch.inference_mode():
             backbone.eval()(torch.zeros(1, 3, side, side))
     assert counts == [1, 4]
+
+
+def test_poolformers_coarsest_map_leaves_out_a_rest():
+    backbone = PoolFormer(size="s12", in_channels=3)
+    for side, expected in ((backbone.deepest_stride, 1), (backbone.deepest_stride + 1, 2)):
+        with torch.inference_mode():
+            assert backbone.eval()(torch.zeros(1, 3, side, side))[-1].shape[2:] == (expected, expected)

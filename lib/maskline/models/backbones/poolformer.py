@@ -25,3 +25,4 @@ class PoolFormer(TimmStages):
             in_chans=in_channels,
             drop_path_rate=drop_path,
         )
+        self.deepest_stride = 34  # stages leave out what is no whole step: that many are still one pixel
