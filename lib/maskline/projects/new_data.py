@@ -19,7 +19,7 @@ from maskline.core.errors import DataError, DataProblemsError
 from maskline.data.labels import distinct_palette
 from maskline.download import archives
 from maskline.download.listing import link_folder
-from maskline.projects import class_lists, image_kinds, mask_meaning
+from maskline.projects import class_lists, image_kinds, mask_meaning, unread_kinds
 from maskline.projects.mask_meaning import IGNORED, Wishes, shown
 from maskline.projects.mask_survey import Survey, Value, mapped, survey
 from maskline.reading.images import IMAGE_SUFFIXES
@@ -88,12 +88,14 @@ def _recognised(tree: Tree, data: Path) -> tuple[str, str]:
         both = " or ".join(f"{name} ({reason})" for name, reason in own)
         raise DataError(data, f"could be {both}", f"give --format {own[0][0]} or another of them")
     if not answers:
-        known = ", ".join(layouts.names())
-        remedy = (
-            "put images into a folder called images and masks of the same names into one called masks, "
-            f"or give --format, one of {known}"
-        )
-        raise DataError(data, f"no masks and no annotations that are known, in {len(tree.places)} files", remedy)
+        what, remedy = unread_kinds.told(tree)
+        if remedy is None:
+            known = ", ".join(layouts.names())
+            remedy = (
+                "put images into a folder called images and masks of the same names into one called masks, "
+                f"or give --format, one of {known}"
+            )
+        raise DataError(data, f"no masks and no annotations that are known, in {what}", remedy)
     name, reason = answers[0]
     also = f"; it could be {layouts.ANY_MASKS} too (--format {layouts.ANY_MASKS})" if len(answers) > 1 else ""
     return name, f"for {reason}{also}" if name == layouts.ANY_MASKS else f"because {reason}{also}"
