@@ -148,6 +148,25 @@ def test_label_studio(tmp_path, plain):
     assert (read_mask(label_studio.read(tmp_path, plain)) == 1).sum() == 16
 
 
+@pytest.mark.parametrize("minimal", [False, True])
+def test_label_studio_with_labels_apart(tmp_path, plain, minimal):
+    save(picture(1), tmp_path / "images/a b.png")
+    points = {"points": [[0, 60], [25, 60], [25, 90], [0, 90]], "closed": True}
+    key_point = {"x": 50, "y": 50, "width": 0.5, "keypointlabels": ["eye"]}
+    values = [points, {**points, "labels": ["leaf"]}, {**points, "choices": ["dry"]}, key_point]
+    results = [{"id": "r", "type": str(i), "value": value} for i, value in enumerate(values[:3])]
+    relation = {"type": "relation", "from_id": "r", "to_id": "k"}
+    task = label_studio_task([*results, {"id": "k", "type": "keypointlabels", "value": key_point}, relation])
+    if minimal:
+        sized = [{**value, "original_width": 12, "original_height": 10} for value in values]
+        task = {"image": "a b.png", "id": 3, "label": sized[1:2], "poly": [sized[0]], "points": sized[3:]}
+    write(tmp_path / "project-1.json", [task])
+    source = label_studio.read(tmp_path, plain)
+    assert (source.labels.class_names, read_mask(source).sum()) == (("background", "leaf"), 16)
+    ((place, remark),) = source.remarks
+    assert (place, remark[:29], remark[-10:]) == ("labels", "1 annotations that are no are", "eye 1 of 1")
+
+
 @pytest.mark.parametrize(
     ("result", "words"),
     [
@@ -155,6 +174,7 @@ def test_label_studio(tmp_path, plain):
         ({"value": {"rle": [255] * 4 + BRUSH[4:], "brushlabels": ["leaf"]}}, "other than 12x10 pixels"),
         ({"value": {"rle": [300], "brushlabels": ["leaf"]}}, "not a file of Label Studio"),
         ({"value": {"points": [[0, 0], [1, 1], [2, 0]]}}, "without a label"),
+        ({"value": {"points": [[0, 0], [1, 1], [2, 0]], "polygonlabels": []}}, "without a label"),
         ({"value": {"points": [[0, 0]], "polygonlabels": ["leaf"]}}, "1 points"),
     ],
 )
