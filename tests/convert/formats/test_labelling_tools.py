@@ -268,6 +268,18 @@ def test_via(tmp_path, settings):
     assert "no attributes" in source.remarks[0][1]
 
 
+def test_via_regions_without_a_class(tmp_path, plain):
+    save(picture(1), tmp_path / "a.png")
+    regions = [via_region("rect", given, x=0, y=0, width=2, height=1) for given in ({"kind": "leaf"}, {"kind": ""}, {})]
+    write(tmp_path / "via.json", {"a": {"filename": "a.png", "size": 1, "regions": regions}})
+    source = via.read(tmp_path, plain)
+    assert source.remarks == [("regions", "2 regions without kind, which mark nothing, as follows: a")]
+    assert read_mask(source).sum() == 6
+    regions[0]["region_attributes"] = {"kind": {"leaf": True, "stem": True}}
+    write(tmp_path / "via.json", {"a": {"filename": "a.png", "size": 1, "regions": regions[:1]}})
+    refused(via, tmp_path, plain, "2 values of kind; leave one of them in VIA")
+
+
 def test_via_asks_which_attribute_is_the_class(tmp_path, plain):
     save(picture(1), tmp_path / "a.png")
     regions = [via_region("circle", {"kind": "leaf", "state": "dry"}, cx=5, cy=3, r=1)]
