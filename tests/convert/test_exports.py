@@ -160,6 +160,19 @@ def test_outlines_of_yolo(tmp_path, opened, names, form):
     same(read, {f"p{n}": boxed(n, value=1 + n % 2) if n else boxed(n, value=0) for n in IDS})
 
 
+def test_yolo_as_scripts_write_it(tmp_path, opened):
+    for n, lines in ((0, "\ufeff0.0 .1 .1 .5 .1 .5 .5\r\n"), (1, "1.0 .1 .1 .5 .1 .5 .5\n")):
+        save(image(n), tmp_path / f"set/images/{n}.jpg")
+        dump(tmp_path / f"set/labels/{n}.txt", lines)
+    dump(tmp_path / "set/labels/classes.txt", "leaf\nstem\n")
+    _, read, said = opened(tmp_path / "set")
+    assert "labels/classes.txt: no label file: left out" in said
+    assert [np.unique(read[id_]).tolist() for id_ in sorted(read)] == [[0, 1], [0, 2]]
+    dump(tmp_path / "set/labels/2.txt", "0 .1 .1 .5 .1 .5 .5\n")
+    with pytest.raises(AssertionError, match=r"labels/2.txt: labels without an image"):
+        opened(tmp_path / "set")
+
+
 def test_yolo_of_damaged_lines(tmp_path):
     save(image(0), tmp_path / "set/images/a.jpg")
     for text, words in (("0 .1 .1 .2 .2 .3\n", "5 coordinates"), ("leaf 1 2 3 4 5 6\n", "not a file of YOLO")):

@@ -6,8 +6,8 @@
 The exports JSON and JSON-MIN. Classes: those of ``data.classes``; else background and the labels that are drawn, in
 alphabetical order. Labels of the tag Labels stand apart from their object, under its id. Later objects cover earlier
 ones; key points and vectors mark nothing, with a remark. Of a task with several annotations the one changed last
-counts, with a remark; cancelled ones and predictions do not. Tasks without an annotation are left out, those with an empty
-one are background. Split folders of the images count, where all have one. Label Studio's COCO export: ``coco``.
+counts, with a remark; cancelled ones and predictions do not. Tasks without an annotation are left out, those with an
+empty one are background. Split folders of the images count, where all have one. Label Studio's COCO export: ``coco``.
 
 Source: labelstud.io/guide/export (Apache-2.0). Its own converter needs the whole SDK of the program, and datumaro has
 no reader; so the file is read here.
