@@ -11,7 +11,8 @@ of another one, as Roboflow writes it, is left out. Smaller instances cover larg
 compressed; crowds are taken as their class. Annotations without an outline mark nothing. All of that is told in
 remarks. Every image in a JSON file must be there, with annotations or without (it is background then). A JSON file
 whose name has the word train, val or test in it, or that lies in a folder of such a name, is that split; else there are
-no splits. Each image is a group.
+no splits. An image that several files list, with annotations of other categories in each, is one image with all of
+them. Each image is a group.
 
 Source: Lin et al., "Microsoft COCO: Common Objects in Context", ECCV 2014; format: cocodataset.org/#format-data.
 Annotations CC BY 4.0, photographs under Flickr's terms; many archives, so no address here.
@@ -128,8 +129,10 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
     drawn: dict[Path, _Drawn] = {}
     problems: list[DataError] = []
     remarks = categories.remarks
+    parts = _Parts(drawn)
     for path, place, content in files:
         instances = _instances(content, categories, place, problems, remarks)
+        used = {categories.name(place, each.get("category_id")) for each in content["annotations"]} - {None}
         split = _split(place)
         for image in content["images"]:
             try:
@@ -138,8 +141,11 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
                 problems.append(error)
                 continue
             mask = path / f"{image['id']}" / file.name
-            drawn[mask] = _Drawn(shape=(int(image["height"]), int(image["width"])), instances=instances[image["id"]])
-            listed.append((split, images.place(file), mask))
+            own = _Drawn(shape=(int(image["height"]), int(image["width"])), instances=instances[image["id"]])
+            if parts.add(mask, own, key=(split, file), place=place, used=used):
+                listed.append((split, images.place(file), mask))
+    problems += parts.problems.values()
+    remarks += parts.remarks()
     return SourceSet(
         labels=categories.labels,
         records=_records(folder, listed),
@@ -148,6 +154,61 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
         problems=problems,
         remarks=remarks,
     )
+
+
+class _Parts:
+    """Images that several files list, such as one file for each class: their annotations are joined.
+
+    Args:
+        drawn: Mask -> what is drawn in it; filled by ``add``.
+
+    Attributes:
+        problems: Pair of files -> why their annotations are not joined.
+    """
+
+    def __init__(self, drawn: dict[Path, _Drawn]) -> None:
+        self.problems: dict[tuple[PurePosixPath, PurePosixPath], DataError] = {}
+        self._drawn = drawn
+        self._first: dict[tuple[Split | None, Path], tuple[Path, list[tuple[PurePosixPath, set[str | None]]]]] = {}
+
+    def add(
+        self, mask: Path, own: _Drawn, *, key: tuple[Split | None, Path], place: PurePosixPath, used: set[str | None]
+    ) -> bool:
+        """Add an image of a file; return whether it is the first one of this key.
+
+        Args:
+            mask: Its name.
+            own: What is drawn in it.
+            key: Split and image.
+            place: The file.
+            used: The categories that the file has annotations of.
+        """
+        first, files = self._first.setdefault(key, (mask, []))
+        for other, others in files:
+            both = ", ".join(sorted(map(str, used & others)))
+            if other == place:
+                problem = DataError(place, f"lists {key[1].name} twice", "remove one of the two")
+            elif both or self._drawn[first].shape != own.shape:
+                why = f"the same images, {f'and annotations of {both} in both' if both else 'of another size in each'}"
+                problem = DataError(f"{other} and {place}", why, "leave one of the two files out")
+            else:
+                continue
+            self.problems.setdefault((other, place), problem)
+            return False
+        files.append((place, used))
+        if first == mask:
+            self._drawn[mask] = own
+            return True
+        self._drawn[first].instances.extend(own.instances)
+        return False
+
+    def remarks(self) -> list[tuple[str, str]]:
+        """Return which files were joined."""
+        joined = {tuple(str(place) for place, _ in files) for _, files in self._first.values() if len(files) > 1}
+        return [
+            ("images", f"annotations of one image in {len(each)} files, joined as follows: {', '.join(each)}")
+            for each in sorted(joined)
+        ]
 
 
 def _records(folder: Path, listed: Sequence[tuple[Split | None, PurePosixPath, Path]]) -> list[Record]:
