@@ -72,11 +72,12 @@ def describe(
         tree = Tree(folder)
         chosen, reason = (name, "as --format says") if name is not None else _recognised(tree, data)
         known = _by_masks(tree, wish, data) if chosen == layouts.ANY_MASKS else _by_layout(chosen, folder, wish, data)
+        lines = [line.replace(str(folder), str(data)) for line in known.lines]
     place = os.path.relpath(data.resolve(), project.resolve())
     return Description(
         params={"name": chosen, "archive": place, **known.params},
         model=known.model,
-        lines=[f"{data}: format {chosen}, {reason}", *known.lines],
+        lines=[f"{data}: format {chosen}, {reason}", *lines],
     )
 
 
