@@ -175,6 +175,8 @@ def test_yolo_as_scripts_write_it(tmp_path, opened):
 
 def test_yolo_of_damaged_lines(tmp_path):
     save(image(0), tmp_path / "set/images/a.jpg")
+    dump(tmp_path / "set/labels/a.txt", "0 .1 .1 .5 .1 .5 .5\n0 .1 .1\n")
+    assert "1 annotations of too few points" in "".join(describe(tmp_path / "set", project=tmp_path).lines)
     for text, words in (("0 .1 .1 .2 .2 .3\n", "5 coordinates"), ("leaf 1 2 3 4 5 6\n", "not a file of YOLO")):
         dump(tmp_path / "set/labels/a.txt", text)
         with pytest.raises(DataError, match=f"labels/a.txt line 1: .*{words}"):
@@ -602,3 +604,15 @@ def test_outlines_outside_of_their_images(tmp_path, opened, write):
     assert f"labels: 2 annotations outside of their images as follows: leaf 2 of {count} (" in said
     assert said.count("p2") >= 1
     assert said.count("p4") >= 1
+
+
+@pytest.mark.parametrize("write", [outside_labelme, outside_via, outside_supervisely, outside_label_studio])
+def test_outlines_of_too_few_points(tmp_path, opened, monkeypatch, write):
+    monkeypatch.setitem(globals(), "OUTSIDE", [(2, 2), (3, 3)])
+    write(tmp_path)
+    _, read, said = opened(tmp_path)
+    count, names = (1, "p2") if write is outside_labelme else (2, "p2, ")
+    assert f"labels: {count} annotations of too few points as follows: leaf {count} of" in said
+    assert names in said
+    if write is not outside_label_studio:  # whose points are shares
+        same(read, {f"p{n}": boxed(n) for n in IDS})

@@ -175,7 +175,6 @@ def test_label_studio_with_labels_apart(tmp_path, plain, minimal):
         ({"value": {"rle": [300], "brushlabels": ["leaf"]}}, "not a file of Label Studio"),
         ({"value": {"points": [[0, 0], [1, 1], [2, 0]]}}, "without a label"),
         ({"value": {"points": [[0, 0], [1, 1], [2, 0]], "polygonlabels": []}}, "without a label"),
-        ({"value": {"points": [[0, 0]], "polygonlabels": ["leaf"]}}, "1 points"),
     ],
 )
 def test_label_studio_refuses(tmp_path, plain, result, words):

@@ -320,6 +320,30 @@ def test_coco_files(tmp_path, plain):
     assert "annotations/instances_val2017.json" in places(coco.read(tmp_path, plain))
 
 
+def test_coco_outlines_of_one_or_two_points_mark_nothing(tmp_path, plain):
+    save(picture(1), tmp_path / "a.png")
+    square, dot, odd = [1, 1, 3, 1, 3, 3, 1, 3], [5, 5, 9, 9], [1, 1, 3, 1, 3, 3, 1]
+    content = {
+        "images": [{"id": 0, "file_name": "a.png", "height": 10, "width": 12}],
+        "annotations": [
+            {"id": 7 + i, "image_id": 0, "category_id": 1, "segmentation": each}
+            for i, each in enumerate([[square, dot], [dot], [[1, 2]]])
+        ],
+        "categories": [{"id": 1, "name": "leaf"}],
+    }
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    source = coco.read(tmp_path, plain)
+    assert source.remarks == [
+        ("a.json", "3 annotations with outlines of less than three points as follows: leaf 3 of 3")
+    ]
+    assert source.read_mask(source.records[0].mask).sum() == 9
+    content["annotations"][1]["segmentation"] = [odd]
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    source = coco.read(tmp_path, plain)
+    with pytest.raises(DataError, match="annotation 8: segmentation that cannot be read"):
+        source.read_mask(source.records[0].mask)
+
+
 def coco_part(path, categories, *, shape=(10, 12), names=("a.png", "b.png")):
     """Write a file that lists two images, with an annotation of each category in the first one."""
     images = [{"id": i, "file_name": name, "height": shape[0], "width": shape[1]} for i, name in enumerate(names)]

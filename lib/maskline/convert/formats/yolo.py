@@ -122,6 +122,9 @@ def _objects(path: Path, place: PurePosixPath, names: dict[int, str], lost: Lost
             if len(values) == 4:
                 lost.lost(name, "without an outline (boxes)")
                 continue
+            if len(values) == 2:
+                lost.lost(name, "of too few points")
+                continue
             if len(values) < 6 or len(values) % 2:
                 raise DataError(where, f"{len(values)} coordinates", "export for segmentation, with outlines")
             objects.append(Drawn(name, partial(_area, shares=list(zip(values[::2], values[1::2], strict=True)))))
