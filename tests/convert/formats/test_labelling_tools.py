@@ -83,6 +83,20 @@ def test_cvat_images(tmp_path, settings):
     assert mask[9, 8:12].tolist() == [1] * 4
 
 
+def test_cvat_objects_that_are_no_areas(tmp_path, plain):
+    save(picture(1), tmp_path / "images/sub/a.png")
+    point = "<label><name>1</name><color>#000000</color><type>points</type><parent>pose</parent></label>"
+    pose = '<skeleton label="pose" z_order="0"><points label="1" points="1.0,1.0"></points></skeleton>'
+    text = CVAT.replace("</labels>", f"<label><name>pose</name></label>{point}</labels>")
+    write(tmp_path / "annotations.xml", text.replace("</image>", f'{pose}<cuboid label="leaf" xtl1="1"/></image>'))
+    source = cvat.read(tmp_path, plain)
+    assert source.labels.class_names == ("background", "stem", "leaf", "pose")
+    assert [remark.split(" as follows: ") for _, remark in source.remarks] == [
+        ["1 annotations that are no areas (cuboid)", "leaf 1 of 3"],
+        ["1 annotations that are no areas (skeleton)", "pose 1 of 1"],
+    ]
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

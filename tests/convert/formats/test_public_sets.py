@@ -360,10 +360,12 @@ def test_coco_of_one_file_for_each_class(tmp_path, plain):
         save(picture(1), tmp_path / name)
     coco_part(tmp_path / "leaf.json", [3])
     coco_part(tmp_path / "stem.json", [6])
+    save(picture(2), tmp_path / "new/c.png")
     source = coco.read(tmp_path, plain)
     assert [record.id for record in source.records] == ["a", "b"]
     assert source.remarks == [
-        ("images", "annotations of one image in 2 files, joined as follows: leaf.json, stem.json")
+        ("images", "annotations of one image in 2 files, joined as follows: leaf.json, stem.json"),
+        ("images", "1 images that no JSON file lists, left out as follows: new/c"),
     ]
     assert np.unique(source.read_mask(source.records[0].mask)).tolist() == [0, 1, 2]
     assert source.problems == []

@@ -33,7 +33,7 @@ from typing_extensions import TypedDict  # pydantic wants this one on Python 3.1
 from maskline.convert.format_parts import polygons
 from maskline.convert.format_parts.documents import load_json
 from maskline.convert.format_parts.finding import visible
-from maskline.convert.format_parts.labels_lost import LostLabels, spellings
+from maskline.convert.format_parts.labels_lost import LostLabels, some, spellings
 from maskline.convert.format_parts.mask_values import GROUNDS, free_ignore
 from maskline.convert.format_parts.named_images import NamedImages, split_in
 from maskline.convert.format_parts.tree import Tree
@@ -147,7 +147,9 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
             if parts.add(mask, own, key=(split, file), place=place, used=used):
                 listed.append((split, images.place(file), mask))
     problems += parts.problems.values()
-    remarks += parts.remarks() + images.unused()
+    remarks += parts.remarks()
+    if rest := [id_ for id_, _ in images.unused()]:  # COCO's own test images are tens of thousands
+        remarks.append(("images", f"{len(rest)} images that no JSON file lists, left out as follows: {some(rest)}"))
     return SourceSet(
         labels=categories.labels,
         records=_records(folder, listed),
