@@ -45,3 +45,9 @@ def test_other_files_are_counted_alone(tmp_path, text):
     for name in ("a.jpg", "b.jpg", "x.csv", "y.txt"):
         (tmp_path / name).write_text(text)
     assert told(Tree(tmp_path)) == ("4 files (2 .jpg, 1 .csv, 1 .txt)", None)
+
+
+def test_json_of_another_encoding(tmp_path):
+    (tmp_path / "a.json").write_bytes('{"label": "裂缝"}'.encode("gbk"))
+    words = "a.json is not UTF-8 (byte 0xc1 at 11), maybe of another encoding such as GBK: save it as UTF-8"
+    assert told(Tree(tmp_path))[1] == words
