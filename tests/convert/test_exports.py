@@ -616,3 +616,15 @@ def test_outlines_of_too_few_points(tmp_path, opened, monkeypatch, write):
     assert names in said
     if write is not outside_label_studio:  # whose points are shares
         same(read, {f"p{n}": boxed(n) for n in IDS})
+
+
+def test_lines_name_the_users_files(tmp_path):
+    save(image(0), tmp_path / "set/p0.jpg")
+    annotation = {"id": 8, "image_id": 0, "category_id": 1, "segmentation": [[1, 1, 3, 1, 3, 3, 1]]}
+    images = [{"id": 0, "file_name": "p0.jpg", "height": 20, "width": 24}]
+    content = {"images": images, "annotations": [annotation], "categories": [{"id": 1, "name": "leaf"}]}
+    dump(tmp_path / "set/a.json", content)
+    (line,) = [
+        line for line in describe(tmp_path / "set", project=tmp_path).lines if "cannot be read; the first" in line
+    ]
+    assert f"first: {tmp_path / 'set/a.json'}/0/p0.jpg: annotation 8: " in line

@@ -10,7 +10,7 @@ CASES = {
     "packed": ({"x/inner.zip": "", "masks.tar.gz": ""}, "unpack masks.tar.gz, x/inner.zip, and give"),
     "volumes": ({"imagesTr/a.nii.gz": "", "dataset.json": "{}"}, "NIfTI is not read: save each slice"),
     "dicom": ({"images/a.dcm": "", "masks/a.png": ""}, "DICOM is not read: save each image"),
-    "arrays": ({"all.npz": ""}, "save each as images/NAME.png"),
+    "arrays": ({"all.npz": ""}, "save each image as images/NAME.png"),
     "map": ({**IMAGES, "a.geojson": "{}"}, "draw them into masks/NAME.tif"),
     "Labelbox": ({**IMAGES, "a.ndjson": "{}"}, "Labelbox's export is not read"),
     "Labelbox, JSON": ({**IMAGES, "a.json": '[{"data_row": {}}]'}, "a.json: Labelbox's export is not read"),
@@ -45,6 +45,14 @@ def test_other_files_are_counted_alone(tmp_path, text):
     for name in ("a.jpg", "b.jpg", "x.csv", "y.txt"):
         (tmp_path / name).write_text(text)
     assert told(Tree(tmp_path)) == ("4 files (2 .jpg, 1 .csv, 1 .txt)", None)
+
+
+@pytest.mark.parametrize("name", ["a_mask.jpg", "a.png", "other/a.jpg"])
+def test_images_that_may_be_masks_are_not_called_images_alone(tmp_path, name):
+    (tmp_path / "other").mkdir()
+    for each in ("a.jpg", "b.jpg", name):
+        (tmp_path / each).touch()
+    assert told(Tree(tmp_path))[1] is None
 
 
 def test_json_of_another_encoding(tmp_path):

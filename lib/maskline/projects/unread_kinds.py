@@ -17,7 +17,7 @@ _BY_TYPE = (
     ((".dcm", ".dicom"), "DICOM is not read: save each image as PNG or TIFF in images/, beside masks/ (pydicom)"),
     (
         (".npz", ".h5", ".hdf5"),
-        "arrays of many images in one file are not read: save each as images/NAME.png and masks/NAME.png or .npy",
+        "arrays in .npz and HDF5 are not read: save each image as images/NAME.png, its mask as masks/NAME.png or .npy",
     ),
     (
         (".geojson", ".shp", ".gpkg", ".kml"),
@@ -29,6 +29,7 @@ _BY_TYPE = (
     ),
 )
 _BRUSH_PNG = re.compile(r"task-\d+-annotation-\d+-.*tag-.*\.png")
+_MASK_WORD = re.compile("mask|label|annot|truth|gt|seg|target", re.IGNORECASE)
 _BOXES_ALONE = "boxes have no outline: label outlines or masks, and export for segmentation"
 _NAMED = 3
 _TYPES = 5
@@ -125,7 +126,10 @@ def _table(tree: Tree) -> str | None:
 
 
 def _images_alone(tree: Tree) -> str | None:
-    folders = {place.parent for place in tree.places if place.suffix.lower() in IMAGE_SUFFIXES}
-    if len(folders) != 1 or any(place.suffix.lower() in (".json", ".xml", ".csv") for place in tree.places):
+    """Return the remedy for images of one type in one folder, of which none is called a mask."""
+    images = [place for place in tree.places if place.suffix.lower() in IMAGE_SUFFIXES]
+    kinds = {(place.parent, place.suffix.lower()) for place in images}
+    others = any(place.suffix.lower() in (".json", ".xml", ".csv") for place in tree.places)
+    if len(kinds) != 1 or others or any(_MASK_WORD.search(place.name) for place in images):
         return None
     return "images alone: label them, or put masks of the same names into a folder called masks, beside images/"
