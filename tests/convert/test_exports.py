@@ -160,8 +160,23 @@ def test_outlines_of_yolo(tmp_path, opened, names, form):
     same(read, {f"p{n}": boxed(n, value=1 + n % 2) if n else boxed(n, value=0) for n in IDS})
 
 
+def test_yolo_as_scripts_write_it(tmp_path, opened):
+    for n, lines in ((0, "\ufeff0.0 .1 .1 .5 .1 .5 .5\r\n"), (1, "1.0 .1 .1 .5 .1 .5 .5\n")):
+        save(image(n), tmp_path / f"set/images/{n}.jpg")
+        dump(tmp_path / f"set/labels/{n}.txt", lines)
+    dump(tmp_path / "set/labels/classes.txt", "leaf\nstem\n")
+    _, read, said = opened(tmp_path / "set")
+    assert "labels/classes.txt: no label file: left out" in said
+    assert [np.unique(read[id_]).tolist() for id_ in sorted(read)] == [[0, 1], [0, 2]]
+    dump(tmp_path / "set/labels/2.txt", "0 .1 .1 .5 .1 .5 .5\n")
+    with pytest.raises(AssertionError, match=r"labels/2.txt: labels without an image"):
+        opened(tmp_path / "set")
+
+
 def test_yolo_of_damaged_lines(tmp_path):
     save(image(0), tmp_path / "set/images/a.jpg")
+    dump(tmp_path / "set/labels/a.txt", "0 .1 .1 .5 .1 .5 .5\n0 .1 .1\n")
+    assert "1 annotations of too few points" in "".join(describe(tmp_path / "set", project=tmp_path).lines)
     for text, words in (("0 .1 .1 .2 .2 .3\n", "5 coordinates"), ("leaf 1 2 3 4 5 6\n", "not a file of YOLO")):
         dump(tmp_path / "set/labels/a.txt", text)
         with pytest.raises(DataError, match=f"labels/a.txt line 1: .*{words}"):
@@ -589,3 +604,27 @@ def test_outlines_outside_of_their_images(tmp_path, opened, write):
     assert f"labels: 2 annotations outside of their images as follows: leaf 2 of {count} (" in said
     assert said.count("p2") >= 1
     assert said.count("p4") >= 1
+
+
+@pytest.mark.parametrize("write", [outside_labelme, outside_via, outside_supervisely, outside_label_studio])
+def test_outlines_of_too_few_points(tmp_path, opened, monkeypatch, write):
+    monkeypatch.setitem(globals(), "OUTSIDE", [(2, 2), (3, 3)])
+    write(tmp_path)
+    _, read, said = opened(tmp_path)
+    count, names = (1, "p2") if write is outside_labelme else (2, "p2, ")
+    assert f"labels: {count} annotations of too few points as follows: leaf {count} of" in said
+    assert names in said
+    if write is not outside_label_studio:  # whose points are shares
+        same(read, {f"p{n}": boxed(n) for n in IDS})
+
+
+def test_lines_name_the_users_files(tmp_path):
+    save(image(0), tmp_path / "set/p0.jpg")
+    annotation = {"id": 8, "image_id": 0, "category_id": 1, "segmentation": [[1, 1, 3, 1, 3, 3, 1]]}
+    images = [{"id": 0, "file_name": "p0.jpg", "height": 20, "width": 24}]
+    content = {"images": images, "annotations": [annotation], "categories": [{"id": 1, "name": "leaf"}]}
+    dump(tmp_path / "set/a.json", content)
+    (line,) = [
+        line for line in describe(tmp_path / "set", project=tmp_path).lines if "cannot be read; the first" in line
+    ]
+    assert f"first: {tmp_path / 'set/a.json'}/0/p0.jpg: annotation 8: " in line

@@ -177,6 +177,16 @@ def test_too_few_groups():
         made([record("a"), record("t", split="test")])
 
 
+def test_ways_out_of_too_few_groups_lead_on():
+    alike = [("a", "b"), ("b", "c")]
+    with pytest.raises(DataError, match=r"set data\.near_duplicates to off"):
+        made([record("a"), record("b"), record("c")], test=0, same_image=alike)
+    scene = [record("a", "lab"), record("b", "lab"), record("c", "lab")]
+    with pytest.raises(DataError, match=r"of a group \(lab\) stay together .*; set data.val_fraction to 0"):
+        made(scene, test=0, same_image=alike)  # joined anyway, so that near_duplicates would change nothing
+    assert set(made(scene, test=0, val=0, same_image=alike).values()) == {"train"}
+
+
 def test_folds_cover_every_group_once_and_leave_test_alone():
     records = [record(f"{g}/{i}", str(g)) for g in range(10) for i in range(2)] + [record("t", split="test")]
     records.append(record("v", split="val"))

@@ -47,3 +47,14 @@ def test_images_that_differ_are_left_to_convert(tmp_path):
     Image.new("RGB", (40, 40)).save(tmp_path / "a.jpg")
     assert look([*paths, tmp_path / "a.jpg"]).data == {}
     assert look([]).data == {}
+
+
+def test_images_that_cannot_be_read_say_nothing_of_their_values(tmp_path):
+    bands_first = np.arange(6 * 4 * 5).reshape(6, 4, 5).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", bands_first, photometric="minisblack")  # a page a band
+    kind = look([tmp_path / "a.tif"])
+    assert kind.data == {}
+    assert "images that cannot be read; the first: " in kind.lines[0]
+    assert 'planarconfig="separate"' in kind.lines[0]
+    tifffile.imwrite(tmp_path / "a.tif", bands_first, photometric="minisblack", planarconfig="separate")
+    assert look([tmp_path / "a.tif"]).data == {"channels": list(range(6)), "image_scale": [0.0, 120.0]}

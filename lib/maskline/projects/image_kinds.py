@@ -46,7 +46,10 @@ def look(images: Sequence[Path]) -> ImageKind:
     kind = f"{count} bands of {max(form.bits for form in forms)} bits"
     lines = [f"images: {kind}"]
     if deep:
-        low, high = _range(images[:: max(1, len(images) // _SAMPLED)])
+        try:
+            low, high = _range(images[:: max(1, len(images) // _SAMPLED)])
+        except DataError as error:
+            return ImageKind(lines=[f"images that cannot be read; the first: {error}"])
         data["image_scale"] = [low, high]
         lines = [f"images: {kind}, the most between {low:g} and {high:g} in {min(len(images), _SAMPLED)} of them"]
     model = {"in_channels": count, "mean": "auto", "std": "auto"} if "channels" in data else {}
@@ -55,17 +58,24 @@ def look(images: Sequence[Path]) -> ImageKind:
 
 
 def _range(images: Sequence[Path]) -> tuple[float, float]:
-    """Return numbers that nearly all values of some images lie between, rounded outwards to two digits or 0."""
-    lows, highs = [], []
+    """Return numbers that nearly all values of some images lie between, rounded outwards to two digits or 0.
+
+    Raises:
+        DataError: None of them can be read.
+    """
+    lows, highs, unread = [], [], list[DataError]()
     for path in images:
         try:
             values, _ = read_bands(path, exif="ignore", form=stored(path))
-        except DataError:
-            continue  # convert says what is wrong with it
+        except DataError as error:
+            unread.append(error)  # convert says what is wrong with it
+            continue
         finite = values[np.isfinite(values)]
         if finite.size:
             lows.append(float(np.percentile(finite, 0.1)))
             highs.append(float(np.percentile(finite, 99.9)))
+    if len(unread) == len(images):
+        raise unread[0]
     low, high = _outwards(min(lows, default=0.0), up=False), _outwards(max(highs, default=1.0), up=True)
     low = 0.0 if 0 <= low < high / 2 else low
     return (low, high) if low < high else (low, low + 1.0)

@@ -19,7 +19,7 @@ from maskline.core.errors import DataError, DataProblemsError
 from maskline.data.labels import distinct_palette
 from maskline.download import archives
 from maskline.download.listing import link_folder
-from maskline.projects import class_lists, image_kinds, mask_meaning
+from maskline.projects import class_lists, image_kinds, mask_meaning, unread_kinds
 from maskline.projects.mask_meaning import IGNORED, Wishes, shown
 from maskline.projects.mask_survey import Survey, Value, mapped, survey
 from maskline.reading.images import IMAGE_SUFFIXES
@@ -72,11 +72,12 @@ def describe(
         tree = Tree(folder)
         chosen, reason = (name, "as --format says") if name is not None else _recognised(tree, data)
         known = _by_masks(tree, wish, data) if chosen == layouts.ANY_MASKS else _by_layout(chosen, folder, wish, data)
+        lines = [line.replace(str(folder), str(data)) for line in known.lines]
     place = os.path.relpath(data.resolve(), project.resolve())
     return Description(
         params={"name": chosen, "archive": place, **known.params},
         model=known.model,
-        lines=[f"{data}: format {chosen}, {reason}", *known.lines],
+        lines=[f"{data}: format {chosen}, {reason}", *lines],
     )
 
 
@@ -88,12 +89,14 @@ def _recognised(tree: Tree, data: Path) -> tuple[str, str]:
         both = " or ".join(f"{name} ({reason})" for name, reason in own)
         raise DataError(data, f"could be {both}", f"give --format {own[0][0]} or another of them")
     if not answers:
-        known = ", ".join(layouts.names())
-        remedy = (
-            "put images into a folder called images and masks of the same names into one called masks, "
-            f"or give --format, one of {known}"
-        )
-        raise DataError(data, f"no masks and no annotations that are known, in {len(tree.places)} files", remedy)
+        what, remedy = unread_kinds.told(tree)
+        if remedy is None:
+            known = ", ".join(layouts.names())
+            remedy = (
+                "put images into a folder called images and masks of the same names into one called masks, "
+                f"or give --format, one of {known}"
+            )
+        raise DataError(data, f"no masks and no annotations that are known, in {what}", remedy)
     name, reason = answers[0]
     also = f"; it could be {layouts.ANY_MASKS} too (--format {layouts.ANY_MASKS})" if len(answers) > 1 else ""
     return name, f"for {reason}{also}" if name == layouts.ANY_MASKS else f"because {reason}{also}"

@@ -14,7 +14,15 @@ from PIL import Image
 from maskline.core.errors import DataError
 from maskline.data.reading_rule import Scale
 from maskline.reading.headers import Stored, stored
-from maskline.reading.images import Alpha, Exif, check_pixels, check_pixels_stored, open_image, read_image
+from maskline.reading.images import (
+    Alpha,
+    Exif,
+    check_pixels,
+    check_pixels_stored,
+    open_image,
+    read_image,
+    several_frames,
+)
 
 _ALPHA = ("RGBA", "LA", "PA", "La", "RGBa")
 _AS_BANDS = {"1": "L", "P": "RGB", "PA": "RGBA", "CMYK": "RGB", "YCbCr": "RGB"}
@@ -211,8 +219,12 @@ def _tiff(path: Path, form: Stored) -> tuple[NDArray[Any], int]:
 
     with tifffile.TiffFile(path) as file:
         page = file.pages[form.page].aspage()
-        if form.frames > 1 or page.axes not in ("YX", "YXS", "SYX"):
-            raise DataError(path, f"{form.frames} frames in one file", "save each frame as a file of its own")
+        if form.frames > 1:
+            raise several_frames(path, form.frames, tiff=True)
+        if page.axes not in ("YX", "YXS", "SYX"):
+            raise DataError(
+                path, f"axes {page.axes}, not rows, columns and bands", "save each plane as a file of its own"
+            )
         check_pixels(path, page.imagewidth, page.imagelength)
         values = np.asarray(page.asarray())
         tag = page.tags.get("Orientation")

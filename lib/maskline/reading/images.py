@@ -55,7 +55,7 @@ def open_image(path: Path, *, exif: Exif) -> Image.Image:
         frames = form.frames  # without overviews
     kind = image.format
     if frames > 1 and kind != "MPO":  # a camera's MPO is a JPEG with previews behind it
-        raise DataError(path, f"{frames} frames in one file", "save each frame as a file of its own")
+        raise several_frames(path, frames, tiff=tiff)
     if orientation in range(2, 9) and exif != "ignore":
         if exif == "error":
             raise DataError(
@@ -68,6 +68,14 @@ def open_image(path: Path, *, exif: Exif) -> Image.Image:
         kind = None
     image.format = kind  # exif_transpose forgets it
     return image
+
+
+def several_frames(path: Path, frames: int, *, tiff: bool) -> DataError:
+    """Return what to say of a file of several images; in a TIFF they may be the bands of one."""
+    remedy = "save each frame as a file of its own"
+    if tiff:
+        remedy += ', or bands of one image as one page of it (tifffile.imwrite with planarconfig="separate")'
+    return DataError(path, f"{frames} frames in one file", remedy)
 
 
 def _decode(path: Path, *, page: int) -> tuple[Image.Image, int, int]:

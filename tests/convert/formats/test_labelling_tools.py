@@ -83,6 +83,20 @@ def test_cvat_images(tmp_path, settings):
     assert mask[9, 8:12].tolist() == [1] * 4
 
 
+def test_cvat_objects_that_are_no_areas(tmp_path, plain):
+    save(picture(1), tmp_path / "images/sub/a.png")
+    point = "<label><name>1</name><color>#000000</color><type>points</type><parent>pose</parent></label>"
+    pose = '<skeleton label="pose" z_order="0"><points label="1" points="1.0,1.0"></points></skeleton>'
+    text = CVAT.replace("</labels>", f"<label><name>pose</name></label>{point}</labels>")
+    write(tmp_path / "annotations.xml", text.replace("</image>", f'{pose}<cuboid label="leaf" xtl1="1"/></image>'))
+    source = cvat.read(tmp_path, plain)
+    assert source.labels.class_names == ("background", "stem", "leaf", "pose")
+    assert [remark.split(" as follows: ") for _, remark in source.remarks] == [
+        ["1 annotations that are no areas (cuboid)", "leaf 1 of 3"],
+        ["1 annotations that are no areas (skeleton)", "pose 1 of 1"],
+    ]
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -148,6 +162,25 @@ def test_label_studio(tmp_path, plain):
     assert (read_mask(label_studio.read(tmp_path, plain)) == 1).sum() == 16
 
 
+@pytest.mark.parametrize("minimal", [False, True])
+def test_label_studio_with_labels_apart(tmp_path, plain, minimal):
+    save(picture(1), tmp_path / "images/a b.png")
+    points = {"points": [[0, 60], [25, 60], [25, 90], [0, 90]], "closed": True}
+    key_point = {"x": 50, "y": 50, "width": 0.5, "keypointlabels": ["eye"]}
+    values = [points, {**points, "labels": ["leaf"]}, {**points, "choices": ["dry"]}, key_point]
+    results = [{"id": "r", "type": str(i), "value": value} for i, value in enumerate(values[:3])]
+    relation = {"type": "relation", "from_id": "r", "to_id": "k"}
+    task = label_studio_task([*results, {"id": "k", "type": "keypointlabels", "value": key_point}, relation])
+    if minimal:
+        sized = [{**value, "original_width": 12, "original_height": 10} for value in values]
+        task = {"image": "a b.png", "id": 3, "label": sized[1:2], "poly": [sized[0]], "points": sized[3:]}
+    write(tmp_path / "project-1.json", [task])
+    source = label_studio.read(tmp_path, plain)
+    assert (source.labels.class_names, read_mask(source).sum()) == (("background", "leaf"), 16)
+    ((place, remark),) = source.remarks
+    assert (place, remark[:29], remark[-10:]) == ("labels", "1 annotations that are no are", "eye 1 of 1")
+
+
 @pytest.mark.parametrize(
     ("result", "words"),
     [
@@ -155,7 +188,7 @@ def test_label_studio(tmp_path, plain):
         ({"value": {"rle": [255] * 4 + BRUSH[4:], "brushlabels": ["leaf"]}}, "other than 12x10 pixels"),
         ({"value": {"rle": [300], "brushlabels": ["leaf"]}}, "not a file of Label Studio"),
         ({"value": {"points": [[0, 0], [1, 1], [2, 0]]}}, "without a label"),
-        ({"value": {"points": [[0, 0]], "polygonlabels": ["leaf"]}}, "1 points"),
+        ({"value": {"points": [[0, 0], [1, 1], [2, 0]], "polygonlabels": []}}, "without a label"),
     ],
 )
 def test_label_studio_refuses(tmp_path, plain, result, words):
@@ -246,6 +279,18 @@ def test_via(tmp_path, settings):
     source = via.read(tmp_path, plain)  # VIA 1, and nobody named a class
     assert source.labels.class_names == ("background", "object")
     assert "no attributes" in source.remarks[0][1]
+
+
+def test_via_regions_without_a_class(tmp_path, plain):
+    save(picture(1), tmp_path / "a.png")
+    regions = [via_region("rect", given, x=0, y=0, width=2, height=1) for given in ({"kind": "leaf"}, {"kind": ""}, {})]
+    write(tmp_path / "via.json", {"a": {"filename": "a.png", "size": 1, "regions": regions}})
+    source = via.read(tmp_path, plain)
+    assert source.remarks == [("regions", "2 regions without kind, which mark nothing, as follows: a")]
+    assert read_mask(source).sum() == 6
+    regions[0]["region_attributes"] = {"kind": {"leaf": True, "stem": True}}
+    write(tmp_path / "via.json", {"a": {"filename": "a.png", "size": 1, "regions": regions[:1]}})
+    refused(via, tmp_path, plain, "2 values of kind; leave one of them in VIA")
 
 
 def test_via_asks_which_attribute_is_the_class(tmp_path, plain):

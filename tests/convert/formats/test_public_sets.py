@@ -318,3 +318,62 @@ def test_coco_files(tmp_path, plain):
     assert [problem.problem for problem in source.problems] == ["of no image (5)"]
     (tmp_path / "val2017/000.png").unlink()
     assert "annotations/instances_val2017.json" in places(coco.read(tmp_path, plain))
+
+
+def test_coco_outlines_of_one_or_two_points_mark_nothing(tmp_path, plain):
+    save(picture(1), tmp_path / "a.png")
+    square, dot, odd = [1, 1, 3, 1, 3, 3, 1, 3], [5, 5, 9, 9], [1, 1, 3, 1, 3, 3, 1]
+    content = {
+        "images": [{"id": 0, "file_name": "a.png", "height": 10, "width": 12}],
+        "annotations": [
+            {"id": 7 + i, "image_id": 0, "category_id": 1, "segmentation": each}
+            for i, each in enumerate([[square, dot], [dot], [[1, 2]]])
+        ],
+        "categories": [{"id": 1, "name": "leaf"}],
+    }
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    source = coco.read(tmp_path, plain)
+    assert source.remarks == [
+        ("a.json", "3 annotations with outlines of less than three points as follows: leaf 3 of 3")
+    ]
+    assert source.read_mask(source.records[0].mask).sum() == 9
+    content["annotations"][1]["segmentation"] = [odd]
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    source = coco.read(tmp_path, plain)
+    with pytest.raises(DataError, match="annotation 8: segmentation that cannot be read"):
+        source.read_mask(source.records[0].mask)
+
+
+def coco_part(path, categories, *, shape=(10, 12), names=("a.png", "b.png")):
+    """Write a file that lists two images, with an annotation of each category in the first one."""
+    images = [{"id": i, "file_name": name, "height": shape[0], "width": shape[1]} for i, name in enumerate(names)]
+    annotations = [
+        {"id": i, "image_id": 0, "category_id": 1, "segmentation": [[i, 0, i, 8, i + 1, 8, i + 1, 0]]}
+        for i in categories
+    ]
+    content = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": f"n{categories[0]}"}]}
+    path.write_text(json.dumps(content))
+
+
+def test_coco_of_one_file_for_each_class(tmp_path, plain):
+    for name in ("a.png", "b.png"):
+        save(picture(1), tmp_path / name)
+    coco_part(tmp_path / "leaf.json", [3])
+    coco_part(tmp_path / "stem.json", [6])
+    save(picture(2), tmp_path / "new/c.png")
+    source = coco.read(tmp_path, plain)
+    assert [record.id for record in source.records] == ["a", "b"]
+    assert source.remarks == [
+        ("images", "annotations of one image in 2 files, joined as follows: leaf.json, stem.json"),
+        ("images", "1 images that no JSON file lists, left out as follows: new/c"),
+    ]
+    assert np.unique(source.read_mask(source.records[0].mask)).tolist() == [0, 1, 2]
+    assert source.problems == []
+    for options, words in [
+        ({"categories": [3]}, "leaf.json and stem.json: the same images, and annotations of n3 in both; leave one"),
+        ({"categories": [6], "shape": (9, 12)}, "the same images, of another size in each"),
+        ({"categories": [6], "names": ("a.png", "a.png")}, "stem.json: lists a.png twice"),
+    ]:
+        coco_part(tmp_path / "stem.json", **options)
+        (problem,) = coco.read(tmp_path, plain).problems
+        assert words in str(problem)

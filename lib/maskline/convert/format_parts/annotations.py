@@ -1,6 +1,6 @@
 """What the labelling tools' formats share: labels to classes, areas to masks, and the set made of them."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskline.convert.format_parts import polygons
-from maskline.convert.format_parts.labels_lost import LostLabels, Remark, spellings
+from maskline.convert.format_parts.labels_lost import LostLabels, Remark, some, spellings
 from maskline.convert.format_parts.mask_values import GROUNDS, free_ignore
 from maskline.convert.format_parts.named_images import NamedImages, split_of
 from maskline.convert.records import LayoutSettings, MaskValue, Record, SourceSet
@@ -25,8 +25,6 @@ Area = Callable[[tuple[int, int]], NDArray[np.bool_]]
 
 RawPoints = Sequence[Sequence[float]]
 """x, y as a file has them."""
-
-_NAMED = 5  # images in a remark
 
 _DRAWING_ERRORS = (ValueError, TypeError, KeyError, IndexError, OverflowError, AttributeError)
 
@@ -49,6 +47,16 @@ class Outline:
     def __call__(self, shape: tuple[int, int]) -> NDArray[np.bool_]:
         """Return (h, w): True inside."""
         return self.draw(shape, polygons.checked(self.points, self.least))
+
+    def is_too_short(self) -> bool:
+        """Return whether these are too few points to mark anything; false where they are no points."""
+        return isinstance(self.points, list | tuple) and len(self.points) < self.least
+
+    def fault(self, shape: tuple[int, int]) -> str | None:
+        """Return why it marks nothing in an image (h, w); None: it does, as far as its points tell."""
+        if self.is_too_short():
+            return "of too few points"
+        return "outside of their images" if self.is_outside(shape) else None
 
     def is_outside(self, shape: tuple[int, int]) -> bool:
         """Return whether it lies beside the image (h, w) altogether; false where the points are no points."""
@@ -137,13 +145,13 @@ def source_set(
         read_mask=partial(draw, drawn=drawn, ids=label_ids(labels, settings.mask_values), exif=settings.exif),
         read_area=partial(masks.read_area, exif=settings.exif),
         problems=list(problems),
-        remarks=[*remarks, *_outside(images, settings.exif), *spellings(counts, place="labels")],
+        remarks=[*remarks, *_unmarked(images, settings.exif), *spellings(counts, place="labels")],
     )
 
 
-def _outside(images: Iterable[Annotated], exif: masks.Exif) -> list[Remark]:
-    """Return a remark where outlines lie outside of their images, with their number and the first of the images."""
-    losses, places = LostLabels("labels"), dict[str, None]()
+def _unmarked(images: Iterable[Annotated], exif: masks.Exif) -> list[Remark]:
+    """Return remarks where outlines have too few points or lie outside of their images, with some of the images."""
+    losses, places = LostLabels("labels"), defaultdict[str, dict[str, None]](dict)
     for image in images:
         outlines = [each.area for each in image.objects if isinstance(each.area, Outline)]
         try:
@@ -152,11 +160,14 @@ def _outside(images: Iterable[Annotated], exif: masks.Exif) -> list[Remark]:
             continue
         for each in image.objects:
             losses.seen(each.label)
-            if isinstance(each.area, Outline) and each.area.is_outside(shape):
-                losses.lost(each.label, "outside of their images")
-                places[image.id] = None
-    names = ", ".join(list(places)[:_NAMED]) + (f" and {len(places) - _NAMED} more" if len(places) > _NAMED else "")
-    return [(place, f"{remark} ({names})") for place, remark in losses.remarks()]
+            how = each.area.fault(shape) if isinstance(each.area, Outline) else None
+            if how is not None:
+                losses.lost(each.label, how)
+                places[how][image.id] = None
+    return [
+        (place, f"{remark} ({some(places[how])})")
+        for how, (place, remark) in zip(sorted(places), losses.remarks(), strict=True)
+    ]
 
 
 def with_splits(images: Sequence[Annotated], named: NamedImages) -> list[Annotated]:
@@ -236,6 +247,8 @@ def draw(path: Path, *, drawn: Mapping[Path, Annotated], ids: Mapping[str, int],
         if id_ is None:
             problem = f"object {number} has the label {each.label!r}, classes are {', '.join(ids)}"
             raise DataError(path, problem, "add it to data.classes, or name its class in data.mask_values")
+        if isinstance(each.area, Outline) and each.area.is_too_short():
+            continue
         try:
             mask[each.area(shape)] = id_
         except _DRAWING_ERRORS as error:

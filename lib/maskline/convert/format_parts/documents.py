@@ -21,11 +21,16 @@ def load_json(path: Path, place: object) -> Any:
     """Return the content of a JSON file.
 
     Raises:
-        DataError: Too large, too deep, or no JSON.
+        DataError: Too large, too deep, not UTF-8, or no JSON.
     """
     _check_size(path, place)
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
+    except UnicodeDecodeError as error:  # as older tools write it where the system's encoding is another
+        problem = (
+            f"not UTF-8 (byte {error.object[error.start]:#x} at {error.start}), maybe of another encoding such as GBK"
+        )
+        raise DataError(place, problem, "save it as UTF-8") from error
     except (ValueError, RecursionError) as error:
         raise DataError(place, f"not JSON ({error})", "replace the file") from error
 

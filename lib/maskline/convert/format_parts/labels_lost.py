@@ -1,9 +1,17 @@
 """Labels that would vanish without a word: told in remarks, with counts."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 Remark = tuple[str, str]
+
+_NAMED = 5
+
+
+def some(names: Collection[str]) -> str:
+    """Return the first few of some names, and how many more there are."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(list(names)[:_NAMED]) + more
 
 
 class LostLabels:

@@ -8,10 +8,11 @@
 Classes: background, then the categories in the order of their ids; a category called background is class 0, one name
 is one class. ``data.mask_values`` joins and drops categories by name. An unused category that is only the supercategory
 of another one, as Roboflow writes it, is left out. Smaller instances cover larger ones. Run lengths are read plain and
-compressed; crowds are taken as their class. Annotations without an outline mark nothing. All of that is told in
-remarks. Every image in a JSON file must be there, with annotations or without (it is background then). A JSON file
-whose name has the word train, val or test in it, or that lies in a folder of such a name, is that split; else there are
-no splits. Each image is a group.
+compressed; crowds are taken as their class. Annotations without an outline, and outlines of one or two points, mark
+nothing. All of that is told in remarks. Every image in a JSON file must be there, with annotations or without (it is
+background then); images that none lists are left out, with a remark. A JSON file whose name has the word train, val or
+test in it, or that lies in a folder of such a name, is that split; else there are no splits. An image that several
+files list, with annotations of other categories in each, is one image with all of them. Each image is a group.
 
 Source: Lin et al., "Microsoft COCO: Common Objects in Context", ECCV 2014; format: cocodataset.org/#format-data.
 Annotations CC BY 4.0, photographs under Flickr's terms; many archives, so no address here.
@@ -32,7 +33,7 @@ from typing_extensions import TypedDict  # pydantic wants this one on Python 3.1
 from maskline.convert.format_parts import polygons
 from maskline.convert.format_parts.documents import load_json
 from maskline.convert.format_parts.finding import visible
-from maskline.convert.format_parts.labels_lost import LostLabels, spellings
+from maskline.convert.format_parts.labels_lost import LostLabels, some, spellings
 from maskline.convert.format_parts.mask_values import GROUNDS, free_ignore
 from maskline.convert.format_parts.named_images import NamedImages, split_in
 from maskline.convert.format_parts.tree import Tree
@@ -44,6 +45,7 @@ from maskline.reading import masks
 from maskline.reading.images import check_pixels
 from maskline.reading.masks import read_area
 
+_LEAST_NUMBERS = 6  # of a polygon: three points
 _MOST_BITS = 60  # of a run length: longer ones would take time by the square of the text
 
 
@@ -78,10 +80,10 @@ _FORM = TypeAdapter(_File)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Drawn:
-    """An image's size (h, w) and its instances: class id and segmentation."""
+    """An image's size (h, w) and its instances: class id, segmentation and what the annotation is called."""
 
     shape: tuple[int, int]
-    instances: list[tuple[int, Any]]
+    instances: list[tuple[int, Any, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +101,12 @@ class InstanceMasks:
         image = self.drawn[path]
         check_pixels(path, image.shape[1], image.shape[0])
         areas = []
-        for id_, segmentation in image.instances:
+        for id_, segmentation, name in image.instances:
             try:
                 areas.append((id_, decode(segmentation, image.shape)))
             except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
-                raise DataError(path, f"segmentation that cannot be read ({error})", "fix the annotation") from error
+                problem = f"annotation {name}: segmentation that cannot be read ({error})"
+                raise DataError(path, problem, "fix it, or remove it") from error
         mask = np.zeros(image.shape, np.int32)
         for id_, inside in sorted(areas, key=lambda instance: -int(instance[1].sum())):
             mask[inside] = id_
@@ -128,8 +131,10 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
     drawn: dict[Path, _Drawn] = {}
     problems: list[DataError] = []
     remarks = categories.remarks
+    parts = _Parts(drawn)
     for path, place, content in files:
         instances = _instances(content, categories, place, problems, remarks)
+        used = {categories.name(place, each.get("category_id")) for each in content["annotations"]} - {None}
         split = _split(place)
         for image in content["images"]:
             try:
@@ -138,8 +143,13 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
                 problems.append(error)
                 continue
             mask = path / f"{image['id']}" / file.name
-            drawn[mask] = _Drawn(shape=(int(image["height"]), int(image["width"])), instances=instances[image["id"]])
-            listed.append((split, images.place(file), mask))
+            own = _Drawn(shape=(int(image["height"]), int(image["width"])), instances=instances[image["id"]])
+            if parts.add(mask, own, key=(split, file), place=place, used=used):
+                listed.append((split, images.place(file), mask))
+    problems += parts.problems.values()
+    remarks += parts.remarks()
+    if rest := [id_ for id_, _ in images.unused()]:  # COCO's own test images are tens of thousands
+        remarks.append(("images", f"{len(rest)} images that no JSON file lists, left out as follows: {some(rest)}"))
     return SourceSet(
         labels=categories.labels,
         records=_records(folder, listed),
@@ -148,6 +158,61 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
         problems=problems,
         remarks=remarks,
     )
+
+
+class _Parts:
+    """Images that several files list, such as one file for each class: their annotations are joined.
+
+    Args:
+        drawn: Mask -> what is drawn in it; filled by ``add``.
+
+    Attributes:
+        problems: Pair of files -> why their annotations are not joined.
+    """
+
+    def __init__(self, drawn: dict[Path, _Drawn]) -> None:
+        self.problems: dict[tuple[PurePosixPath, PurePosixPath], DataError] = {}
+        self._drawn = drawn
+        self._first: dict[tuple[Split | None, Path], tuple[Path, list[tuple[PurePosixPath, set[str | None]]]]] = {}
+
+    def add(
+        self, mask: Path, own: _Drawn, *, key: tuple[Split | None, Path], place: PurePosixPath, used: set[str | None]
+    ) -> bool:
+        """Add an image of a file; return whether it is the first one of this key.
+
+        Args:
+            mask: Its name.
+            own: What is drawn in it.
+            key: Split and image.
+            place: The file.
+            used: The categories that the file has annotations of.
+        """
+        first, files = self._first.setdefault(key, (mask, []))
+        for other, others in files:
+            both = ", ".join(sorted(map(str, used & others)))
+            if other == place:
+                problem = DataError(place, f"lists {key[1].name} twice", "remove one of the two")
+            elif both or self._drawn[first].shape != own.shape:
+                why = f"the same images, {f'and annotations of {both} in both' if both else 'of another size in each'}"
+                problem = DataError(f"{other} and {place}", why, "leave one of the two files out")
+            else:
+                continue
+            self.problems.setdefault((other, place), problem)
+            return False
+        files.append((place, used))
+        if first == mask:
+            self._drawn[mask] = own
+            return True
+        self._drawn[first].instances.extend(own.instances)
+        return False
+
+    def remarks(self) -> list[tuple[str, str]]:
+        """Return which files were joined."""
+        joined = {tuple(str(place) for place, _ in files) for _, files in self._first.values() if len(files) > 1}
+        return [
+            ("images", f"annotations of one image in {len(each)} files, joined as follows: {', '.join(each)}")
+            for each in sorted(joined)
+        ]
 
 
 def _records(folder: Path, listed: Sequence[tuple[Split | None, PurePosixPath, Path]]) -> list[Record]:
@@ -296,10 +361,10 @@ def _instances(
     place: PurePosixPath,
     problems: list[DataError],
     remarks: list[tuple[str, str]],
-) -> dict[Any, list[tuple[int, Any]]]:
+) -> dict[Any, list[tuple[int, Any, str]]]:
     """Return the instances of each image id; annotations of unknown images and categories are problems."""
     sizes = {image["id"]: (int(image["width"]), int(image["height"])) for image in content["images"]}
-    instances_by_image: dict[Any, list[tuple[int, Any]]] = defaultdict(list)
+    instances_by_image: dict[Any, list[tuple[int, Any, str]]] = defaultdict(list)
     lost = LostLabels(place.as_posix())
     for annotation in content["annotations"]:
         where = f"{place} annotation {annotation.get('id')}"
@@ -314,11 +379,24 @@ def _instances(
             if outline is None or outline in ([], [[]]):
                 lost.lost(name, "without an outline")
                 continue
+            outline, whole = _with_areas(outline)
+            if not whole:
+                lost.lost(name, "with outlines of less than three points")
+            if not outline:
+                continue
             if _is_outside(outline, sizes[annotation["image_id"]]):
                 lost.lost(name, "outside of their images")
-            instances_by_image[annotation["image_id"]].append((categories.id(name), outline))
+            instances_by_image[annotation["image_id"]].append((categories.id(name), outline, str(annotation.get("id"))))
     remarks += lost.remarks()
     return instances_by_image
+
+
+def _with_areas(outline: Any) -> tuple[Any, bool]:
+    """Return the polygons of at least three points, and whether these are all; what is no polygon stays."""
+    if not isinstance(outline, list):
+        return outline, True
+    kept = [flat for flat in outline if not isinstance(flat, list) or len(flat) >= _LEAST_NUMBERS]
+    return kept, len(kept) == len(outline)
 
 
 def _is_outside(outline: Any, size: tuple[int, int]) -> bool:

@@ -5,8 +5,9 @@
 
 Classes: those of ``data.classes``; else background and the labels of the task, in its order and colors. Objects of a
 higher ``z_order`` cover others, then later ones do. Polylines are drawn ``data.line_width`` px wide, points as discs of
-that width; tags are no objects. The subsets Train, Validation and Test are splits, where all images have one; else
-there are none. Images without objects are background. CVAT's other exports: ``voc`` (segmentation mask 1.1), ``coco``.
+that width; skeletons and cuboids mark nothing, with a remark; tags are no objects. The subsets Train, Validation and
+Test are splits, where all images have one; else there are none. Images without objects are background. CVAT's other
+exports: ``voc`` (segmentation mask 1.1), ``coco``.
 
 Source: docs.cvat.ai (the program, MIT). The reader of datumaro 1.13 (MIT) would lose ellipses, and it cannot be
 installed beside pandas 3 and Pillow 13; so the file is read here.
@@ -24,12 +25,14 @@ from maskline.convert.format_parts import polygons, run_lengths
 from maskline.convert.format_parts.annotations import Annotated, Area, Drawn, dots, line, pasted, polygon, source_set
 from maskline.convert.format_parts.documents import form_of, load_xml
 from maskline.convert.format_parts.finding import visible
+from maskline.convert.format_parts.labels_lost import LostLabels
 from maskline.convert.format_parts.named_images import NamedImages, split_named
 from maskline.convert.format_parts.tree import Tree
 from maskline.convert.records import LayoutSettings, SourceSet
 from maskline.core.errors import DataError
 from maskline.data.labels import Rgb
 
+_NO_OBJECTS = ("tag", "attribute")  # of the whole image
 _OBJECTS = ("polygon", "box", "ellipse", "polyline", "points", "mask")
 
 
@@ -47,6 +50,7 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
     images: list[Annotated] = []
     problems: list[DataError] = []
     colors: dict[str, Rgb] = {}
+    lost = LostLabels("labels")
     for path, place, root in files:
         if root.find("track") is not None:
             raise DataError(place.as_posix(), "tracks of a video", "export as CVAT for images 1.1")
@@ -57,11 +61,13 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
                 with form_of("CVAT", f"{place} image {element.get('id')}"):
                     image = named.find(element.attrib["name"], place=place, beside=place.parent)
                     images.append(_annotated(element, image, path, named.id(image), settings.line_width))
+                    _count(element, lost)
             except DataError as error:
                 problems.append(error)
     if any(image.split is None for image in images):
         images = [replace(image, split=None) for image in images]
-    return source_set(images, settings, declared=list(colors), colors=colors, problems=problems, remarks=named.unused())
+    remarks = lost.remarks() + named.unused()
+    return source_set(images, settings, declared=list(colors), colors=colors, problems=problems, remarks=remarks)
 
 
 def recognise(tree: Tree) -> str | None:
@@ -76,9 +82,18 @@ def _labels(root: Element) -> dict[str, Rgb]:
     colors: dict[str, Rgb] = {}
     for label in root.iterfind("meta//labels/label"):
         name, color = label.findtext("name"), label.findtext("color") or "#000000"
-        if name:
+        if name and label.find("parent") is None:  # a point of a skeleton has one
             colors[name] = (int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16))
     return colors
+
+
+def _count(element: Element, lost: LostLabels) -> None:
+    """Count the objects of an image, and those that are no areas."""
+    for child in (child for child in element if child.tag not in _NO_OBJECTS):
+        label = child.attrib.get("label", "no label")
+        lost.seen(label)
+        if child.tag not in _OBJECTS:
+            lost.lost(label, f"that are no areas ({child.tag})")
 
 
 def _annotated(element: Element, image: Path, path: Path, id_: str, line_width: float) -> Annotated:

@@ -4,9 +4,10 @@
     images/a.jpg              anywhere: found by the end of its address, with or without the eight digits of an upload
 
 The exports JSON and JSON-MIN. Classes: those of ``data.classes``; else background and the labels that are drawn, in
-alphabetical order. Later objects cover earlier ones. Of a task with several annotations the one changed last counts,
-with a remark; cancelled ones and predictions do not. Tasks without an annotation are left out, those with an empty
-one are background. Split folders of the images count, where all have one. Label Studio's COCO export: ``coco``.
+alphabetical order. Labels of the tag Labels stand apart from their object, under its id. Later objects cover earlier
+ones; key points and vectors mark nothing, with a remark. Of a task with several annotations the one changed last
+counts, with a remark; cancelled ones and predictions do not. Tasks without an annotation are left out, those with an
+empty one are background. Split folders of the images count, where all have one. Label Studio's COCO export: ``coco``.
 
 Source: labelstud.io/guide/export (Apache-2.0). Its own converter needs the whole SDK of the program, and datumaro has
 no reader; so the file is read here.
@@ -25,13 +26,15 @@ from maskline.convert.format_parts import polygons, run_lengths
 from maskline.convert.format_parts.annotations import Annotated, Area, Drawn, polygon, source_set, with_splits
 from maskline.convert.format_parts.documents import form_of, load_json
 from maskline.convert.format_parts.finding import visible
+from maskline.convert.format_parts.labels_lost import LostLabels
 from maskline.convert.format_parts.named_images import NamedImages
 from maskline.convert.format_parts.tree import Tree
 from maskline.convert.records import LayoutSettings, SourceSet
 from maskline.core.errors import DataError
 
 _UPLOAD = r"^[0-9a-f]{8}-"
-_KINDS = ("brushlabels", "polygonlabels", "rectanglelabels", "ellipselabels")
+_APART = "labels"
+_FORM = ("points", "rle", "x", "y", "width", "height", "radiusX", "radiusY", "rotation")
 
 
 def read(folder: Path, settings: LayoutSettings) -> SourceSet:
@@ -48,6 +51,7 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
     images: list[Annotated] = []
     problems: list[DataError] = []
     remarks: list[tuple[str, str]] = []
+    lost = LostLabels("labels")
     for path, place, tasks in files:
         for task in tasks:
             where = f"{place} task {task.get('id')}"
@@ -57,10 +61,11 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
                     image = _image(task, named, place, where)
                     id_ = named.id(image)
                     remarks += [(id_, remark)] if remark else []
-                    images += [] if results is None else [_annotated(results, image, path, id_, where)]
+                    images += [] if results is None else [_annotated(results, image, path, id_, where, lost)]
             except DataError as error:
                 problems.append(error)
-    return source_set(with_splits(images, named), settings, problems=problems, remarks=[*remarks, *named.unused()])
+    remarks += lost.remarks() + named.unused()
+    return source_set(with_splits(images, named), settings, problems=problems, remarks=remarks)
 
 
 def recognise(tree: Tree) -> str | None:
@@ -104,23 +109,51 @@ def _image(task: Mapping[str, Any], named: NamedImages, place: PurePosixPath, wh
     return named.find(address if named.has(address) else plain, place=place, beside=place.parent)
 
 
-def _annotated(results: list[Mapping[str, Any]], image: Path, path: Path, id_: str, where: str) -> Annotated:
+def _annotated(
+    results: list[Mapping[str, Any]], image: Path, path: Path, id_: str, where: str, lost: LostLabels
+) -> Annotated:
     sizes, objects = set[tuple[int, int]](), []
+    results = [result for result in results if isinstance(result.get("value"), dict)]  # relations have none
+    apart = {_key(result): result["value"][_APART] for result in results if _APART in result["value"]}
+    bare = {_key(result) for result in results if _is_area(result["value"]) and not _label_keys(result["value"])}
+    own = {_key(result) for result in results if _label_keys(result["value"]) not in ([], [_APART])}
     for result in results:
-        value = result["value"]
-        labels = next((value[kind] for kind in _KINDS if kind in value), None)
-        if labels is None:
-            if "points" in value or "rle" in value or "width" in value or "radiusX" in value:
-                raise DataError(where, f"an object without a label ({result.get('type')})", "give it a label")
-            continue  # of the whole image, such as a choice
+        value, keys, key = result["value"], _label_keys(result["value"]), _key(result)
+        if (keys == [_APART] and key in bare) or (not keys and key in own):
+            continue  # the label of an object that is drawn by itself, or a choice or text about one
+        labels = value[keys[0]] if keys else apart.get(key)
+        if not _is_area(value):
+            for label in labels or () if keys else ():
+                lost.seen(str(label))
+                lost.lost(str(label), f"that are no areas ({result.get('type') or keys[0]})")
+            continue  # or of the whole image, such as a choice
+        if not labels:
+            raise DataError(where, f"an object without a label ({result.get('type')})", "give it a label")
         if result.get("image_rotation"):
             raise DataError(where, f"turned by {result['image_rotation']} degrees in Label Studio", "turn it back")
         size = (int(result["original_height"]), int(result["original_width"]))
         sizes.add(size)
-        objects += [Drawn(str(label), _area(value, size)) for label in labels]
+        for label in map(str, labels):
+            lost.seen(label)
+            objects.append(Drawn(label, _area(value, size)))
     if len(sizes) > 1:
         raise DataError(where, f"objects of {len(sizes)} image sizes", "label the image anew")
     return Annotated(id=id_, image=image, file=path, size=next(iter(sizes), None), objects=objects)
+
+
+def _label_keys(value: Mapping[str, Any]) -> list[str]:
+    """Return under which names an object has labels: ``polygonlabels``, or ``labels`` of the tag Labels."""
+    return [key for key in value if key.endswith(_APART)]
+
+
+def _is_area(value: Mapping[str, Any]) -> bool:
+    """Return whether this is an outline, strokes, a rectangle or an ellipse; key points have a width alone."""
+    return "points" in value or "rle" in value or "radiusX" in value or {"width", "height"} <= value.keys()
+
+
+def _key(result: Mapping[str, Any]) -> str:
+    """Return what an object shares with the labels that stand apart from it: its id, or else its form (JSON-MIN)."""
+    return str(result.get("id") or [result["value"].get(key) for key in _FORM])
 
 
 def _area(value: Mapping[str, Any], size: tuple[int, int]) -> Area:

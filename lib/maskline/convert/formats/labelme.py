@@ -121,11 +121,11 @@ def _area(drawn: Mapping[str, Any], line_width: float) -> Area:
     if kind == "rectangle" and len(points) == 2:
         (left, top), (right, bottom) = points
         return polygon(polygons.box(left, top, right, bottom))
-    if kind in ("polygon", "rotation", "rectangle", "quadrilateral") and len(points) >= 3:
+    if kind in ("polygon", "rotation", "quadrilateral") or (kind == "rectangle" and len(points) != 2):
         return polygon(points)
     if kind == "circle" and len(points) == 2:
         return circle(points)
-    if kind in ("line", "linestrip") and len(points) >= 2:
+    if kind in ("line", "linestrip") or (kind == "circle" and len(points) < 2):
         return line(points, line_width)
     if kind in ("point", "points"):
         return dots(points, line_width)

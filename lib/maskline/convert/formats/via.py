@@ -6,15 +6,17 @@
 
 Classes: those of ``data.classes``; else background and the values of the region attribute that names the class, in
 alphabetical order: the only attribute, or the one called class, label, name, type or category. Without any attribute
-in the whole set, all regions are the class "object", with a remark. Later regions cover earlier ones. Polygons,
-rectangles, circles and ellipses; polylines are drawn ``data.line_width`` px wide, points as discs of that width. Images
-without regions are background. Split folders of the images count, where all have one.
+in the whole set, all regions are the class "object", with a remark; with one, regions without it mark nothing, with a
+remark too. Later regions cover earlier ones. Polygons, rectangles, circles and ellipses; polylines are drawn
+``data.line_width`` px wide, points as discs of that width. Images without regions are background. Split folders of the
+images count, where all have one.
 
 Source: Dutta and Zisserman, "The VIA Annotation Software for Images, Audio and Video", ACM Multimedia 2019
 (the program, BSD-2-Clause). Datumaro has no reader; so the file is read here.
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,7 @@ from maskline.convert.format_parts.annotations import (
 )
 from maskline.convert.format_parts.documents import form_of, load_json
 from maskline.convert.format_parts.finding import visible
+from maskline.convert.format_parts.labels_lost import some
 from maskline.convert.format_parts.named_images import NamedImages
 from maskline.convert.format_parts.tree import Tree
 from maskline.convert.records import LayoutSettings, SourceSet
@@ -62,6 +65,7 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
     images: list[Annotated] = []
     problems: list[DataError] = []
     remarks: list[tuple[str, str]] = []
+    unnamed = Counter[str]()
     attribute = _attribute(regions)
     for path, place, entries in files:
         remarks += [] if attribute else [(place.as_posix(), f'no attributes: all regions are the class "{_ONE}"')]
@@ -69,14 +73,21 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
             try:
                 with form_of("VIA", f"{place} {entry['filename']}"):
                     image = named.find(str(entry["filename"]), place=place, beside=place.parent)
-                    objects = [
-                        Drawn(_label(region, attribute), _area(region["shape_attributes"], settings.line_width))
-                        for region in _regions(entry)
-                    ]
+                    objects = []
+                    for region in _regions(entry):
+                        label = _label(region, attribute, f"{place} {entry['filename']}")
+                        if label is None:
+                            unnamed[named.id(image)] += 1
+                            continue
+                        objects.append(Drawn(label, _area(region["shape_attributes"], settings.line_width)))
                     images.append(Annotated(id=named.id(image), image=image, file=path, objects=objects))
             except DataError as error:
                 problems.append(error)
-    return source_set(with_splits(images, named), settings, problems=problems, remarks=[*remarks, *named.unused()])
+    if unnamed:
+        problem = f"{unnamed.total()} regions without {attribute}, which mark nothing, as follows: {some(unnamed)}"
+        remarks.append(("regions", problem))
+    remarks += named.unused()
+    return source_set(with_splits(images, named), settings, problems=problems, remarks=remarks)
 
 
 def recognise(tree: Tree) -> str | None:
@@ -150,18 +161,23 @@ def _attribute(regions: Iterable[Any]) -> str:
     raise DataError("via", f"region attributes {names}: which is the class?", "call it class in VIA")
 
 
-def _label(region: Mapping[str, Any], attribute: str) -> str:
+def _label(region: Mapping[str, Any], attribute: str, where: str) -> str | None:
+    """Return the class of a region; None: nobody has said one.
+
+    Raises:
+        DataError: Several.
+    """
     if not attribute:
         return _ONE
     value = region["region_attributes"].get(attribute)
     if isinstance(value, dict):  # a checkbox
         chosen = [str(name) for name, on in value.items() if on]
-        if len(chosen) != 1:
-            raise ValueError(f"{len(chosen)} values of {attribute} in one region")
-        return chosen[0]
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"a region without {attribute}")
-    return value
+        if len(chosen) > 1:
+            raise DataError(where, f"a region with {len(chosen)} values of {attribute}", "leave one of them in VIA")
+        return chosen[0] if chosen else None
+    if value is not None and not isinstance(value, str):
+        raise ValueError(f"a region whose {attribute} is no text")
+    return value if value and value.strip() else None
 
 
 def _area(given: Mapping[str, Any], line_width: float) -> Area:

@@ -6,7 +6,8 @@
 
 Classes: those of ``data.classes``; else background and the names of data.yaml in their order; without one, numbers.
 ``data.mask_values`` joins and drops them. Later outlines cover earlier ones. Lines of five numbers are boxes without an
-outline: they mark nothing, with a remark. Label files without an image are problems. Each image is a group.
+outline: they mark nothing, with a remark. Label files without an image are problems; other text files beside them are
+left out, with a remark. Each image is a group.
 
 Source: docs.ultralytics.com/datasets/segment (the program is AGPL-3.0; nothing of it is used here).
 """
@@ -30,7 +31,8 @@ from maskline.convert.records import LayoutSettings, SourceSet
 from maskline.core.errors import DataError
 from maskline.reading.images import IMAGE_SUFFIXES
 
-_LINE = re.compile(rb"\s*\d+(?:\s+-?\d+(?:\.\d+)?(?:e-?\d+)?){6,}\s*")
+_LINE = re.compile(rb"(?:\xef\xbb\xbf)?\s*\d+(?:\.0*)?(?:\s+-?(?:\d+(?:\.\d*)?|\.\d+)(?:e-?\d+)?){6,}\s*")
+_LOOKED_AT = 5  # lines of a file
 _FOLDER = "labels"
 _LISTS = ("data.yaml", "data.yml", "dataset.yaml")
 
@@ -62,20 +64,23 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
         )
     if not images and not problems:
         raise DataError("yolo", "no images/ beside labels/ with text files", "give images, labels and data.yaml")
-    problems += [DataError(place.as_posix(), "labels without an image", "add the image") for place in texts]
+    others = {place for place, path in texts.items() if _is_other(path)}  # classes.txt
+    problems += [
+        DataError(place.as_posix(), "labels without an image", "add the image")
+        for place in sorted(texts.keys() - others)
+    ]
+    remarks = [*lost.remarks(), *((place.as_posix(), "no label file: left out") for place in sorted(others))]
     used = {each.label for image in images for each in image.objects}
     declared = list(names.values()) or sorted(used, key=lambda name: (len(name), name))
-    return source_set(
-        with_splits(images, named), settings, declared=declared, problems=problems, remarks=lost.remarks()
-    )
+    return source_set(with_splits(images, named), settings, declared=declared, problems=problems, remarks=remarks)
 
 
 def recognise(tree: Tree) -> str | None:
     """Return why a folder is such a set; None: it is none."""
     for place in (place for place in tree.places if place.suffix.lower() == ".txt" and _FOLDER in place.parts[:-1]):
         with (tree.folder / place).open("rb") as stream:
-            first = stream.readline(1 << 16)
-        if _LINE.match(first):
+            first = [stream.readline(1 << 16) for _ in range(_LOOKED_AT)]
+        if any(map(_LINE.match, first)):
             return f"{place} has a class and the points of an outline in a line"
     return None
 
@@ -103,13 +108,13 @@ def _label_place(place: PurePosixPath) -> PurePosixPath | None:
 
 def _objects(path: Path, place: PurePosixPath, names: dict[int, str], lost: LostLabels) -> list[Drawn]:
     objects = []
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+    for number, line in enumerate(_lines(path), start=1):
         where = f"{place} line {number}"
         with form_of("YOLO", where):
             cells = line.split()
             if not cells:
                 continue
-            label, values = int(cells[0]), [float(cell) for cell in cells[1:]]
+            label, values = _number(cells[0]), [float(cell) for cell in cells[1:]]
             if names and label not in names:
                 raise DataError(where, f"class {label}, which data.yaml does not name", "add it to names")
             name = names.get(label, f"class_{label}")
@@ -117,10 +122,29 @@ def _objects(path: Path, place: PurePosixPath, names: dict[int, str], lost: Lost
             if len(values) == 4:
                 lost.lost(name, "without an outline (boxes)")
                 continue
+            if len(values) == 2:
+                lost.lost(name, "of too few points")
+                continue
             if len(values) < 6 or len(values) % 2:
                 raise DataError(where, f"{len(values)} coordinates", "export for segmentation, with outlines")
             objects.append(Drawn(name, partial(_area, shares=list(zip(values[::2], values[1::2], strict=True)))))
     return objects
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+
+
+def _number(text: str) -> int:
+    """Return a class, which some scripts write as ``0.0``."""
+    number = float(text)
+    return int(number) if number.is_integer() else int(text)
+
+
+def _is_other(path: Path) -> bool:
+    """Return whether a text file holds no line of labels, such as a list of classes; an empty one may be labels."""
+    lines = [line.split() for line in _lines(path) if line.strip()]
+    return bool(lines) and not any(len(cells) > 4 and cells[0][:1].isdigit() for cells in lines)
 
 
 def _area(shape: tuple[int, int], *, shares: list[polygons.Point]) -> NDArray[np.bool_]:

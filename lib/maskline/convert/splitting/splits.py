@@ -10,6 +10,8 @@ from maskline.core.errors import DataError
 from maskline.core.seeds import derive
 from maskline.data.manifest import Split
 
+_NAMED = 3  # groups in a message
+
 
 @dataclass(frozen=True, slots=True)
 class _Pool:
@@ -64,21 +66,31 @@ def assign(
         held = {cluster[id_] for id_, now in splits.items() if now == "val"}
         chosen = _chosen(pool, fraction, leave=max(len(wanted) - place, num_folds - len(held)))
         if len(chosen) >= len(pool.names):
-            problem = f"{len(pool.names)} groups to train on, of which {len(chosen)} would become the {split} split"
-            remedy = f"add images, or set data.{split}_fraction to 0"
-            if len(left) > len(pool.names):
-                problem += f": {len(left)} images in all, but nearly the same ones, and those of a group, stay together"
-                remedy = (
-                    "set data.near_duplicates to off where they only look alike (a fixed camera), or give val and test "
-                    f"in data.split_lists, by time for example, with near_duplicates warn; or {remedy}"
-                )
-            raise DataError("data", problem, remedy)
+            groups = sorted({record.group for record in records if splits[record.id] == "train"})
+            raise _too_few(split, groups, clusters=len(pool.names), images=len(left), chosen=len(chosen))
         splits |= dict.fromkeys((id_ for id_ in left if cluster[id_] in chosen), split)
     if num_folds:
         left = [id_ for id_, now in splits.items() if now != "test"]
         held = _fold(_pool(left, cluster, present, seed=seed, purpose="fold"), fold=fold, num_folds=num_folds)
         splits |= {id_: "val" if cluster[id_] in held else "train" for id_ in left}
     return splits
+
+
+def _too_few(split: Split, groups: Sequence[str], *, clusters: int, images: int, chosen: int) -> DataError:
+    """Return what to say where nothing would be left to train on, with ways out that lead on."""
+    problem = f"{clusters} groups to train on, of which {chosen} would become the {split} split"
+    remedy = f"add images, or set data.{split}_fraction to 0"
+    if len(groups) > clusters:  # the images' likeness joins them
+        problem += f": {images} images in all, but nearly the same ones, and those of a group, stay together"
+        remedy = (
+            "set data.near_duplicates to off where they only look alike (a fixed camera), or give val and test "
+            f"in data.split_lists, by time for example, with near_duplicates warn; or {remedy}"
+        )
+    elif images > clusters:
+        names = ", ".join(groups[:_NAMED])
+        problem += f": {images} images in all, but those of a group ({names}) stay together in this data set"
+        remedy = f"set data.{split}_fraction to 0, or add images of other groups"
+    return DataError("data", problem, remedy)
 
 
 def _pool(
