@@ -3,7 +3,7 @@
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import torch
 from maskline.builders.model import segmentor, without_start_weights
 from maskline.core.errors import CheckpointError, ParamsError
 from maskline.core.files import sha256_file, write_text
+from maskline.core.text import one_line
 from maskline.data.labels import LabelSet, bit_palette
 from maskline.models.segmentor import SegmentorBase
 from maskline.params.network.model import ModelParams, validate_model
@@ -31,6 +32,7 @@ from maskline.weights.reading import Foreign, read_checkpoint
 _PARTS = ("decode_head", "auxiliary_head", "segmentation_head")
 _CLASSIFIER = re.compile(r"decode_head\.(\d+\.)?conv_seg\.weight|(model\.)?segmentation_head\..*\.weight")
 
+_LONGEST_NAME = 200  # of a class
 _COMPLEX = (torch.complex32, torch.complex64, torch.complex128)
 
 
@@ -88,7 +90,7 @@ def write_import(
     if is_eomt(foreign.tensors):
         foreign = replace(foreign, tensors=from_transformers(foreign.tensors))
     network = _from_recipe(recipe, foreign) if recipe else _from_mmseg(source, foreign, mmseg_config)
-    labels = LabelSet.read(labels_path) if labels_path else _labels(foreign.meta, network.num_classes)
+    labels = LabelSet.read(labels_path) if labels_path else _labels(foreign.meta, network)
     if labels.num_classes != network.num_classes:
         raise CheckpointError(
             labels_path or source,
@@ -172,21 +174,35 @@ def _own_config(source: Path, meta: Mapping[str, Any]) -> dict[str, Any]:
     raise CheckpointError(source, "holds no configuration", "give --mmseg-config FILE or --recipe NAME")
 
 
-def _labels(meta: Mapping[str, Any], num_classes: int) -> LabelSet:
+def _labels(meta: Mapping[str, Any], network: _Network) -> LabelSet:
+    num_classes = network.num_classes
     told = meta.get("dataset_meta")
     merged = {**meta, **told} if isinstance(told, Mapping) else dict(meta)
-    names, palette = (merged.get(key) or merged.get(key.upper()) for key in ("classes", "palette"))
-    usable = isinstance(names, list | tuple) and len(set(map(str, names))) == num_classes
-    class_names = [str(name) for name in names] if usable else [f"class_{i}" for i in range(num_classes)]  # type: ignore[union-attr]
-    colors = isinstance(palette, list | tuple) and len(palette) == num_classes
-    return LabelSet.from_dict(
-        {
-            "class_names": class_names,
-            "palette": palette if colors else [list(color) for color in bit_palette(num_classes)],
-            "ignore_index": max(255, num_classes),
-            "reduce_zero_label": False,
-        }
+    names, palette = (_listed(merged, key) for key in ("classes", "palette"))
+    usable = len(names) == num_classes and len(set(filter(_is_name, names))) == num_classes
+    colors = len(palette) == num_classes and all(map(_is_color, palette))
+    if names and not usable:
+        network.notes.append(f"its class names are none of {num_classes} classes: class_0 and so on stand for them")
+    if palette and not colors:
+        network.notes.append(f"its palette is none of {num_classes} classes: PASCAL VOC's colors stand for it")
+    return LabelSet(
+        class_names=tuple(names) if usable else tuple(f"class_{i}" for i in range(num_classes)),
+        palette=tuple((r, g, b) for r, g, b in palette) if colors else bit_palette(num_classes),
+        ignore_index=max(255, num_classes),
     )
+
+
+def _listed(meta: Mapping[str, Any], key: str) -> Sequence[Any]:
+    values = (meta.get(key), meta.get(key.upper()))
+    return next((value for value in values if isinstance(value, list | tuple)), ())
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= _LONGEST_NAME and one_line(value) == value
+
+
+def _is_color(value: Any) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 3 and all(type(v) is int and 0 <= v < 256 for v in value)
 
 
 def _check(tensor_match: Match, source: Path, *, allow_partial: bool) -> None:

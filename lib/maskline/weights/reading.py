@@ -41,7 +41,9 @@ def read_checkpoint(path: Path) -> Foreign:
         if isinstance(content.get(key), Mapping):
             content = content[key]
             break
-    tensors = {str(key): value.detach() for key, value in content.items() if isinstance(value, Tensor)}
+    tensors = {
+        key: value.detach() for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)
+    }
     if not tensors:
         raise CheckpointError(path, "holds no tensors", "name the file with the network's weights")
     if all(key.startswith("module.") for key in tensors):  # saved from inside a data-parallel wrapper
