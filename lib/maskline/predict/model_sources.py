@@ -45,17 +45,19 @@ def as_folder(model: Path, weights: Path | None) -> Iterator[Path]:
         yield model
         return
     from maskline.builders.inference import load_segmentor
-    from maskline.builders.model import segmentor, without_start_weights
+    from maskline.builders.model import no_larger_than, segmentor, without_start_weights
     from maskline.params.whole import load_params
     from maskline.projects import recipes
-    from maskline.runtime.checkpoint import save_model
+    from maskline.runtime.checkpoint import check_values, save_model
 
     values = load_params(recipes.find(str(model)))
     mean, std = values.model.numbers()
     file = weights / "model.safetensors" if weights.is_dir() else weights
     tensors = _read(file)
     labels = _labels(file, tensors)
-    network = segmentor(without_start_weights(values.model), num_classes=labels.num_classes)
+    with no_larger_than(tensors, place=model, remedy=f"name the recipe that {file} is of"):
+        network = segmentor(without_start_weights(values.model), num_classes=labels.num_classes)
+    check_values(file, tensors, network.state_dict())
     try:
         network.load_state_dict(dict(tensors))
     except RuntimeError as error:

@@ -153,11 +153,15 @@ class TooManyValues(Exception):  # noqa: N818 - the reason of an error, not the 
     """More values were asked for than allowed."""
 
 
+_LEAST = 1000
+
+
 class ValueLimit(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Inside the block, empty tensors may have so many values together; each parameter of a module begins as one.
 
     Args:
-        most: Values; filled ones and what computations give are not counted.
+        most: Values; filled ones and what computations give are not counted. A tensor counts as a thousand at
+            least, which is what it and its module take beside them.
 
     Raises:
         TooManyValues: Before the tensor that is one too many.
@@ -171,7 +175,7 @@ class ValueLimit(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Count what an operation asks for, then run it."""
         del types
         if func is torch.ops.aten.empty.memory_format:
-            self._left -= math.prod(args[0])
+            self._left -= max(math.prod(args[0]), _LEAST)
             if self._left < 0:
                 raise TooManyValues
         return func(*args, **(kwargs or {}))

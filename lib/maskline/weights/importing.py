@@ -1,7 +1,9 @@
 """A foreign checkpoint becomes a model folder: read, describe the network, match names, write."""
 
+import json
 import os
 import re
+import reprlib
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,8 +12,8 @@ from typing import Any
 
 import torch
 
-from maskline.builders.model import segmentor, without_start_weights
-from maskline.core.errors import CheckpointError, ParamsError
+from maskline.builders.model import no_larger_than, segmentor, without_start_weights
+from maskline.core.errors import CheckpointError, MasklineError, ParamsError
 from maskline.core.files import sha256_file, write_text
 from maskline.core.text import one_line
 from maskline.data.labels import LabelSet, bit_palette
@@ -32,8 +34,9 @@ from maskline.weights.reading import Foreign, read_checkpoint
 _PARTS = ("decode_head", "auxiliary_head", "segmentation_head")
 _CLASSIFIER = re.compile(r"decode_head\.(\d+\.)?conv_seg\.weight|(model\.)?segmentation_head\..*\.weight")
 
+_MOST_CLASSES = 65535  # that a mask can hold
 _LONGEST_NAME = 200  # of a class
-_COMPLEX = (torch.complex32, torch.complex64, torch.complex128)
+_SPARE_VALUES = 100_000_000  # of a network of which a checkpoint holds a part
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +78,7 @@ def write_import(
 
     Args:
         source: The checkpoint.
-        output: The model folder; replaced as a whole.
+        output: The model folder; replaced as a whole, where it is one.
         recipe: Name of a recipe, or a params file.
         mmseg_config: A resolved MMSegmentation configuration; None and no recipe: the checkpoint's own.
         labels_path: labels.json to take class names from; None: the checkpoint's, or generic names.
@@ -86,6 +89,7 @@ def write_import(
     Raises:
         MasklineError: A file cannot be read, a type has no counterpart, or the tensors do not fit.
     """
+    checkpoint.check_replaceable(output)
     foreign = read_checkpoint(source)
     if is_eomt(foreign.tensors):
         foreign = replace(foreign, tensors=from_transformers(foreign.tensors))
@@ -97,10 +101,12 @@ def write_import(
             f"{labels.num_classes} class names for a network of {network.num_classes} classes",
             "give --labels of the data set that the network was trained on",
         )
-    model = segmentor(network.params, num_classes=network.num_classes)
+    place, remedy = mmseg_config or recipe or source, f"give that of the network in {source}"
+    with no_larger_than(foreign.tensors, place=place, remedy=remedy, spare=_SPARE_VALUES):
+        model = segmentor(network.params, num_classes=network.num_classes)
     tensor_match = match(foreign.tensors, model.state_dict(), binary=network.binary)
     _check(tensor_match, source, allow_partial=allow_partial)
-    _check_values(tensor_match, model, source)
+    checkpoint.check_values(source, tensor_match.tensors, model.state_dict())
     text = None if params_path is None else _with_network(params_path, network.params, output)
     card = _card(source, network, labels) | ({} if origin is None else {"origin": dict(origin)})
     _write(model, tensor_match, output, card=card)
@@ -154,8 +160,13 @@ def _from_mmseg(source: Path, foreign: Foreign, path: Path | None) -> _Network:
         sections = settings(config, reader.notes)
         if reader.threshold is not None:
             sections.setdefault("evaluate", {})["threshold"] = reader.threshold
-    except (KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(path or source, f"not the form of a configuration ({error!r})", "resolve it") from error
+        json.dumps(sections, allow_nan=False)  # they are written as they are
+    except MasklineError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError, IndexError) as error:
+        told = f"{type(error).__name__}: {str(error)[:200]}"
+        raise CheckpointError(path or source, f"not the form of a configuration ({told})", "resolve it") from error
+    _check_classes(reader.num_classes, path or source)
     params = validate_model(section, place=path or source)
     return _Network(
         params=params,
@@ -164,6 +175,12 @@ def _from_mmseg(source: Path, foreign: Foreign, path: Path | None) -> _Network:
         sections=sections,
         binary=reader.binary,
     )
+
+
+def _check_classes(num_classes: Any, place: object) -> None:
+    if type(num_classes) is not int or not 2 <= num_classes <= _MOST_CLASSES:
+        problem = f"{reprlib.repr(num_classes)} classes"
+        raise CheckpointError(place, problem, f"give a network of 2 to {_MOST_CLASSES} classes")
 
 
 def _own_config(source: Path, meta: Mapping[str, Any]) -> dict[str, Any]:
@@ -219,21 +236,6 @@ def _check(tensor_match: Match, source: Path, *, allow_partial: bool) -> None:
         f"{len(tensor_match.unfit)} of another shape; the first: {first}",
         "give the configuration it was trained with, or --allow-partial",
     )
-
-
-def _check_values(tensor_match: Match, model: SegmentorBase, source: Path) -> None:
-    """Refuse numbers that no training leaves behind: with them a network gives nonsense, and says nothing."""
-    own = model.state_dict()
-    for name, tensor in tensor_match.tensors.items():
-        problem = ""
-        if tensor.is_floating_point() != own[name].is_floating_point() or tensor.dtype in (torch.bool, *_COMPLEX):
-            problem = f"is of type {str(tensor.dtype).removeprefix('torch.')}"
-        elif not bool(tensor.to(own[name].dtype).isfinite().all()):
-            problem = "is not finite"
-        elif name.endswith("running_var") and bool((tensor < 0).any()):
-            problem = "has negative variances"
-        if problem:
-            raise CheckpointError(source, f"{name} {problem}", "take another checkpoint of the same run")
 
 
 def _card(source: Path, network: _Network, labels: LabelSet) -> dict[str, Any]:
