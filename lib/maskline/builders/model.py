@@ -62,7 +62,7 @@ from maskline.runtime.device import TooManyValues, ValueLimit
 
 log = logging.getLogger("maskline")
 
-_SPARE_VALUES = 20_000_000  # of parts that encoders make and drop
+_SPARE_VALUES, _SPARE_TENSORS = 20_000_000, 5000  # of parts that encoders make and drop
 _BACKBONES = ("backbone.", "model.encoder.")  # of networks of parts, of whole architectures
 
 _IN_INDEX = "model head in_index"
@@ -433,7 +433,8 @@ def no_larger_than(
         CheckpointError: It is much larger.
     """
     try:
-        with ValueLimit(spare + 4 * sum(value.numel() for value in weights.values())):
+        values = spare + 4 * sum(value.numel() for value in weights.values())
+        with ValueLimit(values, most_tensors=_SPARE_TENSORS + 4 * len(weights)):
             yield
     except TooManyValues as error:
         raise CheckpointError(place, "describes a network much larger than its weights", remedy) from error
