@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from click.testing import CliRunner
+from safetensors.torch import save_file
 
 from maskline.builders.inference import load_segmentor
 from maskline.builders.model import segmentor
@@ -94,6 +95,54 @@ def test_a_folder_of_weights_that_no_training_leaves(checkpoint, network, tmp_pa
     save_model(tmp_path / "m", weights=weights, last=None, card=card)
     with pytest.raises(CheckpointError, match=r"model\.safetensors: .*bias is of type complex64"):
         load_segmentor(tmp_path / "m")
+
+
+@pytest.mark.parametrize(
+    ("tensors", "problem"),
+    [
+        ({"decode_head.conv_seg.weight": torch.tensor(1.0)}, "its tensors are no network's (IndexError"),
+        ({"decode_head.conv_seg.weight": torch.zeros(2**40, 0)}, "1099511627776 classes"),
+        ({"attn.q.weight": torch.zeros(2, 2), "attn.kv.weight": torch.zeros(2, 3)}, "no network's (RuntimeError"),
+        (
+            {
+                "attn_mask_probs": torch.tensor(1.0),
+                "query.weight": torch.ones(1),
+                "class_predictor.weight": torch.ones(1),
+            },
+            "its tensors are no network's (TypeError",
+        ),
+    ],
+)
+def test_shapes_that_no_network_has(network, tmp_path, shipped_params, tensors, problem):
+    save_file({**network, **tensors}, tmp_path / "c.safetensors")
+    source = (tmp_path / "c.safetensors", "--recipe", shipped_params)
+    fails(problem, *source, "-o", tmp_path / "m", "--allow-partial")
+    assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.parametrize(
+    ("tensors", "problem"),
+    [
+        ({"decode_head.conv_seg.bias": torch.zeros(2, dtype=torch.complex64)}, "conv_seg.bias is of type complex64"),
+        ({"decode_head.conv_seg.bias": torch.zeros(2).to(torch.float8_e4m3fn)}, "is of type float8_e4m3fn"),
+        ({"decode_head.conv_seg.weight": torch.zeros(2**40, 0)}, "not of the network of"),
+        ({"decode_head.conv_seg.weight": torch.zeros(1, 4)}, "1 classes by its last layer"),
+    ],
+)
+def test_weights_by_a_recipe_go_through_the_same_check(shipped_params, tmp_path, pictures, tensors, problem):
+    state = segmentor(load_params(shipped_params).model, num_classes=2).state_dict()
+    save_file({**state, **tensors}, tmp_path / "w.safetensors")
+    arguments = [
+        "predict",
+        str(shipped_params),
+        str(pictures / "eye.png"),
+        "--weights",
+        str(tmp_path / "w.safetensors"),
+    ]
+    result = CliRunner().invoke(main, [*arguments, "-o", str(tmp_path / "out")])
+    assert result.exit_code == 2, result.output
+    assert problem in result.output
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_users_own_folder_is_not_replaced(checkpoint, tmp_path):

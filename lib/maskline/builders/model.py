@@ -470,4 +470,8 @@ def _load(model: SegmentorBase, folder: Path) -> None:
 
 def _is_other_input(theirs: Tensor, ours: Tensor) -> bool:
     """Tell whether two first convolutions differ in the number of image channels alone."""
-    return theirs.dim() == 4 and (theirs.shape[0], *theirs.shape[2:]) == (ours.shape[0], *ours.shape[2:])
+    return (
+        theirs.dim() == 4
+        and theirs.numel() > 0
+        and (theirs.shape[0], *theirs.shape[2:]) == (ours.shape[0], *ours.shape[2:])
+    )

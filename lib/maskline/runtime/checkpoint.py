@@ -27,6 +27,7 @@ MOST_MEMBERS = 1000
 
 _FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 _WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+_TOLD = 200  # characters of what a parser complains of
 # Names of tensors that an error tells of each kind.
 _NAMED = 3
 
@@ -151,12 +152,23 @@ def read_weights(folder: Path, *, expected_sha256: str | None = None) -> dict[st
     try:
         if expected_sha256 is not None and sha256_file(path) != expected_sha256:
             raise CheckpointError(path, "not the weights that model.json describes", "take both from one run")
-        weights = dict(load_file(path))
+        return read_tensors(path, remedy="copy it anew, or train again")
     except FileNotFoundError as error:
         raise CheckpointError(path, "no such file", "train first (dvc repro train), or name a model folder") from error
-    except safetensors.SafetensorError as error:
-        raise CheckpointError(path, f"damaged ({error})", "copy it anew, or train again") from error
-    return weights
+
+
+def read_tensors(path: Path, *, remedy: str) -> dict[str, Tensor]:
+    """Read a .safetensors file of any origin.
+
+    Raises:
+        CheckpointError: Damaged; the remedy is the one given.
+        FileNotFoundError: No such file.
+    """
+    try:
+        return dict(load_file(path))
+    except (safetensors.SafetensorError, TypeError, ValueError, RuntimeError) as error:  # its sides go to torch as said
+        told = (str(error).strip() or type(error).__name__).splitlines()[0][:_TOLD]
+        raise CheckpointError(path, f"damaged ({told})", remedy) from error
 
 
 def check_values(path: Path, weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:

@@ -5,7 +5,8 @@ import os
 import re
 import reprlib
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -91,9 +92,11 @@ def write_import(
     """
     checkpoint.check_replaceable(output)
     foreign = read_checkpoint(source)
-    if is_eomt(foreign.tensors):
-        foreign = replace(foreign, tensors=from_transformers(foreign.tensors))
-    network = _from_recipe(recipe, foreign) if recipe else _from_mmseg(source, foreign, mmseg_config)
+    with _any_shapes(source):
+        if is_eomt(foreign.tensors):
+            foreign = replace(foreign, tensors=from_transformers(foreign.tensors))
+        network = _from_recipe(recipe, foreign) if recipe else _from_mmseg(source, foreign, mmseg_config)
+    _check_classes(network.num_classes, mmseg_config or source)
     labels = LabelSet.read(labels_path) if labels_path else _labels(foreign.meta, network)
     if labels.num_classes != network.num_classes:
         raise CheckpointError(
@@ -104,7 +107,8 @@ def write_import(
     place, remedy = mmseg_config or recipe or source, f"give that of the network in {source}"
     with no_larger_than(foreign.tensors, place=place, remedy=remedy, spare=_SPARE_VALUES):
         model = segmentor(network.params, num_classes=network.num_classes)
-    tensor_match = match(foreign.tensors, model.state_dict(), binary=network.binary)
+    with _any_shapes(source):
+        tensor_match = match(foreign.tensors, model.state_dict(), binary=network.binary)
     _check(tensor_match, source, allow_partial=allow_partial)
     checkpoint.check_values(source, tensor_match.tensors, model.state_dict())
     text = None if params_path is None else _with_network(params_path, network.params, output)
@@ -113,6 +117,18 @@ def write_import(
     if params_path is not None and text is not None:
         write_text(params_path, text)
     return Import(match=tensor_match, notes=network.notes, sections=network.sections)
+
+
+@contextmanager
+def _any_shapes(source: Path) -> Iterator[None]:
+    """Name the file where tensors cannot be joined, counted or looked up: its names promise shapes, or partners."""
+    try:
+        yield
+    except MasklineError:
+        raise
+    except (RuntimeError, IndexError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        told = f"{type(error).__name__}: {str(error)[:200]}"
+        raise CheckpointError(source, f"its tensors are no network's ({told})", "take another checkpoint") from error
 
 
 def _with_network(path: Path, params: ModelParams, output: Path) -> str:
@@ -166,7 +182,6 @@ def _from_mmseg(source: Path, foreign: Foreign, path: Path | None) -> _Network:
     except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError, IndexError) as error:
         told = f"{type(error).__name__}: {str(error)[:200]}"
         raise CheckpointError(path or source, f"not the form of a configuration ({told})", "resolve it") from error
-    _check_classes(reader.num_classes, path or source)
     params = validate_model(section, place=path or source)
     return _Network(
         params=params,
