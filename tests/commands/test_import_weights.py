@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from click.testing import CliRunner
+from safetensors.torch import save_file
 
 from maskline.builders.inference import load_segmentor
 from maskline.builders.model import segmentor
@@ -14,6 +15,7 @@ from maskline.models.backbones.encoder import encoder
 from maskline.models.stem import adapt_input_channels
 from maskline.models.torchvision_ops import declare_missing_operators
 from maskline.params.whole import load_params, validate_params
+from maskline.runtime.checkpoint import save_model
 from tools.trial import complete_params
 
 BN = "dict(type='SyncBN', requires_grad=True)"
@@ -83,6 +85,113 @@ def test_values_that_no_training_leaves_are_refused(network, tmp_path, kind, cha
     torch.save({"state_dict": {**network, name: change(network[name])}, "meta": META}, tmp_path / "c.pth")
     fails(f"{name} {problem}", tmp_path / "c.pth", "-o", tmp_path / "m")
     assert not (tmp_path / "m").exists()
+
+
+def test_a_folder_of_weights_that_no_training_leaves(checkpoint, network, tmp_path):
+    """A model folder, and weights by a recipe, go through the same check."""
+    assert invoke(checkpoint, "-o", tmp_path / "m").exit_code == 0
+    card = json.loads((tmp_path / "m/model.json").read_text())
+    weights = {name: value.to(torch.complex64) if name.endswith("bias") else value for name, value in network.items()}
+    save_model(tmp_path / "m", weights=weights, last=None, card=card)
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: .*bias is of type complex64"):
+        load_segmentor(tmp_path / "m")
+
+
+@pytest.mark.parametrize(
+    ("tensors", "problem"),
+    [
+        ({"decode_head.conv_seg.weight": torch.tensor(1.0)}, "its tensors are no network's (IndexError"),
+        ({"decode_head.conv_seg.weight": torch.zeros(2**40, 0)}, "1099511627776 classes"),
+        ({"attn.q.weight": torch.zeros(2, 2), "attn.kv.weight": torch.zeros(2, 3)}, "no network's (RuntimeError"),
+        (
+            {
+                "attn_mask_probs": torch.tensor(1.0),
+                "query.weight": torch.ones(1),
+                "class_predictor.weight": torch.ones(1),
+            },
+            "its tensors are no network's (TypeError",
+        ),
+    ],
+)
+def test_shapes_that_no_network_has(network, tmp_path, shipped_params, tensors, problem):
+    save_file({**network, **tensors}, tmp_path / "c.safetensors")
+    source = (tmp_path / "c.safetensors", "--recipe", shipped_params)
+    fails(problem, *source, "-o", tmp_path / "m", "--allow-partial")
+    assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.parametrize(
+    ("tensors", "problem"),
+    [
+        ({"decode_head.conv_seg.bias": torch.zeros(2, dtype=torch.complex64)}, "conv_seg.bias is of type complex64"),
+        ({"decode_head.conv_seg.bias": torch.zeros(2).to(torch.float8_e4m3fn)}, "is of type float8_e4m3fn"),
+        ({"decode_head.conv_seg.weight": torch.zeros(2**40, 0)}, "not of the network of"),
+        ({"decode_head.conv_seg.weight": torch.zeros(1, 4)}, "1 classes by its last layer"),
+    ],
+)
+def test_weights_by_a_recipe_go_through_the_same_check(shipped_params, tmp_path, pictures, tensors, problem):
+    state = segmentor(load_params(shipped_params).model, num_classes=2).state_dict()
+    save_file({**state, **tensors}, tmp_path / "w.safetensors")
+    arguments = [
+        "predict",
+        str(shipped_params),
+        str(pictures / "eye.png"),
+        "--weights",
+        str(tmp_path / "w.safetensors"),
+    ]
+    result = CliRunner().invoke(main, [*arguments, "-o", str(tmp_path / "out")])
+    assert result.exit_code == 2, result.output
+    assert problem in result.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_users_own_folder_is_not_replaced(checkpoint, tmp_path):
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "photo.jpg").write_text("mine")
+    fails("holds photo.jpg, which is no part of a model", checkpoint, "-o", tmp_path / "own")
+    fails("a file; give a folder", checkpoint, "-o", tmp_path / "own" / "photo.jpg")
+    assert (tmp_path / "own" / "photo.jpg").read_text() == "mine"
+    for _ in range(2):  # an empty folder, and a model
+        assert invoke(checkpoint, "-o", tmp_path / "m").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("base_channels=4", "base_channels=20_000", "describes a network much larger than its weights"),
+        ("num_classes=2", "num_classes=100_000_000", "100000000 classes"),
+        ("channels=4, num_convs=1", "channels=1, num_convs=10_000_000", "much larger than its weights"),
+        ("type='UNet'", "type='UNet', in_channels=1_000_000_000", "in_channels 1000000000"),
+        ("num_stages=3", "num_stages=1_000_000_000", "num_stages 1000000000"),
+        ("strides=(1, 1, 1)", "strides=5", "not the form of a configuration"),
+        ("lr=0.01", "lr='x'", "not the form of a configuration (ValueError"),
+        ("lr=0.01", "lr=1e400", "not the form of a configuration (ValueError"),
+        ("max_iters=40000", "max_iters=1e400", "not the form of a configuration (OverflowError"),
+        ("decode_head=dict(", "decode_head=[], init_cfg=dict(", "not the form of a configuration (IndexError"),
+        ("mean=[1.0, 2.0, 3.0]", "mean=['x']", "not the form of a configuration (ValueError"),
+    ],
+)
+def test_configurations_that_no_network_has(checkpoint, tmp_path, old, new, problem):
+    assert old in CONFIG
+    (tmp_path / "config.py").write_text(CONFIG.replace(old, new))
+    fails(problem, checkpoint, "--mmseg-config", tmp_path / "config.py", "-o", tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_names_and_colors_that_are_none(network, tmp_path):
+    """Whatever a file holds under these keys: the weights come, with standard names and colors, and a note says so."""
+    told = {"classes": ("a\x1b[2J", "b"), "palette": ["x", "yy"]}
+    state = {**network, "\x1b[31mevil": torch.ones(1)}
+    torch.save({"state_dict": state, "meta": {"cfg": CONFIG, "dataset_meta": told}}, tmp_path / "c.pth")
+    result = invoke(tmp_path / "c.pth", "-o", tmp_path / "m", "--allow-partial", "--verbose")
+    assert result.exit_code == 0, result.output
+    assert "note: its class names are none of 2 classes" in result.output
+    assert "note: its palette is none of 2 classes" in result.output
+    assert "\n  \\x1b[31mevil\n" in result.output
+    assert "\x1b" not in result.output
+    labels = json.loads((tmp_path / "m" / "model.json").read_text())["labels"]
+    assert labels["class_names"] == ["class_0", "class_1"]
+    assert labels["palette"] == [[0, 0, 0], [128, 0, 0]]
 
 
 def test_a_card_that_describes_more_than_the_weights_takes_no_memory(checkpoint, tmp_path):

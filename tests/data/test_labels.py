@@ -1,4 +1,5 @@
 import json
+import time
 
 import pytest
 
@@ -40,6 +41,7 @@ def test_keys_are_plain_and_each_different():
         ({"class_names": ("one",), "palette": ((0, 0, 0),)}, "at least two classes"),
         ({"class_names": ("a", "a")}, "stands twice"),
         ({"palette": ((0, 0, 0),)}, "one color a class"),
+        ({"palette": ((0, 0, 0), (-5, 999, 3))}, r"color \[-5, 999, 3\] of "),
         ({"ignore_index": 1}, "ignore_index 1"),
         ({"ignore_index": 65536}, "ignore_index 65536"),
     ],
@@ -66,6 +68,31 @@ def test_keys_that_a_number_makes_alike_are_numbered_again(names, keys):
 def test_a_name_that_moves_the_cursor_is_refused(name):
     with pytest.raises(DataError, match="control characters"):
         two(class_names=("a", name))
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b'{"class_names": ["\xe9", "b"]}', "not JSON"),
+        (b"[" * 100_000, "not JSON"),
+        (None, r"cannot be read \(Is a directory\)"),
+    ],
+)
+def test_a_file_that_cannot_be_read(tmp_path, content, problem):
+    path = tmp_path / "labels.json"
+    if content is None:
+        path.mkdir()
+    else:
+        path.write_bytes(content)
+    with pytest.raises(DataError, match=rf"labels\.json: {problem}"):
+        LabelSet.read(path)
+
+
+def test_many_names_take_no_time():
+    count, start = 60_000, time.process_time()
+    labels = two(class_names=tuple(f"c {i}" for i in range(count)), palette=((0, 0, 0),) * count, ignore_index=65535)
+    assert labels.keys[:2] == ("c_0", "c_1")
+    assert time.process_time() - start < 5
 
 
 def test_a_missing_file_names_the_remedy(tmp_path):

@@ -1,6 +1,7 @@
 """The model folder: same bytes for the same content, one clear line for what is wrong."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -73,12 +74,30 @@ def test_a_misfit_is_told_by_counts_and_three_names_of_each_kind():
     )
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_weights_that_are_not_finite_are_refused(tmp_path, value):
-    weights = {**WEIGHTS, "a.weight": torch.tensor([1.0, value])}
-    checkpoint.save_model(tmp_path / "m", weights=weights, last=None, card=CARD)
-    with pytest.raises(CheckpointError, match=r"a\.weight is not finite"):
-        checkpoint.read_weights(tmp_path / "m")
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (torch.tensor([1.0, float("nan")]), "is not finite"),
+        (torch.tensor([1.0, float("inf")]), "is not finite"),
+        (torch.tensor([1.0, 1e300], dtype=torch.float64), "is not finite"),
+        (torch.ones(2, dtype=torch.complex64), "is of type complex64"),
+        (torch.ones(2, dtype=torch.bool), "is of type bool"),
+        (torch.ones(2, dtype=torch.int64), "is of type int64"),
+        (torch.ones(2).to(torch.float8_e4m3fn), "is of type float8_e4m3fn"),
+    ],
+)
+def test_numbers_that_no_training_leaves_are_refused(value, problem):
+    with pytest.raises(CheckpointError, match=rf"m: a\.weight {problem}"):
+        checkpoint.check_values(Path("m"), {"a.weight": value}, {"a.weight": torch.zeros(2)})
+
+
+def test_numbers_of_other_widths_are_taken():
+    own = {"w": torch.zeros(2), "n": torch.tensor(0), "running_var": torch.ones(1), "mask": torch.tensor([True])}
+    for dtype in (torch.float16, torch.bfloat16, torch.float64):
+        given = {"w": torch.ones(2, dtype=dtype), "n": torch.tensor(3, dtype=torch.int32), "mask": own["mask"]}
+        checkpoint.check_values(Path("m"), {**given, "other": torch.tensor(float("nan"))}, own)
+    with pytest.raises(CheckpointError, match="running_var has negative variances"):
+        checkpoint.check_values(Path("m"), {"running_var": torch.tensor([-1.0])}, own)
 
 
 @pytest.mark.parametrize(

@@ -65,3 +65,30 @@ def test_damaged_files(tmp_path, name, content, message):
         read_config(tmp_path / name)
     with pytest.raises(CheckpointError, match="cannot be read"):
         read_config(tmp_path / "absent.py")
+
+
+DOUBLING = "a0 = ['x', 'x']\n" + "".join(f"a{i} = [{', '.join([f'a{i - 1}'] * 10)}]\n" for i in range(1, 12))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        DOUBLING,  # 10**11 values, each of which stands there once
+        f"a = '{'x' * 100_000}'\nb = [{'a, ' * 10_000}]",
+        f"a = dict({', '.join(f'k{i}=1' for i in range(2000))})\nb = [{'dict(**a), ' * 2000}]",
+        "a = " + "-" * 50_000 + "1",
+        "a = " + "[" * 60 + "]" * 60,
+        "a = 1\n" * 300_000,
+    ],
+)
+def test_no_text_makes_more_than_a_configuration_has(tmp_path, text):
+    with pytest.raises(CheckpointError, match=r"more than 100000 values|too deep|too large") as caught:
+        parse_config(text, place="config.py")
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("depth", [60, 50_000])
+def test_json_of_many_levels(tmp_path, depth):
+    (tmp_path / "c.json").write_text('{"a": ' + "[" * depth + "]" * depth + "}")
+    with pytest.raises(CheckpointError, match=r"levels|not JSON"):
+        read_config(tmp_path / "c.json")

@@ -5,6 +5,7 @@ import os
 import pickle
 import struct
 import tarfile
+import tracemalloc
 import zipfile
 
 import pytest
@@ -12,6 +13,7 @@ import torch
 from torch.serialization import set_crc32_options
 
 from maskline.core.errors import CheckpointError
+from maskline.weights import pickled
 from maskline.weights.pickled import read_pickled
 
 
@@ -186,3 +188,84 @@ def test_many_storages_of_one_range_of_bytes(tmp_path):
     (tmp_path / "c.pth").write_bytes(file)
     with pytest.raises(CheckpointError, match="damaged"):
         read_pickled(tmp_path / "c.pth")
+
+
+def _word(text):
+    return b"X" + struct.pack("<I", len(text)) + text.encode()
+
+
+REBUILD = b"ctorch._utils\n_rebuild_tensor_v2\n"
+ORDERED = b"ccollections\nOrderedDict\n"
+
+
+def _ones(key="0", count=4):
+    """Steps that make a tensor of ``count`` values."""
+    size = b"K" + bytes([count])
+    storage = b"(" + _word("storage") + b"ctorch\nFloatStorage\n" + _word(key) + _word("cpu") + size + b"tQ"
+    return REBUILD + b"(" + storage + b"K\0" + size + b"\x85K\1\x85\x89" + ORDERED + b")RtR"
+
+
+def _by_hand(path, steps):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("c/data.pkl", b"\x80\2" + steps + b".")
+        archive.writestr("c/data/0", struct.pack("<4f", 1, 1, 1, 1))
+        archive.writestr("c/data/8", bytes(1000))
+        archive.writestr("c/data/9", b"")
+    return path
+
+
+def _shared(make, levels):
+    """Steps for containers of ten, each of which has the one before ten times: the last lies in the memo."""
+    steps = _word("lol") + b"q\0000"
+    for level in range(1, levels + 1):
+        steps += b"(" + (b"h" + bytes([level - 1])) * 10 + make + b"q" + bytes([level]) + b"0"
+    return steps, b"h" + bytes([levels])
+
+
+TUPLES, TUPLE = _shared(b"t", 6)
+LISTS, LIST = _shared(b"l", 6)
+N = struct.pack("<i", 1000)
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        b"}r" + struct.pack("<I", 10_000_000) + b"(" + _word("w") + _ones() + b"u",  # a place in a huge memo
+        TUPLES + b"}(" + _word("w") + _ones() + TUPLE + _ones() + b"u",  # a key whose hash takes long
+        b"}(" + _word("w") + _ones() + b")" + b"\x85" * 5000 + _ones() + b"u",  # a key whose hash has no end
+        ORDERED + b")R(" + _word("w") + _ones() + b"u}(" + _word("items") + _word("x") + b"ub",  # its methods replaced
+        b"}(" + _word("w") + _ones() + _word("z") + REBUILD + b"(N}" + _word("__defaults__") + b"K\1\x85stbu",  # ours
+        # Tensor.__setstate__ of a stride of 0: more values than are stored
+        b"}(" + _word("w") + _ones() + _word("z") + _ones("9", 0) + b"(" + _ones("9", 0) + b"K\0(J" + N + b"t(K\0ttbu",
+    ],
+)
+def test_steps_that_a_state_dict_does_not_need(tmp_path, steps):
+    """They do nothing, take no memory, and the tensors come all the same."""
+    before = pickled._tensor.__defaults__
+    path = _by_hand(tmp_path / "c.pth", steps)
+    tracemalloc.start()
+    try:
+        content = read_pickled(path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert content.pop("w").tolist() == [1, 1, 1, 1]
+    assert [*content.items()] in ([], [("z", content.get("z"))])
+    assert not isinstance(content.get("z"), torch.Tensor) or content["z"].numel() == 0
+    assert peak < 10_000_000
+    assert pickled._tensor.__defaults__ == before
+
+
+@pytest.mark.parametrize(
+    ("steps", "problem"),
+    [
+        (LISTS + b"(" + LIST + b"tQ", "without a name"),
+        (b"](" + b"K\1" * 10_000 + b"eq\0000" + b"](" + b"c__builtin__\nlist\n(h\0tR" * 500 + b"e", "values"),
+        (b"](" + _ones("8", 250) * 500 + b"e", "too many tensors"),
+        (b"cos\nsystem\n" + b"\x82\1", "EXT1"),
+    ],
+)
+def test_steps_that_end_in_one_short_line(tmp_path, steps, problem):
+    with pytest.raises(CheckpointError, match=problem) as caught:
+        read_pickled(_by_hand(tmp_path / "c.pth", steps))
+    assert len(str(caught.value)) < 400

@@ -1,6 +1,8 @@
 """Checkpoints are read and never run."""
 
+import json
 import pickle
+import struct
 import zipfile
 from collections import OrderedDict, deque
 from pathlib import Path
@@ -84,6 +86,14 @@ def test_safetensors(tmp_path):
     (tmp_path / "c.safetensors").write_bytes(content[:-3])
     with pytest.raises(CheckpointError, match="damaged"):
         read_checkpoint(tmp_path / "c.safetensors")
+
+
+def test_a_side_that_torch_cannot_count(tmp_path):
+    header = json.dumps({"a": {"dtype": "F32", "shape": [0, 2**63], "data_offsets": [0, 0]}}).encode()
+    (tmp_path / "c.safetensors").write_bytes(struct.pack("<Q", len(header)) + header)
+    with pytest.raises(CheckpointError, match=r"c\.safetensors: damaged") as caught:
+        read_checkpoint(tmp_path / "c.safetensors")
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("zipped", [True, False])

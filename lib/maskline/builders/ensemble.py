@@ -22,7 +22,7 @@ def write_ensemble(folders: Sequence[Path], output: Path) -> None:
 
     Args:
         folders: Trained models, two or more.
-        output: Replaced as a whole.
+        output: Replaced as a whole, where it is a model folder.
 
     Raises:
         CheckpointError: One cannot be read, or was trained for other classes or images than the first, or sees them at
@@ -30,6 +30,7 @@ def write_ensemble(folders: Sequence[Path], output: Path) -> None:
     """
     if len(folders) < 2:
         raise CheckpointError("ensemble", f"{len(folders)} model", "name two or more")
+    checkpoint.check_replaceable(output)
     cards = [checkpoint.read_card(folder) for folder in folders]
     for folder, card in zip(folders[1:], cards[1:], strict=True):
         for key in _ALIKE:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from maskline.builders.model import segmentor, without_start_weights
+from maskline.builders.model import no_larger_than, segmentor, without_start_weights
 from maskline.core import own_code
 from maskline.core.errors import CheckpointError, ParamsError
 from maskline.data.labels import LabelSet
@@ -20,9 +20,6 @@ from maskline.params.base.types import Scale
 from maskline.params.evaluate import CrfParams, EvaluateParams
 from maskline.params.network.model import ModelParams, validate_model
 from maskline.runtime import checkpoint, device
-from maskline.runtime.device import TooManyValues, ValueLimit
-
-_SPARE_VALUES = 20_000_000  # of parts that encoders make and drop
 
 
 def load_segmentor(folder: Path) -> SegmentorBase:
@@ -42,15 +39,11 @@ def load_segmentor(folder: Path) -> SegmentorBase:
             raise CheckpointError(folder / checkpoint.CARD_FILE, problem, "take it as training wrote it")
         _check_own_code(folder / checkpoint.CARD_FILE, params, card["receipt"].get("own_code", {}))
     weights = checkpoint.read_weights(folder, expected_sha256=card["receipt"].get("weights_sha256"))
-    try:
-        # A card could declare a network that fills the memory.
-        with ValueLimit(_SPARE_VALUES + 4 * sum(value.numel() for value in weights.values())):
-            # The file's own weights follow: neither a download nor the weights it once started from are needed.
-            built = [segmentor(without_start_weights(params), num_classes=labels.num_classes) for params in networks]
-            model = Ensemble(built) if "members" in card else built[0]
-    except TooManyValues as error:
-        problem = "describes a network much larger than its weights"
-        raise CheckpointError(folder / checkpoint.CARD_FILE, problem, "take both from one run") from error
+    with no_larger_than(weights, place=folder / checkpoint.CARD_FILE, remedy="take both from one run"):
+        # The file's own weights follow: neither a download nor the weights it once started from are needed.
+        built = [segmentor(without_start_weights(params), num_classes=labels.num_classes) for params in networks]
+        model = Ensemble(built) if "members" in card else built[0]
+    checkpoint.check_values(folder / checkpoint.WEIGHTS_FILE, weights, model.state_dict())
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:

@@ -1,7 +1,8 @@
 """The network and its losses from the model section: what ``maskline.builders.training`` hands on."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -57,9 +58,11 @@ from maskline.params.network.necks import (
     SelectNeckParams,
 )
 from maskline.runtime import checkpoint
+from maskline.runtime.device import TooManyValues, ValueLimit
 
 log = logging.getLogger("maskline")
 
+_SPARE_VALUES, _SPARE_TENSORS = 20_000_000, 5000  # of parts that encoders make and drop
 _BACKBONES = ("backbone.", "model.encoder.")  # of networks of parts, of whole architectures
 
 _IN_INDEX = "model head in_index"
@@ -420,12 +423,30 @@ def _indices(given: tuple[int, ...] | None, features: Features) -> tuple[int, ..
     return tuple(range(len(features.channels))) if given is None else given
 
 
+@contextmanager
+def no_larger_than(
+    weights: Mapping[str, Tensor], *, place: object, remedy: str, spare: int = _SPARE_VALUES
+) -> Iterator[None]:
+    """Bound what is built in the block by the weights that are to come into it: a file could declare any network.
+
+    Raises:
+        CheckpointError: It is much larger.
+    """
+    try:
+        values = spare + 4 * sum(value.numel() for value in weights.values())
+        with ValueLimit(values, most_tensors=_SPARE_TENSORS + 4 * len(weights)):
+            yield
+    except TooManyValues as error:
+        raise CheckpointError(place, "describes a network much larger than its weights", remedy) from error
+
+
 def _load(model: SegmentorBase, folder: Path) -> None:
     """Start from a folder's weights, and log how many fitted; tensors of another number of classes stay fresh.
 
     A first convolution for another number of image channels is adapted.
     """
     weights, own = checkpoint.read_weights(folder), model.state_dict()
+    checkpoint.check_values(folder / checkpoint.WEIGHTS_FILE, weights, own)
     fitting = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
     backbone = [name for name in own if name.startswith(_BACKBONES)]
     stem = next((name for name in backbone if own[name].dim() == 4), "")
@@ -449,4 +470,8 @@ def _load(model: SegmentorBase, folder: Path) -> None:
 
 def _is_other_input(theirs: Tensor, ours: Tensor) -> bool:
     """Tell whether two first convolutions differ in the number of image channels alone."""
-    return theirs.dim() == 4 and (theirs.shape[0], *theirs.shape[2:]) == (ours.shape[0], *ours.shape[2:])
+    return (
+        theirs.dim() == 4
+        and theirs.numel() > 0
+        and (theirs.shape[0], *theirs.shape[2:]) == (ours.shape[0], *ours.shape[2:])
+    )

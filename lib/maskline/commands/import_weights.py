@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from maskline.cli.entry import PATH, errors_to_exit_code
+from maskline.core.text import one_line
 
 if TYPE_CHECKING:
     from maskline.weights.matching import Match
@@ -59,9 +60,9 @@ def main(
     )
     _report(done.match, verbose=verbose)
     for note in done.notes:
-        click.echo(f"note: {note}")
+        click.echo(one_line(f"note: {note}"))
     for section, values in done.sections.items():
-        click.echo(f"{section}: " + ", ".join(f"{key} {value}" for key, value in values.items()))
+        click.echo(one_line(f"{section}: " + ", ".join(f"{key} {value}" for key, value in values.items())))
     click.echo(f"written: {output}")
     if params_path is not None:
         click.echo(f"written: the section model of {params_path}; git diff shows it")
@@ -84,6 +85,6 @@ def _report(match: "Match", *, verbose: bool) -> None:
         click.echo(f"{title}: {len(names)}")
         shown = names if verbose else names[: _SHOWN if title != "matched" else 0]
         for name in shown:
-            click.echo(f"  {name}")
+            click.echo(f"  {one_line(name)}")
         if not verbose and title != "matched" and len(names) > len(shown):
             click.echo(f"  and {len(names) - len(shown)} more (--verbose lists all)")

@@ -3,6 +3,7 @@
 import colorsys
 import json
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +36,7 @@ class LabelSet:
     def __post_init__(self) -> None:
         if len(self.class_names) < 2:
             raise DataError("labels", f"{len(self.class_names)} class names", "name at least two classes")
-        doubles = sorted({name for name in self.class_names if self.class_names.count(name) > 1})
+        doubles = sorted(name for name, count in Counter(self.class_names).items() if count > 1)
         if doubles:
             raise DataError("labels", f"class name {doubles[0]!r} stands twice", "give each class its own name")
         odd = sorted(name for name in self.class_names if one_line(name) != name)
@@ -47,6 +48,9 @@ class LabelSet:
                 f"{len(self.palette)} colors for {len(self.class_names)} classes",
                 "give one color a class",
             )
+        for name, color in zip(self.class_names, self.palette, strict=True):
+            if not all(0 <= value <= 255 for value in color):
+                raise DataError("labels", f"color {list(color)} of {name}", "give three numbers from 0 to 255")
         if not self.num_classes <= self.ignore_index <= 65535:
             raise DataError(
                 "labels",
@@ -73,12 +77,12 @@ class LabelSet:
     def keys(self) -> tuple[str, ...]:
         """Class names as metric keys: ``[a-z0-9_]``, each different."""
         slugs = [re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") or "class" for name in self.class_names]
-        keys: list[str] = []
+        counts, keys = Counter(slugs), dict[str, None]()
         for i, slug in enumerate(slugs):
-            key = slug if slugs.count(slug) == 1 else f"{slug}_{i}"
-            while slugs.count(key) > (key == slug) or key in keys:
+            key = slug if counts[slug] == 1 else f"{slug}_{i}"
+            while counts[key] > (key == slug) or key in keys:
                 key = f"{key}_{i}"
-            keys.append(key)
+            keys[key] = None
         return tuple(keys)
 
     def write(self, path: Path) -> None:
@@ -108,8 +112,11 @@ class LabelSet:
                 ignore_index=int(value["ignore_index"]),  # type: ignore[call-overload]
                 reduce_zero_label=bool(value["reduce_zero_label"]),
             )
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise DataError(place, f"not a labels file ({error!r})", "run the convert stage again") from error
+        except DataError as error:
+            raise DataError(place, error.problem, error.remedy) from error
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
+            problem = f"not a labels file ({type(error).__name__}: {str(error)[:200]})"
+            raise DataError(place, problem, "give class_names, palette and ignore_index as convert does") from error
 
     @classmethod
     def read(cls, path: Path) -> "LabelSet":
@@ -122,8 +129,10 @@ class LabelSet:
             value = json.loads(Path(path).read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             raise DataError(path, "no such file", "run the convert stage first (dvc repro convert)") from error
-        except json.JSONDecodeError as error:
-            raise DataError(path, f"not JSON ({error})", "run the convert stage again") from error
+        except (ValueError, RecursionError) as error:  # also where it is not UTF-8
+            raise DataError(path, f"not JSON ({error})", "name the labels.json that the convert stage wrote") from error
+        except OSError as error:
+            raise DataError(path, f"cannot be read ({error.strerror})", "name a labels.json") from error
         return cls.from_dict(value, place=path)
 
 

@@ -45,17 +45,19 @@ def as_folder(model: Path, weights: Path | None) -> Iterator[Path]:
         yield model
         return
     from maskline.builders.inference import load_segmentor
-    from maskline.builders.model import segmentor, without_start_weights
+    from maskline.builders.model import no_larger_than, segmentor, without_start_weights
     from maskline.params.whole import load_params
     from maskline.projects import recipes
-    from maskline.runtime.checkpoint import save_model
+    from maskline.runtime.checkpoint import check_values, save_model
 
     values = load_params(recipes.find(str(model)))
     mean, std = values.model.numbers()
     file = weights / "model.safetensors" if weights.is_dir() else weights
     tensors = _read(file)
     labels = _labels(file, tensors)
-    network = segmentor(without_start_weights(values.model), num_classes=labels.num_classes)
+    with no_larger_than(tensors, place=model, remedy=f"name the recipe that {file} is of"):
+        network = segmentor(without_start_weights(values.model), num_classes=labels.num_classes)
+    check_values(file, tensors, network.state_dict())
     try:
         network.load_state_dict(dict(tensors))
     except RuntimeError as error:
@@ -300,15 +302,13 @@ def _load_exported(file: Path, *, threads: int) -> Model:
 
 
 def _read(file: Path) -> "Mapping[str, Tensor]":
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from maskline.runtime.checkpoint import read_tensors
 
+    remedy = "name a .safetensors file; maskline import-weights makes a model folder of others"
     try:
-        tensors: Mapping[str, Tensor] = load_file(file)
-    except (OSError, SafetensorError) as error:
-        remedy = "name a .safetensors file; maskline import-weights makes a model folder of others"
-        raise CheckpointError(file, f"no weights ({str(error).splitlines()[0]})", remedy) from error
-    return tensors
+        return read_tensors(file, remedy=remedy)
+    except OSError as error:
+        raise CheckpointError(file, f"no weights ({error})", remedy) from error
 
 
 def _reading(file: Path, params: "DataParams") -> ReadingRule:
@@ -328,8 +328,14 @@ def _labels(file: Path, tensors: "Mapping[str, Tensor]") -> "LabelSet":
         return LabelSet.from_dict(read_card(file.parent)["labels"], place=file.parent / "model.json")
     if (file.parent / "labels.json").is_file():
         return LabelSet.read(file.parent / "labels.json")
-    count = next((len(tensors[name]) for name in reversed(list(tensors)) if name.endswith(_CLASSIFIERS)), None)
-    count = count or next((len(v) for k, v in tensors.items() if k.endswith("conv_seg.weight")), None)
+    # One value a class at least: a shape with a side of 0 can declare any number of them.
+    counts = {name: len(value) for name, value in tensors.items() if value.ndim and value.numel() >= len(value)}
+    count = next((counts[name] for name in reversed(list(counts)) if name.endswith(_CLASSIFIERS)), None)
+    count = count or next((number for name, number in counts.items() if name.endswith("conv_seg.weight")), None)
     if count is None:
         raise CheckpointError(file, "no tensor of a last layer", "put the labels.json of its classes beside it")
+    if not 2 <= count <= 65535:
+        raise CheckpointError(
+            file, f"{count} classes by its last layer", "put the labels.json of its classes beside it"
+        )
     return LabelSet(class_names=tuple(f"class {i}" for i in range(count)), palette=bit_palette(count))

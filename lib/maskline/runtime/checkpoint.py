@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 import safetensors
+import torch
 from pydantic import BaseModel, Field, FiniteFloat, ValidationError, model_validator
 from safetensors.torch import load_file, save
 from torch import Tensor
@@ -19,10 +20,14 @@ WEIGHTS_FILE = "model.safetensors"
 LAST_FILE = "last.safetensors"
 CARD_FILE = "model.json"
 TRACE_FILE = "trace.csv"
+_FILES = (WEIGHTS_FILE, LAST_FILE, CARD_FILE, TRACE_FILE)
 
 MOST_MEMBERS = 1000
 """Networks in one folder; each of them is checked before any is built."""
 
+_FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+_WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+_TOLD = 200  # characters of what a parser complains of
 # Names of tensors that an error tells of each kind.
 _NAMED = 3
 
@@ -56,6 +61,21 @@ class _Card(BaseModel):
     preprocessing: _Preprocessing
     receipt: _Receipt
     members: Annotated[list[dict[str, Any]] | None, Field(min_length=1, max_length=MOST_MEMBERS)] = None
+
+
+def check_replaceable(folder: Path) -> None:
+    """Refuse to write a model where a user's other files are: ``save_model`` replaces the folder as a whole.
+
+    Raises:
+        CheckpointError: It is a file, or a folder with anything that is not of a model.
+    """
+    if folder.is_dir():
+        others = sorted({path.name for path in folder.iterdir()} - set(_FILES))
+        if others:
+            problem = f"holds {others[0]}, which is no part of a model and would be gone"
+            raise CheckpointError(folder, problem, "give another folder with -o")
+    elif folder.exists():
+        raise CheckpointError(folder, "a file", "give a folder with -o")
 
 
 def save_model(
@@ -125,21 +145,56 @@ def read_weights(folder: Path, *, expected_sha256: str | None = None) -> dict[st
         expected_sha256: From the receipt; the file is checked against it.
 
     Raises:
-        CheckpointError: No such file, damaged, not the file of the receipt, or with values that are not finite.
+        CheckpointError: No such file, damaged, or not the file of the receipt. What its values are worth says
+            ``check_values``, which whoever builds the network calls.
     """
     path = Path(folder) / WEIGHTS_FILE
     try:
         if expected_sha256 is not None and sha256_file(path) != expected_sha256:
             raise CheckpointError(path, "not the weights that model.json describes", "take both from one run")
-        weights = dict(load_file(path))
+        return read_tensors(path, remedy="copy it anew, or train again")
     except FileNotFoundError as error:
         raise CheckpointError(path, "no such file", "train first (dvc repro train), or name a model folder") from error
-    except safetensors.SafetensorError as error:
-        raise CheckpointError(path, f"damaged ({error})", "copy it anew, or train again") from error
-    for name, value in weights.items():
-        if not bool(value.isfinite().all()):
-            raise CheckpointError(path, f"{name} is not finite", "train again with a lower optimizer.lr")
-    return weights
+
+
+def read_tensors(path: Path, *, remedy: str) -> dict[str, Tensor]:
+    """Read a .safetensors file of any origin.
+
+    Raises:
+        CheckpointError: Damaged; the remedy is the one given.
+        FileNotFoundError: No such file.
+    """
+    try:
+        return dict(load_file(path))
+    except (safetensors.SafetensorError, TypeError, ValueError, RuntimeError) as error:  # its sides go to torch as said
+        told = (str(error).strip() or type(error).__name__).splitlines()[0][:_TOLD]
+        raise CheckpointError(path, f"damaged ({told})", remedy) from error
+
+
+def check_values(path: Path, weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
+    """Refuse numbers that no training leaves behind: with them a network gives nonsense, and says nothing.
+
+    Args:
+        path: The file, for messages.
+        weights: By name; what ``own`` does not have is not looked at.
+        own: The network's ``state_dict``.
+
+    Raises:
+        CheckpointError: A tensor of another type of number, that is not finite, or of negative variances.
+    """
+    for name in (name for name in own if name in weights):
+        problem = _problem(name, weights[name], own[name].dtype)
+        if problem:
+            remedy = "take another checkpoint of the run, or train again with a lower optimizer.lr"
+            raise CheckpointError(path, f"{name} {problem}", remedy)
+
+
+def _problem(name: str, value: Tensor, dtype: torch.dtype) -> str:
+    if value.dtype not in next((kind for kind in (_FLOATS, _WHOLE) if dtype in kind), (dtype,)):
+        return f"is of type {str(value.dtype).removeprefix('torch.')}"
+    if value.dtype in _FLOATS and not bool(value.to(dtype).isfinite().all()):
+        return "is not finite"
+    return "has negative variances" if name.endswith("running_var") and bool((value < 0).any()) else ""
 
 
 def misfit(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> str:

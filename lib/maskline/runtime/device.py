@@ -3,6 +3,7 @@
 import math
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -158,21 +159,23 @@ class ValueLimit(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     Args:
         most: Values; filled ones and what computations give are not counted.
+        most_tensors: Tensors: many small ones take their modules' memory, and time.
 
     Raises:
         TooManyValues: Before the tensor that is one too many.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, *, most_tensors: int = sys.maxsize) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._left = most
+        self._left, self._tensors_left = most, most_tensors
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Count what an operation asks for, then run it."""
         del types
         if func is torch.ops.aten.empty.memory_format:
             self._left -= math.prod(args[0])
-            if self._left < 0:
+            self._tensors_left -= 1
+            if self._left < 0 or self._tensors_left < 0:
                 raise TooManyValues
         return func(*args, **(kwargs or {}))
 

@@ -7,6 +7,9 @@ from typing import Any
 
 from maskline.core.errors import CheckpointError
 
+_MOST_CHARACTERS = 1 << 20  # of a text; the longest of MMSegmentation's own has some 40 000
+_MOST_VALUES, _MOST_LEVELS = 100_000, 50
+_TOLD = 200
 _REMEDY = "give what MMSegmentation's print_config writes: every value resolved, no code"
 
 
@@ -14,10 +17,12 @@ def read_config(path: Path) -> dict[str, Any]:
     """Read a resolved configuration, ``.json`` or ``.py``.
 
     Raises:
-        CheckpointError: No such file, or not plain values.
+        CheckpointError: No such file, not plain values, or more of them than a configuration has.
     """
     path = Path(path)
     try:
+        if path.stat().st_size > 4 * _MOST_CHARACTERS:
+            raise CheckpointError(path, "too large for a configuration", _REMEDY)
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise CheckpointError(path, f"cannot be read ({error})", "name a .json or .py file") from error
@@ -25,10 +30,11 @@ def read_config(path: Path) -> dict[str, Any]:
         return parse_config(text, place=path)
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(path, f"not JSON ({error})", _REMEDY) from error
     if not isinstance(value, dict):
         raise CheckpointError(path, "not a mapping", _REMEDY)
+    _check_size(value, path)
     return value
 
 
@@ -36,9 +42,11 @@ def parse_config(text: str, *, place: object) -> dict[str, Any]:
     """Return the assignments of a configuration written as Python: literals, ``dict(...)``, earlier names.
 
     Raises:
-        CheckpointError: Anything else in it.
+        CheckpointError: Anything else in it, or more than a configuration has.
     """
-    assigned: dict[str, Any] = {}
+    if len(text) > _MOST_CHARACTERS:
+        raise CheckpointError(place, "too large for a configuration", _REMEDY)
+    assigned = _Names()
     try:
         for line in ast.parse(text).body:
             match line:
@@ -50,11 +58,31 @@ def parse_config(text: str, *, place: object) -> dict[str, Any]:
                     raise _NotPlainError(line)
     except _NotPlainError as error:
         raise CheckpointError(place, f"line {error.line} is code ({error})", _REMEDY) from error
-    except (SyntaxError, RecursionError, ValueError, TypeError) as error:
-        raise CheckpointError(place, f"not a configuration ({error})", _REMEDY) from error
+    except (SyntaxError, RecursionError, MemoryError, ValueError, TypeError) as error:
+        told = str(error)[:_TOLD] or "too deep"
+        raise CheckpointError(place, f"not a configuration ({told})", _REMEDY) from error
     if "_base_" in assigned:
         raise CheckpointError(place, "_base_ points to other files", _REMEDY)
-    return assigned
+    _check_size(assigned, place)
+    return dict(assigned)
+
+
+def _check_size(value: Any, place: object) -> None:
+    """Refuse values whose text is huge or endlessly deep: a name can stand in many places, and double each time."""
+    waiting, count = [(value, 0)], 0
+    while waiting:
+        one, depth = waiting.pop()
+        inner = [*one, *one.values()] if isinstance(one, dict) else one if isinstance(one, list) else ()
+        count += len(inner) + (len(one) >> 4 if isinstance(one, str | bytes) else 0)
+        if count > _MOST_VALUES or depth > _MOST_LEVELS:
+            raise CheckpointError(place, f"more than {_MOST_VALUES} values or {_MOST_LEVELS} levels", _REMEDY)
+        waiting += [(each, depth + 1) for each in inner]
+
+
+class _Names(dict[str, Any]):
+    """What has been assigned, and how many values of it may still be copied."""
+
+    left = _MOST_VALUES
 
 
 class _NotPlainError(Exception):
@@ -63,7 +91,7 @@ class _NotPlainError(Exception):
         self.line = node.lineno
 
 
-def _value(node: ast.expr, names: dict[str, Any]) -> Any:
+def _value(node: ast.expr, names: _Names) -> Any:
     match node:
         case ast.Constant(value=value):
             return value
@@ -80,7 +108,11 @@ def _value(node: ast.expr, names: dict[str, Any]) -> Any:
             mapping: dict[str, Any] = _value(plain[0], names) if plain else {}
             for keyword in keywords:
                 value = _value(keyword.value, names)
-                mapping.update(value if keyword.arg is None else {keyword.arg: value})
+                added = value if keyword.arg is None else {keyword.arg: value}
+                mapping.update(added)
+                names.left -= len(added)
+                if names.left < 0:
+                    raise ValueError(f"more than {_MOST_VALUES} values")
             return mapping
         case ast.Call(func=ast.Name(id="float"), args=[ast.Constant(value=str(text))], keywords=[]):
             return float(text)

@@ -1,18 +1,22 @@
 """A foreign checkpoint becomes a model folder: read, describe the network, match names, write."""
 
+import json
 import os
 import re
+import reprlib
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from maskline.builders.model import segmentor, without_start_weights
-from maskline.core.errors import CheckpointError, ParamsError
+from maskline.builders.model import no_larger_than, segmentor, without_start_weights
+from maskline.core.errors import CheckpointError, MasklineError, ParamsError
 from maskline.core.files import sha256_file, write_text
+from maskline.core.text import one_line
 from maskline.data.labels import LabelSet, bit_palette
 from maskline.models.segmentor import SegmentorBase
 from maskline.params.network.model import ModelParams, validate_model
@@ -31,7 +35,9 @@ from maskline.weights.reading import Foreign, read_checkpoint
 _PARTS = ("decode_head", "auxiliary_head", "segmentation_head")
 _CLASSIFIER = re.compile(r"decode_head\.(\d+\.)?conv_seg\.weight|(model\.)?segmentation_head\..*\.weight")
 
-_COMPLEX = (torch.complex32, torch.complex64, torch.complex128)
+_MOST_CLASSES = 65535  # that a mask can hold
+_LONGEST_NAME = 200  # of a class
+_SPARE_VALUES = 100_000_000  # of a network of which a checkpoint holds a part
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +79,7 @@ def write_import(
 
     Args:
         source: The checkpoint.
-        output: The model folder; replaced as a whole.
+        output: The model folder; replaced as a whole, where it is one.
         recipe: Name of a recipe, or a params file.
         mmseg_config: A resolved MMSegmentation configuration; None and no recipe: the checkpoint's own.
         labels_path: labels.json to take class names from; None: the checkpoint's, or generic names.
@@ -84,27 +90,45 @@ def write_import(
     Raises:
         MasklineError: A file cannot be read, a type has no counterpart, or the tensors do not fit.
     """
+    checkpoint.check_replaceable(output)
     foreign = read_checkpoint(source)
-    if is_eomt(foreign.tensors):
-        foreign = replace(foreign, tensors=from_transformers(foreign.tensors))
-    network = _from_recipe(recipe, foreign) if recipe else _from_mmseg(source, foreign, mmseg_config)
-    labels = LabelSet.read(labels_path) if labels_path else _labels(foreign.meta, network.num_classes)
+    with _any_shapes(source):
+        if is_eomt(foreign.tensors):
+            foreign = replace(foreign, tensors=from_transformers(foreign.tensors))
+        network = _from_recipe(recipe, foreign) if recipe else _from_mmseg(source, foreign, mmseg_config)
+    _check_classes(network.num_classes, mmseg_config or source)
+    labels = LabelSet.read(labels_path) if labels_path else _labels(foreign.meta, network)
     if labels.num_classes != network.num_classes:
         raise CheckpointError(
             labels_path or source,
             f"{labels.num_classes} class names for a network of {network.num_classes} classes",
             "give --labels of the data set that the network was trained on",
         )
-    model = segmentor(network.params, num_classes=network.num_classes)
-    tensor_match = match(foreign.tensors, model.state_dict(), binary=network.binary)
+    place, remedy = mmseg_config or recipe or source, f"give that of the network in {source}"
+    with no_larger_than(foreign.tensors, place=place, remedy=remedy, spare=_SPARE_VALUES):
+        model = segmentor(network.params, num_classes=network.num_classes)
+    with _any_shapes(source):
+        tensor_match = match(foreign.tensors, model.state_dict(), binary=network.binary)
     _check(tensor_match, source, allow_partial=allow_partial)
-    _check_values(tensor_match, model, source)
+    checkpoint.check_values(source, tensor_match.tensors, model.state_dict())
     text = None if params_path is None else _with_network(params_path, network.params, output)
     card = _card(source, network, labels) | ({} if origin is None else {"origin": dict(origin)})
     _write(model, tensor_match, output, card=card)
     if params_path is not None and text is not None:
         write_text(params_path, text)
     return Import(match=tensor_match, notes=network.notes, sections=network.sections)
+
+
+@contextmanager
+def _any_shapes(source: Path) -> Iterator[None]:
+    """Name the file where tensors cannot be joined, counted or looked up: its names promise shapes, or partners."""
+    try:
+        yield
+    except MasklineError:
+        raise
+    except (RuntimeError, IndexError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        told = f"{type(error).__name__}: {str(error)[:200]}"
+        raise CheckpointError(source, f"its tensors are no network's ({told})", "take another checkpoint") from error
 
 
 def _with_network(path: Path, params: ModelParams, output: Path) -> str:
@@ -152,8 +176,12 @@ def _from_mmseg(source: Path, foreign: Foreign, path: Path | None) -> _Network:
         sections = settings(config, reader.notes)
         if reader.threshold is not None:
             sections.setdefault("evaluate", {})["threshold"] = reader.threshold
-    except (KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(path or source, f"not the form of a configuration ({error!r})", "resolve it") from error
+        json.dumps(sections, allow_nan=False)  # they are written as they are
+    except MasklineError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError, IndexError) as error:
+        told = f"{type(error).__name__}: {str(error)[:200]}"
+        raise CheckpointError(path or source, f"not the form of a configuration ({told})", "resolve it") from error
     params = validate_model(section, place=path or source)
     return _Network(
         params=params,
@@ -164,6 +192,12 @@ def _from_mmseg(source: Path, foreign: Foreign, path: Path | None) -> _Network:
     )
 
 
+def _check_classes(num_classes: Any, place: object) -> None:
+    if type(num_classes) is not int or not 2 <= num_classes <= _MOST_CLASSES:
+        problem = f"{reprlib.repr(num_classes)} classes"
+        raise CheckpointError(place, problem, f"give a network of 2 to {_MOST_CLASSES} classes")
+
+
 def _own_config(source: Path, meta: Mapping[str, Any]) -> dict[str, Any]:
     for key in ("cfg", "config"):
         text = meta.get(key)
@@ -172,21 +206,35 @@ def _own_config(source: Path, meta: Mapping[str, Any]) -> dict[str, Any]:
     raise CheckpointError(source, "holds no configuration", "give --mmseg-config FILE or --recipe NAME")
 
 
-def _labels(meta: Mapping[str, Any], num_classes: int) -> LabelSet:
+def _labels(meta: Mapping[str, Any], network: _Network) -> LabelSet:
+    num_classes = network.num_classes
     told = meta.get("dataset_meta")
     merged = {**meta, **told} if isinstance(told, Mapping) else dict(meta)
-    names, palette = (merged.get(key) or merged.get(key.upper()) for key in ("classes", "palette"))
-    usable = isinstance(names, list | tuple) and len(set(map(str, names))) == num_classes
-    class_names = [str(name) for name in names] if usable else [f"class_{i}" for i in range(num_classes)]  # type: ignore[union-attr]
-    colors = isinstance(palette, list | tuple) and len(palette) == num_classes
-    return LabelSet.from_dict(
-        {
-            "class_names": class_names,
-            "palette": palette if colors else [list(color) for color in bit_palette(num_classes)],
-            "ignore_index": max(255, num_classes),
-            "reduce_zero_label": False,
-        }
+    names, palette = (_listed(merged, key) for key in ("classes", "palette"))
+    usable = len(names) == num_classes and len(set(filter(_is_name, names))) == num_classes
+    colors = len(palette) == num_classes and all(map(_is_color, palette))
+    if names and not usable:
+        network.notes.append(f"its class names are none of {num_classes} classes: class_0 and so on stand for them")
+    if palette and not colors:
+        network.notes.append(f"its palette is none of {num_classes} classes: PASCAL VOC's colors stand for it")
+    return LabelSet(
+        class_names=tuple(names) if usable else tuple(f"class_{i}" for i in range(num_classes)),
+        palette=tuple((r, g, b) for r, g, b in palette) if colors else bit_palette(num_classes),
+        ignore_index=max(255, num_classes),
     )
+
+
+def _listed(meta: Mapping[str, Any], key: str) -> Sequence[Any]:
+    values = (meta.get(key), meta.get(key.upper()))
+    return next((value for value in values if isinstance(value, list | tuple)), ())
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= _LONGEST_NAME and one_line(value) == value
+
+
+def _is_color(value: Any) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 3 and all(type(v) is int and 0 <= v < 256 for v in value)
 
 
 def _check(tensor_match: Match, source: Path, *, allow_partial: bool) -> None:
@@ -203,21 +251,6 @@ def _check(tensor_match: Match, source: Path, *, allow_partial: bool) -> None:
         f"{len(tensor_match.unfit)} of another shape; the first: {first}",
         "give the configuration it was trained with, or --allow-partial",
     )
-
-
-def _check_values(tensor_match: Match, model: SegmentorBase, source: Path) -> None:
-    """Refuse numbers that no training leaves behind: with them a network gives nonsense, and says nothing."""
-    own = model.state_dict()
-    for name, tensor in tensor_match.tensors.items():
-        problem = ""
-        if tensor.is_floating_point() != own[name].is_floating_point() or tensor.dtype in (torch.bool, *_COMPLEX):
-            problem = f"is of type {str(tensor.dtype).removeprefix('torch.')}"
-        elif not bool(tensor.to(own[name].dtype).isfinite().all()):
-            problem = "is not finite"
-        elif name.endswith("running_var") and bool((tensor < 0).any()):
-            problem = "has negative variances"
-        if problem:
-            raise CheckpointError(source, f"{name} {problem}", "take another checkpoint of the same run")
 
 
 def _card(source: Path, network: _Network, labels: LabelSet) -> dict[str, Any]:

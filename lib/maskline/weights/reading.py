@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import safetensors
-from safetensors.torch import load_file
 from torch import Tensor
 
 from maskline.core.errors import CheckpointError
+from maskline.runtime.checkpoint import read_tensors
 from maskline.weights.pickled import read_pickled
 
 
@@ -35,25 +34,22 @@ def read_checkpoint(path: Path) -> Foreign:
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(path, "no such file", "name a .pth, .pt or .safetensors file")
-    content = _safetensors(path) if path.suffix == ".safetensors" else _pickled(path)
+    content: dict[str, Any] = (
+        {**read_tensors(path, remedy="copy it anew")} if path.suffix == ".safetensors" else _pickled(path)
+    )
     meta = content.get("meta")
     for key in ("state_dict", "model_state_dict", "model"):
         if isinstance(content.get(key), Mapping):
             content = content[key]
             break
-    tensors = {str(key): value.detach() for key, value in content.items() if isinstance(value, Tensor)}
+    tensors = {
+        key: value.detach() for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)
+    }
     if not tensors:
         raise CheckpointError(path, "holds no tensors", "name the file with the network's weights")
     if all(key.startswith("module.") for key in tensors):  # saved from inside a data-parallel wrapper
         tensors = {key.removeprefix("module."): value for key, value in tensors.items()}
     return Foreign(tensors=tensors, meta=dict(meta) if isinstance(meta, Mapping) else {})
-
-
-def _safetensors(path: Path) -> dict[str, Any]:
-    try:
-        return dict(load_file(path))
-    except safetensors.SafetensorError as error:
-        raise CheckpointError(path, f"damaged ({error})", "copy it anew") from error
 
 
 def _pickled(path: Path) -> dict[str, Any]:

@@ -92,7 +92,7 @@ def backbone_params(section: Section, *, norm: NormReader) -> tuple[dict[str, An
     if section.type not in readers:
         raise section.unknown_type(readers)
     section.ignore("with_cp", "pretrained", "init_cfg")
-    in_channels = section.take("in_channels", 3)
+    in_channels = section.count("in_channels", 3)
     knobs = readers[section.type](section, norm)
     kept = section.take("out_indices", None)
     section.done()
@@ -381,7 +381,7 @@ def _unet(section: Section, norm: NormReader) -> dict[str, Any]:
     upsample.expect("scale_factor", 2)
     upsample.expect("upsample_cfg", {"scale_factor": 2, "mode": "bilinear", "align_corners": False})
     upsample.done()
-    stages = section.take("num_stages", 5)
+    stages = section.count("num_stages", 5)
     norm(section.take("norm_cfg", _BATCH_NORM), section.place)
 
     def listed(key: str, length: int, usual: Any) -> list[Any] | None:

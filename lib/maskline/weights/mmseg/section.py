@@ -8,6 +8,8 @@ from maskline.core.errors import ShapeError
 from maskline.models.layers import Norm, NormKind
 
 _REQUIRED = object()
+_MOST = 4096  # of what is counted: image channels, stages
+_SHOWN = 200  # characters of a value
 
 _NORMS: dict[str, NormKind] = {
     "BN": "bn",
@@ -31,7 +33,9 @@ class Section:
         self._left = dict(values)
         self._left.pop("_scope_", None)  # where MMEngine looks the type up
         # A name may be whole: mmseg.models.backbones.resnet.ResNet. Those of other packages stay as they are.
-        self.type = re.sub(r"^(mmseg|mmengine)\.(.*\.)?", "", str(self._left.pop("type", "(none)")))
+        name = self._left.pop("type", "(none)")
+        name = name if isinstance(name, str) and len(name) < 200 else _shown(name)
+        self.type = re.sub(r"^(mmseg|mmengine)\.(.*\.)?", "", name)
         self.place = f"{place} ({self.type})"
 
     def take(self, key: str, default: Any = _REQUIRED) -> Any:
@@ -43,6 +47,17 @@ class Section:
         value = self._left.pop(key, default)
         if value is _REQUIRED:
             raise ShapeError(self.place, f"{key} is missing", "give the resolved configuration")
+        return value
+
+    def count(self, key: str, default: int) -> int:
+        """Return a key's value, of which there is one of something each, and count it as read.
+
+        Raises:
+            ShapeError: It is no number that a network could have.
+        """
+        value = self._left.pop(key, default)
+        if type(value) is not int or not 1 <= value <= _MOST:
+            raise ShapeError(self.place, f"{key} {_shown(value)}", f"give 1 to {_MOST}")
         return value
 
     def has(self, key: str) -> bool:
@@ -73,7 +88,7 @@ class Section:
             ShapeError: It is none of ``allowed``.
         """
         if value not in allowed:
-            raise ShapeError(self.place, f"{key} {value!r} has no counterpart", "use a configuration without it")
+            raise ShapeError(self.place, f"{key} {_shown(value)} has no counterpart", "use a configuration without it")
 
     def done(self) -> None:
         """Check that every key has been read.
@@ -82,11 +97,16 @@ class Section:
             ShapeError: Names the first one that has not.
         """
         for key, value in sorted(self._left.items()):
-            raise ShapeError(self.place, f"{key} {value!r} has no counterpart", "use a configuration without it")
+            raise ShapeError(self.place, f"{key} {_shown(value)} has no counterpart", "use a configuration without it")
 
     def unknown_type(self, known: Iterable[str]) -> ShapeError:
         """Return the error for a type without a counterpart."""
         return ShapeError(self.place, f"type {self.type} has no counterpart", f"there are {', '.join(known)}")
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]} ..."
 
 
 def norm_from_mmseg(value: Mapping[str, Any] | None, *, place: str) -> Norm | None:
