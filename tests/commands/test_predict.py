@@ -246,6 +246,20 @@ def test_one_image_that_fails_does_not_end_the_others(trained_folder, pictures, 
     assert len((tmp_path / "out" / "shares.csv").read_text().splitlines()) == len(NAMES)
 
 
+def test_a_defect_waits_for_the_others_and_keeps_its_traceback(trained_folder, pictures, tmp_path, monkeypatch):
+    segment = Model.segment
+
+    def fails_at_the_second(self, image):
+        if image.shape[0] == 44:
+            raise TypeError("a defect")
+        return segment(self, image)
+
+    monkeypatch.setattr(Model, "segment", fails_at_the_second)
+    with pytest.raises(TypeError, match="a defect"):
+        run(trained_folder, pictures, out=tmp_path / "out")
+    assert len((tmp_path / "out" / "shares.csv").read_text().splitlines()) == len(NAMES)
+
+
 @pytest.mark.parametrize("content", ["{", "[" * 100_000, "\ud800"])
 def test_a_note_that_predict_did_not_write(trained_folder, pictures, tmp_path, content):
     (tmp_path / "out").mkdir()

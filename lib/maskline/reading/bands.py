@@ -13,7 +13,7 @@ from PIL import Image
 
 from maskline.core.errors import DataError
 from maskline.data.reading_rule import Scale
-from maskline.reading.headers import Stored, stored
+from maskline.reading.headers import Stored, damage, stored
 from maskline.reading.images import Alpha, Exif, check_pixels, check_pixels_stored, open_image, read_image
 
 _ALPHA = ("RGBA", "LA", "PA", "La", "RGBa")
@@ -114,12 +114,8 @@ def read_bands(path: Path, *, exif: Exif, form: Stored | None) -> tuple[NDArray[
     if form is None or form.whole:
         return bands_of(open_image(path, exif=exif))
     check_pixels_stored(path, form)
-    try:
+    with damage(path, remedy="replace the file, or save it uncompressed"):
         values, turn = _deep_png(path) if form.png else _tiff(path, form)
-    except DataError:
-        raise
-    except Exception as error:  # imagecodecs and tifffile raise whatever they meet in a damaged file
-        raise DataError(path, f"unreadable image ({error})", "replace the file, or save it uncompressed") from error
     return turned(values, turn, exif=exif, place=path), form.alpha
 
 

@@ -4,10 +4,13 @@ Pillow cuts 16-bit RGB down to 8 bits and leaves channels out, both without a wo
 """
 
 import logging
-import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from maskline.core.errors import DataError, MasklineError
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -43,6 +46,30 @@ class Stored:
     empty: bool = False
 
 
+@contextmanager
+def damage(path: Path, problem: str = "unreadable image", remedy: str = "replace the file") -> Iterator[None]:
+    """Turn what Pillow, tifffile and imagecodecs raise on a damaged file into one line; to be put around them alone.
+
+    They raise whatever they meet in it, such as TypeError or struct.error. Errors of the disk and of memory pass.
+
+    Args:
+        path: The file.
+        problem: What the line says in front of the library's own words.
+        remedy: What to do about it.
+
+    Raises:
+        DataError: The library could not make sense of the file.
+    """
+    try:
+        yield
+    except (MasklineError, MemoryError):
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno:
+            raise
+        raise DataError(path, f"{problem} ({str(error) or type(error).__name__})", remedy) from error
+
+
 def stored(path: Path) -> Stored | None:
     """Return what a PNG or TIFF file holds by its header; None for other formats and damaged headers."""
     with path.open("rb") as stream:
@@ -69,8 +96,10 @@ def _stored_tiff(path: Path) -> Stored | None:
             cmyk = int(page.photometric) == 5 and channels == 4
             alpha = not cmyk and channels in (2, 4) and extra in ((1,), (2,))
             empty = not any(page.databytecounts)
-    except (tifffile.TiffFileError, ValueError, IndexError, KeyError, struct.error, OSError):
-        return None  # Pillow says what is wrong with it
+    except MemoryError:
+        raise
+    except Exception:  # tifffile raises whatever it meets; Pillow says what is wrong with it
+        return None
     whole = bits <= 8 and (channels == 1 or rgb or cmyk or alpha)
     return Stored(
         channels=channels,
