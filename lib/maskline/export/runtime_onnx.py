@@ -101,7 +101,7 @@ class _Metadata(BaseModel):
 
 
 def _check_weights(graph: Any, path: Path) -> None:
-    """Refuse weights of any float type that are not finite, and constants that are nan (infinite ones may be bounds)."""
+    """Refuse weights of any float type that are not finite, and constants that are nan; infinite ones may be bounds."""
     import onnx
 
     def values(tensor: Any) -> NDArray[np.float32]:
