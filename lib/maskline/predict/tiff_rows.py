@@ -3,6 +3,7 @@
 Strips and tiles are decoded one by one in the order of the file, and only those of the rows in work are held.
 """
 
+from math import prod
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -12,7 +13,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from maskline.core.errors import DataError
-from maskline.reading.headers import Stored, damage, stored
+from maskline.reading.headers import Stored, damage, guard_segments, stored
 from maskline.reading.images import check_pixels_stored
 
 _AGAIN = "get the file again"
@@ -46,6 +47,7 @@ class TiffRows:
         check_pixels_stored(self._path, form)
         self._page: Any = self._file.pages[form.page].aspage()
         self._check(form)
+        guard_segments(self._path, self._page)
         self._segments = iter(self._page.segments(maxworkers=1))
         self._bands = int(self._page.samplesperpixel)
         self._kept = np.zeros((0, self.size[1], self._bands), dtype=self._page.dtype)
@@ -93,6 +95,9 @@ class TiffRows:
             raise self._problem(f"a TIFF of {page.samplesperpixel} channels, apart", remedy)
         if page.photometric not in {1, 2, 6} or page.imagedepth != 1:
             raise self._problem("a TIFF of other colors than gray and RGB", remedy)
+        if min(self.size) < 1 or len(page.dataoffsets) < prod(page.chunked):
+            problem = f"{len(page.dataoffsets)} strips or tiles of an image of {self.size[1]}x{self.size[0]} px"
+            raise self._problem(problem, _AGAIN)
 
     def _next_rows(self) -> NDArray[np.uint8]:
         """Return the rows of one line of tiles, or of one strip."""

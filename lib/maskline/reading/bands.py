@@ -13,7 +13,7 @@ from PIL import Image
 
 from maskline.core.errors import DataError
 from maskline.data.reading_rule import Scale
-from maskline.reading.headers import Stored, damage, stored
+from maskline.reading.headers import Stored, damage, guard_segments, stored
 from maskline.reading.images import Alpha, Exif, check_pixels, check_pixels_stored, open_image, read_image
 
 _ALPHA = ("RGBA", "LA", "PA", "La", "RGBa")
@@ -210,6 +210,7 @@ def _tiff(path: Path, form: Stored) -> tuple[NDArray[Any], int]:
         if form.frames > 1 or page.axes not in ("YX", "YXS", "SYX"):
             raise DataError(path, f"{form.frames} frames in one file", "save each frame as a file of its own")
         check_pixels(path, page.imagewidth, page.imagelength)
+        guard_segments(path, page)
         values = np.asarray(page.asarray())
         tag = page.tags.get("Orientation")
     if page.axes == "SYX":
