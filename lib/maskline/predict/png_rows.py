@@ -25,6 +25,7 @@ _GRAY, _PALETTE = 0, 3
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _PIECE = 1 << 16
 _CHUNK = 1 << 20
+_MOST_UNPACKED = 1032  # bytes that deflate makes of one at most
 _AGAIN = "get the file again"
 
 Color = tuple[int, int, int]
@@ -114,6 +115,10 @@ class PngRows:
         if self._bits not in {8, 16} or interlaced or self._kind not in _CHANNELS:
             raise self._problem(f"a PNG of {self._bits} bits a channel{', interlaced' if interlaced else ''}", remedy)
         self._row_bytes = self._width * _CHANNELS[self._kind] * self._bits // 8
+        most = self._path.stat().st_size * _MOST_UNPACKED
+        if min(self._width, self._height) < 1 or self._height * (1 + self._row_bytes) > most:
+            problem = f"states {self._width}x{self._height} px, which a file of its length cannot hold"
+            raise self._problem(problem, _AGAIN)
         name, length = self._next_chunk()
         while name != b"IDAT":
             content = self._stream.read(length)
