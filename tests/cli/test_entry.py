@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import click
 import pytest
@@ -197,6 +198,14 @@ def test_without_standard_error_no_file_takes_its_number(tmp_path):
 
 def test_a_full_disk_behind_standard_output_is_one_line(tmp_path):
     done = in_a_shell("{} > /dev/full", cwd=tmp_path, code="click.echo('text')")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith("error: standard output: no space left on device; ")
+
+
+def test_help_on_a_full_disk_is_one_line(tmp_path):
+    command = [sys.executable, "-m", "maskline.commands.main", "--help"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert done.stderr.startswith("error: standard output: no space left on device; ")
 

@@ -124,6 +124,34 @@ def test_upgrade_writes_what_is_ours_and_leaves_the_rest(project):
     assert "not a project that maskline new made" in new(project.parent, "--upgrade", code=2)
 
 
+def test_an_upgrade_that_could_not_go_on_is_tried_again(project, monkeypatch):
+    for name in ("dvc.yaml", "params.schema.json", "requirements.lock"):
+        (project / name).write_text("older\n")
+    git(project, "commit", "--quiet", "--all", "--message", "older")
+    write_text = new_project.write_text
+
+    def full(path, text):
+        if path.name == "params.schema.json":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_text(path, text)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(new_project, "write_text", full)
+        assert "no space left on device" in new(project, "--upgrade", code=2)
+    assert git(project, "status", "--porcelain") == " M dvc.yaml\n"
+    assert "dvc repro runs the stages again" in new(project, "--upgrade")
+    (project / "dvc.yaml").write_text("mine\n")
+    assert "dvc.yaml: edited and not committed" in new(project, "--upgrade", code=2)
+
+
+def test_without_a_first_commit_git_says_why(tmp_path, monkeypatch, caplog):
+    for who in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{who}_EMAIL", "<")
+        monkeypatch.setenv(f"GIT_{who}_NAME", "<")
+    new(tmp_path / "demo")
+    assert 'no first commit, git says "fatal: name consists only of disallowed characters' in caplog.text
+
+
 def test_upgrade_adds_new_sections_to_an_older_params_file(project, shipped_params):
     path = project / "params.yaml"
     text = shipped_params.read_text()

@@ -246,6 +246,38 @@ def test_one_image_that_fails_does_not_end_the_others(trained_folder, pictures, 
     assert len((tmp_path / "out" / "shares.csv").read_text().splitlines()) == len(NAMES)
 
 
+def test_a_defect_waits_for_the_others_and_keeps_its_traceback(trained_folder, pictures, tmp_path, monkeypatch):
+    segment = Model.segment
+
+    def fails_at_the_second(self, image):
+        if image.shape[0] == 44:
+            raise TypeError("a defect")
+        return segment(self, image)
+
+    monkeypatch.setattr(Model, "segment", fails_at_the_second)
+    with pytest.raises(TypeError, match="a defect"):
+        run(trained_folder, pictures, out=tmp_path / "out")
+    assert len((tmp_path / "out" / "shares.csv").read_text().splitlines()) == len(NAMES)
+
+
+@pytest.mark.parametrize("place", ["probabilities", "shares.csv", "probabilities/left"])
+def test_what_cannot_be_written_names_the_output(trained_folder, pictures, tmp_path, monkeypatch, place):
+    out = tmp_path / "out"
+
+    def full(*_):
+        raise OSError("3840 requested and 3040 written")
+
+    if place == "probabilities":
+        monkeypatch.setattr(np, "save", full)
+    else:
+        assert run(trained_folder, pictures, out=out, options=("--save", "probabilities")).exit_code == 0
+        shutil.rmtree(out / place) if (out / place).is_dir() else (out / place).unlink()
+        (out / place).mkdir() if place == "shares.csv" else (out / place).touch()
+    done = run(trained_folder, pictures, out=out, options=("--save", "probabilities"))
+    assert (done.exit_code, done.output.count("\n")) == (2, 1), done.output
+    assert done.output.startswith(f"error: {out / place}")
+
+
 @pytest.mark.parametrize("content", ["{", "[" * 100_000, "\ud800"])
 def test_a_note_that_predict_did_not_write(trained_folder, pictures, tmp_path, content):
     (tmp_path / "out").mkdir()

@@ -113,7 +113,7 @@ def test_another_file_is_refused_and_not_kept(listed, content, tmp_path):
         result = get("--base", server.url.rsplit("/", 1)[0] + "/")
     assert result.exit_code == 2
     assert f"not {listed.sha256_start}; try again" in result.output
-    assert not list((tmp_path / "here/.maskline/downloads").iterdir())
+    assert [path.suffix for path in (tmp_path / "here/.maskline/downloads").iterdir()] == [".lock"]
 
 
 def test_an_earlier_download_is_checked_again(listed, content, tmp_path):

@@ -75,12 +75,37 @@ def test_replace_folder_mends_a_kill_between_its_two_renames(tmp_path):
     assert names(tmp_path / "out") == ["old"]
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT])
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT, errno.EFBIG])
 def test_storage_errors_name_place_and_remedy(tmp_path, code):
     with pytest.raises(StorageError) as caught, files.storage_errors(tmp_path):
         raise OSError(code, os.strerror(code))
     assert str(tmp_path) in str(caught.value)
     assert "former file is untouched" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("target", "named"), [("file", "file"), ("file/x", "file"), ("file/x/y", "file/x"), ("folder", "folder")]
+)
+def test_what_has_the_name_already_is_told(tmp_path, target, named):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    writers = [files.write_text] if target == "folder" else [files.write_text, write_folder][target == "file" :]
+    for write in writers:
+        with pytest.raises(StorageError, match=r"; move what has that name away, or name another path$") as caught:
+            write(tmp_path / target, "text")
+        assert caught.value.place == str(tmp_path / named)
+        assert names(tmp_path) == ["file", "folder"]
+
+
+def write_folder(target, _text):
+    with files.replace_folder(target):
+        pass
+
+
+def test_a_library_that_hides_why_it_cannot_write(tmp_path):
+    told = r"a.npy: cannot be written \(384 requested and 304 written\); free space"
+    with pytest.raises(StorageError, match=told), files.write_errors(tmp_path / "a.npy"):
+        raise OSError("384 requested and 304 written")
 
 
 def test_other_os_errors_pass_as_they_are(tmp_path):

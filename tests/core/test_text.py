@@ -30,6 +30,14 @@ def test_control_characters_are_shown():
         ("https://me:secret@host:1/a.zip", "https://***@host:1/a.zip"),
         ("https://host/a.zip?token=secret", "https://host/a.zip?***"),
         ("https://me:secret@[host/a", "an address that cannot be read"),
+        ("http://me:se/cret@host/a.zip", "http://***@host/a.zip"),
+        ("http://me:se#cret@host/a.zip", "http://***@host/a.zip"),
+        ("http://me:se?cr@et@host/a.zip?b@c", "http://***@c"),
+        ("me:secret@host/a.zip", "***@host/a.zip"),
+        ("https://host/a.zip#token=secret", "https://host/a.zip#***"),
+        ("https://host/a;jsessionid=secret/b.zip;c", "https://host/a;***/b.zip;***"),
+        ("https://host.org/set@1.0/a.zip", "https://host.org/set@1.0/a.zip"),
+        ("data.zip", "data.zip"),
     ],
 )
 def test_an_address_without_what_opens_it(address, shown):

@@ -1,3 +1,4 @@
+import gzip
 import io
 import lzma
 import os
@@ -52,6 +53,15 @@ def test_truncated(tmp_path, kind, share):
     path.write_bytes(content[: int(len(content) * share)])
     with pytest.raises(DataError, match="truncated or damaged"):
         archives.inspect(path, max_bytes=BIG)
+
+
+def test_zeros_behind_the_end_of_a_tar_count(tmp_path):
+    whole = tar_of(tmp_path / "a.tar", FILES).read_bytes()
+    path = tmp_path / "a.tar.gz"
+    path.write_bytes(gzip.compress(whole + bytes(8 << 20)))
+    assert archives.inspect(path, max_bytes=BIG) == 2
+    with pytest.raises(DataError, match="unpacks to more than"):
+        archives.inspect(path, max_bytes=1 << 20, max_members=10)
 
 
 def test_a_tar_cut_between_members_is_truncated(tmp_path):

@@ -334,6 +334,20 @@ def test_other_addresses(get, url, waits):
         get(url=url)
 
 
+@pytest.mark.parametrize(
+    "url", ["http://me:se/cret@host/a.zip", "http://me:se#cret@host/a.zip", "http://me:secret@[::1/a.zip"]
+)
+def test_an_address_that_is_none_is_told_without_its_password(get, url, waits):
+    with pytest.raises(DataError, match=r"^data.url: .* is no address; check it") as caught:
+        get(url=url)
+    assert "cret" not in str(caught.value)
+
+
+def test_a_host_that_cannot_be(get, waits):
+    with pytest.raises(DataError, match=r"^http://\*\*\*@a\.\.b/x\.zip: leads to no host"):
+        get(url="http://me:secret@a..b/x.zip")
+
+
 def test_offline_names_address_file_and_where_to_put_it(get, server, waits):
     port = server.url.split(":")[2].split("/")[0]
     url = f"http://127.0.0.1:{port}/SET.zip".replace(port, "9")  # the discard port: nobody listens

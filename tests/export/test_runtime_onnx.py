@@ -57,6 +57,47 @@ def test_nan_in_a_file_that_gives_labels_alone(tmp_path, content):
         OnnxModel(tmp_path / "model.onnx", threads=1)
 
 
+def labels_alone(content, weights, *, kind, form):
+    """Return a file of labels alone, its first weight as numbers of another type, or in a node of its own."""
+    model = onnx.load_from_string(content)
+    tensor = next(one for one in model.graph.initializer if len(one.dims) == 4)
+    name, values = tensor.name, np.full(tensor.dims, weights, np.float32)
+    tensor.CopyFrom(onnx.helper.make_tensor(f"{name}_as", kind, values.shape, values.ravel().tolist()))
+    if form == "constant":
+        constant = onnx.helper.make_node("Constant", [], [tensor.name], value=tensor)
+        model.graph.initializer.remove(tensor)
+        model.graph.node.insert(0, constant)
+    model.graph.node.insert(
+        form == "constant", onnx.helper.make_node("Cast", [f"{name}_as"], [name], to=onnx.TensorProto.FLOAT)
+    )
+    kept = [one for one in model.graph.output if one.name == "labels"]
+    del model.graph.output[:]
+    model.graph.output.extend(kept)
+    return model.SerializeToString()
+
+
+@pytest.mark.parametrize("form", ["initializer", "constant"])
+@pytest.mark.parametrize("kind", [onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16])
+def test_nan_of_any_type_in_a_file_that_gives_labels_alone(tmp_path, content, kind, form):
+    (tmp_path / "model.onnx").write_bytes(labels_alone(content, np.nan, kind=kind, form=form))
+    with pytest.raises(ExportError, match="is not finite"):
+        OnnxModel(tmp_path / "model.onnx", threads=1)
+
+
+def test_an_overflow_in_a_file_that_gives_labels_alone(tmp_path, content):
+    images = np.full((1, 40, 48, 3), 255, np.uint8)
+    for weights in (3e38, 0.01):
+        spoilt_by = labels_alone(content, weights, kind=onnx.TensorProto.FLOAT, form="initializer")
+        (tmp_path / "model.onnx").write_bytes(spoilt_by)
+        model = OnnxModel(tmp_path / "model.onnx", threads=1)
+        assert not model.has_probabilities
+        if weights == 0.01:
+            assert model.predict(images).labels.shape == (1, 40, 48)
+        else:
+            with pytest.raises(ExportError, match="its output is not finite"):
+                model.predict(images)
+
+
 @pytest.mark.parametrize(
     "changes",
     [{"std": [0, 1, 1]}, {"mean": "x"}, {"class_names": None}, {"mean": [float("nan")] * 3}, None],

@@ -1,4 +1,5 @@
 import io
+import struct
 
 import imagecodecs
 import numpy as np
@@ -67,6 +68,15 @@ def test_a_cut_file_is_an_error(tmp_path):
     path.write_bytes(path.read_bytes()[:-300])
     with PngRows(path) as rows, pytest.raises(DataError, match="ends too early"):
         rows.read(53)
+
+
+@pytest.mark.parametrize(("width", "height"), [(1 << 30, 40), (40, 1 << 30), (0, 40), (40, 0)])
+def test_a_size_that_the_file_cannot_hold(tmp_path, width, height):
+    picture("RGB").save(tmp_path / "a.png")
+    whole = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "a.png").write_bytes(whole[:16] + struct.pack(">II", width, height) + whole[24:])
+    with pytest.raises(DataError, match=f"states {width}x{height} px, which a file of its length cannot hold"):
+        PngRows(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize("palette", [None, ((0, 0, 0), (230, 60, 60), (1, 2, 3))])

@@ -1,3 +1,6 @@
+import struct
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tifffile
@@ -5,6 +8,8 @@ from PIL import Image
 
 from maskline.core.errors import DataError
 from maskline.predict.tiff_rows import TiffRows
+from maskline.reading.bands import read_bands
+from maskline.reading.headers import stored
 
 
 def drawn(size=(70, 53), channels=3):
@@ -72,3 +77,41 @@ def test_a_cut_file_is_an_error(tmp_path):
     (tmp_path / "a.tif").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError):
         read_all(tmp_path / "a.tif", step=100)
+
+
+@pytest.mark.parametrize("layout", [{"rowsperstrip": 16}, {"rowsperstrip": 200}, {"tile": (32, 64)}])
+@pytest.mark.parametrize("codec", ["jpeg", "png", "jpeg2000", "webp"])
+def test_segments_that_are_images_themselves(tmp_path, codec, layout):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, drawn(), photometric="rgb", compression=codec, **layout)
+    np.testing.assert_array_equal(read_all(path, step=11), tifffile.imread(path))
+    form = replace(stored(path), whole=False)
+    np.testing.assert_array_equal(read_bands(path, exif="ignore", form=form)[0], tifffile.imread(path))
+    if codec != "webp":  # which has no more than 16383x16383
+        path.write_bytes(larger(path.read_bytes(), codec))
+        for read in (lambda: read_all(path, step=11), lambda: read_bands(path, exif="ignore", form=form)):
+            with pytest.raises(DataError, match=r"px that is an image of \d+x30000 px; replace the file"):
+                read()
+
+
+def larger(whole, codec):
+    """Return a file whose first segment says that it is 30000 px high."""
+    if codec == "jpeg":
+        at = whole.index(b"\xff\xc0") + 5
+        return whole[:at] + struct.pack(">H", 30000) + whole[at + 2 :]
+    at = whole.index(b"IHDR") + 8 if codec == "png" else whole.index(b"\xff\x4f\xff\x51") + 12
+    return whole[:at] + struct.pack(">I", 30000) + whole[at + 4 :]
+
+
+def test_a_codec_whose_size_is_not_looked_at(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", drawn(), photometric="rgb", compression="jpegxl")
+    with pytest.raises(DataError, match="packed as JPEGXL; save it with deflate, LZW or JPEG"):
+        TiffRows(tmp_path / "a.tif")
+
+
+def test_strips_that_are_missing_are_not_zeros(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", drawn(), photometric="rgb", rowsperstrip=70)
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+") as file:
+        file.pages[0].tags["ImageLength"].overwrite(7000)
+    with pytest.raises(DataError, match="1 strips or tiles of an image of 53x7000 px"):
+        TiffRows(tmp_path / "a.tif")

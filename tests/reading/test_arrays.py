@@ -1,5 +1,9 @@
 """Masks in .npy and .mat files: hostile and damaged ones."""
 
+import struct
+import tracemalloc
+import zlib
+
 import numpy as np
 import pytest
 import scipy.io
@@ -54,3 +58,29 @@ def test_matlab_with_two_masks_or_damage(tmp_path):
     refused(tmp_path / "a.mat", r"2 arrays that could be the mask \(one, two\)")
     (tmp_path / "a.mat").write_bytes(b"MATLAB 7.3 MAT-file" + bytes(200))
     refused(tmp_path / "a.mat", "MAT|7.3")
+
+
+@pytest.mark.parametrize("options", [{}, {"do_compression": True}, {"format": "4"}])
+@pytest.mark.parametrize("kind", [np.uint8, np.float64, np.int16])
+def test_matlab_of_each_version_with_other_variables(tmp_path, options, kind):
+    mask = np.random.default_rng(0).integers(0, 9, (200, 300)).astype(kind)
+    others = {} if options.get("format") else {"about": {"a": np.zeros((90, 90))}, "deep": np.ones((3, 4, 5))}
+    scipy.io.savemat(tmp_path / "a.mat", {**others, "text": "words", "number": 3, "mask": mask}, **options)
+    np.testing.assert_array_equal(read_array(tmp_path / "a.mat"), mask)
+
+
+def test_matlab_that_unpacks_to_more_than_it_states(tmp_path):
+    scipy.io.savemat(tmp_path / "a.mat", {"mask": np.zeros((40, 48), np.uint8)})
+    plain = (tmp_path / "a.mat").read_bytes()
+    size = 64 << 20
+    begin = plain[:128]
+    body = plain[136 : len(plain) - 8 - 40 * 48]
+    element = body + struct.pack("<II", 2, size) + bytes(size)
+    packed = zlib.compress(struct.pack("<II", 14, len(element)) + element)
+    (tmp_path / "a.mat").write_bytes(begin + struct.pack("<II", 15, len(packed)) + packed)
+    del element
+    tracemalloc.start()
+    refused(tmp_path / "a.mat", "unpacks to more than the size that it states")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 << 20

@@ -64,17 +64,22 @@ def errors_to_exit_code(function: Callable[P, None]) -> Callable[P, None]:
             click.echo(f"error: {error}", err=True)
             sys.exit(error.exit_code)
         except OSError as error:
-            told = storage_error(error, error.filename or "standard output")
-            if told is None:
-                raise
-            click.echo(f"error: {told}", err=True)
-            _give_up_output()
-            sys.exit(told.exit_code)
+            end_by_storage(error)
+            raise
         except KeyboardInterrupt:
             click.echo("stopped", err=True)
             sys.exit(130)
 
     return wrapped
+
+
+def end_by_storage(error: OSError) -> None:
+    """End the process with one line and exit code 2 where the error is of a disk, or of what standard output is."""
+    told = storage_error(error, error.filename or "standard output")
+    if told is not None:
+        click.echo(f"error: {told}", err=True)
+        _give_up_output()
+        sys.exit(told.exit_code)
 
 
 def open_standard_streams() -> None:

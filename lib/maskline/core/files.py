@@ -53,6 +53,8 @@ def replace_folder(target: Path) -> Iterator[Path]:
     former = target.with_name(f".{target.name}.former")
     with storage_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists() and not target.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(target))
         if former.exists() and not target.exists():  # a kill between the two renames of an earlier run
             former.replace(target)
         shutil.rmtree(part, ignore_errors=True)
@@ -88,10 +90,33 @@ def storage_error(error: OSError, place: object) -> StorageError | None:
     remedy = _STORAGE_REMEDIES.get(error.errno or 0)
     if remedy is None or isinstance(error, StorageError):
         return None
+    if error.errno in _IN_THE_WAY:
+        place = error.filename2 or error.filename or place
     return StorageError(place, (error.strerror or str(error)).lower(), remedy)
 
 
+@contextmanager
+def write_errors(target: Path) -> Iterator[None]:
+    """Turn what a library says of a write that failed into ``StorageError``; for blocks that write ``target`` alone.
+
+    NumPy and Pillow keep the operating system's reason to themselves, which is nearly always a full disk.
+    """
+    with storage_errors(target):
+        try:
+            yield
+        except OSError as error:
+            if error.errno:
+                raise
+            remedy = _STORAGE_REMEDIES[errno.ENOSPC]
+            raise StorageError(target, f"cannot be written ({error})", remedy) from error
+
+
+_IN_THE_WAY = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
+_MOVE = "move what has that name away, or name another path"
+
 _STORAGE_REMEDIES = {
+    **dict.fromkeys(_IN_THE_WAY, _MOVE),
+    errno.EFBIG: "allow larger files (ulimit -f unlimited); the former file is untouched",
     errno.ENOSPC: "free space on this disk and run the stage again; the former file is untouched",
     errno.EDQUOT: "free space in your quota and run the stage again; the former file is untouched",
     errno.EROFS: "write to a disk that is not read-only, or remount it; the former file is untouched",

@@ -50,13 +50,21 @@ def chart_cell(text: str) -> str:
 
 
 def without_secrets(address: str) -> str:
-    """Return an address for a log: without user, password and the values of its query."""
+    """Return an address for a log: without user, password and the values of its parameters, query and fragment.
+
+    A password that was not quoted may hold what would end it (``/``, ``?``, ``#``): where the host looks like the
+    beginning of one, all up to the last ``@`` is left out.
+    """
+    scheme = re.match(r"(?:[A-Za-z][A-Za-z0-9+.-]*://)?", address)[0]  # type: ignore[index]
+    rest = address.removeprefix(scheme)
+    begin = re.split(r"[/?#\\]", rest, maxsplit=1)[0]
+    if "@" in begin or ("@" in rest and (":" in begin or "." not in begin)):
+        rest = f"***@{rest.rpartition('@')[2]}"
     try:
-        parts = urlsplit(address)
-        host = parts.netloc.rpartition("@")
+        urlsplit(scheme + rest)
     except ValueError:
         return "an address that cannot be read"
-    if not host[1] and not parts.query:
-        return address
-    known = parts._replace(netloc=f"***@{host[2]}" if host[1] else host[2], query="***" if parts.query else "")
-    return known.geturl()
+    rest, fragment, _ = rest.partition("#")
+    rest, query, _ = rest.partition("?")
+    rest = re.sub(r";[^/]*", ";***", rest)
+    return f"{scheme}{rest}{'?***' if query else ''}{'#***' if fragment else ''}"

@@ -27,6 +27,7 @@ MAX_MEMBERS = 1_000_000
 _CHUNK_BYTES = 1 << 20
 _MOST_XZ_BYTES = 128 << 20  # of memory; what xz -9 packs needs 65 MiB, but a file may ask for 4 GiB
 _MOST_HEADER_BYTES = 4 << 20  # of a tar; also the longest read of a member
+_HEADER_BYTES = 4096  # of a member of a tar, long names and times included
 _UNTRUSTED = "do not use this archive"
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 _READ_ERRORS = (
@@ -128,10 +129,10 @@ def add_stream(archive: zipfile.ZipFile, name: str, source: IO[bytes], *, size: 
 def _checked(path: Path, *, max_bytes: int, max_members: int) -> Iterator[Member]:
     """Yield an archive's files with safe names and streams that count; each is read before the next is asked for."""
     opened = _zip_members if suffix(path) == ".zip" else _tar_members
-    budget, seen = _Budget(path, max_bytes), set[PurePosixPath]()
+    budget, seen = _Budget(path, max_bytes, max_bytes), set[PurePosixPath]()
     parents = set[PurePosixPath]()
     with _damage(path):
-        for raw_name, stream in opened(path, max_members):
+        for raw_name, stream in opened(path, max_members, max_bytes):
             name = safe_name(path, raw_name)
             if name in seen or name in parents or not seen.isdisjoint(name.parents):
                 raise DataError(path, f"member {raw_name!r} stands twice", "make the archive anew")
@@ -156,7 +157,7 @@ def _damage(path: Path) -> Iterator[None]:
         raise DataError(path, f"truncated or damaged archive ({error})", remedy) from error
 
 
-def _zip_members(path: Path, max_members: int) -> Iterator[tuple[str, IO[bytes]]]:
+def _zip_members(path: Path, max_members: int, _max_bytes: int) -> Iterator[tuple[str, IO[bytes]]]:
     with zipfile.ZipFile(path) as archive:
         infos = archive.infolist()
         _check_count(path, len(infos), max_members)
@@ -179,10 +180,12 @@ def _zip_members(path: Path, max_members: int) -> Iterator[tuple[str, IO[bytes]]
                 yield info.orig_filename, stream
 
 
-def _tar_members(path: Path, max_members: int) -> Iterator[tuple[str, IO[bytes]]]:
+def _tar_members(path: Path, max_members: int, max_bytes: int) -> Iterator[tuple[str, IO[bytes]]]:
     openers: dict[str, Any] = {".tar.gz": gzip.open, ".tar.bz2": bz2.open, ".tar.xz": _open_xz}
     plain: IO[bytes] = openers.get(suffix(path), open)(path, "rb")
-    with plain, tarfile.open(fileobj=_SmallReads(plain, path), mode="r:") as archive:  # type: ignore[call-overload]
+    most = max_bytes + _MOST_HEADER_BYTES + max_members * _HEADER_BYTES
+    small = _SmallReads(plain, _Budget(path, most, max_bytes))
+    with plain, tarfile.open(fileobj=small, mode="r:") as archive:  # type: ignore[call-overload]
         for count, info in enumerate(archive, start=1):
             _check_count(path, count, max_members)
             if len(str(archive.pax_headers)) > _MOST_HEADER_BYTES:
@@ -303,14 +306,14 @@ def safe_name(path: Path, name: str) -> PurePosixPath:
 
 
 class _Budget:
-    """Bytes that may still be unpacked."""
+    """Bytes that may still be unpacked: ``most``, of an archive that may have files of ``max_bytes``."""
 
-    def __init__(self, path: Path, max_bytes: int) -> None:
-        self.path, self._max_bytes, self._used = path, max_bytes, 0
+    def __init__(self, path: Path, most: int, max_bytes: int) -> None:
+        self.path, self._most, self._max_bytes, self._used = path, most, max_bytes, 0
 
     def spend(self, count: int) -> None:
         self._used += count
-        if self._used > self._max_bytes:
+        if self._used > self._most:
             limit = self._max_bytes / 2**30
             raise DataError(
                 self.path,
@@ -320,16 +323,21 @@ class _Budget:
 
 
 class _SmallReads:
-    """A tar's stream for tarfile, which reads a header at once, however long it says that it is."""
+    """A tar's stream for tarfile, which reads a header at once, however long it says that it is.
 
-    def __init__(self, stream: IO[bytes], path: Path) -> None:
-        self._stream, self._path = stream, path
+    It spends a budget for all that is read, what stands between the files and behind the last one too.
+    """
+
+    def __init__(self, stream: IO[bytes], budget: "_Budget") -> None:
+        self._stream, self._budget = stream, budget
         self.seek, self.tell = stream.seek, stream.tell
 
     def read(self, count: int) -> bytes:
         if count > _MOST_HEADER_BYTES:
-            raise DataError(self._path, f"a header of more than {_MOST_HEADER_BYTES >> 20} MiB", _UNTRUSTED)
-        return self._stream.read(count)
+            raise DataError(self._budget.path, f"a header of more than {_MOST_HEADER_BYTES >> 20} MiB", _UNTRUSTED)
+        content = self._stream.read(count)
+        self._budget.spend(len(content))
+        return content
 
 
 class _Counting:

@@ -225,8 +225,7 @@ def _download(order: Order, incoming: Path, *, downloads: Path, max_bytes: int) 
 
     address, expected, shown = order.address, order.expected_sha256, order.shown_address
     assert address is not None
-    if urlsplit(address).scheme not in ("http", "https"):
-        raise DataError("data.url", f"{shown} is no http or https address", "set data.archive to a file's path")
+    _check_address(address, shown)
     name = order.file or "archive"
     downloader = ResumingDownloader(downloads / f"{name}.part", max_bytes=max_bytes, checked=expected is not None)
     pooch.get_logger().setLevel("WARNING")
@@ -248,12 +247,27 @@ def _download(order: Order, incoming: Path, *, downloads: Path, max_bytes: int) 
         ) from error
     except DataError:
         raise
-    except ValueError as error:  # pooch's, after it removed the file
+    except ValueError as error:
+        if not downloader.finished:  # a name in the address, or in one that it leads to, which no host can have
+            raise DataError(shown, "leads to no host that there can be", "check the address (data.url)") from error
+        # pooch's, after it removed the file
         raise DataError(
             shown,
             f"what came does not have the SHA-256 {expected}",
             "check the address; if the file has changed and you trust it, set data.sha256 to its hash",
         ) from error
+
+
+def _check_address(address: str, shown: str | None) -> None:
+    """Refuse what is no address, such as one whose password has ``/`` or ``#`` in it, before anything is made of it."""
+    try:
+        parts = urlsplit(address)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        remedy = "check it; in a password / is written as %2F, # as %23, ? as %3F and @ as %40"
+        raise DataError("data.url", f"{shown} is no address", remedy) from error  # its own text may have the password
+    if parts.scheme not in ("http", "https") or not host:
+        raise DataError("data.url", f"{shown} is no http or https address", "set data.archive to a file's path")
 
 
 def _link(source: Path, target: Path) -> None:
@@ -266,7 +280,11 @@ def _link(source: Path, target: Path) -> None:
 
 def _file_name(url: str) -> str | None:
     """Return the name of the file behind an address, which leads to no other folder; None: it has none."""
-    name = PurePosixPath(unquote(urlsplit(url).path).replace("\\", "/")).name
+    try:
+        path = urlsplit(url).path
+    except ValueError:
+        return None
+    name = PurePosixPath(unquote(path).replace("\\", "/")).name
     usable = name.isprintable() and name != ".." and len(name.encode(errors="replace")) <= _LONGEST_NAME
     return name if usable and name else None
 

@@ -64,6 +64,8 @@ class ResumingDownloader:
         self._part, self._state_file = part, part.with_name(part.name + ".json")
         self._max_bytes, self._checked = max_bytes, checked
         self._answered = False
+        self.finished = False
+        """Whether the whole file has come."""
 
     def __call__(self, url: str, output_file: str, pooch: Any) -> None:
         """Download ``url`` to ``output_file``.
@@ -85,6 +87,7 @@ class ResumingDownloader:
                     time.sleep(wait)
         shutil.move(self._part, output_file)
         self.forget()
+        self.finished = True
 
     def forget(self) -> None:
         """Remove what has come so far."""

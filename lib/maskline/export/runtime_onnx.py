@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, FiniteFloat
 
 from maskline.core.errors import ExportError, ShapeError
 from maskline.export import processor
-from maskline.export.interface import INPUT, LABELS, OUTPUTS, Prediction, read
+from maskline.export.interface import INPUT, LABELS, OUTPUTS, Prediction, check_values, read
 
 
 class OnnxModel:
@@ -46,8 +46,9 @@ class OnnxModel:
         self._names = [output.name for output in self._session.get_outputs()]
         if not OUTPUTS.intersection(self._names):
             raise ExportError(path, f"its outputs are {', '.join(self._names)}", remedy)
+        self._decisive: str | None = None  # what labels that stand alone are decided by: a nan cannot be seen in them
         if self._names == [LABELS]:
-            _check_weights(Path(path))
+            self._watch(Path(path), threads=threads)
 
     @property
     def has_probabilities(self) -> bool:
@@ -62,14 +63,33 @@ class OnnxModel:
             ExportError: The graph does not run at this size.
         """
         check_images(images, channels=len(self.metadata["mean"]))
+        names = [*self._names, *([self._decisive] if self._decisive else [])]
         try:
-            outputs = dict(zip(self._names, self._session.run(self._names, {INPUT: images}), strict=True))
+            outputs = dict(zip(names, self._session.run(names, {INPUT: images}), strict=True))
         except Exception as error:  # as above
             size = f"{images.shape[1]}x{images.shape[2]}"
             raise ExportError(
                 self._path, f"fails at {size} px ({error})", "the export stage has to refuse it"
             ) from error
+        if self._decisive:
+            values = outputs.pop(self._decisive)
+            check_values(values if values.ndim == 4 else values[:, None])
         return read(outputs, num_classes=len(self.metadata["class_names"]))
+
+    def _watch(self, path: Path, *, threads: int) -> None:
+        """Check the weights of a file that gives labels alone, and let it hand out what they are decided by."""
+        import onnx
+
+        model = onnx.load(path, load_external_data=False)
+        _check_weights(model.graph, path)
+        name = _decisive(model.graph)
+        if name is None or any(tensor.external_data for tensor in model.graph.initializer):
+            return
+        model.graph.output.append(onnx.ValueInfoProto(name=name))
+        try:
+            self._session, self._decisive = open_session(model.SerializeToString(), threads=threads), name
+        except Exception as error:  # as above
+            raise ExportError(path, f"cannot be loaded ({error})", "give a model.onnx of the export stage") from error
 
 
 class _Metadata(BaseModel):
@@ -80,14 +100,34 @@ class _Metadata(BaseModel):
     std: tuple[Annotated[FiniteFloat, Field(gt=0)], ...]
 
 
-def _check_weights(path: Path) -> None:
-    """Refuse weights that are not finite where a file gives labels alone, in which a nan cannot be seen."""
+def _check_weights(graph: Any, path: Path) -> None:
+    """Refuse weights of any float type that are not finite, and constants that are nan; infinite ones may be bounds."""
     import onnx
 
-    for tensor in onnx.load(path, load_external_data=False).graph.initializer:
-        values = onnx.numpy_helper.to_array(tensor, base_dir=str(path.parent))
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
-            raise ExportError(path, f"{tensor.name} is not finite", "train again with a lower optimizer.lr")
+    def values(tensor: Any) -> NDArray[np.float32]:
+        array = onnx.numpy_helper.to_array(tensor, base_dir=str(path.parent))
+        return array.astype(np.float32) if array.dtype.kind in "fV" else np.zeros(0, np.float32)  # V: such as bfloat16
+
+    bad = [tensor.name for tensor in graph.initializer if not np.isfinite(values(tensor)).all()]
+    for node in graph.node:
+        if node.op_type == "Constant":
+            for one in node.attribute:
+                numbers = values(one.t) if one.HasField("t") else np.array([one.f, *one.floats], np.float32)
+                bad += node.output if np.isnan(numbers).any() else []
+    if bad:
+        raise ExportError(path, f"{bad[0]} is not finite", "train again with a lower optimizer.lr")
+
+
+def _decisive(graph: Any) -> str | None:
+    """Return the name of the logits or probabilities that a graph's labels are decided by; None: not told."""
+    made_by = {name: node for node in graph.node for name in node.output}
+    name = LABELS
+    while name in made_by:
+        node = made_by[name]
+        name = node.input[0] if node.input else ""
+        if node.op_type in ("ArgMax", "Greater", "GreaterOrEqual"):
+            return name
+    return None
 
 
 def open_session(model: Path | bytes, *, threads: int) -> onnxruntime.InferenceSession:

@@ -34,10 +34,14 @@ class ImageProblems:
 
     def __init__(self) -> None:
         self._problems: list[DataError] = []
+        self._defect: Exception | None = None
 
     @contextmanager
     def of(self, source: Source) -> Iterator[None]:
-        """Note what the block raises about this image; a file or folder that cannot be written ends all."""
+        """Note what the block raises about this image; a file or folder that cannot be written ends all.
+
+        A defect of maskline waits for the end, too: ``check`` raises the first one, with its traceback.
+        """
         path, remedy = source.path, "restore, rename or remove it"
         try:
             yield
@@ -50,8 +54,15 @@ class ImageProblems:
             self._note(path, f"cannot be read ({why.lower()})", remedy)
         except (MemoryError, RuntimeError) as error:
             if not isinstance(error, MemoryError) and not _OUT_OF_MEMORY.search(str(error)):
-                raise
+                self._keep(error, path)
+                return
             self._note(path, "too large for the memory", "use --slide or --stream, or cut it")
+        except Exception as error:
+            self._keep(error, path)
+
+    def _keep(self, error: Exception, path: Path) -> None:
+        error.add_note(f"at {path}")
+        self._defect = self._defect or error
 
     def _note(self, path: Path, problem: str, remedy: str) -> None:
         self._problems.append(DataError(path, problem, remedy))
@@ -61,7 +72,10 @@ class ImageProblems:
 
         Raises:
             DataProblemsError: All of it.
+            Exception: A defect, whatever it is.
         """
+        if self._defect is not None:
+            raise self._defect
         if self._problems:
             raise DataProblemsError("pictures", self._problems)
 

@@ -18,12 +18,15 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from maskline.core.errors import DataError
+from maskline.reading.headers import damage
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GRAY, _PALETTE = 0, 3
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _PIECE = 1 << 16
 _CHUNK = 1 << 20
+_MOST_UNPACKED = 1032  # bytes that deflate makes of one at most
+_AGAIN = "get the file again"
 
 Color = tuple[int, int, int]
 
@@ -48,7 +51,8 @@ class PngRows:
         """EXIF orientation; 1: upright."""
         self._above = b""
         try:
-            self._read_header()
+            with damage(path, "damaged", _AGAIN):
+                self._read_header()
         except BaseException:
             self._stream.close()
             raise
@@ -69,13 +73,11 @@ class PngRows:
         Raises:
             DataError: The file ends too early or is damaged.
         """
-        try:
+        with damage(self._path, "damaged", _AGAIN):
             rows = self._inflated(count * (1 + self._row_bytes))
             plain = b"\0" + self._above if self._above else b""
             content = _png(self._width, count + bool(plain), self._kind, self._palette, plain + rows, bits=self._bits)
             pixels = self._decoded(content)
-        except (zlib.error, OSError, SyntaxError, imagecodecs.PngError) as error:
-            raise self._problem(f"damaged ({error})", "get the file again") from error
         return pixels[1:] if plain else pixels
 
     def _decoded(self, content: bytes) -> NDArray[Any]:
@@ -106,13 +108,17 @@ class PngRows:
             raise self._problem("no PNG", f"{remedy}, or as a TIFF")
         name, length = self._next_chunk()
         if name != b"IHDR" or length != 13:
-            raise self._problem("damaged", "get the file again")
+            raise self._problem("damaged", _AGAIN)
         header = struct.unpack(">IIBBBBB", self._stream.read(13))
         self._width, self._height, self._bits, self._kind, _, _, interlaced = header
         self._stream.read(4)
         if self._bits not in {8, 16} or interlaced or self._kind not in _CHANNELS:
             raise self._problem(f"a PNG of {self._bits} bits a channel{', interlaced' if interlaced else ''}", remedy)
         self._row_bytes = self._width * _CHANNELS[self._kind] * self._bits // 8
+        most = self._path.stat().st_size * _MOST_UNPACKED
+        if min(self._width, self._height) < 1 or self._height * (1 + self._row_bytes) > most:
+            problem = f"states {self._width}x{self._height} px, which a file of its length cannot hold"
+            raise self._problem(problem, _AGAIN)
         name, length = self._next_chunk()
         while name != b"IDAT":
             content = self._stream.read(length)
@@ -139,17 +145,17 @@ class PngRows:
             self._stream.read(4)  # the former chunk's checksum; the stream has its own
             name, self._left = self._next_chunk()
             if name != b"IDAT":
-                raise self._problem("ends too early", "get the file again")
+                raise self._problem("ends too early", _AGAIN)
         content = self._stream.read(min(self._left, _PIECE))
         if not content:
-            raise self._problem("ends too early", "get the file again")
+            raise self._problem("ends too early", _AGAIN)
         self._left -= len(content)
         return content
 
     def _next_chunk(self) -> tuple[bytes, int]:
         head = self._stream.read(8)
         if len(head) < 8:
-            raise self._problem("ends too early", "get the file again")
+            raise self._problem("ends too early", _AGAIN)
         return head[4:], int(struct.unpack(">I", head[:4])[0])
 
     def _problem(self, problem: str, remedy: str) -> DataError:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskline.core.errors import DataError
-from maskline.core.files import replace_file, write_json, write_text
+from maskline.core.files import replace_file, storage_errors, write_json, write_text
 from maskline.core.text import cell, from_cell
 from maskline.data.labels import LabelSet
 from maskline.predict.image_inputs import Source
@@ -109,7 +109,8 @@ class PredictionFolder:
         shares = (f"{n / counts.sum():.6f}" for n in counts)
         cells = [cell(source.name), cell(str(source.path)), sha256, *size, *shares]
         self._rows[source.name] = dict(zip(self._columns, map(str, cells), strict=True))
-        with (self._out / TABLE_FILE).open("a", encoding="utf-8", newline="") as stream:
+        table = self._out / TABLE_FILE
+        with storage_errors(table), table.open("a", encoding="utf-8", newline="") as stream:
             csv.DictWriter(stream, self._columns, lineterminator="\n").writerow(self._rows[source.name])
 
     def finish(self) -> None:

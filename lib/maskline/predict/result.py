@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from maskline.core.errors import DataError
-from maskline.core.files import replace_file
+from maskline.core.files import replace_file, write_errors
 from maskline.data.labels import LabelSet
 from maskline.predict.tiff import GeoTags, write_tiff
 from maskline.report import overlays
@@ -83,7 +83,7 @@ class Result:
         chosen = kind or _USUAL.get(path.suffix.lower())
         if chosen not in SUFFIXES:
             raise DataError(path, f"no form of a result ({kind or path.suffix})", f"name one of {', '.join(SUFFIXES)}")
-        with replace_file(path) as part:
+        with replace_file(path) as part, write_errors(path):
             self._write(chosen, part, tags or [])
 
     def _write(self, kind: str, path: Path, tags: GeoTags) -> None:

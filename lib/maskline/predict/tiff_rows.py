@@ -3,6 +3,7 @@
 Strips and tiles are decoded one by one in the order of the file, and only those of the rows in work are held.
 """
 
+from math import prod
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -12,8 +13,10 @@ import tifffile
 from numpy.typing import NDArray
 
 from maskline.core.errors import DataError
-from maskline.reading.headers import Stored, stored
+from maskline.reading.headers import Stored, damage, guard_segments, stored
 from maskline.reading.images import check_pixels_stored
+
+_AGAIN = "get the file again"
 
 
 class TiffRows:
@@ -28,20 +31,23 @@ class TiffRows:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        try:
+        with damage(path, "no TIFF", _AGAIN):
             self._file = tifffile.TiffFile(path)
-        except (tifffile.TiffFileError, OSError) as error:
-            raise self._problem(f"no TIFF ({error})", "get the file again") from error
         try:
-            form = stored(path)
-            if form is None:
-                raise self._problem("damaged", "get the file again")
-            check_pixels_stored(path, form)
-            self._page: Any = self._file.pages[form.page].aspage()
-            self._check(form)
+            with damage(path, "damaged", _AGAIN):
+                self._begin()
         except BaseException:
             self._file.close()
             raise
+
+    def _begin(self) -> None:
+        form = stored(self._path)
+        if form is None:
+            raise self._problem("damaged", _AGAIN)
+        check_pixels_stored(self._path, form)
+        self._page: Any = self._file.pages[form.page].aspage()
+        self._check(form)
+        guard_segments(self._path, self._page)
         self._segments = iter(self._page.segments(maxworkers=1))
         self._bands = int(self._page.samplesperpixel)
         self._kept = np.zeros((0, self.size[1], self._bands), dtype=self._page.dtype)
@@ -63,7 +69,8 @@ class TiffRows:
             DataError: The file ends too early or is damaged.
         """
         while len(self._kept) < count:
-            self._kept = np.concatenate([self._kept, self._next_rows()])
+            with damage(self._path, "cannot be decoded", "save it without compression"):
+                self._kept = np.concatenate([self._kept, self._next_rows()])
         rows, self._kept = self._kept[:count], self._kept[count:].copy()
         return rows
 
@@ -88,18 +95,19 @@ class TiffRows:
             raise self._problem(f"a TIFF of {page.samplesperpixel} channels, apart", remedy)
         if page.photometric not in {1, 2, 6} or page.imagedepth != 1:
             raise self._problem("a TIFF of other colors than gray and RGB", remedy)
+        if min(self.size) < 1 or len(page.dataoffsets) < prod(page.chunked):
+            problem = f"{len(page.dataoffsets)} strips or tiles of an image of {self.size[1]}x{self.size[0]} px"
+            raise self._problem(problem, _AGAIN)
 
     def _next_rows(self) -> NDArray[np.uint8]:
         """Return the rows of one line of tiles, or of one strip."""
         height, width = self.size
         rows: NDArray[Any] | None = None
         while True:
-            try:
-                data, (_, _, top, left, _), shape = next(self._segments)
-            except StopIteration:
-                raise self._problem("ends too early", "get the file again") from None
-            except Exception as error:  # a codec's own
-                raise self._problem(f"cannot be decoded ({error})", "save it without compression") from error
+            segment = next(self._segments, None)
+            if segment is None:
+                raise self._problem("ends too early", _AGAIN)
+            data, (_, _, top, left, _), shape = segment
             if rows is None:
                 rows = np.zeros((min(shape[1], height - top), width, self._bands), dtype=self._page.dtype)
             if data is not None:  # else a tile that was left out: zeros

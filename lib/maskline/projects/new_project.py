@@ -83,12 +83,14 @@ def upgrade(folder: Path) -> list[str]:
     """
     if not (folder / "dvc.yaml").is_file() or (folder / "lib" / "maskline").is_dir():
         raise DataError(folder, "not a project that maskline new made", "name the folder with its dvc.yaml")
-    edited = _git(folder, "status", "--porcelain", "--", *_OURS)
-    if edited:
-        first = edited.splitlines()[0].split()[-1]
-        raise DataError(folder / first, "edited and not committed", "commit or undo it; an upgrade writes it anew")
+    ours = _ours(folder)
+    edited = [name for name in _uncommitted(folder) if _read(folder / name) != ours.get(name)]
+    if edited:  # what an upgrade has written that then could not go on is as this one writes it
+        problem = "edited and not committed"
+        raise DataError(folder / edited[0], problem, "commit or undo it; an upgrade writes it anew")
     before = _read(folder / package_lock.NAME)
-    _write_ours(folder)
+    with storage_errors(folder):
+        _write_all(folder, ours)
     added = _add_sections(folder / "params.yaml")
     if _read(folder / package_lock.NAME) == before and not added:
         return ["the project is at the installed maskline already; stages and dvc.yaml are as it brings them"]
@@ -134,7 +136,7 @@ def _write(folder: Path, params: str, *, git: bool) -> None:
     source = pipeline_folder()
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "params.yaml", params)
-    _write_ours(folder)
+    _write_all(folder, _ours(folder))
     for name in (".gitignore", ".dvc/.gitignore"):
         shutil.copyfile(source / name, folder / name)
     config = (source / ".dvc" / "config").read_text(encoding="utf-8")
@@ -150,22 +152,32 @@ def _write(folder: Path, params: str, *, git: bool) -> None:
         _first_commit(folder)
 
 
-def _write_ours(folder: Path) -> None:
+def _write_all(folder: Path, texts: Mapping[str, str]) -> None:
+    for name, text in texts.items():
+        write_text(folder / name, text)
+
+
+def _ours(folder: Path) -> dict[str, str]:
+    """Return what maskline writes into a project, by path in it; the lock, which says how far an upgrade came, last."""
     source = pipeline_folder()
-    for script in sorted((source / "stages").glob("*.py")):
-        if script.name != "__init__.py":
-            write_text(folder / "stages" / script.name, script.read_text(encoding="utf-8"))
-    write_text(folder / "stages" / "__init__.py", '"""The six stages of the pipeline, one command each."""\n')
+    names = [f"stages/{path.name}" for path in sorted((source / "stages").glob("*.py")) if path.name != "__init__.py"]
     if not (folder / _OWN_CODE).exists():  # the user's; the dep of a stage must be there
-        write_text(folder / _OWN_CODE, (source / _OWN_CODE).read_text(encoding="utf-8"))
-    for template in sorted((source / ".dvc" / "plots").glob("*.json")):  # copytree would hide that a disk is full
-        write_text(folder / ".dvc" / "plots" / template.name, template.read_text(encoding="utf-8"))
-    shutil.copyfile(source / ".dvcignore", folder / ".dvcignore")
+        names.append(_OWN_CODE)
+    names += [f".dvc/plots/{path.name}" for path in sorted((source / ".dvc" / "plots").glob("*.json"))]
+    names += [".dvcignore", "dvc.yaml", "params.schema.json"]
+    texts = {name: (source / name).read_text(encoding="utf-8") for name in names}
     own_source = read_yaml(folder / "params.yaml").get("data", {}).get("archive") is not None
-    pipeline = _pipeline((source / "dvc.yaml").read_text(encoding="utf-8"), own_source=own_source)
-    write_text(folder / "dvc.yaml", pipeline)
-    write_text(folder / "params.schema.json", (source / "params.schema.json").read_text(encoding="utf-8"))
-    write_text(folder / package_lock.NAME, package_lock.text())
+    texts["dvc.yaml"] = _pipeline(texts["dvc.yaml"], own_source=own_source)
+    texts["stages/__init__.py"] = '"""The six stages of the pipeline, one command each."""\n'
+    return {**texts, package_lock.NAME: package_lock.text()}
+
+
+def _uncommitted(folder: Path) -> list[str]:
+    """Return those of maskline's files in the project that git has not as they are, by path in it."""
+    arguments = ("--porcelain", "-z", "--no-renames", "--untracked-files=all")
+    listed = _git(folder, "status", *arguments, "--", *_OURS) or ""
+    above = (_git(folder, "rev-parse", "--show-prefix") or "").rstrip("\n")  # git's paths begin at the repository
+    return [entry[3:].removeprefix(above) for entry in listed.split("\0") if entry]
 
 
 def _pipeline(text: str, *, own_source: bool) -> str:
@@ -185,20 +197,29 @@ def _pipeline(text: str, *, own_source: bool) -> str:
 def _first_commit(folder: Path) -> None:
     if _git(folder, "init", "--quiet", "--initial-branch=main") is None:
         raise ParamsError("git", "does not run", "install git, or give --no-git")
-    _git(folder, "add", "--all")
-    if _git(folder, "commit", "--quiet", "--message", "New maskline project") is None:
-        from maskline.cli.entry import log
+    for arguments in (("add", "--all"), ("commit", "--quiet", "--message", "New maskline project")):
+        done = _run_git(folder, *arguments)
+        if done is None or done.returncode != 0:
+            from maskline.cli.entry import log
 
-        log.warning("no first commit: git wants to know you (git config --global user.name, user.email); then commit")
+            why = one_line(done.stderr.strip().rpartition("\n")[2]) if done is not None else "it does not run"
+            log.warning('no first commit, git says "%s"; mend that, then git add --all && git commit', why)
+            return
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
     """Return what git prints, None where it fails."""
+    done = _run_git(folder, *arguments)
+    return done.stdout if done is not None and done.returncode == 0 else None
+
+
+def _run_git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str] | None:
+    """Return how git ended, None where it does not run."""
+    command = ["git", "-C", str(folder), *arguments]
     try:
-        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False)
+        return subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     except OSError:
         return None
-    return done.stdout if done.returncode == 0 else None
 
 
 def _read(path: Path) -> str:

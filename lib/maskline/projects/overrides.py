@@ -9,6 +9,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from maskline.core.errors import ParamsError
+from maskline.core.files import storage_errors
 from maskline.core.text import one_line
 from maskline.params.base.reading import read_yaml
 from maskline.params.whole import validate_params
@@ -27,9 +28,10 @@ def with_overrides(text: str, overrides: Sequence[str], *, place: str) -> str:
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "params.yaml"
-        path.write_text(text, encoding="utf-8")
-        if overrides:
-            _apply(path, overrides)
+        with storage_errors(path):
+            path.write_text(text, encoding="utf-8")
+            if overrides:
+                _apply(path, overrides)
         text = path.read_text(encoding="utf-8")
         values = read_yaml(path)
     validate_params(values, place=place)

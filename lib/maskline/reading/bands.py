@@ -13,7 +13,7 @@ from PIL import Image
 
 from maskline.core.errors import DataError
 from maskline.data.reading_rule import Scale
-from maskline.reading.headers import Stored, stored
+from maskline.reading.headers import Stored, damage, guard_segments, stored
 from maskline.reading.images import (
     Alpha,
     Exif,
@@ -122,12 +122,8 @@ def read_bands(path: Path, *, exif: Exif, form: Stored | None) -> tuple[NDArray[
     if form is None or form.whole:
         return bands_of(open_image(path, exif=exif))
     check_pixels_stored(path, form)
-    try:
+    with damage(path, remedy="replace the file, or save it uncompressed"):
         values, turn = _deep_png(path) if form.png else _tiff(path, form)
-    except DataError:
-        raise
-    except Exception as error:  # imagecodecs and tifffile raise whatever they meet in a damaged file
-        raise DataError(path, f"unreadable image ({error})", "replace the file, or save it uncompressed") from error
     return turned(values, turn, exif=exif, place=path), form.alpha
 
 
@@ -226,6 +222,7 @@ def _tiff(path: Path, form: Stored) -> tuple[NDArray[Any], int]:
                 path, f"axes {page.axes}, not rows, columns and bands", "save each plane as a file of its own"
             )
         check_pixels(path, page.imagewidth, page.imagelength)
+        guard_segments(path, page)
         values = np.asarray(page.asarray())
         tag = page.tags.get("Orientation")
     if page.axes == "SYX":

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from maskline.core.errors import DataError
-from maskline.reading.headers import Stored, stored
+from maskline.reading.headers import Stored, damage, stored
 
 Exif = Literal["error", "apply", "ignore"]
 Alpha = Literal["error", "opaque", "drop"]
@@ -63,7 +63,8 @@ def open_image(path: Path, *, exif: Exif) -> Image.Image:
                 f"EXIF orientation {orientation} says that the image is to be rotated",
                 "set data.exif to apply (masks drawn on the rotated image) or ignore (on the stored pixels)",
             )
-        kind, image = None, ImageOps.exif_transpose(image)
+        with damage(path):  # it writes the other EXIF tags anew
+            kind, image = None, ImageOps.exif_transpose(image)
     elif orientation in range(2, 9):
         kind = None
     image.format = kind  # exif_transpose forgets it
@@ -80,24 +81,20 @@ def several_frames(path: Path, frames: int, *, tiff: bool) -> DataError:
 
 def _decode(path: Path, *, page: int) -> tuple[Image.Image, int, int]:
     """Return an image of a file decoded, the file's number of frames and its EXIF orientation (1: upright)."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # odd metadata, large images (twice that size is an error)
-            warnings.filterwarnings("error", message=".*([Tt]runcated|[Cc]orrupt)")
+    with damage(path), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # odd metadata, large images (twice that size is an error)
+        warnings.filterwarnings("error", message=".*([Tt]runcated|[Cc]orrupt)")
+        try:
             with Image.open(path, formats=FORMATS) as image:
                 frames = getattr(image, "n_frames", 1)
                 if page:
                     image.seek(page)
                 image.load()
                 return image, frames, image.getexif().get(ExifTags.Base.Orientation, 1)
-    except Image.DecompressionBombError as error:
-        raise DataError(path, f"image too large ({error})", "cut it into tiles") from error
-    except UnidentifiedImageError as error:
-        raise DataError(path, "not an image, or its beginning is damaged", "replace the file") from error
-    except (OSError, SyntaxError, ValueError, EOFError, Warning) as error:
-        if isinstance(error, OSError) and error.errno:
-            raise
-        raise DataError(path, f"unreadable image ({error})", "replace the file") from error
+        except Image.DecompressionBombError as error:
+            raise DataError(path, f"image too large ({error})", "cut it into tiles") from error
+        except UnidentifiedImageError as error:
+            raise DataError(path, "not an image, or its beginning is damaged", "replace the file") from error
 
 
 def read_image(path: Path, *, exif: Exif, alpha: Alpha) -> PlainImage:
@@ -162,8 +159,10 @@ def image_size(path: Path, *, exif: Exif) -> tuple[int, int]:
             with Image.open(path, formats=FORMATS) as image:
                 width, height = image.size
                 turn = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        if isinstance(error, OSError) and getattr(error, "errno", None):
+    except MemoryError:
+        raise
+    except Exception as error:  # as in ``damage``
+        if isinstance(error, OSError) and error.errno:
             raise
         shape = _shape_of_bands(path)
         if shape is None:
