@@ -179,7 +179,8 @@ def test_isic_as_published(tmp_path, opened):
     _, read, said = opened(folder)
     same(read, {f"ISIC_{n:07d}": blob(n) for n in IDS})
     assert "data.mask_suffix _segmentation" in said
-    assert "left out: 8 images in other folders, or with other ends of their names" in said
+    assert "left out: 8 images in other folders (ISIC2018_Task1-2_Test_Input)" in said
+    assert "left out as follows: 8 images in other folders (ISIC2018_Task1-2_Test_Input)" in said, "by convert too"
     for n in (20, 21):
         save(image(n), folder / f"ISIC2018_Task1-2_Validation_Input/ISIC_{n:07d}.jpg")
         mask = Image.fromarray(blob(n, value=255))
@@ -198,7 +199,7 @@ def test_isic_with_superpixels(tmp_path, opened):
         save(Image.fromarray(blob(n, value=255)), tmp_path / f"set/truth/ISIC_{n:07d}_segmentation.png")
     _, read, said = opened(tmp_path / "set")
     same(read, {f"ISIC_{n:07d}": blob(n) for n in IDS})
-    assert "8 images in other folders" in said
+    assert "left out: 8 files whose names begin or end otherwise (data/ISIC_0000000_superpixels.png" in said
 
 
 def test_deepglobe(tmp_path, opened):
@@ -231,7 +232,7 @@ def test_carvana(tmp_path, opened):
     source, read, said = opened(tmp_path / "set")
     assert source.labels.num_classes == 2
     same(read, {f"ca{n}_01": blob(n) for n in IDS})
-    assert "8 images in other folders" in said
+    assert "left out: 8 files whose names begin or end otherwise (data/ISIC_0000000_superpixels.png" in said
 
 
 def test_mvtec(tmp_path, opened):
