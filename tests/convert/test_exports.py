@@ -4,6 +4,7 @@ import base64
 import csv
 import io
 import json
+import re
 import zlib
 
 import numpy as np
@@ -590,3 +591,33 @@ def test_outlines_outside_of_their_images(tmp_path, opened, write):
     assert f"labels: 2 annotations outside of their images as follows: leaf 2 of {count} (" in said
     assert said.count("p2") >= 1
     assert said.count("p4") >= 1
+
+
+@pytest.mark.parametrize("place", ["masks/{}_{}.png", "masks/{1}/{0}.png"])
+def test_several_masks_an_image_are_refused_with_a_way_out(tmp_path, opened, place):
+    for n in IDS:
+        save(image(n), tmp_path / f"set/images/{n}.png")
+        for kind in ("leaf", "stem"):
+            save(Image.fromarray(blob(n, value=255)), tmp_path / "set" / place.format(n, kind))
+    with pytest.raises(DataError, match=r"several masks an image: masks/.*leaf.* and masks/.*stem") as error:
+        opened(tmp_path / "set")
+    options = dict(re.findall(r"-S data\.(\w+)=(\S+)", error.value.remedy))
+    _, read, said = opened(tmp_path / "set", pair_names=options)
+    same(read, {str(n): blob(n) for n in IDS})
+    assert f"left out as follows: {len(IDS)} " in said
+
+
+@pytest.mark.parametrize(
+    ("image_name", "mask_name", "problem"),
+    [
+        ("images/{}.npy", "masks/{}.npy", "no images, but 16 .npy files"),
+        ("images/0{}.png", "masks/{}.png", "not half of its images and masks pair by name: images/0"),
+    ],
+)
+def test_what_keeps_images_and_masks_apart_is_named(tmp_path, opened, image_name, mask_name, problem):
+    for n in IDS:
+        for name in (image_name, mask_name):
+            (tmp_path / "set" / name.format(n)).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "set" / name.format(n)).touch()
+    with pytest.raises(DataError, match=problem):
+        opened(tmp_path / "set")

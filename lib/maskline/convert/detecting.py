@@ -46,6 +46,7 @@ _FOR_EYES = ("human", "color", "colour", "rgb", "vis", "overlay")
 
 _MOST_FOLDERS = 8  # whose names are no usual ones
 _LOOKED_AT = 5  # images whose masks are guessed, for the ends of names
+_NEARLY_ALL = 0.95  # of the files: no other rule is looked for
 _MOST_ENDS = 8
 _MOST_TYPES = 3
 _SEPARATORS = "_-. "
@@ -77,16 +78,20 @@ def detect(places: Iterable[PurePosixPath], given: Mapping[str, str] | None = No
         given: Fields of the rule that are known.
     """
     files = [composed(place) for place in places if is_readable(place)]
-    rules: list[Rule] = []
-    for names in dict.fromkeys(replace(names, **(given or {})) for names in _candidates(files)):
-        if (names.image_dir == HERE) != (names.mask_dir == HERE):
+    rules, tried = list[Rule](), set[PairNames]()
+    for candidate in _candidates(files):  # one after the other: the first is mostly the one
+        names = replace(candidate, **(given or {}))
+        if names in tried or (names.image_dir == HERE) != (names.mask_dir == HERE):
             continue
+        tried.add(names)
         rule = _rule(files, names)
         if rule.pairs and not rule.alone and all(rule.pairs >= other.pairs for other in rules):
             return rule
         told = names.image_dir != HERE or _sounds(names.mask_prefix + names.mask_suffix)
         if 0 < rule.pairs >= rule.alone and (told or not rule.alone):
             rules.append(rule)
+            if 2 * rule.pairs >= _NEARLY_ALL * len(files):
+                break
     return min(rules, key=_order, default=None)
 
 
@@ -299,23 +304,22 @@ def _ends(
     """Return what the names of images and masks may end with, or begin with, the most frequent first."""
     ends: Counter[tuple[str, str]] = Counter()
     turn = -1 if backwards else 1
-    by_start: dict[str, list[PurePosixPath]] = defaultdict(list)
+    by_start: dict[str, list[tuple[str, PurePosixPath]]] = defaultdict(list)
     for mask in masks:
-        by_start[mask.stem[::turn][:1]].append(mask)
+        other = mask.stem[::turn]
+        by_start[other[:1]].append((other, mask))
     for image in islice(images, 0, None, max(1, len(images) // _LOOKED_AT)):
         stem = image.stem[::turn]
-        others = [mask for mask in by_start[stem[:1]] if mask != image]
-        longest = max((_common(stem, mask.stem[::turn]) for mask in others), default=0)
-        for mask in others:
-            other = mask.stem[::turn]
-            if _common(stem, other) == longest:
-                start = longest
-                while 0 < start < len(stem) and stem[start - 1] in _SEPARATORS:
-                    start -= 1  # a_image and a_mask: the line belongs to the ends
-                if start:
-                    ends[stem[start:][::turn], _with_type(other[start:][::turn], mask)] += 1
-                    if stem == other[:longest]:
-                        ends["", _with_type(other[longest:][::turn], mask)] += 1
+        common = [(_common(stem, other), other, mask) for other, mask in by_start[stem[:1]] if mask != image]
+        longest = max((length for length, _, _ in common), default=0)
+        for other, mask in ((other, mask) for length, other, mask in common if length == longest):
+            start = longest
+            while 0 < start < len(stem) and stem[start - 1] in _SEPARATORS:
+                start -= 1  # a_image and a_mask: the line belongs to the ends
+            if start:
+                ends[stem[start:][::turn], _with_type(other[start:][::turn], mask)] += 1
+                if stem == other[:longest]:
+                    ends["", _with_type(other[longest:][::turn], mask)] += 1
     return [end for end, _ in ends.most_common(_MOST_ENDS)]
 
 

@@ -36,6 +36,7 @@ _SPLIT_WORD = re.compile(
     rf"(?<![a-z])(?:{'|'.join(SPLITS)})(?:(?![a-z])|(?=image|img|{'|'.join(MASK_WORDS)}))",  # trainannot too
     re.IGNORECASE,
 )
+_READABLE = IMAGE_SUFFIXES | ARRAY_SUFFIXES
 _CHANNEL = re.compile(r"_\d{4}")
 _MOST_NAMED = 3
 
@@ -154,7 +155,7 @@ def _with_splits(parts: dict[PurePosixPath, _Part]) -> dict[PurePosixPath, _Part
 
 def is_readable(place: PurePosixPath) -> bool:
     """Return whether a file is an image, or an array as masks may be, by its name."""
-    return place.suffix.lower() in IMAGE_SUFFIXES | ARRAY_SUFFIXES
+    return place.suffix.lower() in _READABLE
 
 
 def _count_pairs(known: dict[PurePosixPath, Meaning]) -> int:
@@ -235,12 +236,16 @@ def template_of(folder: str) -> tuple[str, Split | None]:
 
 def _cut(name: str, start: str, end: str) -> str | None:
     """Return a file's name without type, beginning and end; None: it is called otherwise."""
-    typed = PurePosixPath(f"_{end}").suffix.lower() in IMAGE_SUFFIXES | ARRAY_SUFFIXES
-    text = name if typed else PurePosixPath(name).stem
+    text = name if _has_type(end) else PurePosixPath(name).stem
     letters = text.lower()
     if len(text) <= len(start) + len(end) or not letters.startswith(start.lower()) or not letters.endswith(end.lower()):
         return None
     return text[len(start) : len(text) - len(end)]
+
+
+@cache
+def _has_type(end: str) -> bool:
+    return is_readable(PurePosixPath(f"_{end}"))
 
 
 def without_masks(images: Iterable[tuple[Split | None, bool]]) -> set[Split | None]:
