@@ -430,3 +430,18 @@ def test_masks_of_another_size(tmp_path):
 )
 def test_masks_that_say_nothing(tmp_path, masks, message):
     assert message in new(tmp_path / "demo", "--data", image_set(tmp_path / "set", masks), code=2)
+
+
+def test_names_given_by_s_are_those_that_are_looked_at(tmp_path):
+    for kind, value in (("images", 7), ("masks", 1), ("masks_old", 255)):
+        (tmp_path / "set" / kind).mkdir(parents=True)
+        for n in range(4):
+            pixels = np.zeros((8, 8), np.uint8)
+            pixels[n:, 2:5] = value
+            Image.fromarray(pixels).save(tmp_path / "set" / kind / f"{n}.png")
+    said = new(tmp_path / "one", "--no-git", "--data", tmp_path / "set")
+    assert "masks_old: its masks pair as well; -S data.mask_dir takes them" in said
+    assert "written: data.mask_encoding index" in said
+    said = new(tmp_path / "two", "--no-git", "--data", tmp_path / "set", "-S", "data.mask_dir=masks_old")
+    assert "4 pairs of images/NAME with masks_old/NAME" in said
+    assert "written: data.mask_dir masks_old, data.mask_encoding binary" in said

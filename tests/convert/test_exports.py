@@ -4,6 +4,7 @@ import base64
 import csv
 import io
 import json
+import re
 import zlib
 
 import numpy as np
@@ -194,7 +195,8 @@ def test_isic_as_published(tmp_path, opened):
     _, read, said = opened(folder)
     same(read, {f"ISIC_{n:07d}": blob(n) for n in IDS})
     assert "data.mask_suffix _segmentation" in said
-    assert "left out: 8 images in other folders, or with other ends of their names" in said
+    assert "left out: 8 images in other folders (ISIC2018_Task1-2_Test_Input)" in said
+    assert "left out as follows: 8 images in other folders (ISIC2018_Task1-2_Test_Input)" in said, "by convert too"
     for n in (20, 21):
         save(image(n), folder / f"ISIC2018_Task1-2_Validation_Input/ISIC_{n:07d}.jpg")
         mask = Image.fromarray(blob(n, value=255))
@@ -213,7 +215,7 @@ def test_isic_with_superpixels(tmp_path, opened):
         save(Image.fromarray(blob(n, value=255)), tmp_path / f"set/truth/ISIC_{n:07d}_segmentation.png")
     _, read, said = opened(tmp_path / "set")
     same(read, {f"ISIC_{n:07d}": blob(n) for n in IDS})
-    assert "8 images in other folders" in said
+    assert "left out: 8 files whose names begin or end otherwise (data/ISIC_0000000_superpixels.png" in said
 
 
 def test_deepglobe(tmp_path, opened):
@@ -246,7 +248,7 @@ def test_carvana(tmp_path, opened):
     source, read, said = opened(tmp_path / "set")
     assert source.labels.num_classes == 2
     same(read, {f"ca{n}_01": blob(n) for n in IDS})
-    assert "8 images in other folders" in said
+    assert "left out: 8 images in other folders (test)" in said
 
 
 def test_mvtec(tmp_path, opened):
@@ -628,3 +630,33 @@ def test_lines_name_the_users_files(tmp_path):
         line for line in describe(tmp_path / "set", project=tmp_path).lines if "cannot be read; the first" in line
     ]
     assert f"first: {tmp_path / 'set/a.json'}/0/p0.jpg: annotation 8: " in line
+
+
+@pytest.mark.parametrize("place", ["masks/{}_{}.png", "masks/{1}/{0}.png"])
+def test_several_masks_an_image_are_refused_with_a_way_out(tmp_path, opened, place):
+    for n in IDS:
+        save(image(n), tmp_path / f"set/images/{n}.png")
+        for kind in ("leaf", "stem"):
+            save(Image.fromarray(blob(n, value=255)), tmp_path / "set" / place.format(n, kind))
+    with pytest.raises(DataError, match=r"several masks an image: masks/.*leaf.* and masks/.*stem") as error:
+        opened(tmp_path / "set")
+    options = dict(re.findall(r"-S data\.(\w+)=(\S+)", error.value.remedy))
+    _, read, said = opened(tmp_path / "set", pair_names=options)
+    same(read, {str(n): blob(n) for n in IDS})
+    assert f"left out as follows: {len(IDS)} " in said
+
+
+@pytest.mark.parametrize(
+    ("image_name", "mask_name", "problem"),
+    [
+        ("images/{}.npy", "masks/{}.npy", "no images, but 16 .npy files"),
+        ("images/0{}.png", "masks/{}.png", "not half of its images and masks pair by name: images/0"),
+    ],
+)
+def test_what_keeps_images_and_masks_apart_is_named(tmp_path, opened, image_name, mask_name, problem):
+    for n in IDS:
+        for name in (image_name, mask_name):
+            (tmp_path / "set" / name.format(n)).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "set" / name.format(n)).touch()
+    with pytest.raises(DataError, match=problem):
+        opened(tmp_path / "set")

@@ -61,6 +61,8 @@ def layout_settings(params: DataParams) -> LayoutSettings:
             mask_dir=params.mask_dir,
             image_suffix=params.image_suffix,
             mask_suffix=params.mask_suffix,
+            image_prefix=params.image_prefix,
+            mask_prefix=params.mask_prefix,
         ),
     )
 

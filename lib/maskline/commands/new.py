@@ -64,10 +64,20 @@ def main(
         from maskline.projects.new_data import describe
 
         new_project.check_free(folder)
-        described = describe(data, project=folder, classes=classes, ignored=ignored, name=name)
+        described = describe(
+            data, project=folder, classes=classes, ignored=ignored, name=name, pair_names=_pair_names(overrides)
+        )
         own_data = {f"data.{key}": value for key, value in described.params.items()}
         own_data |= {f"model.{key}": value for key, value in described.model.items()}
         for line in described.lines:
             click.echo(printable(line))
     new_project.create(folder, recipe=recipe, own_data=own_data, overrides=overrides, git=not no_git)
     click.echo(f"made {folder}: next, cd {folder} && maskline doctor && dvc repro")
+
+
+def _pair_names(overrides: tuple[str, ...]) -> dict[str, str]:
+    """Return those of the overrides that say how images and masks are called, without ``data.``."""
+    given = dict(text.split("=", maxsplit=1) for text in overrides if "=" in text)
+    ends = ("dir", "suffix", "prefix")
+    keys = [f"{kind}_{end}" for kind in ("image", "mask") for end in ends]
+    return {key: given[f"data.{key}"].strip("'\"") for key in keys if f"data.{key}" in given}

@@ -1,13 +1,13 @@
-"""Which file is whose mask, by names of folders and ends of file names, and how that rule is found by itself."""
+"""Which file is whose mask, by names of folders and what file names begin and end with."""
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cache
-from itertools import islice, product
 from pathlib import PurePosixPath
-from typing import Literal
+from typing import Literal, NamedTuple
+from unicodedata import normalize
 
 from maskline.data.manifest import Split
 from maskline.reading.arrays import ARRAY_SUFFIXES
@@ -29,29 +29,20 @@ SPLITS: dict[str, Split] = {
     "testing": "test",
 }
 
-_SPLIT_WORD = re.compile(rf"(?<![a-z])(?:{'|'.join(SPLITS)})(?![a-z])", re.IGNORECASE)
+MASK_WORDS = ("mask", "label", "annot", "truth", "gt", "segment", "target", "semantic")
+"""Parts of the names of what holds masks."""
 
-_IMAGE_FOLDERS = ("images", "image", "imgs", "img", "img_dir", "image_dir", "jpegimages", "inputs", "input", "photos")
-_MASK_FOLDERS = (
-    *("masks", "mask", "ann_dir", "mask_dir", "label_dir", "labels", "label", "annotations", "annotation", "annots"),
-    *(
-        "gt",
-        "gts",
-        "ground_truth",
-        "groundtruth",
-        "segmentationclass",
-        "seg",
-        "segmentation",
-        "segmentations",
-        "targets",
-    ),
+_SPLIT_WORD = re.compile(
+    rf"(?<![a-z])(?:{'|'.join(SPLITS)})(?:(?![a-z])|(?=image|img|{'|'.join(MASK_WORDS)}))",  # trainannot too
+    re.IGNORECASE,
 )
-_MASK_WORDS = ("mask", "label", "annot", "truth", "gt", "segment", "target", "semantic")
-_MOST_FOLDERS = 8  # whose names are no usual ones
-_LOOKED_AT = 5  # images whose masks are guessed, for the ends of names
-_SEPARATORS = "_-. "
+_READABLE = IMAGE_SUFFIXES | ARRAY_SUFFIXES
+_CHANNEL = re.compile(r"_\d{4}")
+_MOST_NAMED = 3
 
 Kind = Literal["image", "mask", "second", "valid"]
+Meaning = tuple[Kind, Split | None, str]
+"""Kind, split and id of a file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,31 +51,141 @@ class PairNames:
 
     Args:
         image_dir: Folder of the images; ``.``: any, which ``mask_dir`` must be too. SPLIT in it stands for the word of
-            a split: ``SPLIT_images`` is ``train_images`` and ``val_images``.
+            a split: ``SPLIT_images`` is ``train_images`` and ``val_images``, ``SPLIT`` is ``train`` and ``val``.
         mask_dir: Folder of the masks.
         image_suffix: What the names of images end with that is no part of their ids, with the type or without.
         mask_suffix: Likewise of masks.
+        image_prefix: What the names of images begin with that is no part of their ids.
+        mask_prefix: Likewise of masks.
     """
 
     image_dir: str = "images"
     mask_dir: str = "masks"
     image_suffix: str = ""
     mask_suffix: str = ""
+    image_prefix: str = ""
+    mask_prefix: str = ""
 
     def describe(self) -> str:
         """Return the rule as two file names."""
-        parts = ((self.image_dir, self.image_suffix), (self.mask_dir, self.mask_suffix))
-        return " with ".join(f"{'' if folder == HERE else f'{folder}/'}NAME{end}" for folder, end in parts)
+        parts = (
+            (self.image_dir, self.image_prefix, self.image_suffix),
+            (self.mask_dir, self.mask_prefix, self.mask_suffix),
+        )
+        return " with ".join(
+            f"{'' if folder == HERE else f'{folder}/'}{start}NAME{end}" for folder, start, end in parts
+        )
+
+    def whole(self) -> "PairNames":
+        """Return the rule of the same folders where names have no ends or beginnings."""
+        return PairNames(image_dir=self.image_dir, mask_dir=self.mask_dir)
 
 
-def meaning(place: PurePosixPath, names: PairNames) -> tuple[Kind, Split | None, str] | None:
-    """Return kind, split and id of a file; None where it is in no folder that counts, or has another end.
+class _Part(NamedTuple):
+    """What a path means by itself.
+
+    Args:
+        kind: Of the file.
+        split: Of the file.
+        parents: Folders around the folder of images or masks, but for that of the split.
+        name: Id within them.
+    """
+
+    kind: Kind
+    split: Split | None
+    parents: tuple[str, ...]
+    name: str
+
+    def known(self, without: int | None = None) -> Meaning:
+        """Return kind, split and id; the id has the parents but the first ``without`` ones, None: but all."""
+        parents = () if without is None else self.parents[without:]
+        return self.kind, self.split, "/".join([*([self.split] if self.split else []), *parents, self.name])
+
+
+def meaning(place: PurePosixPath, names: PairNames) -> Meaning | None:
+    """Return kind, split and id of a file; None where it is in no folder that counts, or is called otherwise.
 
     Args:
         place: Path below the set's folder.
         names: How images and masks are called.
     """
-    own, place = _own_folder(place, names)
+    part = _part(place, names)
+    return None if part is None else part.known()
+
+
+def meanings(places: Iterable[PurePosixPath], names: PairNames) -> dict[PurePosixPath, Meaning]:
+    """Return kind, split and id of each file that has some, as a set of files tells them.
+
+    Where two folders of images hold equal names, the folders around them are part of the ids. A mask whose name has
+    other letter case than the only image of that name belongs to it.
+
+    Args:
+        places: Paths below the set's folder.
+        names: How images and masks are called.
+    """
+    parts = _with_splits({place: part for place in places if (part := _part(place, names)) is not None})
+    known = {place: part.known() for place, part in parts.items()}
+    parents: dict[tuple[Kind, str], set[tuple[str, ...]]] = defaultdict(set)
+    for place, (kind, _, id_) in known.items():
+        if is_readable(place):
+            parents[kind, id_].add(parts[place].parents)
+    if any(len(several) > 1 for several in parents.values()):
+        first, last = (extreme(part.parents for part in parts.values()) for extreme in (min, max))
+        shared = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
+        longer = _in_one_case({place: part.known(shared) for place, part in parts.items()})
+        if _count_pairs(longer) > _count_pairs(known):
+            return longer
+    return _in_one_case(known)
+
+
+def _with_splits(parts: dict[PurePosixPath, _Part]) -> dict[PurePosixPath, _Part]:
+    """Return the parts with splits from the folders around, if all are in folders alike but for it: ``set_train``."""
+    if any(part.split is not None for part in parts.values()):
+        return parts
+    by_template: dict[str, dict[PurePosixPath, _Part]] = defaultdict(dict)
+    for place, part in parts.items():
+        for i, parent in enumerate(part.parents):
+            template, split = template_of(parent)
+            if split is not None:
+                others = (*part.parents[:i], *part.parents[i + 1 :])
+                by_template[template][place] = part._replace(split=split, parents=others)
+    whole = [each for each in by_template.values() if len(each) == len(parts)]
+    return next((each for each in whole if len({part.split for part in each.values()}) > 1), parts)
+
+
+def is_readable(place: PurePosixPath) -> bool:
+    """Return whether a file is an image, or an array as masks may be, by its name."""
+    return place.suffix.lower() in _READABLE
+
+
+def _count_pairs(known: dict[PurePosixPath, Meaning]) -> int:
+    counts: dict[str, Counter[Kind]] = defaultdict(Counter)
+    for place, (kind, _, id_) in known.items():
+        counts[id_][kind] += is_readable(place)
+    return sum(count["image"] == 1 and count["mask"] == 1 for count in counts.values())
+
+
+def _in_one_case(known: dict[PurePosixPath, Meaning]) -> dict[PurePosixPath, Meaning]:
+    """Return the meanings with the image's id for masks whose ids are those of one image but for letter case."""
+    images = {id_ for place, (kind, _, id_) in known.items() if kind == "image" and is_readable(place)}
+    lost = [place for place, (kind, _, id_) in known.items() if kind != "image" and id_ not in images]
+    if not lost:
+        return known
+    by_letters: dict[str, list[str]] = defaultdict(list)
+    for id_ in images:
+        by_letters[id_.casefold()].append(id_)
+    taken = {(kind, id_) for kind, _, id_ in known.values()}
+    wanted: dict[tuple[Kind, str], list[PurePosixPath]] = defaultdict(list)
+    for place in lost:
+        same = by_letters.get(known[place][2].casefold(), [])
+        if len(same) == 1 and (known[place][0], same[0]) not in taken:
+            wanted[known[place][0], same[0]].append(place)
+    moved = {places[0]: (kind, known[places[0]][1], id_) for (kind, id_), places in wanted.items() if len(places) == 1}
+    return {**known, **moved}
+
+
+def _part(place: PurePosixPath, names: PairNames) -> _Part | None:
+    own, place = _own_folder(composed(place), names)
     folders = [part.lower() for part in place.parts[:-1]]
     kinds: dict[str, Kind] = {"second": "second", names.mask_dir.lower(): "mask", names.image_dir.lower(): "image"}
     at = next((i for i, part in enumerate(folders) if part in kinds), None)
@@ -94,100 +195,57 @@ def meaning(place: PurePosixPath, names: PairNames) -> tuple[Kind, Split | None,
             at = None
     if at is None and names.image_dir != HERE:
         return None
-    kind: Kind = kinds[folders[at]] if at is not None else "mask" if _cut(place.name, names.mask_suffix) else "image"
-    above, below = folders[: at or 0], list(place.parts[at + 1 : -1] if at is not None else place.parts[:-1])
-    split = own or next((SPLITS[part] for part in reversed(above) if part in SPLITS), None)
+    as_mask = _cut(place.name, names.mask_prefix, names.mask_suffix)
+    kind: Kind = kinds[folders[at]] if at is not None else "image" if as_mask is None else "mask"
+    above, below = list(place.parts[: at or 0]), list(place.parts[at + 1 if at is not None else 0 : -1])
+    split = own
+    if split is None:
+        at_split = next((i for i in reversed(range(len(above))) if above[i].lower() in SPLITS), None)
+        split = None if at_split is None else SPLITS[above.pop(at_split).lower()]
     if split is None and below and below[0].lower() in SPLITS:
         split = SPLITS[below.pop(0).lower()]
-    stem = _cut(place.name, names.image_suffix if kind == "image" else names.mask_suffix if kind == "mask" else "")
+    stem = {"image": _cut(place.name, names.image_prefix, names.image_suffix), "mask": as_mask}.get(kind, place.stem)
     if stem is None:
         return None
-    id_ = "/".join([*below, stem])
-    return kind, split, f"{split}/{id_}" if split else id_
+    return _Part(kind, split, tuple(above), "/".join([*below, stem]))
+
+
+def composed(place: PurePosixPath) -> PurePosixPath:
+    """Return a path with composed letters (NFC); macOS and some archives keep an umlaut as two characters."""
+    text = str(place)
+    return place if text.isascii() else PurePosixPath(normalize("NFC", text))
 
 
 def _own_folder(place: PurePosixPath, names: PairNames) -> tuple[Split | None, PurePosixPath]:
     """Return the split that the folder of an image or mask names, and the path with SPLIT in place of that word."""
     for i, part in enumerate(place.parts[:-1] if SPLIT in f"{names.image_dir} {names.mask_dir}" else ()):
-        template, split = _template(part)
+        template, split = template_of(part)
         if split is not None and template in (names.image_dir, names.mask_dir):
             return split, PurePosixPath(*place.parts[:i], template, *place.parts[i + 1 :])
     return None, place
 
 
 @cache
-def _template(folder: str) -> tuple[str, Split | None]:
+def template_of(folder: str) -> tuple[str, Split | None]:
     """Return the name of a folder with SPLIT in place of the word of a split, and that split."""
-    found = _SPLIT_WORD.search(folder)
-    if found is None or found[0] == folder:
+    word = _SPLIT_WORD.search(folder)
+    if word is None:
         return folder, None
-    return f"{folder[: found.start()]}{SPLIT}{folder[found.end() :]}", SPLITS[found[0].lower()]
+    return f"{folder[: word.start()]}{SPLIT}{folder[word.end() :]}", SPLITS[word[0].lower()]
 
 
-def _cut(name: str, end: str) -> str | None:
-    """Return a file's name without type and end; None: it ends otherwise."""
-    typed = PurePosixPath(f"_{end}").suffix.lower() in IMAGE_SUFFIXES | ARRAY_SUFFIXES
-    text = name if typed else PurePosixPath(name).stem
-    if not text.lower().endswith(end.lower()) or len(text) == len(end):
+def _cut(name: str, start: str, end: str) -> str | None:
+    """Return a file's name without type, beginning and end; None: it is called otherwise."""
+    text = name if _has_type(end) else PurePosixPath(name).stem
+    letters = text.lower()
+    if len(text) <= len(start) + len(end) or not letters.startswith(start.lower()) or not letters.endswith(end.lower()):
         return None
-    return text[: len(text) - len(end)]
+    return text[len(start) : len(text) - len(end)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
-    """A way to pair files, and how far it comes.
-
-    Args:
-        names: The way.
-        pairs: Images with one mask.
-        alone: Images and masks without the other, and files that end otherwise.
-        left: Those that end otherwise.
-    """
-
-    names: PairNames
-    pairs: int
-    alone: int
-    left: int = 0
-
-
-def detect(places: Iterable[PurePosixPath]) -> Rule | None:
-    """Return the first rule that pairs all files of a set, or else the one that pairs most; None: none pairs half.
-
-    Args:
-        places: Path of each file below the set's folder.
-    """
-    files = [place for place in places if place.suffix.lower() in IMAGE_SUFFIXES | ARRAY_SUFFIXES]
-    rules = []
-    for names in _candidates(files):
-        rule = _rule(files, names)
-        if rule.pairs and not rule.alone:
-            return rule
-        if 0 < rule.pairs >= rule.alone and names.image_dir != HERE:  # without folders, all or none
-            rules.append(rule)
-    return min(rules, key=_order, default=None)
-
-
-def _order(rule: Rule) -> tuple[int, ...]:
-    """Return what is least for the best rule; of equal ones, that whose images are called most plainly."""
-    end = rule.names.image_suffix
-    return -rule.pairs, rule.alone, -rule.left, len(end) if not end.startswith(".") else 0
-
-
-def _rule(files: Sequence[PurePosixPath], names: PairNames) -> Rule:
-    kinds: dict[str, Counter[Kind]] = defaultdict(Counter)
-    splits: dict[str, Split | None] = {}
-    plain, left = replace(names, image_suffix="", mask_suffix=""), 0
-    for place in files:
-        known = meaning(place, names)
-        if known is not None:
-            kinds[known[2]][known[0]] += 1
-            splits[known[2]] = known[1]
-        elif meaning(place, plain) is not None:
-            left += 1
-    bare = without_masks((splits[id_], count["mask"] > 0) for id_, count in kinds.items())
-    labelled = [count for id_, count in kinds.items() if splits[id_] not in bare]
-    whole = sum(count["image"] == 1 and count["mask"] == 1 for count in labelled)
-    return Rule(names=names, pairs=whole, alone=len(labelled) - whole + left, left=left)
+@cache
+def _has_type(end: str) -> bool:
+    return is_readable(PurePosixPath(f"_{end}"))
 
 
 def without_masks(images: Iterable[tuple[Split | None, bool]]) -> set[Split | None]:
@@ -202,74 +260,37 @@ def without_masks(images: Iterable[tuple[Split | None, bool]]) -> set[Split | No
     return {split for split, has_mask in masked.items() if not has_mask} if any(masked.values()) else set()
 
 
-def _candidates(files: Sequence[PurePosixPath]) -> Iterator[PairNames]:
-    """Yield the usual names, then those of the folders that are there with the ends that their files have."""
-    yield from _by_splits(files)
-    yield PairNames()
-    spelled = {part.lower(): part for place in files for part in place.parts[:-1]}
-    image_dirs = [spelled[name] for name in _IMAGE_FOLDERS if name in spelled]
-    mask_dirs = [spelled[name] for name in _MASK_FOLDERS if name in spelled]
-    for image_dir, mask_dir in product(image_dirs, mask_dirs):
-        images, masks = ([p for p in files if folder in p.parts[:-1]] for folder in (image_dir, mask_dir))
-        for image_suffix, mask_suffix in dict.fromkeys([("", ""), *_ends(images, masks)]):
-            yield PairNames(image_dir=image_dir, mask_dir=mask_dir, image_suffix=image_suffix, mask_suffix=mask_suffix)
-    yield from _by_words(files)
-    for image_suffix, mask_suffix in _ends(files, files):
-        if mask_suffix:
-            yield PairNames(image_dir=HERE, mask_dir=HERE, image_suffix=image_suffix, mask_suffix=mask_suffix)
+def left_out(places: Iterable[PurePosixPath], names: PairNames) -> list[str]:
+    """Return what a rule leaves out of a set's images and masks, with numbers and names, a line a kind.
+
+    Args:
+        places: Paths below the set's folder.
+        names: How images and masks are called.
+    """
+    folders, ends, channels = Counter[str](), list[str](), Counter[str]()
+    for place in places:
+        if place.suffix.lower() not in IMAGE_SUFFIXES or meaning(place, names) is not None:
+            continue
+        plain = meaning(place, names.whole())
+        if plain is None:
+            folders[place.parent.as_posix()] += 1
+        elif plain[0] == "image" and _CHANNEL.fullmatch(names.image_suffix) and _CHANNEL.fullmatch(place.stem[-5:]):
+            channels[place.stem[-5:]] += 1
+        else:
+            ends.append(place.as_posix())
+    lines = []
+    if folders:
+        lines.append(f"{folders.total()} images in other folders ({_some(list(folders))})")
+    if channels:
+        some = _some(sorted(channels))
+        lines.append(
+            f"{channels.total()} files of other channels ({some}): only the channel {names.image_suffix} is read"
+        )
+    if ends:
+        lines.append(f"{len(ends)} files whose names begin or end otherwise ({_some(ends)})")
+    return lines
 
 
-def _by_splits(files: Sequence[PurePosixPath]) -> Iterator[PairNames]:
-    """Yield two kinds of folders whose names hold the split: ``train_images``, ``train_masks``, ``val_images``, ..."""
-    splits: dict[str, set[Split]] = defaultdict(set)
-    inside: dict[str, list[PurePosixPath]] = defaultdict(list)
-    for place in files:
-        for template, split in map(_template, place.parts[:-1]):
-            if split is not None:
-                splits[template].add(split)
-                inside[template].append(place)
-    several = sorted(template for template, of in splits.items() if len(of) > 1)
-    of_masks = [template for template in several if any(word in template.lower() for word in _MASK_WORDS)]
-    for image_dir, mask_dir in product([template for template in several if template not in of_masks], of_masks):
-        for image_suffix, mask_suffix in dict.fromkeys([("", ""), *_ends(inside[image_dir], inside[mask_dir])]):
-            yield PairNames(image_dir=image_dir, mask_dir=mask_dir, image_suffix=image_suffix, mask_suffix=mask_suffix)
-
-
-def _by_words(files: Sequence[PurePosixPath]) -> Iterator[PairNames]:
-    """Yield any two folders, where a name that sounds like masks tells which is which."""
-    counts = Counter(part for place in files for part in place.parts[:-1])
-    folders = sorted(folder for folder, _ in counts.most_common(_MOST_FOLDERS))
-    of_masks = [folder for folder in folders if any(word in folder.lower() for word in _MASK_WORDS)]
-    for image_dir, mask_dir in product([folder for folder in folders if folder not in of_masks], of_masks):
-        images, masks = ([p for p in files if folder in p.parts[:-1]] for folder in (image_dir, mask_dir))
-        types = Counter(p.suffix for p in images)
-        for image_suffix, mask_suffix in dict.fromkeys([("", ""), *_ends(images, masks)]):
-            whole = [image_suffix] if len(types) < 2 or image_suffix else ["", *types]  # other files beside the images
-            for each in whole:
-                yield PairNames(image_dir=image_dir, mask_dir=mask_dir, image_suffix=each, mask_suffix=mask_suffix)
-
-
-def _ends(images: Sequence[PurePosixPath], masks: Sequence[PurePosixPath]) -> list[tuple[str, str]]:
-    """Return what the names of images and masks may end with, the most frequent first."""
-    ends: Counter[tuple[str, str]] = Counter()
-    by_start: dict[str, list[PurePosixPath]] = defaultdict(list)
-    for mask in masks:
-        by_start[mask.stem[:1]].append(mask)
-    for image in islice(images, 0, None, max(1, len(images) // _LOOKED_AT)):
-        others = [mask for mask in by_start[image.stem[:1]] if mask != image]
-        longest = max((_common(image.stem, mask.stem) for mask in others), default=0)
-        for mask in others:
-            if _common(image.stem, mask.stem) == longest:
-                start = longest
-                while 0 < start < len(image.stem) and image.stem[start - 1] in _SEPARATORS:
-                    start -= 1  # a_image and a_mask: the line belongs to the ends
-                if start:
-                    ends[image.stem[start:], mask.stem[start:]] += 1
-                    if image.stem == mask.stem[:longest]:
-                        ends["", mask.stem[longest:]] += 1
-    return [end for end, _ in ends.most_common(8)]
-
-
-def _common(one: str, other: str) -> int:
-    """Return how many letters two names have in common at their beginnings."""
-    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+def _some(texts: list[str]) -> str:
+    more = f" and {len(texts) - _MOST_NAMED} more" if len(texts) > _MOST_NAMED else ""
+    return ", ".join(texts[:_MOST_NAMED]) + more

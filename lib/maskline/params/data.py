@@ -124,7 +124,8 @@ class DataParams(Section):
     image_dir: FolderName = Field(
         default="images",
         description="Name of the folder of `folder` images; SPLIT in it stands for train, val, test and the like: "
-        "`SPLIT_images`; `.`: images and masks stand side by side, and mask_suffix tells them apart.",
+        "`SPLIT_images`, or `SPLIT` alone; `.`: images and masks stand side by side, and mask_suffix or mask_prefix "
+        "tells them apart.",
     )
     mask_dir: FolderName = Field(default="masks", description="Name of the folder of `folder` masks, likewise.")
     image_suffix: FileEnd = Field(
@@ -135,6 +136,10 @@ class DataParams(Section):
     mask_suffix: FileEnd = Field(
         default="", description="Likewise of masks, such as `_segmentation` or `_labelTrainIds.png`."
     )
+    image_prefix: FileEnd = Field(
+        default="", description="What the names of `folder` images begin with that is no part of their ids: `image_`."
+    )
+    mask_prefix: FileEnd = Field(default="", description="Likewise of masks: `mask_`.")
     line_width: Positive = Field(
         default=10.0, description="Width of lines, and diameter of points, in annotations of a labelling tool, px."
     )
@@ -188,8 +193,8 @@ class DataParams(Section):
             raise ValueError(f"image_scale: {self.image_scale[0]:g} is not below {self.image_scale[1]:g}")
         if (self.image_dir == ".") != (self.mask_dir == "."):
             raise ValueError("image_dir and mask_dir are both . or neither is; set the other one too")
-        if self.image_dir == "." and not self.mask_suffix:
-            raise ValueError("image_dir . needs mask_suffix, which tells masks from images; set it")
+        if self.image_dir == "." and not self.mask_suffix + self.mask_prefix:
+            raise ValueError("image_dir . needs mask_suffix or mask_prefix, which tells masks from images; set one")
         if self.mask_values:
             class_names = tuple(entry.name for entry in self.classes)
             check_values(self.mask_values, class_names, masks=self.name in _MASK_FILES and self.layout is None)

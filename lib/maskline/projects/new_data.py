@@ -3,17 +3,18 @@
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from maskline.convert import layouts
+from maskline.convert.detecting import also, detect, several_masks, unpaired
 from maskline.convert.format_parts.tree import Tree
-from maskline.convert.pairing import PairNames, detect, meaning
+from maskline.convert.pairing import PairNames, left_out, meanings
 from maskline.convert.records import LayoutSettings, Record, SourceSet
 from maskline.core.errors import DataError, DataProblemsError
 from maskline.data.labels import distinct_palette
@@ -22,6 +23,7 @@ from maskline.download.listing import link_folder
 from maskline.projects import class_lists, image_kinds, mask_meaning, unread_kinds
 from maskline.projects.mask_meaning import IGNORED, Wishes, shown
 from maskline.projects.mask_survey import Survey, Value, mapped, survey
+from maskline.reading.arrays import ARRAY_SUFFIXES
 from maskline.reading.images import IMAGE_SUFFIXES
 
 _IGNORE_INDEX = 255
@@ -46,7 +48,13 @@ class Description:
 
 
 def describe(
-    data: Path, *, project: Path, classes: Sequence[str] = (), ignored: Sequence[str] = (), name: str | None = None
+    data: Path,
+    *,
+    project: Path,
+    classes: Sequence[str] = (),
+    ignored: Sequence[str] = (),
+    name: str | None = None,
+    pair_names: Mapping[str, str] | None = None,
 ) -> Description:
     """Look at every file of a set and say what it is.
 
@@ -56,6 +64,7 @@ def describe(
         classes: As --class: names in the order of the values, or NAME=VALUE.
         ignored: As --ignore: values that never count.
         name: Of the format; None: the one that it is recognised as.
+        pair_names: Fields of ``PairNames`` that the user gives; the others are found.
 
     Raises:
         DataError: No such file, no format that is known, or two; masks that cannot be told apart.
@@ -70,8 +79,14 @@ def describe(
         else:
             archives.unpack(data, folder, max_bytes=_MOST_BYTES)
         tree = Tree(folder)
-        chosen, reason = (name, "as --format says") if name is not None else _recognised(tree, data)
-        known = _by_masks(tree, wish, data) if chosen == layouts.ANY_MASKS else _by_layout(chosen, folder, wish, data)
+        if name is not None:
+            chosen, reason = name, "as --format says"
+        else:
+            chosen, reason = (layouts.ANY_MASKS, "as -S says") if pair_names else _recognised(tree, data)
+        if chosen == layouts.ANY_MASKS:
+            known = _by_masks(tree, wish, data, pair_names or {})
+        else:
+            known = _by_layout(chosen, folder, wish, data)
         lines = [line.replace(str(folder), str(data)) for line in known.lines]
     place = os.path.relpath(data.resolve(), project.resolve())
     return Description(
@@ -89,6 +104,7 @@ def _recognised(tree: Tree, data: Path) -> tuple[str, str]:
         both = " or ".join(f"{name} ({reason})" for name, reason in own)
         raise DataError(data, f"could be {both}", f"give --format {own[0][0]} or another of them")
     if not answers:
+        _check_pairs(tree, data)
         what, remedy = unread_kinds.told(tree)
         if remedy is None:
             known = ", ".join(layouts.names())
@@ -102,32 +118,54 @@ def _recognised(tree: Tree, data: Path) -> tuple[str, str]:
     return name, f"for {reason}{also}" if name == layouts.ANY_MASKS else f"because {reason}{also}"
 
 
-def _by_masks(tree: Tree, wish: Wishes, data: Path) -> Description:
+def _check_pairs(tree: Tree, data: Path, names: PairNames | None = None) -> None:
+    """Check what keeps images and masks from being paired: several masks an image, arrays as images, other names.
+
+    Raises:
+        DataError: It is one of these.
+    """
+    masks = several_masks(tree.places, names)
+    if masks is not None:
+        one = f", or take one kind with maskline new {masks.options}" if masks.options else ""
+        remedy = f"write one mask an image, with a value a class{one}"
+        raise DataError(data, f"several masks an image: {masks.first} and {masks.second}", remedy)
+    types = Counter(place.suffix.lower() for place in tree.places)
+    arrays = [suffix for suffix in ARRAY_SUFFIXES if types[suffix]]
+    if names is None and arrays and not any(types[suffix] for suffix in IMAGE_SUFFIXES):
+        remedy = "write the images as TIFF or PNG; masks may stay arrays"
+        raise DataError(data, f"no images, but {types[arrays[0]]} {arrays[0]} files", remedy)
+    two = unpaired(tree.places)
+    if names is None and two is not None:
+        remedy = "give masks the names of their images; all may begin or end with something more, such as _mask"
+        raise DataError(data, f"not half of its images and masks pair by name: {two[0]}, {two[1]}", remedy)
+
+
+def _by_masks(tree: Tree, wish: Wishes, data: Path, given: Mapping[str, str]) -> Description:
     """Describe images with mask files."""
-    rule = detect(tree.places)
+    rule = detect(tree.places, given)
     if rule is None:
+        _check_pairs(tree, data)
         raise DataError(data, "no image with a mask", "put the masks into a folder called masks, beside images")
+    if rule.alone and not any(key.startswith("mask_") for key in given):
+        _check_pairs(tree, data, rule.names)
     files: dict[str, dict[str, Path]] = {}
-    for place in tree.places:
-        known = meaning(place, rule.names)
-        if known is not None:
-            files.setdefault(known[2], {}).setdefault(known[0], tree.folder / place)
+    for place, (kind, _, id_) in meanings(tree.places, rule.names).items():
+        files.setdefault(id_, {}).setdefault(kind, tree.folder / place)
     pairs = [(kinds["mask"], kinds["image"]) for _, kinds in sorted(files.items()) if {"mask", "image"} <= kinds.keys()]
     seen = survey(pairs)
     listed = None if wish.names or wish.values or wish.ignored else class_lists.read(tree, seen)
     told = mask_meaning.meaning(seen, wish if listed is None else listed.wish, place=data)
-    plain = PairNames()
-    names = {
-        key: getattr(rule.names, key)
-        for key in ("image_dir", "mask_dir", "image_suffix", "mask_suffix")
-        if getattr(rule.names, key).lower() != getattr(plain, key)
-    }
+    usual = asdict(PairNames())
+    names = {key: value for key, value in asdict(rule.names).items() if value.lower() != usual[key]}
     lines = [*_table(seen, told.meanings), *told.remarks]
     if listed is not None:
         lines.append(f"names of classes from {listed.place}")
-    others = sum(place.suffix.lower() in IMAGE_SUFFIXES and meaning(place, rule.names) is None for place in tree.places)
-    if others:
-        lines.append(f"left out: {others} images in other folders, or with other ends of their names")
+    if given:
+        lines.insert(0, f"{rule.pairs} pairs of {rule.names.describe()}")
+    lines += [f"left out: {line}" for line in left_out(tree.places, rule.names)]
+    lines += [
+        f"{mask_dir}: its masks pair as well; -S data.mask_dir takes them" for mask_dir in also(tree.places, rule)
+    ]
     if rule.alone > rule.left:
         lines.append(f"{rule.alone - rule.left} images or masks have no partner: dvc repro convert names them")
     encoding = told.params.get("mask_encoding")

@@ -3,6 +3,7 @@ import pytest
 from PIL import Image
 
 from maskline.convert.formats import folder
+from maskline.convert.pairing import PairNames
 from maskline.core.errors import DataError
 from tests.sets import index_mask, picture, save
 
@@ -75,6 +76,27 @@ def test_documents_beside_images_are_left_out_with_a_remark(tmp_path, settings):
     assert source.problems == []
     said = "3 files that are no images left out as follows: images/ATTRIBUTION.txt and 2 more"
     assert source.remarks == [("data set", said)]
+
+
+def test_images_of_other_folders_are_left_out_with_a_remark(tmp_path, settings):
+    put(tmp_path, "train/images/a.png", "train/masks/a.png", "more_images/a.png", "more_images/b.png")
+    source = folder.read(tmp_path, settings())
+    assert source.remarks == [("data set", "left out as follows: 2 images in other folders (more_images)")]
+
+
+def test_parts_with_equal_names(tmp_path, settings):
+    put(tmp_path, *(f"Tile {n}/{kind}/a.png" for n in (1, 2) for kind in ("images", "masks")))
+    source = folder.read(tmp_path, settings())
+    assert found(source) == {("Tile 1/a", None), ("Tile 2/a", None)}
+    assert all(record.image.parent.parent == record.mask.parent.parent for record in source.records)
+    assert source.problems == []
+
+
+def test_one_more_mask_side_by_side_is_named(tmp_path, settings):
+    put(tmp_path, "a.png", "a_mask.png", "a_mask_1.png")
+    names = PairNames(image_dir=".", mask_dir=".", mask_suffix="_mask")
+    (problem,) = folder.read(tmp_path, settings(names=names)).problems
+    assert str(problem).startswith("a_mask_1.png: one more mask beside a_mask.png; merge them")
 
 
 @pytest.mark.parametrize(

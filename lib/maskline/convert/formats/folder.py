@@ -4,26 +4,29 @@
     train/images/...  train/masks/...  test/images/... a split folder above
     images/train/...  masks/train/...  images/test/... or below
     train_images/...  train_masks/...  val_images/...  or in their names (``SPLIT_images`` and ``SPLIT_masks``)
+    train/...         train_masks/...  val/...         (``SPLIT`` and ``SPLIT_masks``)
+    one/images/...    one/masks/...    two/images/...  parts with equal names: the folders around are part of the ids
 
 ``second/`` (a second observer's masks) and ``valid/`` (pixels that can be scored) may stand beside ``masks/``.
 Masks are images, or arrays of class ids in .npy or .mat files. An image and its mask have the same path but for these
 folders and the suffix; that path is the image's id, and each image is a group of its own. Split folders are train
 (training), val (validation, valid) and test (testing); one in which no image has a mask is left out, with a remark.
-Letter case does not matter; folders around all of this and files outside of it are ignored, hidden ones too. Other
-names of the two folders, and what the names of images or masks end with, are those of ``data.image_dir``, ``mask_dir``,
-``image_suffix`` and ``mask_suffix``; files that end otherwise are left out.
+Letter case does not matter; folders around all of this are ignored, hidden files too. Other names of the two folders,
+and what the names of images or masks begin and end with, are those of ``data.image_dir``, ``mask_dir``,
+``image_prefix``, ``mask_prefix``, ``image_suffix`` and ``mask_suffix``; images in other folders, or called otherwise,
+are left out, with a remark.
 """
 
 from collections import defaultdict
-from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from maskline.convert.detecting import detect
 from maskline.convert.format_parts import mask_values
 from maskline.convert.format_parts.finding import visible_files
 from maskline.convert.format_parts.tree import Tree
-from maskline.convert.pairing import HERE, PairNames, detect, meaning, without_masks
+from maskline.convert.pairing import HERE, PairNames, left_out, meanings, without_masks
 from maskline.convert.records import LayoutSettings, ReadMask, Record, SourceSet
 from maskline.core.errors import DataError
 from maskline.data.labels import LabelSet
@@ -45,14 +48,14 @@ class _Files(NamedTuple):
         by_id: Files by id and kind.
         splits: Split of each id.
         problems: Files that are no images and no documents.
-        left: Number of images with another end of their names.
+        left: What of the images and masks is left out, a line a kind.
         documents: Paths of documents among images or masks.
     """
 
     by_id: Found
     splits: dict[str, Split | None]
     problems: list[DataError]
-    left: int
+    left: list[str]
     documents: list[str]
 
 
@@ -79,7 +82,7 @@ def read_pairs(folder: Path, *, labels: LabelSet, read_mask: ReadMask, settings:
             remedy = f"put the {kind} files into a folder called {name}, or set data.{kind}_dir to the name that it has"
             raise DataError(f"{name}/", "no images in it", remedy)
     bare = without_masks((splits[id_], bool(kinds.get("mask"))) for id_, kinds in files_by_id.items())
-    remarks = [("data set", f"left out as follows: {left} files whose names end otherwise")] if left else []
+    remarks = [("data set", f"left out as follows: {line}") for line in left]
     if documents:
         more = f" and {len(documents) - 1} more" if len(documents) > 1 else ""
         remarks.append(
@@ -92,7 +95,7 @@ def read_pairs(folder: Path, *, labels: LabelSet, read_mask: ReadMask, settings:
     for id_, kinds in sorted(files_by_id.items()):
         if splits[id_] is not None and splits[id_] in bare:
             continue
-        wrong = _pair_problem(folder, kinds)
+        wrong = _second_mask(folder, id_, files_by_id, settings.names) or _pair_problem(folder, kinds)
         if wrong:
             problems.append(wrong)
             continue
@@ -154,24 +157,19 @@ def mask_reader(settings: LayoutSettings) -> ReadMask:
 
 
 def _find(folder: Path, names: PairNames) -> _Files:
-    """Sort all files under ``folder`` by id and kind, and count those with another end."""
+    """Sort all files under ``folder`` by id and kind, and tell those that are left out."""
     files_by_id: Found = defaultdict(lambda: defaultdict(list))
     splits: dict[str, Split | None] = {}
     problems = []
-    left, others = 0, list[tuple[PurePosixPath, str]]()
-    plain = replace(names, image_suffix="", mask_suffix="")
-    for path, place in visible_files(folder):
-        known = meaning(place, names)
-        if known is None:
-            left += meaning(place, plain) is not None and path.suffix.lower() in IMAGE_SUFFIXES
-            continue
-        kind, split, id_ = known
-        array = path.suffix.lower() in ARRAY_SUFFIXES and kind in ("mask", "second")
-        if path.suffix.lower() not in IMAGE_SUFFIXES and not array:
+    others = list[tuple[PurePosixPath, str]]()
+    places = {place: path for path, place in visible_files(folder)}
+    for place, (kind, split, id_) in meanings(places, names).items():
+        array = place.suffix.lower() in ARRAY_SUFFIXES and kind in ("mask", "second")
+        if place.suffix.lower() not in IMAGE_SUFFIXES and not array:
             if names.image_dir != HERE:
                 others.append((place, id_))
             continue
-        files_by_id[id_][kind].append(path)
+        files_by_id[id_][kind].append(places[place])
         splits[id_] = split
     documents = []
     for place, id_ in others:
@@ -179,7 +177,17 @@ def _find(folder: Path, names: PairNames) -> _Files:
             documents.append(place.as_posix())
         else:
             problems.append(DataError(place.as_posix(), "not an image file by its name", "move it out of this folder"))
-    return _Files(files_by_id, splits, problems, left, documents)
+    return _Files(files_by_id, splits, problems, left_out(places, names), documents)
+
+
+def _second_mask(folder: Path, id_: str, files_by_id: Found, names: PairNames) -> DataError | None:
+    """Return that a file without a mask is one more mask of another image, side by side with it: a_mask_1.png."""
+    at = id_.rfind(names.mask_suffix) if names.mask_suffix and names.image_dir == HERE else -1
+    own, other = files_by_id[id_], files_by_id.get(id_[:at], {}) if at > 0 else {}
+    if set(own) != {"image"} or not {"image", "mask"} <= other.keys():
+        return None
+    place = own["image"][0].relative_to(folder).as_posix()
+    return DataError(place, f"one more mask beside {other['mask'][0].name}", "merge them into one file, or remove one")
 
 
 def _pair_problem(folder: Path, kinds: dict[str, list[Path]]) -> DataError | None:
