@@ -13,6 +13,7 @@ import numpy as np
 
 from maskline.convert import layouts
 from maskline.convert.format_parts.tree import Tree
+from maskline.convert.formats import rle_csv
 from maskline.convert.pairing import PairNames, detect, meaning
 from maskline.convert.records import LayoutSettings, Record, SourceSet
 from maskline.core.errors import DataError, DataProblemsError
@@ -111,17 +112,19 @@ def _by_masks(tree: Tree, wish: Wishes, data: Path) -> Description:
             files.setdefault(known[2], {}).setdefault(known[0], tree.folder / place)
     pairs = [(kinds["mask"], kinds["image"]) for _, kinds in sorted(files.items()) if {"mask", "image"} <= kinds.keys()]
     seen = survey(pairs)
-    listed = None if wish.names or wish.values or wish.ignored else class_lists.read(tree, seen)
-    told = mask_meaning.meaning(seen, wish if listed is None else listed.wish, place=data)
+    given = wish.names or wish.values or wish.ignored
+    listed = class_lists.Listed(wish=None, remarks=[]) if given else class_lists.read(tree, seen)
+    told = mask_meaning.meaning(seen, listed.wish or wish, place=data)
     plain = PairNames()
     names = {
         key: getattr(rule.names, key)
         for key in ("image_dir", "mask_dir", "image_suffix", "mask_suffix")
         if getattr(rule.names, key).lower() != getattr(plain, key)
     }
-    lines = [*_table(seen, told.meanings), *told.remarks]
-    if listed is not None:
-        lines.append(f"names of classes from {listed.place}")
+    lines = [*_table(seen, told.meanings), *told.remarks, *listed.remarks]
+    table = rle_csv.first_table(tree)
+    if table is not None:
+        lines.append(f"{table} has run lengths, which are not used: the files of masks count (--format rle_csv takes it)")
     others = sum(place.suffix.lower() in IMAGE_SUFFIXES and meaning(place, rule.names) is None for place in tree.places)
     if others:
         lines.append(f"left out: {others} images in other folders, or with other ends of their names")
