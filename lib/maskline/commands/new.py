@@ -59,7 +59,7 @@ def main(
     for option, given in (("--class", classes), ("--ignore", ignored), ("--format", name)):
         if given and not data:
             raise click.UsageError(f"{option} needs --data")
-    own_data = None
+    own_data, files = None, {}
     if data is not None:
         from maskline.projects.new_data import describe
 
@@ -67,7 +67,8 @@ def main(
         described = describe(data, project=folder, classes=classes, ignored=ignored, name=name)
         own_data = {f"data.{key}": value for key, value in described.params.items()}
         own_data |= {f"model.{key}": value for key, value in described.model.items()}
+        files = described.files
         for line in described.lines:
             click.echo(printable(line))
-    new_project.create(folder, recipe=recipe, own_data=own_data, overrides=overrides, git=not no_git)
+    new_project.create(folder, recipe=recipe, own_data=own_data, overrides=overrides, git=not no_git, files=files)
     click.echo(f"made {folder}: next, cd {folder} && maskline doctor && dvc repro")

@@ -51,8 +51,8 @@ class Listed:
 def read(tree: Tree, seen: Survey) -> Listed:
     """Return the names of the values or colors that the masks hold.
 
-    Files: ``_classes.csv`` of Roboflow (Pixel Value, Class); tables of name, r, g, b, such as ``class_dict.csv``; a name
-    a line, such as ``classes.txt`` and ``labels.txt``; ``label_colors.txt`` (R G B NAME) and ``labelmap.txt``
+    Files: ``_classes.csv`` of Roboflow (Pixel Value, Class); tables of name, r, g, b, such as ``class_dict.csv``; a
+    name a line, such as ``classes.txt`` and ``labels.txt``; ``label_colors.txt`` (R G B NAME) and ``labelmap.txt``
     (NAME:R,G,B::); nnU-Net's ``dataset.json``, Supervisely's ``obj_class_to_machine_color.json``, Mapillary's
     ``config_v1.2.json``. Colors are those of the masks or of their palettes, or grays that are the values; else the
     rows of a file are the ids from 0.
