@@ -56,15 +56,17 @@ def main(
         for line in new_project.upgrade(folder):
             click.echo(line)
         return
-    for option, given in (("--class", classes), ("--ignore", ignored), ("--format", name)):
-        if given and not data:
+    for option, value in (("--class", classes), ("--ignore", ignored), ("--format", name)):
+        if value and not data:
             raise click.UsageError(f"{option} needs --data")
     own_data, files = None, {}
     if data is not None:
         from maskline.projects.new_data import describe
+        from maskline.projects.overrides import given
 
         new_project.check_free(folder)
-        described = describe(data, project=folder, classes=classes, ignored=ignored, name=name)
+        mask_values = given(overrides, "data.mask_values")
+        described = describe(data, project=folder, classes=classes, ignored=ignored, name=name, mask_values=mask_values)
         own_data = {f"data.{key}": value for key, value in described.params.items()}
         own_data |= {f"model.{key}": value for key, value in described.model.items()}
         files = described.files

@@ -3,7 +3,7 @@
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,13 +15,13 @@ from maskline.convert import layouts
 from maskline.convert.format_parts.tree import Tree
 from maskline.convert.formats import rle_csv
 from maskline.convert.pairing import PairNames, Rule, detect, meaning
-from maskline.convert.records import LayoutSettings, Record, SourceSet
+from maskline.convert.records import LayoutSettings, MaskValue, Record, SourceSet
 from maskline.core.errors import DataError, DataProblemsError
 from maskline.data.labels import distinct_palette
 from maskline.data.manifest import Split
 from maskline.download import archives
 from maskline.download.listing import link_folder
-from maskline.params.data import LABELLED
+from maskline.params.data import LABELLED, parsed_values
 from maskline.projects import class_lists, image_kinds, mask_meaning, split_files
 from maskline.projects.mask_meaning import IGNORED, Wishes, shown
 from maskline.projects.mask_survey import Survey, Value, mapped, survey
@@ -51,7 +51,13 @@ class Description:
 
 
 def describe(
-    data: Path, *, project: Path, classes: Sequence[str] = (), ignored: Sequence[str] = (), name: str | None = None
+    data: Path,
+    *,
+    project: Path,
+    classes: Sequence[str] = (),
+    ignored: Sequence[str] = (),
+    name: str | None = None,
+    mask_values: Mapping[Any, str] | None = None,
 ) -> Description:
     """Look at every file of a set and say what it is.
 
@@ -61,6 +67,7 @@ def describe(
         classes: As --class: names in the order of the values, or NAME=VALUE.
         ignored: As --ignore: values that never count.
         name: Of the format; None: the one that it is recognised as.
+        mask_values: As data.mask_values; None: read off the masks.
 
     Raises:
         DataError: No such file, no format that is known, or two; masks that cannot be told apart.
@@ -68,6 +75,12 @@ def describe(
     if not data.exists():
         raise DataError(data, "no such file or folder", "name a folder, zip or tar with images and masks")
     wish = mask_meaning.wishes(classes, ignored)
+    if mask_values:
+        if classes or ignored:
+            raise DataError(
+                "-S data.mask_values", "beside --class or --ignore", "give one of the two: it names classes"
+            )
+        wish = Wishes(lines=_lines(mask_values))
     with tempfile.TemporaryDirectory() as scratch, _called(data, Path(scratch)):
         folder = Path(scratch)
         if data.is_dir():
@@ -89,6 +102,11 @@ def describe(
         lines=[f"{data}: format {chosen}, {reason}", *known.lines],
         files=known.files,
     )
+
+
+def _lines(mask_values: Mapping[Any, str]) -> tuple[MaskValue, ...]:
+    """Return the lines of data.mask_values, of which those of labels are no values."""
+    return tuple(MaskValue(*line) for line in parsed_values({str(key): name for key, name in mask_values.items()}))
 
 
 def _recognised(tree: Tree, data: Path) -> tuple[str, str]:
@@ -127,8 +145,9 @@ def _by_masks(tree: Tree, wish: Wishes, data: Path) -> Description:
         for id_, kinds in sorted(files.items())
         if {"mask", "image"} <= kinds.keys()
     ]
-    seen = survey([(record.mask, record.image) for record in records])
-    given = wish.names or wish.values or wish.ignored
+    by_entry = any(line.values is not None for line in wish.lines)
+    seen = survey([(record.mask, record.image) for record in records], by_entry=by_entry)
+    given = wish.names or wish.values or wish.ignored or wish.lines
     listed = class_lists.Listed(wish=None, remarks=[]) if given else class_lists.read(tree, seen)
     told = mask_meaning.meaning(seen, listed.wish or wish, place=data)
     plain = PairNames()
@@ -137,7 +156,7 @@ def _by_masks(tree: Tree, wish: Wishes, data: Path) -> Description:
         for key in ("image_dir", "mask_dir", "image_suffix", "mask_suffix")
         if getattr(rule.names, key).lower() != getattr(plain, key)
     }
-    lines = [*_table(seen, told.meanings), *told.remarks, *listed.remarks]
+    lines = [*_table(seen, told.meanings), *seen.remarks, *told.remarks, *listed.remarks]
     table = rle_csv.first_table(tree)
     if table is not None:
         lines.append(f"{table} has run lengths, not used: the files of masks count (--format rle_csv takes it)")
