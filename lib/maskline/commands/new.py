@@ -70,6 +70,8 @@ def main(
         own_data = {f"data.{key}": value for key, value in described.params.items()}
         own_data |= {f"model.{key}": value for key, value in described.model.items()}
         files = described.files
+        if "mask_values" in described.params:  # of the user's own, its keys as text
+            overrides = tuple(word for word in overrides if not word.lstrip("+").startswith("data.mask_values="))
         for line in described.lines:
             click.echo(printable(line))
     new_project.create(folder, recipe=recipe, own_data=own_data, overrides=overrides, git=not no_git, files=files)

@@ -35,7 +35,7 @@ class Wishes:
         names: Of the classes, in the order of their values.
         values: Value -> class; its order is that of the classes.
         ignored: Values that never count.
-        lines: data.mask_values, instead of all of these.
+        lines: data.mask_values; of masks, instead of all of these.
     """
 
     names: tuple[str, ...] = ()
@@ -121,6 +121,9 @@ def meaning(seen: Survey, wish: Wishes, *, place: object) -> Meaning:
         DataError: Masks that cannot be told apart, other classes than are named, values that nothing is said about.
     """
     if wish.lines:
+        if wish.names or wish.values or wish.ignored:
+            problem = "beside --class or --ignore, which say the same"
+            raise DataError("-S data.mask_values", problem, "leave these out: it names the classes")
         return _mapped_by_lines(seen, wish.lines, place)
     if wish.values or wish.ignored:
         return _said(seen, wish, place)
@@ -182,10 +185,7 @@ def _no_classes(seen: Survey, place: object) -> DataError:
     starts = [0, *((one + other) // 2 + 1 for one, other in pairwise(sorted(peaks)))] if len(peaks) > 1 else [0, 1]
     ends = [*(start - 1 for start in starts[1:]), last]
     names = ["background", *(f"class_{i}" for i in range(1, len(starts)))]
-    ranges = ", ".join(
-        f"{f'{first}-{end}' if end > first else first}: {name}"
-        for first, end, name in zip(starts, ends, names, strict=True)
-    )
+    ranges = ", ".join(f"{first}-{end}: {name}" for first, end, name in zip(starts, ends, names, strict=True))
     remedy = f"say which values are which class: -S 'data.mask_values={{{ranges}}}'"
     return DataError(place, f"{held}{lossy}: smoothed edges, losses, or numbers of objects", remedy)
 

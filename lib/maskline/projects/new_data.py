@@ -5,7 +5,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,11 +76,7 @@ def describe(
         raise DataError(data, "no such file or folder", "name a folder, zip or tar with images and masks")
     wish = mask_meaning.wishes(classes, ignored)
     if mask_values:
-        if classes or ignored:
-            raise DataError(
-                "-S data.mask_values", "beside --class or --ignore", "give one of the two: it names classes"
-            )
-        wish = Wishes(lines=_lines(mask_values))
+        wish = replace(wish, lines=_lines(mask_values))
     with tempfile.TemporaryDirectory() as scratch, _called(data, Path(scratch)):
         folder = Path(scratch)
         if data.is_dir():
@@ -229,7 +225,7 @@ def _by_layout(name: str, tree: Tree, wish: Wishes, data: Path, *, sure: bool) -
         remedy = "leave --ignore and values of --class out; data.mask_values joins and drops labels"
         raise DataError(data, f"format {name} has labels, no values", remedy)
     classes = tuple(zip(wish.names, distinct_palette(len(wish.names)), strict=True)) if wish.names else ()
-    source = layouts.layout(name)(tree.folder, _settings(classes))
+    source = layouts.layout(name)(tree.folder, _settings(classes, wish.lines))
     rule = detect(tree.places) if name not in (*LABELLED, _COLORED) and not sure else None
     folders = rule is not None and rule.pairs >= len(source.records)
     if said or (wish.names and source.labels.class_names != wish.names):
@@ -324,8 +320,11 @@ def _class_table(source: SourceSet) -> tuple[list[str], int, int]:
     return lines, int((pixels == 0).sum()), len(unread)
 
 
-def _settings(classes: tuple[tuple[str, tuple[int, int, int]], ...]) -> LayoutSettings:
+def _settings(
+    classes: tuple[tuple[str, tuple[int, int, int]], ...], lines: tuple[MaskValue, ...] = ()
+) -> LayoutSettings:
     return LayoutSettings(
+        mask_values=lines,
         classes=classes,
         ignore_index=_IGNORE_INDEX,
         mask_encoding="index",
