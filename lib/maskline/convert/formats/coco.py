@@ -154,7 +154,8 @@ def _records(folder: Path, listed: Sequence[tuple[Split | None, PurePosixPath, P
     """Return a record for each image; its id is its name, or its path where two have one name."""
     if not any(split for split, _, _ in listed):
         folders = [split_of(place) for _, place, _ in listed]
-        listed = [(split, *rest) for split, (_, *rest) in zip(folders, listed, strict=True)] if all(folders) else listed
+        if all(folders):
+            listed = [(split, place, mask) for split, (_, place, mask) in zip(folders, listed, strict=True)]
     short = [f"{split}/{place.stem}" if split else place.stem for split, place, _ in listed]
     twice = {id_ for id_, count in Counter(short).items() if count > 1}
     records = []
