@@ -14,10 +14,11 @@ from maskline import __version__
 from maskline.cli import package_lock
 from maskline.commands.main import main
 from maskline.core import code_hash
-from maskline.core.errors import InputsChangedError
+from maskline.core.errors import DataError, InputsChangedError
 from maskline.params.base.reading import read_yaml
 from maskline.params.whole import load_params
 from maskline.projects import new_project, plots_page
+from maskline.projects.new_data import describe
 
 RECIPE = "unet-s5-d16_fcn_1xb16-40k_chase-db1-128x128"
 
@@ -445,3 +446,180 @@ def test_names_given_by_s_are_those_that_are_looked_at(tmp_path):
     said = new(tmp_path / "two", "--no-git", "--data", tmp_path / "set", "-S", "data.mask_dir=masks_old")
     assert "4 pairs of images/NAME with masks_old/NAME" in said
     assert "written: data.mask_dir masks_old, data.mask_encoding binary" in said
+
+
+def ramp(*values):
+    """A mask of halves, with 40 values between black and white at the edges."""
+    pixels = np.repeat(np.array(values, np.uint8), 40)[None].repeat(40, 0)
+    pixels[0] = np.linspace(0, 255, pixels.shape[1])
+    return Image.fromarray(pixels)
+
+
+def test_smoothed_masks_are_told_and_the_remedy_works(tmp_path):
+    folder = image_set(tmp_path / "set", [ramp(0, 100, 200), ramp(0, 0, 100)])
+    printed = new(tmp_path / "demo", "--data", folder, code=2)
+    assert "smoothed edges, losses, or numbers of objects" in printed
+    remedy = printed.split("-S '")[1].split("'")[0]
+    assert remedy == "data.mask_values={0-50: background, 51-150: class_1, 151-255: class_2}"
+    new(tmp_path / "demo", "--data", folder, "-S", remedy)
+    data = data_of(tmp_path / "demo")
+    assert list(data.mask_values) == ["0-50", "51-150", "151-255"]
+    assert [each.name for each in data.classes] == ["background", "class_1", "class_2"]
+    less = "data.mask_values={0-50: background, 51-150: leaf}"
+    assert "of no class: 152 (" in new(tmp_path / "other", "--data", folder, "-S", less, code=2)
+    assert "beside --class" in new(tmp_path / "other", "--data", folder, "-S", remedy, "--class", "a", code=2)
+
+
+def test_numbers_of_objects_are_no_classes(tmp_path):
+    folder = image_set(tmp_path / "set", [gray(*range(60), *[0] * 6000)])
+    remedy = new(tmp_path / "demo", "--data", folder, code=2).split("-S '")[1].split("'")[0]
+    assert remedy == "data.mask_values={0-0: background, 1-255: class_1}"
+    new(tmp_path / "demo", "--data", folder, "-S", remedy)
+    assert [each.name for each in data_of(tmp_path / "demo").classes] == ["background", "class_1"]
+
+
+def entries(colors, pixels):
+    image = Image.fromarray(np.array([pixels, pixels], np.uint8)).convert("L")
+    image = Image.frombytes("P", image.size, image.tobytes())
+    image.putpalette([part for color in colors for part in color])
+    return image
+
+
+def test_palettes_that_differ_are_read_by_their_colors(tmp_path):
+    black, red, green = (0, 0, 0), (255, 0, 0), (0, 255, 0)
+    folder = image_set(tmp_path / "set", [entries([black, red], [0, 1, 1]), entries([green, black], [0, 1, 1])])
+    printed = new(tmp_path / "demo", "--data", folder)
+    assert "1.png: palette entry 0 has another color than in the masks before: the colors count" in printed
+    data = data_of(tmp_path / "demo")
+    assert (data.mask_encoding, [each.color for each in data.classes]) == ("color", [black, green, red])
+    by_chance = [entries([black, (n, 9, 9), (9, n, 9)], [0, 1, 2]) for n in range(20, 30)]
+    folder = image_set(tmp_path / "more", by_chance)
+    remedy = "data.mask_values={0: ground, 1: leaf, 2: stem}"
+    printed = new(tmp_path / "third", "--data", folder, code=2)
+    assert (
+        "the masks have 21 colors in all; save all with one palette; where the entries are the classes, -S" in printed
+    )
+    new(tmp_path / "third", "--data", folder, "-S", remedy)
+    assert [each.name for each in data_of(tmp_path / "third").classes] == ["ground", "leaf", "stem"]
+
+
+def test_white_of_1_and_of_255_is_one_class(tmp_path):
+    folder = image_set(tmp_path / "set", [gray(0, 1), gray(0, 255), gray(0, 0)])
+    assert "1 and 255 are one class" in new(tmp_path / "demo", "--data", folder)
+    assert data_of(tmp_path / "demo").mask_values == {"0": "background", "1": "class_1", "255": "class_1"}
+    folder = image_set(tmp_path / "both", [gray(0, 1), gray(0, 255), gray(1, 255)])
+    assert "255 never counts" in new(tmp_path / "other", "--data", folder)
+
+
+LISTS = {
+    "classes.txt": "ground\nleaf\nstem\n",
+    "labels.txt": "0 ground\n1 leaf\n2 stem\n",
+    "class_dict_seg.csv": "name, r, g, b\nground, 0, 0, 0\nleaf, 9, 0, 0\nstem, 0, 9, 0\n",
+    "dataset.json": json.dumps({"labels": {"ground": 0, "leaf": 1, "stem": 2, "ignore": 255}}),
+    "obj_class_to_machine_color.json": json.dumps({"leaf": [1, 1, 1], "stem": [2, 2, 2]}),
+    "config_v1.2.json": json.dumps(
+        {"labels": [{"name": name, "color": [9, 0, i]} for i, name in enumerate(("ground", "leaf", "stem"))]}
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_names_of_classes_beside_the_masks(tmp_path, name):
+    folder = image_set(tmp_path / "set", [gray(0, 1), gray(2, 255), gray(1, 255)])
+    (folder / name).write_text(LISTS[name])
+    described = describe(folder, project=tmp_path)
+    first = "background" if name.startswith("obj") else "ground"
+    assert [each["name"] for each in described.params["classes"]] == [first, "leaf", "stem"]
+    assert f"names of classes from {name}" in described.lines
+
+
+def test_names_that_do_not_fit_are_told(tmp_path):
+    folder = image_set(tmp_path / "set", [gray(0, 1, 2)])
+    (folder / "classes.txt").write_text("leaf\nstem\n")
+    described = describe(folder, project=tmp_path)
+    assert described.params["classes"][1]["name"] == "class_1"
+    assert any("classes.txt names 2 classes, which do not fit what the masks hold" in each for each in described.lines)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("label_colors.txt", "0 0 0\tground\n0 160 0\tdune grass\n"),
+        ("labelmap.txt", "ground:0,0,0::\ndune grass:0,160,0::\n"),
+    ],
+)
+def test_names_of_colors_beside_the_masks(tmp_path, name, text):
+    folder = image_set(tmp_path / "set", [colored()])
+    (folder / name).write_text(text)
+    assert describe(folder, project=tmp_path).params["mask_values"] == {"#000000": "ground", "#00a000": "dune grass"}
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"train.txt": "images/0.jpg masks/0.png\nimages/2.jpg masks/2.png\n", "val.txt": "images/1.jpg masks/1.png\n"},
+        {"splits/train.txt": "0\n2\n", "splits/val.txt": "1\n", "readme_test.txt": "some words\n"},
+        {"split.csv": "filename,split\n0.jpg,train\n1.jpg,valid\n2.jpg,train\n"},
+        {"train.txt": "./x/0.jpg\n/data/x/images/2.jpg\n", "val_list.txt": "x/1.jpg,masks/1.png\n"},
+        {
+            "ImageSets/Segmentation/train.txt": "0\n2\n",
+            "ImageSets/Segmentation/val.txt": "1\n",
+            "ImageSets/Main/train.txt": "0\n1\n",
+        },
+    ],
+)
+def test_lists_of_splits_beside_the_images(tmp_path, files):
+    folder = image_set(tmp_path / "set", [gray(0, 1)] * 3)
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    described = describe(folder, project=tmp_path)
+    assert described.params["split_lists"] == {"train": "splits/train.txt", "val": "splits/val.txt"}
+    assert described.files == {"splits/train.txt": "0\n2\n", "splits/val.txt": "1\n"}
+    assert "2 train, 1 val; written: data.split_lists" in described.lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({"train.txt": "0\n7\n", "val.txt": "1\n"}, "train.txt names '7', which is no image of this set"),
+        ({"train.txt": "0\n", "val.txt": "1\n"}, "name 2 of 3 images"),
+        ({"train.txt": "0\n1\n2\n", "val.txt": "1\n"}, "have images in common"),
+        ({"a/val.txt": "0\n", "b/val.txt": "1\n"}, "a/val.txt and b/val.txt are different lists"),
+    ],
+)
+def test_lists_that_are_not_sure_are_told(tmp_path, files, words):
+    folder = image_set(tmp_path / "set", [gray(0, 1)] * 3)
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    described = describe(folder, project=tmp_path)
+    assert "split_lists" not in described.params
+    assert words in described.lines[-1]
+    assert "data.split_lists" in described.lines[-1]
+
+
+def test_lists_are_files_of_the_project(tmp_path):
+    folder = image_set(tmp_path / "set", [gray(0, 1)] * 2)
+    (folder / "val.txt").write_text("1\n")
+    new(tmp_path / "demo", "--data", folder)
+    assert str(data_of(tmp_path / "demo").split_lists.val) == "splits/val.txt"
+    assert git(tmp_path / "demo", "show", "HEAD:splits/val.txt") == "1\n"
+
+
+def test_a_set_laid_out_like_a_published_one(tmp_path):
+    folder = tmp_path / "set"
+    for n in range(2):
+        for place in (f"JPEGImages/{n}.jpg", f"SegmentationClass/{n}.png"):
+            (folder / place).parent.mkdir(parents=True, exist_ok=True)
+            gray(0, 1).convert("RGB" if place[-3:] == "jpg" else "L").save(folder / place)
+    described = describe(folder, project=tmp_path)
+    assert described.params["name"] == "voc2012"
+    assert any("2 of the 21 classes of voc2012 have pixels; where they are" in line for line in described.lines)
+    own = describe(folder, project=tmp_path, classes=["ground", "leaf"])
+    assert (own.params["name"], own.params["classes"][1]["name"]) == ("folder", "leaf")
+    with pytest.raises(DataError, match="give --format folder"):
+        describe(folder, project=tmp_path, classes=["ground", "leaf"], name="voc2012")
+    for n in range(2):
+        gray(0, 77).save(folder / f"SegmentationClass/{n}.png")
+    assert describe(folder, project=tmp_path).params["name"] == "folder"

@@ -165,13 +165,53 @@ def test_yolo_as_scripts_write_it(tmp_path, opened):
     for n, lines in ((0, "\ufeff0.0 .1 .1 .5 .1 .5 .5\r\n"), (1, "1.0 .1 .1 .5 .1 .5 .5\n")):
         save(image(n), tmp_path / f"set/images/{n}.jpg")
         dump(tmp_path / f"set/labels/{n}.txt", lines)
-    dump(tmp_path / "set/labels/classes.txt", "leaf\nstem\n")
+    dump(tmp_path / "set/labels/about.txt", "drawn by hand\n")
     _, read, said = opened(tmp_path / "set")
-    assert "labels/classes.txt: no label file: left out" in said
+    assert "labels/about.txt: no label file: left out" in said
     assert [np.unique(read[id_]).tolist() for id_ in sorted(read)] == [[0, 1], [0, 2]]
     dump(tmp_path / "set/labels/2.txt", "0 .1 .1 .5 .1 .5 .5\n")
     with pytest.raises(AssertionError, match=r"labels/2.txt: labels without an image"):
         opened(tmp_path / "set")
+
+
+YOLO_NAMES = {
+    "classes.txt": "background\nleaf\n",
+    "labels/classes.txt": "background\nleaf\n",
+    "notes.json": {"categories": [{"id": 1, "name": "leaf"}, {"id": 0, "name": "background"}], "info": {}},
+    "leaves.yaml": "path: ../leaves\nnames: [background, leaf]\n",
+}
+
+
+@pytest.mark.parametrize("name", YOLO_NAMES)
+def test_yolo_names_beside_the_labels(tmp_path, opened, name):
+    folder = tmp_path / "set"
+    for n in IDS[:2]:
+        save(image(n), folder / f"images/p{n}.jpg")
+        dump(folder / f"labels/p{n}.txt", "1 " + " ".join(f"{x / 24:.6f} {y / 20:.6f}" for x, y in outline(n)) + "\n")
+    dump(folder / "args.yaml", "epochs: 3\n")
+    dump(folder / name, YOLO_NAMES[name])
+    source, read, _ = opened(folder)
+    assert source.labels.class_names == ("background", "leaf")
+    same(read, {f"p{n}": boxed(n) for n in IDS[:2]})
+    dump(folder / "labels/p0.txt", "2 .1 .1 .2 .1 .2 .2\n")
+    described = describe(folder, project=tmp_path)
+    assert any(f"class 2, which {name} does not name" in line for line in described.lines)
+    dump(folder / "other.yaml", "names: [ground, stem]\n")
+    if name == "leaves.yaml":
+        with pytest.raises(DataError, match=r"other names of classes than leaves\.yaml"):
+            describe(folder, project=tmp_path)
+
+
+def test_coco_splits_by_the_folders_of_images(tmp_path, opened):
+    content = {"images": [], "annotations": [], "categories": [{"id": 1, "name": "leaf"}]}
+    for n in IDS[:4]:
+        place = f"{'train' if n < 3 else 'val'}/{n}.jpg"
+        save(image(n), tmp_path / "set/images" / place)
+        content["images"].append({"id": n, "file_name": place, "width": 24, "height": 20})
+        flat = [value for point in outline(n) for value in point]
+        content["annotations"].append({"id": n, "image_id": n, "category_id": 1, "segmentation": [flat]})
+    dump(tmp_path / "set/all.json", content)
+    assert splits(opened(tmp_path / "set")[0]) == (3, 1, 0, 0)
 
 
 def test_yolo_of_damaged_lines(tmp_path):

@@ -56,22 +56,33 @@ def main(
         for line in new_project.upgrade(folder):
             click.echo(line)
         return
-    for option, given in (("--class", classes), ("--ignore", ignored), ("--format", name)):
-        if given and not data:
+    for option, value in (("--class", classes), ("--ignore", ignored), ("--format", name)):
+        if value and not data:
             raise click.UsageError(f"{option} needs --data")
-    own_data = None
+    own_data, files = None, {}
     if data is not None:
         from maskline.projects.new_data import describe
+        from maskline.projects.overrides import given
 
         new_project.check_free(folder)
+        mask_values = given(overrides, "data.mask_values")
         described = describe(
-            data, project=folder, classes=classes, ignored=ignored, name=name, pair_names=_pair_names(overrides)
+            data,
+            project=folder,
+            classes=classes,
+            ignored=ignored,
+            name=name,
+            pair_names=_pair_names(overrides),
+            mask_values=mask_values,
         )
         own_data = {f"data.{key}": value for key, value in described.params.items()}
         own_data |= {f"model.{key}": value for key, value in described.model.items()}
+        files = described.files
+        if "mask_values" in described.params:  # of the user's own, its keys as text
+            overrides = tuple(word for word in overrides if not word.lstrip("+").startswith("data.mask_values="))
         for line in described.lines:
             click.echo(printable(line))
-    new_project.create(folder, recipe=recipe, own_data=own_data, overrides=overrides, git=not no_git)
+    new_project.create(folder, recipe=recipe, own_data=own_data, overrides=overrides, git=not no_git, files=files)
     click.echo(f"made {folder}: next, cd {folder} && maskline doctor && dvc repro")
 
 

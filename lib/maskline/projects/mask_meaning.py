@@ -3,8 +3,10 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
+from maskline.convert.records import MaskValue
 from maskline.core.errors import DataError
 from maskline.data.labels import Rgb, distinct_palette
 from maskline.projects.mask_survey import Survey, Value
@@ -15,6 +17,9 @@ IGNORED = "ignore"
 _IGNORED = 255
 _MOST_COLORS = 64
 _MOST_SHARPENED = 32  # values of a mask that was saved without losses
+_MOST_NAMED = 8
+_LEAST_PEAK = 0.01  # of the pixels: a value of a class, where edges are smoothed
+_WIDEST_PEAK = 12  # values around it are of the same class
 _MOST_BETWEEN = 0.02  # of the pixels: as the reader of such masks has it
 _LEAST_EXTREME = 0.9  # likewise, nearly black or white
 _NUMBER = re.compile(r"-?\d{1,9}")
@@ -30,11 +35,13 @@ class Wishes:
         names: Of the classes, in the order of their values.
         values: Value -> class; its order is that of the classes.
         ignored: Values that never count.
+        lines: data.mask_values; of masks, instead of all of these.
     """
 
     names: tuple[str, ...] = ()
     values: dict[Value, str] = field(default_factory=dict)
     ignored: tuple[Value, ...] = ()
+    lines: tuple[MaskValue, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,13 +120,74 @@ def meaning(seen: Survey, wish: Wishes, *, place: object) -> Meaning:
     Raises:
         DataError: Masks that cannot be told apart, other classes than are named, values that nothing is said about.
     """
+    if wish.lines:
+        if wish.names or wish.values or wish.ignored:
+            problem = "beside --class or --ignore, which say the same"
+            raise DataError("-S data.mask_values", problem, "leave these out: it names the classes")
+        return _mapped_by_lines(seen, wish.lines, place)
     if wish.values or wish.ignored:
         return _said(seen, wish, place)
     if seen.kind == "color":
         return _colors(seen, wish, place)
     if seen.kind == "gray" and _is_blurred(seen):
         return _blurred(seen, wish, place)
+    if _in_a_mask(seen) > _MOST_SHARPENED:
+        raise _no_classes(seen, place)
+    if seen.black_and_white and len(wish.names) in (0, 2):
+        ground, other = wish.names or ("background", "class_1")
+        remark = (
+            "some masks hold 0 and 1, others 0 and 255: 1 and 255 are one class; else give --class NAME=VALUE for each"
+        )
+        return _mapped(seen, {0: ground, 1: other, _IGNORED: other}, [remark], place)
     return _numbers(seen, wish, place)
+
+
+def _mapped_by_lines(seen: Survey, lines: Sequence[MaskValue], place: object) -> Meaning:
+    """Of values, ranges and colors as data.mask_values has them."""
+    meanings: dict[Value, str] = {}
+    for value in seen.pixels:
+        line = next((line for line in lines if _is_of(line, value)), None)
+        if line is not None:
+            meanings[value] = IGNORED if line.class_name is None else line.class_name
+    left = [value for value in seen.pixels if value not in meanings]
+    if left:
+        remedy = f"add {shown(left[0])} to a class or to {IGNORED}"
+        raise DataError("-S data.mask_values", f"of no class: {_listed(seen, left)}", remedy)
+    names = list(dict.fromkeys(line.class_name for line in lines if line.class_name is not None))
+    if len(names) < 2:
+        raise DataError("-S data.mask_values", f"{len(names)} class is named", "masks need two classes at least")
+    mapping = {line.key: line.class_name or IGNORED for line in lines}
+    remarks = [f"no pixel of {name}" for name in names if name not in meanings.values()]
+    classes = _classes(names, distinct_palette(len(names)))
+    return Meaning(params={"mask_values": mapping, "classes": classes}, meanings=meanings, remarks=remarks)
+
+
+def _is_of(line: MaskValue, value: Value) -> bool:
+    if isinstance(value, int):
+        return line.values is not None and line.values[0] <= value <= line.values[1]
+    return line.color == value
+
+
+def _in_a_mask(seen: Survey) -> float:
+    """Return how many values one mask holds, in the mean."""
+    return sum(seen.files.values()) / max(seen.masks, 1)
+
+
+def _no_classes(seen: Survey, place: object) -> DataError:
+    """Return the error of masks that hold more values than classes, with ranges around the frequent ones."""
+    held = f"the masks hold {len(seen.pixels)} gray values, {_in_a_mask(seen):.0f} in each"
+    lossy = f" ({seen.blurred} of {seen.masks} saved with losses)" if seen.blurred else ""
+    values = [value for value in seen.pixels if isinstance(value, int)]
+    last, peaks = max(255, *values), list[int]()
+    for value in sorted(values, key=lambda value: -seen.pixels[value]):
+        if seen.share(value) >= _LEAST_PEAK and all(abs(value - other) > _WIDEST_PEAK for other in peaks):
+            peaks.append(value)
+    starts = [0, *((one + other) // 2 + 1 for one, other in pairwise(sorted(peaks)))] if len(peaks) > 1 else [0, 1]
+    ends = [*(start - 1 for start in starts[1:]), last]
+    names = ["background", *(f"class_{i}" for i in range(1, len(starts)))]
+    ranges = ", ".join(f"{first}-{end}: {name}" for first, end, name in zip(starts, ends, names, strict=True))
+    remedy = f"say which values are which class: -S 'data.mask_values={{{ranges}}}'"
+    return DataError(place, f"{held}{lossy}: smoothed edges, losses, or numbers of objects", remedy)
 
 
 def _said(seen: Survey, wish: Wishes, place: object) -> Meaning:
@@ -140,15 +208,20 @@ def _said(seen: Survey, wish: Wishes, place: object) -> Meaning:
     if not wish.values:
         names = _names(left, wish, place, seen)
         meanings = dict.fromkeys(wish.ignored, IGNORED) | dict(zip(left, names, strict=True))
-    remarks = [f"no pixel of {shown(value)} ({name})" for value, name in meanings.items() if value not in seen.pixels]
+    absent = [f"{shown(value)} ({name})" for value, name in meanings.items() if value not in seen.pixels]
+    more = f" and {len(absent) - _MOST_NAMED} more" if len(absent) > _MOST_NAMED else ""
+    remarks = [f"no pixel of {', '.join(absent[:_MOST_NAMED])}{more}"] if absent else []
     return _mapped(seen, meanings, remarks, place)
 
 
 def _colors(seen: Survey, wish: Wishes, place: object) -> Meaning:
     if len(seen.pixels) > _MOST_COLORS:
         lossy = f", {seen.blurred} of {seen.masks} masks saved with losses" if seen.blurred else ""
-        problem = f"the masks hold {len(seen.pixels)} colors{lossy}, more than {_MOST_COLORS} colors"
-        raise DataError(place, problem, "save them as PNG, without smoothed edges")
+        problem = (
+            f"the masks hold {len(seen.pixels)} colors{lossy}, more than {_MOST_COLORS}: smoothed edges, or losses"
+        )
+        remedy = "make them anew without either: PNG, resized and turned with the nearest pixel's color"
+        raise DataError(place, problem, remedy)
     values = list(seen.pixels)
     names = _names(values, wish, place, seen)
     colors = [value for value in values if not isinstance(value, int)]
@@ -171,8 +244,7 @@ def _is_blurred(seen: Survey) -> bool:
 def _blurred(seen: Survey, wish: Wishes, place: object) -> Meaning:
     between = sum(seen.share(value) for value in seen.pixels if isinstance(value, int) and 64 <= value < 192)
     if between > _MOST_BETWEEN or max(int(v) for v in seen.pixels if isinstance(v, int)) > 255:
-        problem = f"the masks hold {len(seen.pixels)} gray values, {seen.blurred} of {seen.masks} saved with losses"
-        raise DataError(place, problem, "save them as PNG: JPEG changes values, and with them classes")
+        raise _no_classes(seen, place)
     names = wish.names or ("background", "class_1")
     if len(names) != 2:
         raise DataError(place, f"the masks are black and white, {len(names)} classes are named", "name two")

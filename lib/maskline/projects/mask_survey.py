@@ -25,6 +25,9 @@ Kind = Literal["gray", "palette", "color"]
 MOST_VALUES = 4096
 """More in one mask are counted as so many: it is a photograph."""
 
+_WHITE = 255
+_ONE_IN = 10  # masks at least, of each kind, before two kinds of black and white are taken for one
+_MOST_RECOLORED = 4  # times as many colors as one mask has: then the colors are the classes, else they are chance
 _AT_ONCE = 32  # masks of a task; fewer are looked at in this process
 _task: Callable[[Any], Any]  # of a worker process
 
@@ -61,6 +64,8 @@ class Survey:
         masks: How many.
         blurred: How many are stored with losses.
         palette: Color of each entry that is used, as the first mask with it has it.
+        black_and_white: Some masks hold 0 and 1 alone, others 0 and 255 alone, and none both.
+        remarks: What a user should look at.
     """
 
     kind: Kind
@@ -69,30 +74,37 @@ class Survey:
     masks: int
     blurred: int
     palette: dict[int, Rgb]
+    black_and_white: bool = False
+    remarks: tuple[str, ...] = ()
 
     def share(self, value: Value) -> float:
         """Return the share of all pixels that has a value."""
         return self.pixels[value] / max(sum(self.pixels.values()), 1)
 
 
-def survey(pairs: Sequence[tuple[Path, Path]]) -> Survey:
+def survey(pairs: Sequence[tuple[Path, Path]], *, by_entry: bool = False) -> Survey:
     """Look at all masks.
 
     Args:
         pairs: Mask and its image.
+        by_entry: Entries of palettes count even where their colors differ from mask to mask; else the colors then do.
 
     Raises:
         DataError: A mask that cannot be read, is of another kind than the first, is a photograph, or is of another
             size than its image.
     """
     pixels, files, palette = Counter[Value](), Counter[Value](), dict[int, Rgb]()
+    looks: list[MaskLook] = []
+    other: tuple[int, Path] | None = None  # an entry, and a mask in which it has another color than in those before
     kinds: dict[Kind, Path] = {}
     odd: list[tuple[Path, MaskLook]] = []
     blurred = 0
     for (mask, _), seen in zip(pairs, mapped(_look, pairs), strict=True):
         pixels.update(seen.pixels)
         files.update(seen.pixels.keys())
-        palette |= {entry: color for entry, color in seen.palette.items() if entry not in palette}
+        looks.append(seen)
+        changed = [entry for entry, color in seen.palette.items() if palette.setdefault(entry, color) != color]
+        other = other or ((changed[0], mask) if changed else None)
         kinds.setdefault(seen.kind, mask)
         blurred += seen.blurred
         size = seen.image_size
@@ -104,16 +116,52 @@ def survey(pairs: Sequence[tuple[Path, Path]]) -> Survey:
         sizes = f"{seen.size[0]}x{seen.size[1]} pixels, its image has {width}x{height}"
         raise DataError(mask, f"{sizes} ({len(odd)} of {len(pairs)} masks)", "make the masks for these very images")
     if len(kinds) > 1:
-        (one, first), (other, second) = list(kinds.items())[:2]
-        problem = f"masks of more than one kind: {first.name} is {one}, {second.name} is {other}"
+        (one, first), (two, second) = list(kinds.items())[:2]
+        problem = f"masks of more than one kind: {first.name} is {one}, {second.name} is {two}"
         raise DataError(second, problem, "save all in one way")
+    if other is not None and not by_entry:
+        return _by_color(looks, *other, blurred=blurred)
+    values = [look.pixels.keys() for look in looks]
+    ones, whites = sum(1 in held for held in values), sum(_WHITE in held for held in values)
     return Survey(
+        black_and_white=min(ones, whites) > len(pairs) / _ONE_IN
+        and all(held <= {0, 1} or held <= {0, _WHITE} for held in values),
         kind=next(iter(kinds)),
         pixels={value: pixels[value] for value in sorted(pixels)},
         files=dict(files),
         masks=len(pairs),
         blurred=blurred,
         palette=palette,
+    )
+
+
+def _by_color(looks: Sequence[MaskLook], entry: int, mask: Path, *, blurred: int) -> Survey:
+    """Return what palette masks hold by their colors, since their entries mean something else in each.
+
+    Raises:
+        DataError: The colors are not the same from mask to mask either.
+    """
+    pixels, files = Counter[Value](), Counter[Value]()
+    for look in looks:
+        colors = Counter[Value]()
+        for value, count in look.pixels.items():
+            colors[look.palette.get(value, (0, 0, 0)) if isinstance(value, int) else value] += count
+        pixels.update(colors)
+        files.update(colors.keys())
+    problem = f"palette entry {entry} has another color than in the masks before"
+    if len(pixels) > max(_MOST_RECOLORED * max(len(look.pixels) for look in looks), 2):
+        remedy = (
+            "save all with one palette; where the entries are the classes, -S 'data.mask_values={0: ground, 1: leaf}'"
+        )
+        raise DataError(mask, f"{problem}, and the masks have {len(pixels)} colors in all", remedy)
+    return Survey(
+        kind="color",
+        pixels={value: pixels[value] for value in sorted(pixels)},
+        files=dict(files),
+        masks=len(looks),
+        blurred=blurred,
+        palette={},
+        remarks=(f"{mask.name}: {problem}: the colors count, not the entries",),
     )
 
 

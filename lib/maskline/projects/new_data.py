@@ -5,22 +5,25 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from maskline.convert import layouts
-from maskline.convert.detecting import also, detect, several_masks, unpaired
+from maskline.convert.detecting import Rule, also, detect, several_masks, unpaired
 from maskline.convert.format_parts.tree import Tree
+from maskline.convert.formats import rle_csv
 from maskline.convert.pairing import PairNames, left_out, meanings
-from maskline.convert.records import LayoutSettings, Record, SourceSet
+from maskline.convert.records import LayoutSettings, MaskValue, Record, SourceSet
 from maskline.core.errors import DataError, DataProblemsError
 from maskline.data.labels import distinct_palette
+from maskline.data.manifest import Split
 from maskline.download import archives
 from maskline.download.listing import link_folder
-from maskline.projects import class_lists, image_kinds, mask_meaning, unread_kinds
+from maskline.params.data import LABELLED, parsed_values
+from maskline.projects import class_lists, image_kinds, mask_meaning, split_files, unread_kinds
 from maskline.projects.mask_meaning import IGNORED, Wishes, shown
 from maskline.projects.mask_survey import Survey, Value, mapped, survey
 from maskline.reading.arrays import ARRAY_SUFFIXES
@@ -40,10 +43,12 @@ class Description:
         params: Keys of the section data.
         model: Keys of the section model.
         lines: What was found and decided, for people.
+        files: Files of the project that ``params`` names: path -> text.
     """
 
     params: dict[str, Any]
     model: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
 
 
@@ -55,6 +60,7 @@ def describe(
     ignored: Sequence[str] = (),
     name: str | None = None,
     pair_names: Mapping[str, str] | None = None,
+    mask_values: Mapping[Any, str] | None = None,
 ) -> Description:
     """Look at every file of a set and say what it is.
 
@@ -65,6 +71,7 @@ def describe(
         ignored: As --ignore: values that never count.
         name: Of the format; None: the one that it is recognised as.
         pair_names: Fields of ``PairNames`` that the user gives; the others are found.
+        mask_values: As data.mask_values; None: read off the masks.
 
     Raises:
         DataError: No such file, no format that is known, or two; masks that cannot be told apart.
@@ -72,6 +79,8 @@ def describe(
     if not data.exists():
         raise DataError(data, "no such file or folder", "name a folder, zip or tar with images and masks")
     wish = mask_meaning.wishes(classes, ignored)
+    if mask_values:
+        wish = replace(wish, lines=_lines(mask_values))
     with tempfile.TemporaryDirectory() as scratch, _called(data, Path(scratch)):
         folder = Path(scratch)
         if data.is_dir():
@@ -83,17 +92,25 @@ def describe(
             chosen, reason = name, "as --format says"
         else:
             chosen, reason = (layouts.ANY_MASKS, "as -S says") if pair_names else _recognised(tree, data)
-        if chosen == layouts.ANY_MASKS:
-            known = _by_masks(tree, wish, data, pair_names or {})
-        else:
-            known = _by_layout(chosen, folder, wish, data)
+        known = None
+        if chosen != layouts.ANY_MASKS:
+            known = _by_layout(chosen, tree, wish, data, sure=name is not None)
+        if known is None:
+            reason = f"for the classes are others than those of {chosen}" if chosen != layouts.ANY_MASKS else reason
+            chosen, known = layouts.ANY_MASKS, _by_masks(tree, wish, data, pair_names or {})
         lines = [line.replace(str(folder), str(data)) for line in known.lines]
     place = os.path.relpath(data.resolve(), project.resolve())
     return Description(
         params={"name": chosen, "archive": place, **known.params},
         model=known.model,
         lines=[f"{data}: format {chosen}, {reason}", *lines],
+        files=known.files,
     )
+
+
+def _lines(mask_values: Mapping[Any, str]) -> tuple[MaskValue, ...]:
+    """Return the lines of data.mask_values, of which those of labels are no values."""
+    return tuple(MaskValue(*line) for line in parsed_values({str(key): name for key, name in mask_values.items()}))
 
 
 def _recognised(tree: Tree, data: Path) -> tuple[str, str]:
@@ -149,17 +166,26 @@ def _by_masks(tree: Tree, wish: Wishes, data: Path, given: Mapping[str, str]) ->
     if rule.alone and not any(key.startswith("mask_") for key in given):
         _check_pairs(tree, data, rule.names)
     files: dict[str, dict[str, Path]] = {}
-    for place, (kind, _, id_) in meanings(tree.places, rule.names).items():
+    splits: dict[str, Split | None] = {}
+    for place, (kind, split, id_) in meanings(tree.places, rule.names).items():
         files.setdefault(id_, {}).setdefault(kind, tree.folder / place)
-    pairs = [(kinds["mask"], kinds["image"]) for _, kinds in sorted(files.items()) if {"mask", "image"} <= kinds.keys()]
-    seen = survey(pairs)
-    listed = None if wish.names or wish.values or wish.ignored else class_lists.read(tree, seen)
-    told = mask_meaning.meaning(seen, wish if listed is None else listed.wish, place=data)
+        splits[id_] = split
+    records = [
+        Record(id=id_, group=id_, split=splits[id_], image=kinds["image"], mask=kinds["mask"])
+        for id_, kinds in sorted(files.items())
+        if {"mask", "image"} <= kinds.keys()
+    ]
+    by_entry = any(line.values is not None for line in wish.lines)
+    seen = survey([(record.mask, record.image) for record in records], by_entry=by_entry)
+    wished = wish.names or wish.values or wish.ignored or wish.lines
+    listed = class_lists.Listed(wish=None, remarks=[]) if wished else class_lists.read(tree, seen)
+    told = mask_meaning.meaning(seen, listed.wish or wish, place=data)
     usual = asdict(PairNames())
     names = {key: value for key, value in asdict(rule.names).items() if value.lower() != usual[key]}
-    lines = [*_table(seen, told.meanings), *told.remarks]
-    if listed is not None:
-        lines.append(f"names of classes from {listed.place}")
+    lines = [*_table(seen, told.meanings), *seen.remarks, *told.remarks, *listed.remarks]
+    table = rle_csv.first_table(tree)
+    if table is not None:
+        lines.append(f"{table} has run lengths, not used: the files of masks count (--format rle_csv takes it)")
     if given:
         lines.insert(0, f"{rule.pairs} pairs of {rule.names.describe()}")
     lines += [f"left out: {line}" for line in left_out(tree.places, rule.names)]
@@ -172,8 +198,19 @@ def _by_masks(tree: Tree, wish: Wishes, data: Path, given: Mapping[str, str]) ->
     written = {**names, **{key: value for key, value in told.params.items() if key != "classes"}}
     lines.append("written: " + ", ".join(f"data.{key} {value}" for key, value in written.items()))
     params = {**names, **told.params} if encoding else {**names, **told.params, "mask_encoding": "index"}
-    images = image_kinds.look([image for _, image in pairs])
-    return Description(params={**params, **images.data}, model=images.model, lines=[*lines, *images.lines])
+    return _whole(tree, records, params, lines)
+
+
+def _whole(tree: Tree, records: Sequence[Record], params: dict[str, Any], lines: list[str]) -> Description:
+    """Return a description with what images and lists of splits say."""
+    images = image_kinds.look([record.image for record in records])
+    lists = split_files.read(tree, records)
+    return Description(
+        params={**params, **images.data, **lists.params},
+        model=images.model,
+        lines=[*lines, *images.lines, *lists.lines],
+        files=lists.files,
+    )
 
 
 def _table(seen: Survey, meanings: "dict[Any, str]") -> list[str]:
@@ -201,33 +238,63 @@ def _table(seen: Survey, meanings: "dict[Any, str]") -> list[str]:
     return [*lines, f"  and {more} more values"] if more else lines
 
 
-def _by_layout(name: str, folder: Path, wish: Wishes, data: Path) -> Description:
-    """Describe a set whose format knows its classes."""
+def _by_layout(name: str, tree: Tree, wish: Wishes, data: Path, *, sure: bool) -> Description | None:
+    """Describe a set whose format knows its classes.
+
+    Args:
+        name: Of the format.
+        tree: The set.
+        wish: What the user says.
+        data: The user's path, for errors.
+        sure: The user named the format.
+
+    Returns:
+        None where it is only laid out like a published set: other classes are named, or most masks have other values.
+    """
     if name == _COLORED and (wish.values or wish.ignored):
-        return _by_values(name, folder, wish, data)
-    if wish.values or wish.ignored:
+        return _by_values(name, tree.folder, wish, data)
+    said = bool(wish.values or wish.ignored)
+    if said and name in (*LABELLED, _COLORED):
         remedy = "leave --ignore and values of --class out; data.mask_values joins and drops labels"
         raise DataError(data, f"format {name} has labels, no values", remedy)
     classes = tuple(zip(wish.names, distinct_palette(len(wish.names)), strict=True)) if wish.names else ()
-    source = layouts.layout(name)(folder, _settings(classes))
-    if wish.names and source.labels.class_names != wish.names:
+    source = layouts.layout(name)(tree.folder, _settings(classes, wish.lines))
+    rule = detect(tree.places) if name not in (*LABELLED, _COLORED) and not sure else None
+    folders = rule is not None and rule.pairs >= len(source.records)
+    if said or (wish.names and source.labels.class_names != wish.names):
+        if folders:
+            return None
         own = ", ".join(source.labels.class_names)
-        raise DataError(data, f"format {name} has classes of its own: {own}", "leave --class out")
+        remedy = "leave --class and --ignore out; where the classes are your own, give --format folder"
+        raise DataError(data, f"format {name} has classes of its own: {own}", remedy + _move(rule, source, sure=sure))
     if source.problems and not source.records:
         raise DataProblemsError(data, source.problems)
+    table, empty, unread = _class_table(source)
+    if folders and unread > len(source.records) / 2:
+        return None
     splits = Counter(record.split or "no split" for record in source.records)
     lines = [
-        f"{len(source.records)} images: " + ", ".join(f"{count} {split}" for split, count in sorted(splits.items()))
+        f"{len(source.records)} images: " + ", ".join(f"{count} {split}" for split, count in sorted(splits.items())),
+        *table,
     ]
-    lines += _class_table(source)
+    if rule is not None and (unread or empty > source.labels.num_classes / 2):
+        held = f"{source.labels.num_classes - empty} of the {source.labels.num_classes} classes of {name} have pixels"
+        remedy = "give --class NAME for each, or --format folder" + _move(rule, source, sure=sure)
+        lines.append(f"{held}; where they are classes of your own, {remedy}")
     lines += [f"{id_}: {remark}" for id_, remark in source.remarks[:_MOST_LINES]]
     if source.problems:
         lines.append(f"{len(source.problems)} problems, which dvc repro convert lists; the first: {source.problems[0]}")
     params: dict[str, Any] = {}
     if wish.names:
         params["classes"] = [{"name": each, "color": list(color)} for each, color in classes]
-    images = image_kinds.look([record.image for record in source.records])
-    return Description(params={**params, **images.data}, model=images.model, lines=[*lines, *images.lines])
+    return _whole(tree, source.records, params, lines)
+
+
+def _move(rule: Rule | None, source: SourceSet, *, sure: bool) -> str:
+    """Return what else is to do before ``folder`` pairs as many files as a published format."""
+    if sure or (rule is not None and rule.pairs >= len(source.records)):
+        return ""
+    return ", after moving the files into images/train with masks/train and so on"
 
 
 def _by_values(name: str, folder: Path, wish: Wishes, data: Path) -> Description:
@@ -252,7 +319,8 @@ def _by_values(name: str, folder: Path, wish: Wishes, data: Path) -> Description
     return Description(params=told.params, lines=[*lines, f"written: data.mask_values {told.params['mask_values']}"])
 
 
-def _class_table(source: SourceSet) -> list[str]:
+def _class_table(source: SourceSet) -> tuple[list[str], int, int]:
+    """Return lines for people, the number of classes without a pixel, and that of masks that cannot be read."""
     labels = source.labels
     pixels = np.zeros(labels.num_classes, dtype=np.int64)
     images = np.zeros(labels.num_classes, dtype=np.int64)
@@ -281,11 +349,15 @@ def _class_table(source: SourceSet) -> list[str]:
     more = labels.num_classes - _MOST_LINES
     lines += [f"  and {more} more classes"] if more > 0 else []
     lines += [f"  never counts: {ignored / total:.2%}"] if ignored else []
-    return [*lines, *([f"{len(unread)} masks cannot be read; the first: {unread[0]}"] if unread else [])]
+    lines += [f"{len(unread)} masks cannot be read; the first: {unread[0]}"] if unread else []
+    return lines, int((pixels == 0).sum()), len(unread)
 
 
-def _settings(classes: tuple[tuple[str, tuple[int, int, int]], ...]) -> LayoutSettings:
+def _settings(
+    classes: tuple[tuple[str, tuple[int, int, int]], ...], lines: tuple[MaskValue, ...] = ()
+) -> LayoutSettings:
     return LayoutSettings(
+        mask_values=lines,
         classes=classes,
         ignore_index=_IGNORE_INDEX,
         mask_encoding="index",

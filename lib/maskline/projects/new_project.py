@@ -41,7 +41,13 @@ def check_free(folder: Path) -> None:
 
 
 def create(
-    folder: Path, *, recipe: str | None, own_data: Mapping[str, Any] | None, overrides: Sequence[str], git: bool
+    folder: Path,
+    *,
+    recipe: str | None,
+    own_data: Mapping[str, Any] | None,
+    overrides: Sequence[str],
+    git: bool,
+    files: Mapping[str, str] | None = None,
 ) -> None:
     """Make the project, or leave nothing behind.
 
@@ -51,6 +57,7 @@ def create(
         own_data: Dotted keys of a set of the user's own, instead of the recipe's data section; None: there is none.
         overrides: KEY=VALUE as ``dvc exp run -S`` takes them.
         git: Whether to make a git repository and a first commit.
+        files: More files: path in the project -> text.
 
     Raises:
         DataError: The folder has something in it.
@@ -62,7 +69,7 @@ def create(
     there = folder.is_dir()
     try:
         with storage_errors(folder):
-            _write(folder, params, git=git)
+            _write(folder, params, git=git, files=files or {})
     except BaseException:
         for entry in [*folder.iterdir()] if there else [folder]:  # nothing half made: it would refuse the next try
             _remove(entry)
@@ -132,10 +139,12 @@ def _titled(params: str, name: str) -> str:
     return params.replace(f"\n{head}", f"\n{head}  # Heading of the report page.\n  {line}\n", 1)
 
 
-def _write(folder: Path, params: str, *, git: bool) -> None:
+def _write(folder: Path, params: str, *, git: bool, files: Mapping[str, str]) -> None:
     source = pipeline_folder()
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "params.yaml", params)
+    for name, text in files.items():
+        write_text(folder / name, text)
     _write_all(folder, _ours(folder))
     for name in (".gitignore", ".dvc/.gitignore"):
         shutil.copyfile(source / name, folder / name)

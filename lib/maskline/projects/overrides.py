@@ -38,6 +38,27 @@ def with_overrides(text: str, overrides: Sequence[str], *, place: str) -> str:
     return text
 
 
+def given(overrides: Sequence[str], key: str) -> Any:
+    """Return the value that overrides give a key of a section; None: they say nothing of it.
+
+    Args:
+        overrides: KEY=VALUE.
+        key: Such as ``data.mask_values``.
+
+    Raises:
+        ParamsError: A value that cannot be read.
+    """
+    words = [word for word in overrides if word.lstrip("+").startswith(f"{key}=")]
+    if not words:
+        return None
+    section, _, name = key.partition(".")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "params.yaml"
+        path.write_text(f"{section}: {{}}\n", encoding="utf-8")
+        _apply(path, words)
+        return read_yaml(path)[section][name]
+
+
 def with_values(text: str, values: Mapping[str, Any]) -> str:
     """Return the params with values set as a person would set them; comments stay, nothing is checked.
 

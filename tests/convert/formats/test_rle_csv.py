@@ -7,6 +7,7 @@ from maskline.convert.format_parts.tree import Tree
 from maskline.convert.formats import rle_csv
 from maskline.convert.records import MaskValue
 from maskline.core.errors import DataError
+from maskline.projects.new_data import describe
 from tests.sets import picture, save
 
 SHAPE = (10, 12)  # of picture()
@@ -68,6 +69,31 @@ def test_classes_by_number_and_images_without_a_row(tmp_path, settings):
     assert "test_images/c" not in masks
     lines = tuple(MaskValue(key, None, None, name) for key, name in (("2", "scratch"), ("10", "scratch")))
     assert rle_csv.read(tmp_path, settings(classes=(), mask_values=lines)).labels.class_names[1:] == ("scratch",)
+
+
+def test_an_answer_is_no_table_of_labels(tmp_path, plain):
+    for name in ("train/a", "test/b"):
+        save(picture(1), tmp_path / f"{name}.png")
+    write(tmp_path, "ImageId,EncodedPixels", "b,1 1", name="sample_submission.csv")
+    assert rle_csv.recognise(Tree(tmp_path)) is None
+    with pytest.raises(DataError, match=r"but sample_submission\.csv, an answer; .* rename this one"):
+        rle_csv.read(tmp_path, plain)
+    write(tmp_path, "ImageId,EncodedPixels", f"a,{runs(blob(0, 0))}")
+    source = rle_csv.read(tmp_path, plain)
+    assert list(masks_of(source)) == ["train/a"]
+    assert ("sample_submission.csv", "an answer to a contest by its name, no labels: left out") in source.remarks
+    assert rle_csv.recognise(Tree(tmp_path)) == "train.csv has a column of images and one of run lengths"
+
+
+def test_files_of_masks_win_over_a_table(tmp_path):
+    """Carvana: both are there."""
+    save(picture(1), tmp_path / "train/a.png")
+    write(tmp_path, "img,rle_mask", f"a.png,{runs(blob(0, 0))}", name="train_masks.csv")
+    assert rle_csv.recognise(Tree(tmp_path)) is not None
+    save(picture(1, mode="L").point(lambda value: 255 * (value > 99)), tmp_path / "train_masks/a_mask.png")
+    assert rle_csv.recognise(Tree(tmp_path)) is None
+    lines = describe(tmp_path, project=tmp_path).lines
+    assert any(line.startswith("train_masks.csv has run lengths, not used") for line in lines)
 
 
 @pytest.mark.parametrize("header", ["ImageId_ClassId,EncodedPixels", "Image_Label,EncodedPixels"])

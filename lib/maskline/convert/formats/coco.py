@@ -11,8 +11,9 @@ of another one, as Roboflow writes it, is left out. Smaller instances cover larg
 compressed; crowds are taken as their class. Annotations without an outline, and outlines of one or two points, mark
 nothing. All of that is told in remarks. Every image in a JSON file must be there, with annotations or without (it is
 background then); images that none lists are left out, with a remark. A JSON file whose name has the word train, val or
-test in it, or that lies in a folder of such a name, is that split; else there are no splits. An image that several
-files list, with annotations of other categories in each, is one image with all of them. Each image is a group.
+test in it, or that lies in a folder of such a name, is that split; else the split is the folder of the image, where all
+have one (``file_name: train/3.jpg``); else there are none. An image that several files list, with annotations of other
+categories in each, is one image with all of them. Each image is a group.
 
 Source: Lin et al., "Microsoft COCO: Common Objects in Context", ECCV 2014; format: cocodataset.org/#format-data.
 Annotations CC BY 4.0, photographs under Flickr's terms; many archives, so no address here.
@@ -35,7 +36,7 @@ from maskline.convert.format_parts.documents import load_json
 from maskline.convert.format_parts.finding import visible
 from maskline.convert.format_parts.labels_lost import LostLabels, some, spellings
 from maskline.convert.format_parts.mask_values import GROUNDS, free_ignore
-from maskline.convert.format_parts.named_images import NamedImages, split_in
+from maskline.convert.format_parts.named_images import NamedImages, split_in, split_of
 from maskline.convert.format_parts.tree import Tree
 from maskline.convert.records import LayoutSettings, Record, SourceSet
 from maskline.core.errors import DataError
@@ -217,6 +218,10 @@ class _Parts:
 
 def _records(folder: Path, listed: Sequence[tuple[Split | None, PurePosixPath, Path]]) -> list[Record]:
     """Return a record for each image; its id is its name, or its path where two have one name."""
+    if not any(split for split, _, _ in listed):
+        folders = [split_of(place) for _, place, _ in listed]
+        if all(folders):
+            listed = [(split, place, mask) for split, (_, place, mask) in zip(folders, listed, strict=True)]
     short = [f"{split}/{place.stem}" if split else place.stem for split, place, _ in listed]
     twice = {id_ for id_, count in Counter(short).items() if count > 1}
     records = []

@@ -8,7 +8,8 @@ and TGS' salt. Along the rows where the columns are called img and rle_mask (Car
 (Sartorius, UW-Madison): so readers of these tables take them, though Sartorius' own page says otherwise. Nothing in a
 table tells, so a remark asks to look. ``IMAGE_CLASS`` in one column (ImageId_ClassId, Image_Label) is both. An
 empty row, or -1, is an image without an object. Images without a row that lie in a folder with others that have one are
-background, with a remark; those of other folders (test) are left out.
+background, with a remark; those of other folders (test) are left out. Tables called ``submission`` show the form of an
+answer, not labels: they are left out, with a remark.
 
 Classes: those of ``data.classes``; else background and the labels by alphabet, numbers by value; "object" where no
 column names one. ``data.mask_values`` renames, joins and drops them ({1: scratch}). Later rows cover earlier ones.
@@ -28,6 +29,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
+from maskline.convert.detecting import detect
 from maskline.convert.format_parts.annotations import Annotated, Drawn, source_set, with_splits
 from maskline.convert.format_parts.finding import visible
 from maskline.convert.format_parts.named_images import NamedImages
@@ -64,8 +66,12 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
         DataError: No such table is there.
     """
     tables = [(path, place, columns) for path, place in visible(folder, (".csv",)) if (columns := _columns(path))]
+    answers = [place for _, place, _ in tables if _is_answer(place)]
+    tables = [table for table in tables if table[1] not in answers]
     if not tables:
-        raise DataError("rle_csv", "no CSV file with images and run lengths", "give one with ImageId,EncodedPixels")
+        problem = f"no CSV file with images and run lengths{f' but {answers[0]}, an answer' if answers else ''}"
+        remedy = "give one with ImageId,EncodedPixels" + (", or rename this one if it holds labels" if answers else "")
+        raise DataError("rle_csv", problem, remedy)
     named = NamedImages(folder)
     objects: dict[Path, list[Drawn]] = defaultdict(list)
     files: dict[Path, Path] = {}
@@ -91,6 +97,7 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
         Annotated(id=named.id(image), image=image, file=files.get(image, tables[0][0]), objects=objects.get(image, []))
         for image in [*objects, *(path for path, _ in empty)]
     ]
+    remarks += [(place.as_posix(), "an answer to a contest by its name, no labels: left out") for place in answers]
     by_rows = [place.as_posix() for _, place, columns in tables if columns.by_rows]
     remarks += [(place, "run lengths read along the rows; look at reports/convert/grid.png") for place in by_rows]
     labels = {each.label for drawn in objects.values() for each in drawn}
@@ -101,12 +108,16 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
 
 def recognise(tree: Tree) -> str | None:
     """Return why a folder is such a set; None: it is none."""
-    if tree.first(r"masks/[^/]+"):  # what the table says is there as images too
+    place = first_table(tree)
+    if place is None or tree.first(r"masks/[^/]+") or detect(tree.places):  # what it says is there as images too
         return None
-    for place in (place for place in tree.places if place.suffix.lower() == ".csv"):
-        if _columns(tree.folder / place):
-            return f"{place} has a column of images and one of run lengths"
-    return None
+    return f"{place} has a column of images and one of run lengths"
+
+
+def first_table(tree: Tree) -> PurePosixPath | None:
+    """Return the path of the first table of run lengths; None: there is none."""
+    tables = (place for place in tree.places if place.suffix.lower() == ".csv" and not _is_answer(place))
+    return next((place for place in tables if _columns(tree.folder / place)), None)
 
 
 def decode(shape: tuple[int, int], *, text: str, by_rows: bool) -> NDArray[np.bool_]:
@@ -131,6 +142,10 @@ def decode(shape: tuple[int, int], *, text: str, by_rows: bool) -> NDArray[np.bo
     np.add.at(steps, ends, -1)
     inside = np.cumsum(steps[:-1]) > 0
     return inside.reshape(shape) if by_rows else inside.reshape(shape[::-1]).T
+
+
+def _is_answer(place: PurePosixPath) -> bool:
+    return "submission" in place.stem.lower()
 
 
 def _columns(path: Path) -> _Columns | None:

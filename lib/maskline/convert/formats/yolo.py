@@ -1,10 +1,11 @@
 """Outlines in text files, as ultralytics' YOLO reads them and Roboflow and CVAT export them for segmentation.
 
-    data.yaml                  optional: names, a list or a mapping of numbers
+    data.yaml                  optional: names, a list or a mapping of numbers; any name, where no other has names
+    classes.txt                instead: a name a line; or notes.json with categories (Label Studio)
     train/images/a.jpg         or images/train/a.jpg; split folders train, val (valid) and test, or none
     train/labels/a.txt         lines of CLASS X Y X Y ..., shares of width and height; none: an image without objects
 
-Classes: those of ``data.classes``; else background and the names of data.yaml in their order; without one, numbers.
+Classes: those of ``data.classes``; else background and the names of these files in their order; without one, numbers.
 ``data.mask_values`` joins and drops them. Later outlines cover earlier ones. Lines of five numbers are boxes without an
 outline: they mark nothing, with a remark. Label files without an image are problems; other text files beside them are
 left out, with a remark. Each image is a group.
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 
 from maskline.convert.format_parts import polygons
 from maskline.convert.format_parts.annotations import Annotated, Drawn, source_set, with_splits
-from maskline.convert.format_parts.documents import form_of, load_yaml
+from maskline.convert.format_parts.documents import form_of, load_json, load_yaml
 from maskline.convert.format_parts.finding import visible
 from maskline.convert.format_parts.labels_lost import LostLabels
 from maskline.convert.format_parts.named_images import NamedImages
@@ -35,6 +36,7 @@ _LINE = re.compile(rb"(?:\xef\xbb\xbf)?\s*\d+(?:\.0*)?(?:\s+-?(?:\d+(?:\.\d*)?|\
 _LOOKED_AT = 5  # lines of a file
 _FOLDER = "labels"
 _LISTS = ("data.yaml", "data.yml", "dataset.yaml")
+_NAMES, _NOTES = "classes.txt", "notes.json"
 
 
 def read(folder: Path, settings: LayoutSettings) -> SourceSet:
@@ -44,8 +46,12 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
         DataError: No image beside a folder of labels is there, or a damaged data.yaml.
     """
     named = NamedImages(folder)
-    names = _names(folder)
-    texts = {place: path for path, place in visible(folder, (".txt",)) if _FOLDER in place.parts[:-1]}
+    names, source = _names(folder)
+    texts = {
+        place: path
+        for path, place in visible(folder, (".txt",))
+        if _FOLDER in place.parts[:-1] and place.name.lower() != _NAMES
+    }
     lost = LostLabels("labels")
     images: list[Annotated] = []
     problems: list[DataError] = []
@@ -55,7 +61,7 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
             continue
         text = texts.pop(label, None)
         try:
-            objects = [] if text is None else _objects(text, label, names, lost)
+            objects = [] if text is None else _objects(text, label, (names, source), lost)
         except DataError as error:
             problems.append(error)
             continue
@@ -85,15 +91,48 @@ def recognise(tree: Tree) -> str | None:
     return None
 
 
-def _names(folder: Path) -> dict[int, str]:
-    """Return number -> name of data.yaml; empty: there is none."""
-    path = next((path for path, place in visible(folder, (".yaml", ".yml")) if place.name.lower() in _LISTS), None)
-    if path is None:
-        return {}
-    with form_of("YOLO", path.name):
-        listed: Any = load_yaml(path, path.name)["names"]
+def _names(folder: Path) -> tuple[dict[int, str], str]:
+    """Return number -> name, and the file that says so; empty: there is none.
+
+    Raises:
+        DataError: A damaged file, or two with different names.
+    """
+    listed = list(visible(folder, (".yaml", ".yml", ".txt", ".json")))
+    usual = [(path, place) for path, place in listed if place.name.lower() in _LISTS]
+    named = {place.name: _of_yaml(path, place) for path, place in usual[:1]}
+    if not named:
+        others = [(path, place) for path, place in listed if place.suffix.lower() in (".yaml", ".yml")]
+        named = {place.as_posix(): _of_yaml(path, place) for path, place in others if _has_names(path, place)}
+    for path, place in listed if not named else ():
+        if place.name.lower() == _NAMES:
+            lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+            named[place.as_posix()] = dict(enumerate(line.strip() for line in lines if line.strip()))
+    for path, place in listed if not named else ():
+        if place.name.lower() == _NOTES:
+            with form_of("Label Studio", place):
+                entries = load_json(path, place)["categories"]
+                named[place.as_posix()] = {int(each["id"]): str(each["name"]) for each in entries}
+    places = list(named)
+    odd = next((place for place in places[1:] if named[place] != named[places[0]]), None)
+    if odd is not None:
+        raise DataError(odd, f"other names of classes than {places[0]}", "remove the one that is not of this set")
+    return (named[places[0]], places[0]) if named else ({}, "")
+
+
+def _of_yaml(path: Path, place: PurePosixPath) -> dict[int, str]:
+    with form_of("YOLO", place.name):
+        listed: Any = load_yaml(path, place.name)["names"]
         pairs = listed.items() if isinstance(listed, dict) else enumerate(listed)
         return {int(number): str(name) for number, name in sorted(pairs)}
+
+
+def _has_names(path: Path, place: PurePosixPath) -> bool:
+    """Return whether a YAML file, of whatever program, lists names of classes."""
+    try:
+        content = load_yaml(path, place.name)
+    except DataError:
+        return False
+    return isinstance(content, dict) and isinstance(content.get("names"), dict | list)
 
 
 def _label_place(place: PurePosixPath) -> PurePosixPath | None:
@@ -106,8 +145,8 @@ def _label_place(place: PurePosixPath) -> PurePosixPath | None:
     return PurePosixPath(*parts)
 
 
-def _objects(path: Path, place: PurePosixPath, names: dict[int, str], lost: LostLabels) -> list[Drawn]:
-    objects = []
+def _objects(path: Path, place: PurePosixPath, named: tuple[dict[int, str], str], lost: LostLabels) -> list[Drawn]:
+    (names, source), objects = named, []
     for number, line in enumerate(_lines(path), start=1):
         where = f"{place} line {number}"
         with form_of("YOLO", where):
@@ -116,7 +155,7 @@ def _objects(path: Path, place: PurePosixPath, names: dict[int, str], lost: Lost
                 continue
             label, values = _number(cells[0]), [float(cell) for cell in cells[1:]]
             if names and label not in names:
-                raise DataError(where, f"class {label}, which data.yaml does not name", "add it to names")
+                raise DataError(where, f"class {label}, which {source} does not name", "add it to the names")
             name = names.get(label, f"class_{label}")
             lost.seen(name)
             if len(values) == 4:

@@ -34,7 +34,7 @@ def listed(
     Raises:
         DataError: A list that cannot be read.
     """
-    known = _names(records, folder)
+    known = names_of(records, folder)
     splits: dict[str, Split] = {}
     problems: list[DataError] = []
     for split, given in lists.items():
@@ -72,8 +72,8 @@ def _lines(path: Path) -> list[str]:
         raise DataError(f"data.split_lists: {path}", problem, "give a text file with one image a line") from error
 
 
-def _names(records: Sequence[Record], folder: Path) -> dict[str, set[str]]:
-    """Return name -> ids; an id is always of its own image alone."""
+def names_of(records: Sequence[Record], folder: Path) -> dict[str, set[str]]:
+    """Return what a line of a list may call an image -> ids; an id is always of its own image alone."""
     names: dict[str, set[str]] = defaultdict(set)
     for record in records:
         place = PurePosixPath(record.image.relative_to(folder).as_posix())
