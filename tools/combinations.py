@@ -35,7 +35,7 @@ from tools.twins import parts_of
 
 CLASSES = 19  # which class weights of the recipes are for
 ODD, EXAMPLE, UNSEEN, TIMED = ((65, 97), (63, 64), (33, 47)), (128, 160), ((65, 129), (257, 161)), (256, 256)
-TIES = 1e-4  # of probability: classes closer than this may change places
+TIES = 1e-4  # of probability: classes closer than this, or than torch's own error, may change places
 PAGE = Path("docs/reference/combinations.md")
 _RULE = "| --- | ---: | --- | --- | --- |\n"
 _VIT_DEPTH, _ROUNDS = 4, 5
@@ -153,8 +153,11 @@ def exports(model: SegmentorBase, _: ModelParams) -> str:
         seen = torch.from_numpy(session.run(list(WHOLE.names), {INPUT: pixels})[0])
         seconds.append((between - start, time.process_time() - between))
         best = probabilities.topk(2, dim=1).values
-        wrong = ((seen != labels) & (best[:, 0] - best[:, 1] > TIES)).sum()
-        assert not wrong, f"{wrong} of {labels.numel()} pixels have another class at {size[0]}x{size[1]}"
+        apart = (best[:, 0] - best[:, 1])[seen != labels].max() if (seen != labels).any() else TIES
+        if apart > TIES:  # more than what torch's own float32 is off?
+            with torch.inference_mode():
+                exact = copy.deepcopy(plain).double()(torch.from_numpy(pixels))[1]
+            assert apart <= (exact - probabilities).abs().max(), f"classes {apart:.4f} apart differ at {size}"
     of_torch, of_onnx = (statistics.median(column[-_ROUNDS:]) for column in zip(*seconds, strict=True))
     return f"{of_onnx / of_torch:.2f}"
 

@@ -1,4 +1,4 @@
-"""A pooled map of one pixel in the example must not bind the file to sizes at which it has one."""
+"""What a network does at the example's size must not bind the file to sizes at which it does the same."""
 
 from functools import partial
 
@@ -16,6 +16,8 @@ from maskline.models.backbones.dual import DEEPEST_STRIDE, ParallelPyramid
 from maskline.models.backbones.pidnet import PIDNet
 from maskline.models.backbones.poolformer import PoolFormer
 from maskline.models.backbones.swin import SwinPlan, SwinTransformer
+from maskline.models.heads.isa import ISAHead
+from maskline.models.heads.psa import PSAHead
 from maskline.models.layers import BATCH_NORM, resize, size_of
 
 CLASSES = 3
@@ -28,7 +30,7 @@ class Deep(BackboneBase):
         super().__init__()
         self.reduce = torch.nn.Conv2d(3, 8, 3, stride=64, padding=1)
         self.spp = ParallelPyramid(8, 4, CLASSES, norm=BATCH_NORM)
-        self.deepest_stride = DEEPEST_STRIDE
+        self.strides, self.deepest_stride = (64,), DEEPEST_STRIDE
 
     def forward(self, images):
         return resize(self.spp(self.reduce(images)), size_of(images), align_corners=False)
@@ -37,12 +39,36 @@ class Deep(BackboneBase):
         return []
 
 
-def test_onnx_agrees_below_and_above_the_example():
+class OneHead(torch.nn.Module):
+    """A head on a map of stride 8."""
+
+    def __init__(self, head, **keywords):
+        super().__init__()
+        self.reduce = torch.nn.Conv2d(3, 8, 3, stride=8, padding=1)
+        self.head = head(in_channels=8, in_index=0, channels=8, num_classes=CLASSES, dropout=0.0, **keywords)
+
+    def forward(self, images):
+        return resize(self.head([self.reduce(images)]), size_of(images), align_corners=False)
+
+
+isa = partial(OneHead, ISAHead, align_corners=False, isa_channels=4)
+psa = partial(OneHead, PSAHead, align_corners=False, mask_size=(9, 9))
+
+
+@pytest.mark.parametrize(
+    ("network", "stride", "sizes"),
+    [
+        pytest.param(Deep, 1, ((17, 29), (65, 129), (200, 700), (1100, 1500)), id="pyramid of pools"),
+        pytest.param(isa, 8, ((65, 129), (257, 161), (128, 192), (40, 72)), id="blocks that are padded unevenly"),
+        pytest.param(psa, 8, ((65, 129), (257, 161), (128, 192), (72, 64)), id="corners where both sides are odd"),
+    ],
+)
+def test_onnx_agrees_below_and_above_the_example(network, stride, sizes):
     torch.manual_seed(0)
-    model = Deployable(Deep().eval(), num_classes=CLASSES, stride=1, mean=(120,) * 3, std=(60,) * 3).eval()
+    model = Deployable(network().eval(), num_classes=CLASSES, stride=stride, mean=(120,) * 3, std=(60,) * 3).eval()
     content = to_onnx(trace(model, example_size=(128, 160)), opset=18, metadata={})
     session = open_session(content, threads=1)
-    for size in ((17, 29), (65, 129), (200, 700), (1100, 1500)):
+    for size in sizes:
         images = np.random.default_rng(0).integers(0, 256, (1, *size, 3), dtype=np.uint8)
         _, seen = session.run(list(WHOLE.names), {INPUT: images})
         with torch.inference_mode():

@@ -20,6 +20,7 @@ from maskline.core.errors import ExportError
 from maskline.export.interface import WHOLE, Interface, Output
 from maskline.export.onnx_passes.resizing import with_factors
 from maskline.models.backbones.base import BackboneBase
+from maskline.models.heads.base import Head
 from maskline.models.pooling import AdaptiveAvgPool
 from maskline.models.scale import resized_bytes, scaled_size
 
@@ -123,8 +124,8 @@ def trace(model: Deployable, *, example_size: tuple[int, int]) -> ExportedProgra
     The trace assumes sides above 32 px and above the stride, because a feature map of one pixel takes other paths in
     torch; whether smaller images work all the same is for the parity gate to say.
 
-    A network whose maps get coarser than the example's pixels can show (``BackboneBase.deepest_stride``) is traced at a
-    larger example.
+    A network whose maps get coarser than the example's pixels can show (``BackboneBase.deepest_stride``,
+    ``Head.window``) is traced at a larger example.
 
     Args:
         model: In eval mode, on the CPU.
@@ -140,8 +141,10 @@ def trace(model: Deployable, *, example_size: tuple[int, int]) -> ExportedProgra
         raise ExportError(
             "export.example_size", f"{example_size[0]}x{example_size[1]} px", f"give at least {least} px a side"
         )
-    deepest = [part.deepest_stride for part in model.modules() if isinstance(part, BackboneBase)]
-    least = max(least, 1 + max(deepest, default=0))
+    backbones = [part for part in model.modules() if isinstance(part, BackboneBase)]
+    strides = [model.stride, *(max(part.strides) for part in backbones)]
+    windows = [1, *(part.window for part in model.modules() if isinstance(part, Head))]
+    least = max(least, 1 + max(strides) * max(windows), *(1 + part.deepest_stride for part in backbones))
     sizes = {0: Dim("batch", min=1), 1: Dim("height", min=least), 2: Dim("width", min=least)}
     # Two images, since torch.export makes a constant of a batch of one.
     height, width = (max(side, least) for side in example_size)

@@ -51,7 +51,12 @@ class Head(nn.Module, ABC):
             concatenated; ``multiple_select``: several, as they are.
         with_classifier: False: the head brings classifiers of its own.
         options: See ``HeadOptions``.
+
+    Attributes:
+        window: Feature pixels a side of the blocks that the feature is taken in; 1: as it is.
     """
+
+    window: int = 1
 
     def __init__(
         self, options: HeadOptions, *, input_transform: InputTransform | None = None, with_classifier: bool = True

@@ -34,7 +34,7 @@ class ISAHead(Head):
         **options: Unpack[HeadOptions],
     ) -> None:
         super().__init__(options, input_transform=input_transform)
-        self.down_factor = down_factor
+        self.down_factor, self.window = down_factor, max(down_factor)
         self.in_conv = ConvNormAct(self.in_channels, self.channels, kernel_size=3, norm=self.norm)
         self.global_relation = _Relation(self.channels, isa_channels, norm=self.norm)
         self.local_relation = _Relation(self.channels, isa_channels, norm=self.norm)
@@ -51,7 +51,7 @@ class ISAHead(Head):
         (height, width), (rows, columns) = size_of(x), self.down_factor
         down, across = (height + rows - 1) // rows, (width + columns - 1) // columns
         pad_h, pad_w = down * rows - height, across * columns - width
-        top, left = pad_h // 2, pad_w // 2
+        top, left = _half(down * rows, height), _half(across * columns, width)
         padded = F.pad(x, (left, pad_w - left, top, pad_h - top))
         batch, channels = x.shape[:2]
         blocks = padded.reshape(batch, channels, down, rows, across, columns)
@@ -62,6 +62,14 @@ class ISAHead(Head):
         near = self.local_relation(near).reshape(batch, down, across, channels, rows, columns)
         whole: Tensor = near.permute(0, 3, 1, 4, 2, 5).reshape(batch, channels, down * rows, across * columns)
         return whole[:, :, top : top + height, left : left + width]
+
+
+def _half(whole: int, part: int) -> int:
+    """Return half of the difference, rounded down, without a quotient of a negative number.
+
+    The tracer would take ``(whole - part) // 2`` apart into such a one, and ONNX rounds it towards 0.
+    """
+    return whole // 2 - (part + 1) // 2 + (whole % 2) * (part % 2)
 
 
 class _Relation(SelfAttention):

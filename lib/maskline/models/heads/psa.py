@@ -60,21 +60,19 @@ class PSAHead(Head):
         del previous
         x = self.select(features)
         (height, width), factor = size_of(x), self.shrink_factor
-        # Corner pixels stay on corners where neither side is a multiple, as published.
-        corners = self.align_corners
-        small = (height, width)
+        small, corners = (height, width), int(self.align_corners)
         if factor != 1:
-            corners = bool(height % factor and width % factor)
-            small = (height // factor, width // factor)
-        if factor != 1 and corners:
-            small = ((height - 1) // factor + 1, (width - 1) // factor + 1)
+            # Corner pixels stay on corners where neither side is a multiple, as published. Reckoned, not asked, so
+            # that a tracer follows it for every size.
+            corners = torch.sym_min(height % factor, 1) * torch.sym_min(width % factor, 1)  # type: ignore[no-untyped-call]
+            small = ((height - corners) // factor + corners, (width - corners) // factor + corners)
         first = self.kind != "distribute"
         parts = [self._gathered(self.reduce, self.attention, x, small, corners=corners, collects=first)]
         if self.kind == "bi-direction":
             parts.append(self._gathered(self.reduce_p, self.attention_p, x, small, corners=corners, collects=False))
         # The published networks pad before this 1x1 convolution.
         y = self.proj(F.pad(torch.cat(parts, dim=1), (1, 1, 1, 1)))
-        y = resize(y, (height, width), align_corners=corners)
+        y = _resized(y, (height, width), corners=corners)
         return self.classify(self.bottleneck(torch.cat([x, y], dim=1)))
 
     def _gathered(
@@ -84,16 +82,34 @@ class PSAHead(Head):
         x: Tensor,
         size: tuple[int, int],
         *,
-        corners: bool,
+        corners: int,
         collects: bool,
     ) -> Tensor:
         """Return each pixel's weighed sum over the feature at ``size``."""
-        y = resize(reduce(x), size, align_corners=corners)
+        y = _resized(reduce(x), size, corners=corners)
         scores = _centred(attention(y), self.mask_size)
         if not collects:  # what a place gets from all pixels, not what a pixel gets from all places
             scores = scores.transpose(1, 2)
         weights = torch.softmax(scores, dim=1) if self.with_softmax else scores
         return (y.flatten(2) @ weights).reshape(y.shape) / self.normalization_factor
+
+
+def _resized(x: Tensor, size: tuple[int, int], *, corners: int) -> Tensor:
+    """Return ``x`` resized; ``corners`` 1: ``align_corners``; of an exported file only its input's size says it."""
+    if not torch.compiler.is_exporting():
+        return resize(x, size, align_corners=bool(corners))
+    rows, columns = (_interpolation(old, new, corners, like=x) for old, new in zip(size_of(x), size, strict=True))
+    return rows @ x @ columns.transpose(0, 1)
+
+
+def _interpolation(old: int, new: int, corners: int, *, like: Tensor) -> Tensor:
+    """Return how much each of ``old`` places gives to each new one, shape (new, old), as bilinear resizing has it."""
+    place, source = torch.arange(new, device=like.device).to(like.dtype), torch.arange(old, device=like.device)
+    on_corners = place * (old - 1) / torch.sym_max(new - 1, 1)  # type: ignore[no-untyped-call]
+    centred = ((place + 0.5) * old / new - 0.5).clamp(min=0)
+    seen = (corners * on_corners + (1 - corners) * centred).clamp(max=old - 1)
+    weights: Tensor = (1 - (seen.unsqueeze(1) - source).abs()).clamp(min=0)
+    return weights
 
 
 def _centred(mask: Tensor, mask_size: tuple[int, int]) -> Tensor:
