@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from maskline.cli.entry import PATH, log, params_option, stage
+from maskline.cli.entry import PATH, OneLineCommand, log, params_option, stage
 
 
-@click.command()
+@click.command(cls=OneLineCommand)
 @params_option
 @click.option("--prepared", type=PATH, default="data/prepared", show_default=True, help="Prepared data set.")
 @click.option(

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import click
 
-from maskline.cli.entry import PATH, log, params_option, stage
+from maskline.cli.entry import PATH, OneLineCommand, log, params_option, stage
 
 
-@click.command()
+@click.command(cls=OneLineCommand)
 @params_option
 @click.option(
     "--raw", type=PATH, default="data/raw", show_default=True, help="Written: the archive, or a folder's listing."

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from maskline.cli.entry import PATH, arguments, log, params_option, stage
+from maskline.cli.entry import PATH, OneLineCommand, arguments, log, params_option, stage
 
 
-@click.command()
+@click.command(cls=OneLineCommand)
 @params_option
 @click.option("--prepared", type=PATH, default="data/prepared", show_default=True, help="Prepared data set.")
 @click.option("--model", type=PATH, default="data/models", show_default=True, help="Trained model.")

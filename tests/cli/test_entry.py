@@ -202,8 +202,9 @@ def test_a_full_disk_behind_standard_output_is_one_line(tmp_path):
     assert done.stderr.startswith("error: standard output: no space left on device; ")
 
 
-def test_help_on_a_full_disk_is_one_line(tmp_path):
-    command = [sys.executable, "-m", "maskline.commands.main", "--help"]
+@pytest.mark.parametrize("module", ["maskline.commands.main", "stages.convert"])
+def test_help_on_a_full_disk_is_one_line(module):
+    command = [sys.executable, "-m", module, "--help"]
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)

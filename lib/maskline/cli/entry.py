@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import ParamSpec
+from typing import Any, ParamSpec
 
 import click
 
@@ -71,6 +71,18 @@ def errors_to_exit_code(function: Callable[P, None]) -> Callable[P, None]:
             sys.exit(130)
 
     return wrapped
+
+
+class OneLineCommand(click.Command):
+    """A command or group that ends with one line where its help cannot be printed, as where its output cannot."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run."""
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:
+            end_by_storage(error)
+            raise
 
 
 def end_by_storage(error: OSError) -> None:

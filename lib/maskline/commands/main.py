@@ -2,12 +2,12 @@
 
 import difflib
 import importlib
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import click
 
 from maskline import __version__
-from maskline.cli.entry import end_by_storage
+from maskline.cli.entry import OneLineCommand
 
 # Name -> one line of help, which the list of commands shows without importing them.
 COMMANDS = {
@@ -36,16 +36,8 @@ COMMANDS = {
 }
 
 
-class LazyGroup(click.Group):
+class LazyGroup(OneLineCommand, click.Group):
     """Finds the command NAME as ``main`` of ``maskline.commands.NAME``, with underscores for hyphens."""
-
-    def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run; help that cannot be printed is one line, as a command's own output is."""
-        try:
-            return super().main(*args, **kwargs)
-        except OSError as error:
-            end_by_storage(error)
-            raise
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return all names; imports nothing."""
