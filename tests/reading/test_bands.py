@@ -116,3 +116,14 @@ def test_damaged_deep_files_are_named(tmp_path):
         (tmp_path / name).write_bytes(whole[: len(whole) // 2])
         with pytest.raises(DataError, match=rf"{name}: (unreadable|not an image)"):
             read(tmp_path / name, channels=(0,), scale="full_range")
+
+
+def test_a_tile_far_larger_than_the_image_is_refused_before_it_is_unpacked(tmp_path):
+    path, pixels = tmp_path / "a.tif", values(5)
+    for tile in ((16, 512), (16, 8192)):
+        tifffile.imwrite(path, pixels, photometric="minisblack", planarconfig="contig", tile=tile, compression="zlib")
+        if tile[1] == 512:
+            np.testing.assert_array_equal(read(path, channels=(0, 1, 2, 3, 4))[0], pixels)
+        else:
+            with pytest.raises(DataError, match=r"a tile of 8192x16 px in an image of 10x12 px; replace the file"):
+                read(path, channels=(0, 1, 2, 3, 4))

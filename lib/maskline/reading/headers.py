@@ -130,9 +130,14 @@ def guard_segments(path: Path, page: Any) -> None:
         page: Of tifffile; from now on it raises ``DataError`` for such a strip or tile.
 
     Raises:
-        DataError: They are packed by a codec whose header is not looked at.
+        DataError: They are packed by a codec whose header is not looked at, or a tile is far larger than the image.
     """
     name = getattr(page.compression, "name", str(page.compression))
+    whole = (page.imagelength, page.imagewidth)
+    tile = (page.tilelength, page.tilewidth) if page.is_tiled else (0, 0)
+    if any(side > max(_TILE, length + _PADDING) for side, length in zip(tile, whole, strict=True)):
+        problem = f"a tile of {tile[1]}x{tile[0]} px in an image of {whole[1]}x{whole[0]} px"
+        raise DataError(path, problem, "replace the file")
     if page.compression in _UNCHECKED:
         raise DataError(path, f"packed as {name}", "save it with deflate, LZW or JPEG")
     if page.compression not in _SEGMENT_SIZES:
@@ -179,6 +184,7 @@ def _webp_sizes(data: bytes) -> list[tuple[int, int]]:
 
 
 _PADDING = 64  # px that an encoder may have filled up
+_TILE = 4096  # px a side that programs write, however small the image
 _JPEG_FRAME = re.compile(rb"\xff(?=([\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf\xf7]))")
 _JPEG2000_SIZE = re.compile(rb"\xff\x4f\xff\x51")
 _SEGMENT_SIZES: dict[int, Callable[[bytes], list[tuple[int, int]]]] = {
