@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import re
+import unicodedata
 import zlib
 
 import numpy as np
@@ -162,9 +163,9 @@ def test_outlines_of_yolo(tmp_path, opened, names, form):
 
 
 def test_yolo_as_scripts_write_it(tmp_path, opened):
-    for n, lines in ((0, "\ufeff0.0 .1 .1 .5 .1 .5 .5\r\n"), (1, "1.0 .1 .1 .5 .1 .5 .5\n")):
-        save(image(n), tmp_path / f"set/images/{n}.jpg")
-        dump(tmp_path / f"set/labels/{n}.txt", lines)
+    for n, name, lines in ((0, "0", "\ufeff0.0 .1 .1 .5 .1 .5 .5\r\n"), (1, "ä", "1.0 .1 .1 .5 .1 .5 .5\n")):
+        save(image(n), tmp_path / f"set/images/{name}.jpg")
+        dump(tmp_path / f"set/labels/{unicodedata.normalize('NFD', name)}.txt", lines)  # of a Mac
     dump(tmp_path / "set/labels/about.txt", "drawn by hand\n")
     _, read, said = opened(tmp_path / "set")
     assert "labels/about.txt: no label file: left out" in said

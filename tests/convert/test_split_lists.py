@@ -54,10 +54,8 @@ def test_each_wrong_line_and_each_image_left_out_is_named(images, tmp_path):
 
 
 def test_names_in_place_of_a_file(images, tmp_path):
-    records, problems = listed(images, {"val": ("north/a", "south/a.jpg", "images/south/a.jpg")}, tmp_path)
-    assert [str(one).partition(";")[0] for one in problems] == [
-        "data.split_lists.val, entry 2: south/a.jpg is no image of this set"
-    ]
+    records, problems = listed(images, {"val": ("north/a", "a.jpg", "images/south/a.jpg")}, tmp_path)
+    assert [str(one).partition(";")[0] for one in problems] == ["data.split_lists.val, entry 2: a.jpg is of 2 images"]
     assert {one.id for one in records if one.split == "val"} == {"north/a", "south/a"}
 
 
@@ -135,3 +133,11 @@ def test_masks_saved_as_jpeg_are_snapped_only_when_told(workspace, tmp_path):
     frame, _ = manifest.read(workspace.prepared)
     for row in frame.to_dict("records"):
         assert row["pixels_1"] == pytest.approx(expected[row["id"]], rel=0.02)
+
+
+def test_lines_of_other_programs(images, tmp_path):
+    named = record(tmp_path, "norden/bäume", "train")
+    lists = {"val": ("/home/me/set/images/north/a.png north/a.mask.png", "C:\\set\\south\\a.jpg", "norden/ba\u0308ume")}
+    records, problems = listed([*images, named], lists, tmp_path)
+    assert problems == []
+    assert {one.id for one in records if one.split == "val"} == {"north/a", "south/a", "norden/bäume"}

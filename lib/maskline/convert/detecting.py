@@ -13,7 +13,7 @@ from maskline.convert.pairing import (
     MASK_WORDS,
     Kind,
     PairNames,
-    composed,
+    composed_place,
     is_readable,
     meaning,
     meanings,
@@ -77,7 +77,7 @@ def detect(places: Iterable[PurePosixPath], given: Mapping[str, str] | None = No
         places: Path of each file below the set's folder.
         given: Fields of the rule that are known.
     """
-    files = [composed(place) for place in places if is_readable(place)]
+    files = [composed_place(place) for place in places if is_readable(place)]
     rules, tried = list[Rule](), set[PairNames]()
     for candidate in _candidates(files):  # one after the other: the first is mostly the one
         names = replace(candidate, **(given or {}))
@@ -102,7 +102,7 @@ def also(places: Iterable[PurePosixPath], rule: Rule) -> list[str]:
         places: Path of each file below the set's folder.
         rule: That which was chosen.
     """
-    files = [composed(place) for place in places if is_readable(place)]
+    files = [composed_place(place) for place in places if is_readable(place)]
     if rule.names.image_dir == HERE:
         return []
     others = [
@@ -138,7 +138,7 @@ def several_masks(places: Iterable[PurePosixPath], names: PairNames | None = Non
         places: Path of each file below the set's folder.
         names: How images and masks are called; None: some usual way.
     """
-    files = [composed(place) for place in places if is_readable(place)]
+    files = [composed_place(place) for place in places if is_readable(place)]
     for whole in [names.whole()] if names is not None else dict.fromkeys(each.whole() for each in _candidates(files)):
         known = meanings(files, whole)
         ids = {id_: kind for kind, _, id_ in known.values()}
@@ -168,7 +168,7 @@ def unpaired(places: Iterable[PurePosixPath]) -> tuple[str, str] | None:
     Args:
         places: Path of each file below the set's folder.
     """
-    files = [composed(place) for place in places if is_readable(place)]
+    files = [composed_place(place) for place in places if is_readable(place)]
     for names in _candidates(files):
         kinds = {kind: place.as_posix() for place, (kind, _, _) in reversed(meanings(files, names.whole()).items())}
         if names.image_dir != HERE and {"image", "mask"} <= kinds.keys():

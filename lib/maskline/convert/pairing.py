@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import PurePosixPath
 from typing import Literal, NamedTuple
-from unicodedata import normalize
 
+from maskline.core.text import composed
 from maskline.data.manifest import Split
 from maskline.reading.arrays import ARRAY_SUFFIXES
 from maskline.reading.images import IMAGE_SUFFIXES
@@ -185,7 +185,7 @@ def _in_one_case(known: dict[PurePosixPath, Meaning]) -> dict[PurePosixPath, Mea
 
 
 def _part(place: PurePosixPath, names: PairNames) -> _Part | None:
-    own, place = _own_folder(composed(place), names)
+    own, place = _own_folder(composed_place(place), names)
     folders = [part.lower() for part in place.parts[:-1]]
     kinds: dict[str, Kind] = {"second": "second", names.mask_dir.lower(): "mask", names.image_dir.lower(): "image"}
     at = next((i for i, part in enumerate(folders) if part in kinds), None)
@@ -210,10 +210,10 @@ def _part(place: PurePosixPath, names: PairNames) -> _Part | None:
     return _Part(kind, split, tuple(above), "/".join([*below, stem]))
 
 
-def composed(place: PurePosixPath) -> PurePosixPath:
-    """Return a path with composed letters (NFC); macOS and some archives keep an umlaut as two characters."""
+def composed_place(place: PurePosixPath) -> PurePosixPath:
+    """Return a path with composed letters, as ``core.text.composed`` has them."""
     text = str(place)
-    return place if text.isascii() else PurePosixPath(normalize("NFC", text))
+    return place if text.isascii() else PurePosixPath(composed(text))
 
 
 def _own_folder(place: PurePosixPath, names: PairNames) -> tuple[Split | None, PurePosixPath]:

@@ -5,6 +5,7 @@ such a name for a command to itself.
 """
 
 import re
+import unicodedata
 from urllib.parse import urlsplit
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -18,6 +19,11 @@ def printable(text: str) -> str:
     Tabs and line feeds stay.
     """
     return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+def composed(name: str) -> str:
+    """Return a name with letters and their accents as one character (NFC); macOS has them apart in names of files."""
+    return unicodedata.normalize("NFC", name)
 
 
 def one_line(text: str) -> str:

@@ -12,7 +12,7 @@ from maskline.convert.format_parts.named_images import split_named
 from maskline.convert.format_parts.tree import Tree
 from maskline.convert.pairing import SPLITS
 from maskline.convert.records import Record
-from maskline.convert.splitting.split_lists import names_of
+from maskline.convert.splitting.split_lists import image_in, names_of
 from maskline.data.manifest import Split
 
 _MOST_BYTES = 16 << 20
@@ -147,7 +147,7 @@ def _of_table(place: PurePosixPath, text: str, known: Mapping[str, set[str]]) ->
     if at is None or any(len(row) != len(header) or split_named(row[at]) is None for row in rows):
         return []
     columns = [i for i in range(len(header)) if i != at]
-    column = max(columns, key=lambda i: sum(_id(row[i], known) is not None for row in rows), default=None)
+    column = max(columns, key=lambda i: sum(image_in(row[i], known) is not None for row in rows), default=None)
     if column is None:
         return []
     by_split: dict[Split, list[str]] = defaultdict(list)
@@ -162,21 +162,9 @@ def _of_table(place: PurePosixPath, text: str, known: Mapping[str, set[str]]) ->
 def _list(place: PurePosixPath, split: Split, lines: Iterable[str], known: Mapping[str, set[str]]) -> _List:
     ids, unknown = dict[str, None](), None
     for line in lines:
-        tries = (line, *(part.strip() for part in re.split(r"[,;\t]", line)[:1]), *line.split()[:1])
-        id_ = next((id_ for text in tries if (id_ := _id(text, known)) is not None), None)
+        id_ = image_in(line, known)
         if id_ is None:
             unknown = unknown or line
         else:
             ids[id_] = None
     return _List(place, split, list(ids), unknown)
-
-
-def _id(text: str, known: Mapping[str, set[str]]) -> str | None:
-    """Return the id of the image that a path of whatever root ends like; None: of none or of several."""
-    parts = [part for part in text.replace("\\", "/").split("/") if part not in ("", ".", "..")]
-    for start in range(len(parts)):
-        for name in ("/".join(parts[start:]), "/".join(parts[start:]).rsplit(".", 1)[0]):
-            ids = known.get(name, set())
-            if len(ids) == 1:
-                return next(iter(ids))
-    return None

@@ -1,7 +1,6 @@
 """Images that an annotation file names: by a path of another computer, or by an address."""
 
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
@@ -10,6 +9,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from maskline.convert.format_parts.finding import visible
 from maskline.convert.pairing import SPLITS
 from maskline.core.errors import DataError
+from maskline.core.text import composed
 from maskline.data.manifest import Split
 from maskline.reading.images import IMAGE_SUFFIXES
 
@@ -28,7 +28,7 @@ class NamedImages:
         self._folder = folder
         for path, place in visible(folder, IMAGE_SUFFIXES):
             if only is None or only(place):
-                self._by_name[_composed(place.name)].append((path, place))
+                self._by_name[composed(place.name)].append((path, place))
 
     def find(
         self,
@@ -50,12 +50,12 @@ class NamedImages:
             DataError: There is none, or there are several.
         """
         parts = _parts(named)
-        matches = self._by_name.get(_composed(parts[-1]), []) if parts else []
+        matches = self._by_name.get(composed(parts[-1]), []) if parts else []
         matches = [match for match in matches if match[1].name == parts[-1]] or matches
         if split is not None:
             matches = [match for match in matches if split_in(match[1].parent.name) in (None, split)]
         if len(matches) > 1:
-            matches = _best(matches, lambda other: _common([*map(_composed, other.parts)], [*map(_composed, parts)]))
+            matches = _best(matches, lambda other: _common([*map(composed, other.parts)], [*map(composed, parts)]))
         if len(matches) > 1 and beside is not None:
             matches = _best(matches, lambda other: _common(other.parent.parts[::-1], beside.parts[::-1]))
         if not matches:
@@ -68,7 +68,7 @@ class NamedImages:
 
     def has(self, named: str) -> bool:
         """Return whether an image of that very name, whatever its folder, is there."""
-        return bool(self._by_name.get(_composed((_parts(named) or [""])[-1])))
+        return bool(self._by_name.get(composed((_parts(named) or [""])[-1])))
 
     def place(self, image: Path) -> PurePosixPath:
         """Return an image's path below the set's folder."""
@@ -98,11 +98,6 @@ def split_in(name: str) -> Split | None:
     """Return the split that a word of a name means, such as ``instances_train2017``; None: there is none."""
     words = re.split(r"[^a-z]+", name.lower())
     return next((SPLITS[word] for word in words if word in SPLITS), None)
-
-
-def _composed(name: str) -> str:
-    """Return a name with letters and their accents as one character: macOS has them apart, in the names of files."""
-    return unicodedata.normalize("NFC", name)
 
 
 def _parts(named: str) -> list[str]:

@@ -28,6 +28,7 @@ from maskline.convert.format_parts.finding import visible
 from maskline.convert.format_parts.labels_lost import LostLabels
 from maskline.convert.format_parts.named_images import NamedImages
 from maskline.convert.format_parts.tree import Tree
+from maskline.convert.pairing import composed_place
 from maskline.convert.records import LayoutSettings, SourceSet
 from maskline.core.errors import DataError
 from maskline.reading.images import IMAGE_SUFFIXES
@@ -48,7 +49,7 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
     named = NamedImages(folder)
     names, source = _names(folder)
     texts = {
-        place: path
+        composed_place(place): path
         for path, place in visible(folder, (".txt",))
         if _FOLDER in place.parts[:-1] and place.name.lower() != _NAMES
     }
@@ -59,7 +60,7 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
         label = _label_place(place)
         if label is None:
             continue
-        text = texts.pop(label, None)
+        text = texts.pop(composed_place(label), None)
         try:
             objects = [] if text is None else _objects(text, label, (names, source), lost)
         except DataError as error:

@@ -1,5 +1,6 @@
 """Splits that the user gives, as lists of images, instead of those of the set."""
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -7,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from maskline.convert.records import Record
 from maskline.core.errors import DataError
+from maskline.core.text import composed
 from maskline.data.manifest import Split
 
 _MOST_NAMED = 20  # images in no list
@@ -22,9 +24,9 @@ def listed(
 ) -> tuple[list[Record], list[DataError]]:
     """Return the records in the splits of the lists, and what is wrong with these.
 
-    A line is an image: its id, its path in the set, its file's name or that without the suffix, whichever is of one
-    image alone; empty lines and those that begin with # do not count. Images in no list are train, unless there is a
-    list for train.
+    A line is an image: its id, its path in the set or from another root, its file's name or that without the suffix,
+    whichever is of one image alone, and what follows it (a mask's path); empty lines and those that begin with # do not
+    count. Images in no list are train, unless there is a list for train.
 
     Args:
         records: The whole set.
@@ -44,13 +46,13 @@ def listed(
             name = line.strip()
             if not name or name.startswith("#"):
                 continue
-            ids = known.get(name, set())
+            id_ = image_in(name, known)
             where = f"{place} {number}"
-            if len(ids) != 1:
+            if id_ is None:
+                ids = known.get(composed(name), set())
                 problem = f"{name} is of {len(ids)} images" if ids else f"{name} is no image of this set"
                 problems.append(DataError(where, problem, "give ids as in manifest.csv, or paths in the archive"))
                 continue
-            (id_,) = ids
             if splits.setdefault(id_, split) != split:
                 problems.append(
                     DataError(where, f"{name} is in the list of {splits[id_]} too", "remove one of the two")
@@ -78,5 +80,29 @@ def names_of(records: Sequence[Record], folder: Path) -> dict[str, set[str]]:
     for record in records:
         place = PurePosixPath(record.image.relative_to(folder).as_posix())
         for name in (str(place), str(place.with_suffix("")), place.name, place.stem, PurePosixPath(record.id).name):
-            names[name].add(record.id)
-    return dict(names) | {record.id: {record.id} for record in records}
+            names[composed(name)].add(record.id)
+    return dict(names) | {composed(record.id): {record.id} for record in records}
+
+
+def image_in(line: str, known: Mapping[str, set[str]]) -> str | None:
+    """Return the id of the image that a line of a list names; None: of none or of several.
+
+    The whole line is tried, then what stands before its first comma, semicolon or tab, then its first word.
+
+    Args:
+        line: Not empty.
+        known: As ``names_of`` returns it.
+    """
+    tries = (line, *(part.strip() for part in re.split(r"[,;\t]", line)[:1]), *line.split()[:1])
+    return next((id_ for text in tries if (id_ := _ends_like(text, known)) is not None), None)
+
+
+def _ends_like(text: str, known: Mapping[str, set[str]]) -> str | None:
+    """Return the id of the image that a path of whatever root ends like."""
+    parts = [part for part in composed(text).replace("\\", "/").split("/") if part not in ("", ".", "..")]
+    for start in range(len(parts)):
+        for name in ("/".join(parts[start:]), "/".join(parts[start:]).rsplit(".", 1)[0]):
+            ids = known.get(name, set())
+            if len(ids) == 1:
+                return next(iter(ids))
+    return None
