@@ -4,6 +4,7 @@ import io
 import os
 import pickle
 import struct
+import sys
 import tarfile
 import tracemalloc
 import zipfile
@@ -198,16 +199,17 @@ REBUILD = b"ctorch._utils\n_rebuild_tensor_v2\n"
 ORDERED = b"ccollections\nOrderedDict\n"
 
 
-def _ones(key="0", count=4):
+def _ones(key="0", count=4, kind=b"FloatStorage"):
     """Steps that make a tensor of ``count`` values."""
     size = b"K" + bytes([count])
-    storage = b"(" + _word("storage") + b"ctorch\nFloatStorage\n" + _word(key) + _word("cpu") + size + b"tQ"
+    storage = b"(" + _word("storage") + b"ctorch\n" + kind + b"\n" + _word(key) + _word("cpu") + size + b"tQ"
     return REBUILD + b"(" + storage + b"K\0" + size + b"\x85K\1\x85\x89" + ORDERED + b")RtR"
 
 
-def _by_hand(path, steps):
+def _by_hand(path, steps, order=sys.byteorder):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("c/data.pkl", b"\x80\2" + steps + b".")
+        archive.writestr("c/byteorder", order)
         archive.writestr("c/data/0", struct.pack("<4f", 1, 1, 1, 1))
         archive.writestr("c/data/8", bytes(1000))
         archive.writestr("c/data/9", b"")
@@ -269,3 +271,21 @@ def test_steps_that_end_in_one_short_line(tmp_path, steps, problem):
     with pytest.raises(CheckpointError, match=problem) as caught:
         read_pickled(_by_hand(tmp_path / "c.pth", steps))
     assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("kind", [b"qint8", b"quint8", b"qint32", b"quint4x2", b"quint2x4", b"QInt8Storage", b"bits8"])
+def test_types_of_numbers_on_which_torch_ends_the_process(tmp_path, kind):
+    with pytest.raises(CheckpointError, match=r"c\.pth: quantized tensors.*; save .* in float32$"):
+        read_pickled(_by_hand(tmp_path / "c.pth", b"}(" + _word("w") + _ones(count=1, kind=kind) + b"u"))
+
+
+@pytest.mark.parametrize("order", ["middle", "little\n", "BIG", ""])
+def test_a_byte_order_that_there_is_not(tmp_path, order):
+    with pytest.raises(CheckpointError, match="damaged.*byte order"):
+        read_pickled(_by_hand(tmp_path / "c.pth", b"}(" + _word("w") + _ones() + b"u", order))
+
+
+def test_values_of_a_machine_of_the_other_byte_order(tmp_path):
+    other = "big" if sys.byteorder == "little" else "little"
+    content = read_pickled(_by_hand(tmp_path / "c.pth", b"}(" + _word("w") + _ones() + b"u", other))
+    assert content["w"].view(torch.uint8)[:4].tolist() == [*struct.pack(">f" if other == "big" else "<f", 1)]

@@ -141,7 +141,12 @@ _CALLED: dict[tuple[str, str], _Called] = {
     },
 }
 _DTYPES: dict[tuple[str, str], torch.dtype] = {
-    **{("torch", name): value for name, value in vars(torch).items() if isinstance(value, torch.dtype)},
+    # No other ones: torch ends the process on tensors of some, such as the quantized ones.
+    **{
+        ("torch", name): value
+        for name, value in vars(torch).items()
+        if isinstance(value, torch.dtype) and value in _STORAGES.values()
+    },
     **{
         (module, name): dtype
         for module in ("torch", "torch.cuda", "torch.storage")
@@ -310,12 +315,16 @@ _STEPS: dict[str, _Step] = {
 class _Budget:
     """Bytes of tensors that a file can hold: those of the file."""
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    def __init__(self, path: Path, stream: IO[bytes]) -> None:
+        self._path = path
         self.whole = self._left = stream.seek(0, 2)
         stream.seek(0)
 
-    def memory(self, count: int, dtype: torch.dtype) -> tuple[bytearray, Tensor]:
+    def memory(self, count: int, dtype: torch.dtype | Skipped) -> tuple[bytearray, Tensor]:
         """Return zeros and the tensor of ``count`` values that shares them."""
+        if not isinstance(dtype, torch.dtype):
+            problem = "quantized tensors, or tensors of another type of number that is not read"
+            raise CheckpointError(self._path, problem, "save the state dict of the network in float32")
         size = operator.index(count) * dtype.itemsize
         if count < 0 or size > self._left:
             raise ValueError("it declares more values than it holds")
@@ -334,16 +343,18 @@ def _from_zip(path: Path, stream: IO[bytes]) -> Any:
                 raise CheckpointError(path, f"compressed ({info.filename})", _SAVE_AGAIN)
             if info.CRC == 0:  # written without checksums (torch.serialization.set_crc32_options)
                 del info.CRC
-        swapped = "byteorder" in members and archive.read(members["byteorder"]).decode() != sys.byteorder
-        budget, storages = _Budget(stream), dict[str, Tensor]()
+        order = archive.read(members["byteorder"]).decode() if "byteorder" in members else sys.byteorder
+        if order not in ("little", "big"):
+            raise ValueError(f"byte order {order!r}")
+        budget, storages = _Budget(path, stream), dict[str, Tensor]()
 
-        def storage(dtype: torch.dtype, key: Any, _place: Any, count: int, *_view: Any) -> Tensor:
+        def storage(dtype: torch.dtype | Skipped, key: Any, _place: Any, count: int, *_view: Any) -> Tensor:
             name = _text(key)
             if name not in storages:
                 content, storages[name] = budget.memory(count, dtype)
                 with archive.open(members[f"data/{name}"]) as source:
                     _fill(source, content)
-                if swapped:
+                if order != sys.byteorder:
                     storages[name].untyped_storage().byteswap(dtype)  # type: ignore[no-untyped-call]
             return storages[name]
 
@@ -353,12 +364,12 @@ def _from_zip(path: Path, stream: IO[bytes]) -> Any:
 
 def _from_row(path: Path, stream: IO[bytes]) -> Any:
     """Read magic number, version, system, the object, keys of its storages, and their values in this order."""
-    budget, storages = _Budget(stream), dict[str, tuple[bytearray, Tensor]]()
+    budget, storages = _Budget(path, stream), dict[str, tuple[bytearray, Tensor]]()
     if (_Machine().run(stream), _Machine().run(stream)) != (_MAGIC, _PROTOCOL):
         raise CheckpointError(path, "damaged, or no checkpoint (another kind of file)", "copy it anew")
     _Machine().run(stream)
 
-    def storage(dtype: torch.dtype, key: Any, _place: Any, count: int, view: Any = None) -> Tensor:
+    def storage(dtype: torch.dtype | Skipped, key: Any, _place: Any, count: int, view: Any = None) -> Tensor:
         name = _text(key)
         if name not in storages:
             storages[name] = budget.memory(count, dtype)
