@@ -281,7 +281,7 @@ def test_types_of_numbers_on_which_torch_ends_the_process(tmp_path, kind):
 
 @pytest.mark.parametrize("order", ["middle", "little\n", "BIG", ""])
 def test_a_byte_order_that_there_is_not(tmp_path, order):
-    with pytest.raises(CheckpointError, match="damaged.*byte order"):
+    with pytest.raises(CheckpointError, match=r"damaged.*byte order"):
         read_pickled(_by_hand(tmp_path / "c.pth", b"}(" + _word("w") + _ones() + b"u", order))
 
 

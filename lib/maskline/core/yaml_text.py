@@ -1,10 +1,13 @@
 """The one reader of YAML, 1.2 as DVC has it: what others wrote ends in values of a bounded size, or in one line."""
 
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
 
 from maskline.core.errors import MasklineError
 from maskline.core.text import one_line
@@ -51,17 +54,20 @@ def load(text: str, *, place: object, error: type[MasklineError]) -> Any:
 
     Raises:
         MasklineError: Of the class ``error``: more than 512 KiB, no YAML, or more values or levels, aliases
-            (``*name``) unfolded, than anyone writes.
+            (``*name``) and merge keys (``<<``) unfolded, than anyone writes.
     """
     check_length(text, place=place, error=error)
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Constructor = _Constructor
     try:
-        value = YAML(typ="safe", pure=True).load(text)
+        return yaml.load(text)
+    except _TooMuchError as cause:
+        problem = f"more than {_MOST_VALUES} values or {_MOST_LEVELS} levels, aliases and merge keys unfolded"
+        raise error(place, problem, "write values without aliases") from cause
     except (YAMLError, *_OTHER_ERRORS) as cause:
         told = one_line(str(cause)) or type(cause).__name__
         problem = "too many levels" if isinstance(cause, RecursionError) else f"not YAML: {told}"
         raise error(place, problem, "fix the line it names") from cause
-    _check_size(value, place, error)
-    return value
 
 
 def check_length(text: str, *, place: object, error: type[MasklineError]) -> None:
@@ -74,15 +80,33 @@ def _too_long(place: object, error: type[MasklineError]) -> MasklineError:
     return error(place, "more than 512 KiB of YAML", "shorten it")
 
 
-def _check_size(value: Any, place: object, error: type[MasklineError]) -> None:
-    """Refuse values that aliases make endless or huge, of which the text itself shows nothing."""
-    waiting: list[tuple[Any, int]] = [(value, 0)]
-    count = 0
-    while waiting:
-        one, depth = waiting.pop()
-        if isinstance(one, dict | list):
-            count += len(one)
-            if count > _MOST_VALUES or depth > _MOST_LEVELS:
-                problem = f"more than {_MOST_VALUES} values or {_MOST_LEVELS} levels, aliases unfolded"
-                raise error(place, problem, "write values without aliases")
-            waiting += [(each, depth + 1) for each in (one.values() if isinstance(one, dict) else one)]
+class _TooMuchError(Exception):
+    """Aliases and merge keys make values endless or huge, of which the text itself shows nothing."""
+
+
+class _Constructor(SafeConstructor):
+    """Looks at the size of a document before any of its values is made."""
+
+    def construct_document(self, node: Node) -> Any:
+        values, _ = _size(node, 0, {})
+        if values > _MOST_VALUES:
+            raise _TooMuchError
+        return super().construct_document(node)
+
+
+def _size(node: Node, depth: int, known: dict[Node, tuple[int, int]]) -> tuple[int, int]:
+    """Return how many values a node stands for, aliases and merge keys unfolded, and the levels below it.
+
+    Long text counts as several values; what a node is told once is kept.
+    """
+    if isinstance(node, ScalarNode):
+        return len(node.value) >> 4, 0
+    levels = known[node][1] if node in known else 0
+    if depth + levels > _MOST_LEVELS:
+        raise _TooMuchError
+    if node not in known:
+        inner = chain.from_iterable(node.value) if isinstance(node, MappingNode) else node.value
+        sizes = [_size(each, depth + 1, known) for each in inner]
+        count = len(node.value) + sum(values for values, _ in sizes)
+        known[node] = count, max((1 + below for _, below in sizes), default=0)
+    return known[node]
