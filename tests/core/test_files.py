@@ -3,11 +3,18 @@ import hashlib
 import io
 import json
 import os
+from pathlib import Path
 
 import pytest
 
-from maskline.core import files
-from maskline.core.errors import StorageError
+from maskline.convert.format_parts.finding import visible_files
+from maskline.convert.splitting.split_lists import listed
+from maskline.core import files, yaml_text
+from maskline.core.errors import DataError, MasklineError, StorageError
+from maskline.data.labels import LabelSet
+from maskline.download import archives
+from maskline.params.base.reading import read_yaml
+from maskline.weights.config_text import read_config
 
 
 def names(folder):
@@ -147,3 +154,35 @@ def test_copy_stream_copies_all():
     sink = io.BytesIO()
     files.copy_stream(io.BytesIO(b"x" * 3_000_001), sink)
     assert sink.getvalue() == b"x" * 3_000_001
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda path: files.read_plain(path, most_bytes=1 << 20, error=DataError),
+        lambda path: yaml_text.read(path, place=path, error=DataError),
+        read_yaml,
+        read_config,
+        LabelSet.read,
+        archives.suffix,
+        lambda path: listed([], {"train": path}, path.parent),
+        lambda path: list(visible_files(path.parent)),
+    ],
+)
+def test_pipes_and_devices_are_not_waited_for(tmp_path, read):
+    path = tmp_path / "pipe.json"
+    os.mkfifo(path)
+    with pytest.raises(MasklineError, match=r"pipe\.json: not a plain file"):
+        read(path)
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    with pytest.raises(MasklineError, match=r"pipe\.json: not a plain file"):
+        read(path)
+
+
+def test_a_file_that_tells_no_size(tmp_path):
+    """What stat says is no bound: /proc has plain files of 0 bytes that hold more."""
+    with pytest.raises(DataError, match=r"/proc/self/maps: more than 0 KiB; shorten it"):
+        files.read_plain(Path("/proc/self/maps"), most_bytes=10, error=DataError)
+    (tmp_path / "a").write_bytes(b"12345")
+    assert files.read_plain(tmp_path / "a", most_bytes=5, error=DataError) == b"12345"

@@ -11,7 +11,7 @@ def test_a_file_longer_than_is_parsed_is_not_read(tmp_path):
     path = tmp_path / "data.yaml"
     with path.open("wb") as stream:
         stream.truncate(1 << 40)  # a hole, which no memory holds
-    with pytest.raises(DataError, match=r"^data\.yaml: more than 512 KiB of YAML; shorten it$"):
+    with pytest.raises(DataError, match=r"^data\.yaml: more than 512 KiB; shorten it, or name the right file$"):
         yaml_text.read(path, place="data.yaml", error=DataError)
 
 

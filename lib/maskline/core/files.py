@@ -9,12 +9,13 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from maskline.core.errors import StorageError
+from maskline.core.errors import MasklineError, StorageError
 
 _CHUNK_BYTES = 1 << 20
 
@@ -125,6 +126,29 @@ _STORAGE_REMEDIES = {
     errno.ENFILE: "end other programs: the whole machine has too many files open",
     errno.EPERM: "make the folder writable for this user (chmod u+w, chattr -i); the former file is untouched",
 }
+
+
+def read_plain(path: Path, *, most_bytes: int, error: type[MasklineError], place: object = None) -> bytes:
+    """Return the bytes of a plain file; a pipe would be waited for, and a device may have no end.
+
+    Args:
+        path: The file.
+        most_bytes: A larger one is refused, whatever size the system tells.
+        error: Class of what is raised.
+        place: How errors call the file; None: by its path.
+
+    Raises:
+        MasklineError: Of the class ``error``: not a plain file, or a larger one.
+        OSError: It cannot be read.
+    """
+    place = path if place is None else place
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise error(place, "not a plain file", "name a file that holds the text itself, no folder, pipe or device")
+    with path.open("rb") as stream:
+        content = stream.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        raise error(place, f"more than {most_bytes >> 10} KiB", "shorten it, or name the right file")
+    return content
 
 
 def write_text(target: Path, text: str) -> None:

@@ -1,5 +1,6 @@
 """The one reader of YAML, 1.2 as DVC has it: what others wrote ends in values of a bounded size, or in one line."""
 
+from io import BytesIO, TextIOWrapper
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
 
 from maskline.core.errors import MasklineError
+from maskline.core.files import read_plain
 from maskline.core.text import one_line
 
 _MOST_BYTES = 512 << 10  # the parser takes half a minute for 2 MiB
@@ -32,13 +34,12 @@ def read(path: Path, *, place: object, error: type[MasklineError], encoding: str
         encoding: Of the file.
 
     Raises:
-        MasklineError: Of the class ``error``: as of ``load``; also where the file is not of that encoding.
+        MasklineError: Of the class ``error``: as of ``load``; also no plain file, or not of that encoding.
         OSError: It cannot be read.
     """
-    if path.stat().st_size > _MOST_BYTES:
-        raise _too_long(place, error)
+    content = read_plain(path, most_bytes=_MOST_BYTES, place=place, error=error)
     try:
-        text = path.read_text(encoding=encoding)
+        text = TextIOWrapper(BytesIO(content), encoding=encoding).read()  # with line feeds alone
     except UnicodeDecodeError as cause:
         raise error(place, f"cannot be read ({cause})", "give a UTF-8 text file") from cause
     return load(text, place=place, error=error)

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maskline.core.errors import DataError
-from maskline.core.files import write_json
+from maskline.core.files import read_plain, write_json
 from maskline.core.text import one_line
 
 Rgb = tuple[int, int, int]
 
 _REDUCED_IGNORE = 255
+_MOST_BYTES = 64 << 20  # of labels.json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,10 +124,10 @@ class LabelSet:
         """Read labels.json.
 
         Raises:
-            DataError: Missing file or wrong content.
+            DataError: Missing file, not a plain one, or wrong content.
         """
         try:
-            value = json.loads(Path(path).read_text(encoding="utf-8"))
+            value = json.loads(read_plain(Path(path), most_bytes=_MOST_BYTES, error=DataError).decode())
         except FileNotFoundError as error:
             raise DataError(path, "no such file", "run the convert stage first (dvc repro convert)") from error
         except (ValueError, RecursionError) as error:  # also where it is not UTF-8

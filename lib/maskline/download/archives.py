@@ -57,6 +57,9 @@ def suffix(path: Path) -> str:
     Raises:
         DataError: Another kind of file.
     """
+    remedy = "give a .zip, .tar, .tar.gz, .tar.bz2 or .tar.xz file, or a folder"
+    if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
+        raise DataError(path, "not a plain file", remedy)
     with path.open("rb") as stream:
         head = stream.read(512)
     for magic, kind in ((b"PK", ".zip"), (b"\x1f\x8b", ".tar.gz"), (b"BZh", ".tar.bz2"), (b"\xfd7zXZ\x00", ".tar.xz")):
@@ -65,7 +68,7 @@ def suffix(path: Path) -> str:
     if head[257:262] == b"ustar":
         return ".tar"
     what = "an empty file" if not head else "neither a zip nor a tar archive"
-    raise DataError(path, what, "give a .zip, .tar, .tar.gz, .tar.bz2 or .tar.xz file, or a folder")
+    raise DataError(path, what, remedy)
 
 
 def source_archive(raw: Path) -> Path:

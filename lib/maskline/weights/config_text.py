@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from maskline.core.errors import CheckpointError
+from maskline.core.files import read_plain
 
 _MOST_CHARACTERS = 1 << 20  # of a text; the longest of MMSegmentation's own has some 40 000
 _MOST_VALUES, _MOST_LEVELS = 100_000, 50
@@ -21,9 +22,7 @@ def read_config(path: Path) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        if path.stat().st_size > 4 * _MOST_CHARACTERS:
-            raise CheckpointError(path, "too large for a configuration", _REMEDY)
-        text = path.read_text(encoding="utf-8")
+        text = read_plain(path, most_bytes=4 * _MOST_CHARACTERS, error=CheckpointError).decode()
     except (OSError, UnicodeDecodeError) as error:
         raise CheckpointError(path, f"cannot be read ({error})", "name a .json or .py file") from error
     if path.suffix != ".json":

@@ -35,15 +35,23 @@ class Found:
 
 
 def visible_files(folder: Path) -> Iterator[tuple[Path, PurePosixPath]]:
-    """Yield each plain file and its path below ``folder``, in the order of their paths.
+    """Yield each file and its path below ``folder``, in the order of their paths.
 
     Hidden files and what systems leave behind (``__MACOSX``, Thumbs.db, desktop.ini) are left out.
+
+    Raises:
+        DataError: A pipe, a device or a link to nothing: without the file, its image might pass for an empty one.
     """
     for path in sorted(folder.rglob("*")):
         place = PurePosixPath(path.relative_to(folder).as_posix())
         left = any(part.startswith(".") or part.lower() in _LEFT_BEHIND for part in place.parts)
-        if not left and path.is_file():
+        if left:
+            continue
+        if path.is_file():
             yield path, place
+        elif not path.is_dir():
+            problem = "not a plain file, or a link to nothing"
+            raise DataError(place.as_posix(), problem, "remove it, or put the file there")
 
 
 def visible(folder: Path, suffixes: Iterable[str]) -> Iterator[tuple[Path, PurePosixPath]]:

@@ -8,10 +8,12 @@ from pathlib import Path, PurePosixPath
 
 from maskline.convert.records import Record
 from maskline.core.errors import DataError
+from maskline.core.files import read_plain
 from maskline.core.text import composed
 from maskline.data.manifest import Split
 
 _MOST_NAMED = 20  # images in no list
+_MOST_BYTES = 256 << 20  # of a list
 
 
 def without_splits(records: Sequence[Record]) -> list[Record]:
@@ -68,7 +70,8 @@ def listed(
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
+        content = read_plain(path, most_bytes=_MOST_BYTES, place=f"data.split_lists: {path}", error=DataError)
+        return content.decode("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         problem = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
         raise DataError(f"data.split_lists: {path}", problem, "give a text file with one image a line") from error
