@@ -1,4 +1,4 @@
-"""data.mask_values: keys, and what is refused before any work."""
+"""data.mask_values and data.classes: keys, and what is refused before any work."""
 
 import pytest
 
@@ -37,6 +37,20 @@ def test_refused(mapping, words):
         validate_params({"data": {"name": "folder", "classes": CLASSES, "mask_values": mapping}})
     assert words in str(error.value)
     assert "data" in error.value.place
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({"classes": [*CLASSES, CLASSES[0]]}, r"the name 'leaf' stands twice; give each class its own"),
+        ({"classes": [*CLASSES, {"name": "x" * 201, "color": [9, 9, 9]}]}, "at most 200 characters"),
+        ({"mask_values": {"0": "x" * 201}}, "at most 200 characters"),
+    ],
+)
+def test_names_of_classes(data, words):
+    with pytest.raises(ParamsError, match=words) as error:
+        validate_params({"data": {"name": "folder", **data}})
+    assert len(str(error.value)) < 500
 
 
 def test_labels_of_tools_are_keys_too():

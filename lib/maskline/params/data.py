@@ -2,6 +2,7 @@
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -38,12 +39,13 @@ LABELLED = ("coco", "coco_panoptic", "cvat", "label_studio", "labelme", "rle_csv
 
 FolderName = Annotated[str, Field(pattern=r"^[^/\\]+$")]
 FileEnd = Annotated[str, Field(pattern=r"^[^/\\]*$")]
+ClassName = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class ClassParams(Section):
     """One class of the user's own data set."""
 
-    name: str = Field(min_length=1, description="Name of the class.")
+    name: ClassName = Field(description="Name of the class.")
     color: tuple[Byte, Byte, Byte] = Field(description="Red, green, blue; also the color in `color` masks.")
 
 
@@ -110,7 +112,7 @@ class DataParams(Section):
         description="Mask value that never counts in losses, metrics, crops or weights. One below the number of "
         "classes is no class: the classes are then the other values, in order.",
     )
-    mask_values: dict[str, Annotated[str, Field(min_length=1)]] = Field(
+    mask_values: dict[str, ClassName] = Field(
         default={},
         description="What mask files hold, instead of mask_encoding: value (`127`), range (`'1-10'`) or color "
         "(`'[255, 0, 0]'`, `'#ff0000'`) to the name of a class, or to `ignore`; all others are refused. In annotations "
@@ -195,8 +197,11 @@ class DataParams(Section):
             raise ValueError("image_dir and mask_dir are both . or neither is; set the other one too")
         if self.image_dir == "." and not self.mask_suffix + self.mask_prefix:
             raise ValueError("image_dir . needs mask_suffix or mask_prefix, which tells masks from images; set one")
+        class_names = tuple(entry.name for entry in self.classes)
+        twice = next((name for name, count in Counter(class_names).items() if count > 1), None)
+        if twice is not None:
+            raise ValueError(f"classes: the name {twice!r} stands twice; give each class its own")
         if self.mask_values:
-            class_names = tuple(entry.name for entry in self.classes)
             check_values(self.mask_values, class_names, masks=self.name in _MASK_FILES and self.layout is None)
         return self
 
