@@ -75,7 +75,7 @@ def test_a_name_that_moves_the_cursor_is_refused(name):
     [
         (b'{"class_names": ["\xe9", "b"]}', "not JSON"),
         (b"[" * 100_000, "not JSON"),
-        (None, "not a plain file"),
+        (None, "not a plain file; name "),
     ],
 )
 def test_a_file_that_cannot_be_read(tmp_path, content, problem):

@@ -240,7 +240,7 @@ _NINE = ", ".join(["*b{}"] * 9)
     [
         ("a: &a\n  b: *a\n", "aliases and merge keys unfolded"),
         ("b0: &b0 [1]\n" + "".join(f"b{i}: &b{i} [{_NINE.format(*[i - 1] * 9)}]\n" for i in range(1, 9)), "unfolded"),
-        ("data: {}\n#" + "x" * (512 << 10), "more than 512 KiB of YAML; shorten it"),
+        ("data: {}\n#" + "x" * (512 << 10), "more than 512 KiB; shorten it"),
         ("data: " + "[" * 3000, "too many levels"),
         ("data: 2001-99-99", "not YAML: month must be in 1..12"),
         ("data: !!int word", "not YAML: invalid literal"),

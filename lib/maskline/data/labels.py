@@ -128,6 +128,8 @@ class LabelSet:
         """
         try:
             value = json.loads(read_plain(Path(path), most_bytes=_MOST_BYTES, error=DataError).decode())
+        except DataError:
+            raise
         except FileNotFoundError as error:
             raise DataError(path, "no such file", "run the convert stage first (dvc repro convert)") from error
         except (ValueError, RecursionError) as error:  # also where it is not UTF-8
