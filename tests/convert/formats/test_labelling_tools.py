@@ -309,7 +309,7 @@ def test_cvat_segmentation_mask(tmp_path, plain):
     save(Image.fromarray(colors[ids]), tmp_path / "SegmentationClass/sub/a.png")
     save(Image.fromarray(colors[ids]), tmp_path / "SegmentationObject/sub/a.png")
     write(tmp_path / "ImageSets/Segmentation/default.txt", "sub/a\n")
-    lines = "# label:color_rgb:parts:actions\nleaf:250,50,83::\nbackground:0,0,0::\nstem:51,221,255::\n"
+    lines = "\ufeff# label:color_rgb:parts:actions\nleaf:250,50,83::\nbackground:0,0,0::\nstem:51,221,255::\n"
     write(tmp_path / "labelmap.txt", lines)
     source = voc.read(tmp_path, plain)
     assert source.labels.class_names == ("background", "leaf", "stem")
@@ -317,7 +317,7 @@ def test_cvat_segmentation_mask(tmp_path, plain):
     assert np.array_equal(read_mask(source), np.where(ids == 3, 255, ids))
     save(Image.fromarray(colors[ids]).convert("RGBA"), tmp_path / "SegmentationClass/sub/a.png")
     assert np.array_equal(read_mask(source), np.where(ids == 3, 255, ids)), "opaque"
-    write(tmp_path / "ImageSets/Segmentation/val.txt", "sub/a\n")
+    write(tmp_path / "ImageSets/Segmentation/val.txt", "\ufeffsub/a\n")
     assert [record.split for record in voc.read(tmp_path, plain).records] == ["val"]
     write(tmp_path / "labelmap.txt", lines.replace("stem:51,221,255", "stem:1,2,3"))
     refused(voc, tmp_path, plain, r"color \(51, 221, 255\)")
@@ -326,7 +326,7 @@ def test_cvat_segmentation_mask(tmp_path, plain):
 def test_voc_of_ids_and_arrays(tmp_path, plain, settings):
     """What labelme2voc writes: palette PNG or arrays of ids, names in a list."""
     ids = np.array(index_mask(3, values=(0, 1, 2, 255)))
-    write(tmp_path / "class_names.txt", "_background_\nleaf\nstem\n")
+    write(tmp_path / "class_names.txt", "\ufeff_background_\nleaf\nstem\n")
     for name in "ab":
         save(picture(1), tmp_path / f"JPEGImages/{name}.jpg")
     image = Image.fromarray(ids)
