@@ -345,6 +345,40 @@ def test_coco_outlines_of_one_or_two_points_mark_nothing(tmp_path, plain):
         source.read_mask(source.records[0].mask)
 
 
+def test_coco_segmentations_of_other_forms(tmp_path, plain):
+    save(picture(1), tmp_path / "a.png")
+    pairs, runs = [[1, 1], [3, 1], [3, 3], [1, 3]], {"counts": [11, 3, 7, 3, 7, 3, 86], "size": [10, 12]}
+    flat, small = [1, 1, 3, 1, 3, 3, 1, 3], [0, 9, 1, 9, 1, 8]
+    content = {
+        "images": [{"id": 0, "file_name": "a.png", "height": 10, "width": 12}],
+        "categories": [{"id": 1, "name": "leaf"}],
+    }
+
+    def read(segmentation):
+        annotation = {"id": 8, "image_id": 0, "category_id": 1, "segmentation": segmentation}
+        (tmp_path / "a.json").write_text(json.dumps({**content, "annotations": [annotation]}))
+        source = coco.read(tmp_path, plain)
+        assert source.remarks == []
+        return source.read_mask(source.records[0].mask)
+
+    for each in ([pairs], pairs, flat, [runs]):
+        assert np.argwhere(read(each)).tolist() == [[y, x] for y in (1, 2, 3) for x in (1, 2, 3)], each
+    assert read([pairs, small]).sum() == 9 + 3
+    for bad in (
+        [[pairs]],
+        [[[1, 1, 1], [3, 1, 1], [3, 3, 1]]],
+        [runs, runs],
+        [runs, small],
+        "[[1, 1]]",
+        [None],
+        {"a": 1},
+    ):
+        with pytest.raises(
+            DataError, match=r"a\.json.* annotation 8: .*neither polygons \[\[x1, .* but [\[{'].*; fix it"
+        ):
+            read(bad)
+
+
 def coco_part(path, categories, *, shape=(10, 12), names=("a.png", "b.png")):
     """Write a file that lists two images, with an annotation of each category in the first one."""
     images = [{"id": i, "file_name": name, "height": shape[0], "width": shape[1]} for i, name in enumerate(names)]
