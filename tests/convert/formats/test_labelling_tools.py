@@ -226,12 +226,18 @@ def test_supervisely(tmp_path, plain):
             {"classTitle": "stem", "geometryType": "polygon", "points": ring},
             {"classTitle": "stem", "geometryType": "rectangle", "points": box},
             bitmap([[1, 1, 0], [0, 1, 1]], [10, 0]),
+            {"classTitle": "leaf", "geometryType": "graph", "nodes": {"a": {"loc": [1, 1]}}},
+            {"classTitle": "leaf", "geometryType": "cuboid_2d", "vertices": {}},
         ],
     )
     source = supervisely.read(tmp_path, plain)
     assert source.labels.class_names == ("background", "stem", "leaf")
     assert source.labels.palette[1:] == ((0, 255, 0), (240, 0, 0))
     assert [record.split for record in source.records] == ["train"]
+    assert source.remarks == [
+        ("labels", f"1 annotations that are no areas ({kind}) as follows: leaf 1 of 3")
+        for kind in ("cuboid_2d", "graph")
+    ]
     mask = read_mask(source)
     assert mask[3].tolist() == [1, 1, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0]
     assert mask[:2, 10:].tolist() == [[2, 2], [0, 2]], "what is outside is cut off"
@@ -244,7 +250,7 @@ def test_supervisely_refuses(tmp_path, plain):
     for each, words in [
         ({"classTitle": "leaf", "geometryType": "bitmap", "bitmap": {"data": bomb, "origin": [0, 0]}}, "more bytes"),
         (bitmap(np.ones((11, 12)), [0, 0]), "a bitmap of 12x11 pixels"),
-        ({"classTitle": "leaf", "geometryType": "cuboid", "points": {"exterior": []}}, "geometryType cuboid"),
+        ({"classTitle": "leaf", "points": {"exterior": []}}, "geometryType"),
     ]:
         supervisely_file(tmp_path / "set/ann/a.png.json", [bitmap([[1]], [0, 0]), each])
         refused(supervisely, tmp_path, plain, words)
