@@ -226,12 +226,18 @@ def test_supervisely(tmp_path, plain):
             {"classTitle": "stem", "geometryType": "polygon", "points": ring},
             {"classTitle": "stem", "geometryType": "rectangle", "points": box},
             bitmap([[1, 1, 0], [0, 1, 1]], [10, 0]),
+            {"classTitle": "leaf", "geometryType": "graph", "nodes": {"a": {"loc": [1, 1]}}},
+            {"classTitle": "leaf", "geometryType": "cuboid_2d", "vertices": {}},
         ],
     )
     source = supervisely.read(tmp_path, plain)
     assert source.labels.class_names == ("background", "stem", "leaf")
     assert source.labels.palette[1:] == ((0, 255, 0), (240, 0, 0))
     assert [record.split for record in source.records] == ["train"]
+    assert source.remarks == [
+        ("labels", f"1 annotations that are no areas ({kind}) as follows: leaf 1 of 3")
+        for kind in ("cuboid_2d", "graph")
+    ]
     mask = read_mask(source)
     assert mask[3].tolist() == [1, 1, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0]
     assert mask[:2, 10:].tolist() == [[2, 2], [0, 2]], "what is outside is cut off"
@@ -244,7 +250,7 @@ def test_supervisely_refuses(tmp_path, plain):
     for each, words in [
         ({"classTitle": "leaf", "geometryType": "bitmap", "bitmap": {"data": bomb, "origin": [0, 0]}}, "more bytes"),
         (bitmap(np.ones((11, 12)), [0, 0]), "a bitmap of 12x11 pixels"),
-        ({"classTitle": "leaf", "geometryType": "cuboid", "points": {"exterior": []}}, "geometryType cuboid"),
+        ({"classTitle": "leaf", "points": {"exterior": []}}, "geometryType"),
     ]:
         supervisely_file(tmp_path / "set/ann/a.png.json", [bitmap([[1]], [0, 0]), each])
         refused(supervisely, tmp_path, plain, words)
@@ -309,7 +315,7 @@ def test_cvat_segmentation_mask(tmp_path, plain):
     save(Image.fromarray(colors[ids]), tmp_path / "SegmentationClass/sub/a.png")
     save(Image.fromarray(colors[ids]), tmp_path / "SegmentationObject/sub/a.png")
     write(tmp_path / "ImageSets/Segmentation/default.txt", "sub/a\n")
-    lines = "# label:color_rgb:parts:actions\nleaf:250,50,83::\nbackground:0,0,0::\nstem:51,221,255::\n"
+    lines = "\ufeff# label:color_rgb:parts:actions\nleaf:250,50,83::\nbackground:0,0,0::\nstem:51,221,255::\n"
     write(tmp_path / "labelmap.txt", lines)
     source = voc.read(tmp_path, plain)
     assert source.labels.class_names == ("background", "leaf", "stem")
@@ -317,7 +323,7 @@ def test_cvat_segmentation_mask(tmp_path, plain):
     assert np.array_equal(read_mask(source), np.where(ids == 3, 255, ids))
     save(Image.fromarray(colors[ids]).convert("RGBA"), tmp_path / "SegmentationClass/sub/a.png")
     assert np.array_equal(read_mask(source), np.where(ids == 3, 255, ids)), "opaque"
-    write(tmp_path / "ImageSets/Segmentation/val.txt", "sub/a\n")
+    write(tmp_path / "ImageSets/Segmentation/val.txt", "\ufeffsub/a\n")
     assert [record.split for record in voc.read(tmp_path, plain).records] == ["val"]
     write(tmp_path / "labelmap.txt", lines.replace("stem:51,221,255", "stem:1,2,3"))
     refused(voc, tmp_path, plain, r"color \(51, 221, 255\)")
@@ -326,7 +332,7 @@ def test_cvat_segmentation_mask(tmp_path, plain):
 def test_voc_of_ids_and_arrays(tmp_path, plain, settings):
     """What labelme2voc writes: palette PNG or arrays of ids, names in a list."""
     ids = np.array(index_mask(3, values=(0, 1, 2, 255)))
-    write(tmp_path / "class_names.txt", "_background_\nleaf\nstem\n")
+    write(tmp_path / "class_names.txt", "\ufeff_background_\nleaf\nstem\n")
     for name in "ab":
         save(picture(1), tmp_path / f"JPEGImages/{name}.jpg")
     image = Image.fromarray(ids)

@@ -100,7 +100,8 @@ def test_camvid_lists(tmp_path, plain):
     for name in "ab":
         save(picture(1), tmp_path / f"train/{name}.png")
         save(index_mask(1, values=(0, 5, 11)), tmp_path / f"trainannot/{name}.png")
-    (tmp_path / "train.txt").write_text("/x/train/a.png /x/trainannot/a.png\n/x/train/c.png /x/trainannot/c.png\n")
+    lines = "train/a.png /x/trainannot/a.png\n/x/train/c.png /x/trainannot/c.png\n"
+    (tmp_path / "train.txt").write_text(lines, "utf-8-sig")
     source = camvid.read(tmp_path, plain)
     assert places(source) == ["train.txt line 2", "train.txt line 2", "train/b.png"]
     assert set(np.unique(source.read_mask(source.records[0].mask))) == {0, 5, 255}
@@ -141,7 +142,7 @@ def test_trimaps(tmp_path, plain):
         save(picture(1), tmp_path / f"images/{name}.jpg")
         save(index_mask(1, values=(1, 2, 3)), tmp_path / f"annotations/trimaps/{name}.png")
         save(index_mask(1), tmp_path / f"annotations/trimaps/._{name}.png")
-    (tmp_path / "annotations/trainval.txt").write_text("# id\nBengal_1 1 1 1\n")
+    (tmp_path / "annotations/trainval.txt").write_text("# id\nBengal_1 1 1 1\n", "utf-8-sig")
     (tmp_path / "annotations/test.txt").write_text("beagle_2 2 2 1\ngone_1 1 1 1\n")
     source = oxford_pets.read(tmp_path, plain)
     assert places(source) == ["annotations/test.txt line 2"]
@@ -165,7 +166,7 @@ def test_voc_with_sbd(tmp_path, plain):
         scipy.io.savemat(sbd / f"cls/{name}.mat", {"GTcls": {"Segmentation": values}})
     lists = voc / "ImageSets/Segmentation"
     lists.mkdir(parents=True)
-    (lists / "train.txt").write_text("2007_1\n")
+    (lists / "train.txt").write_text("2007_1\n", "utf-8-sig")
     (lists / "val.txt").write_text("2007_2\n2007_3\n")
     source = voc2012.read(tmp_path, plain)
     assert places(source) == ["VOCdevkit/VOC2012/ImageSets/Segmentation/val.txt line 2"]
@@ -242,7 +243,7 @@ def test_labelme_shapes(tmp_path, plain):
     with pytest.raises(DataError, match="cuboid of 1 points"):
         labelme.read(tmp_path, plain).read_mask(tmp_path / "set/a.json")
     labelme_file(tmp_path / "set/a.json", [("cat", "polygon", [[0, 0], [3, 0], [0, 3]])])
-    (tmp_path / "labels.txt").write_text("dot\nwide\n")
+    (tmp_path / "labels.txt").write_text("dot\nwide\n", "utf-8-sig")  # as Notepad saves it
     with pytest.raises(DataError, match="label 'cat', classes are _background_, dot, wide"):
         labelme.read(tmp_path, plain).read_mask(tmp_path / "set/a.json")
 
@@ -342,6 +343,40 @@ def test_coco_outlines_of_one_or_two_points_mark_nothing(tmp_path, plain):
     source = coco.read(tmp_path, plain)
     with pytest.raises(DataError, match="annotation 8: segmentation that cannot be read"):
         source.read_mask(source.records[0].mask)
+
+
+def test_coco_segmentations_of_other_forms(tmp_path, plain):
+    save(picture(1), tmp_path / "a.png")
+    pairs, runs = [[1, 1], [3, 1], [3, 3], [1, 3]], {"counts": [11, 3, 7, 3, 7, 3, 86], "size": [10, 12]}
+    flat, small = [1, 1, 3, 1, 3, 3, 1, 3], [0, 9, 1, 9, 1, 8]
+    content = {
+        "images": [{"id": 0, "file_name": "a.png", "height": 10, "width": 12}],
+        "categories": [{"id": 1, "name": "leaf"}],
+    }
+
+    def read(segmentation):
+        annotation = {"id": 8, "image_id": 0, "category_id": 1, "segmentation": segmentation}
+        (tmp_path / "a.json").write_text(json.dumps({**content, "annotations": [annotation]}))
+        source = coco.read(tmp_path, plain)
+        assert source.remarks == []
+        return source.read_mask(source.records[0].mask)
+
+    for each in ([pairs], pairs, flat, [runs]):
+        assert np.argwhere(read(each)).tolist() == [[y, x] for y in (1, 2, 3) for x in (1, 2, 3)], each
+    assert read([pairs, small]).sum() == 9 + 3
+    for bad in (
+        [[pairs]],
+        [[[1, 1, 1], [3, 1, 1], [3, 3, 1]]],
+        [runs, runs],
+        [runs, small],
+        "[[1, 1]]",
+        [None],
+        {"a": 1},
+    ):
+        with pytest.raises(
+            DataError, match=r"a\.json.* annotation 8: .*neither polygons \[\[x1, .* but [\[{'].*; fix it"
+        ):
+            read(bad)
 
 
 def coco_part(path, categories, *, shape=(10, 12), names=("a.png", "b.png")):

@@ -120,6 +120,28 @@ def test_down_the_columns_or_along_the_rows(tmp_path, plain, header, by_rows):
     assert any("along the rows; look at" in text for _, text in source.remarks) == by_rows
 
 
+def test_folder_and_beginning_of_a_name_in_one_column(tmp_path, plain):
+    """UW-Madison: ids of case, day and slice; sizes at the end of the files' names."""
+    ids = {f"{case}_{day}_slice_000{n}": f"train/{case}/{case}_{day}/scans/slice_000{n}_12_10_1.50_1.50"
+           for case in ("case1", "case11") for day in ("day0", "day2") for n in (1, 2)}  # fmt: skip
+    rows = []
+    for i, (id_, name) in enumerate(ids.items()):
+        save(picture(1), tmp_path / f"{name}.png")
+        rows += [
+            f"{id_},{label},{runs(blob(i % 7, top), by_rows=True)}" for label, top in (("bowel", 0), ("stomach", 6))
+        ]
+    write(tmp_path, "id,class,segmentation", *rows)
+    masks = masks_of(rle_csv.read(tmp_path, plain))
+    assert list(masks) == list(ids.values())
+    for i, name in enumerate(ids.values()):
+        np.testing.assert_array_equal(masks[name], blob(i % 7, 0) + 2 * blob(i % 7, 6))
+    write(tmp_path, "id,class,segmentation", *rows, "case1_day0_slice,bowel,1 2", "case1_day0_slice_0003,bowel,1 2")
+    assert [problem.place for problem in rle_csv.read(tmp_path, plain).problems] == [
+        "train.csv line 18",
+        "train.csv line 19",
+    ]
+
+
 @pytest.mark.parametrize(
     ("row", "words"),
     [

@@ -1,4 +1,4 @@
-"""JSON and XML that others wrote, read so that a hostile file ends in an error."""
+"""Texts, JSON and XML that others wrote, read so that a hostile file ends in an error."""
 
 import json
 from collections.abc import Iterator
@@ -77,6 +77,14 @@ def load_yaml(path: Path, place: object) -> Any:
         DataError: No YAML, or too much of it.
     """
     return yaml_text.read(path, place=place, error=DataError, encoding="utf-8-sig")
+
+
+def load_lines(path: Path) -> list[str]:
+    """Return the lines of a text, such as a list of names, without the mark (BOM) that Windows' editors begin it with.
+
+    Bytes that are not UTF-8 are U+FFFD.
+    """
+    return path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
 
 
 @contextmanager

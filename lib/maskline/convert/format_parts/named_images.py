@@ -1,8 +1,10 @@
 """Images that an annotation file names: by a path of another computer, or by an address."""
 
 import re
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -69,6 +71,30 @@ class NamedImages:
     def has(self, named: str) -> bool:
         """Return whether an image of that very name, whatever its folder, is there."""
         return bool(self._by_name.get(composed((_parts(named) or [""])[-1])))
+
+    def joined(self, named: str) -> Path | None:
+        """Return the image that ``FOLDER_BEGIN`` means: BEGIN_more.png in a folder FOLDER; None: there is not just one.
+
+        So UW-Madison's table has case1_day0_slice_0001 for case1/case1_day0/scans/slice_0001_266_266_1.50_1.50.png.
+        """
+        words, found = composed(named).split("_"), set[Path]()
+        for i in range(1, len(words)):
+            images, begin = self._by_folder.get("_".join(words[:i]), []), "_".join((*words[i:], ""))
+            at = bisect_left(images, (begin,))
+            found.update(path for name, path in images[at : at + 2] if name.startswith(begin))  # two are one too many
+        if len(found) != 1:
+            return None
+        self._used |= found
+        return found.pop()
+
+    @cached_property
+    def _by_folder(self) -> dict[str, list[tuple[str, Path]]]:
+        """Name of a folder -> name without type, with ``_`` behind it, and path of each image below, in this order."""
+        by_folder = defaultdict[str, list[tuple[str, Path]]](list)
+        for path, place in (image for images in self._by_name.values() for image in images):
+            for folder in {composed(part) for part in place.parts[:-1]}:
+                by_folder[folder].append((f"{composed(place.stem)}_", path))
+        return {folder: sorted(images) for folder, images in by_folder.items()}
 
     def place(self, image: Path) -> PurePosixPath:
         """Return an image's path below the set's folder."""

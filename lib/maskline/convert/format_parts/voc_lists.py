@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from pathlib import Path
 
+from maskline.convert.format_parts.documents import load_lines
 from maskline.convert.format_parts.finding import above, visible
 from maskline.core.errors import DataError
 from maskline.data.manifest import Split
@@ -27,7 +28,7 @@ def read_lists(
         split = _LISTS.get(place.name.lower())
         if split is None or above(place) != within:
             continue
-        for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+        for number, line in enumerate(load_lines(path), start=1):
             id_ = line.strip()
             if id_ and (split == "val" or id_ not in splits):
                 splits[id_] = split

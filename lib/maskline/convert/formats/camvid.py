@@ -13,6 +13,7 @@ al., "SegNet", 2017. CC BY-NC 4.0 as far as stated. The archive of github.com/al
 from functools import partial
 from pathlib import Path, PurePosixPath
 
+from maskline.convert.format_parts.documents import load_lines
 from maskline.convert.format_parts.finding import above, find, records, visible
 from maskline.convert.format_parts.tree import Tree, both
 from maskline.convert.records import LayoutSettings, SourceSet
@@ -84,7 +85,7 @@ def _listed(folder: Path, images: dict[str, Path | None]) -> list[DataError]:
         if split not in _SPLITS:
             continue
         named = set[str]()
-        for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+        for number, line in enumerate(load_lines(path), start=1):
             for word in line.split():
                 known = _meaning(PurePosixPath(word))
                 if known is None or not (path.parent / above(PurePosixPath(word)) / PurePosixPath(word).name).is_file():

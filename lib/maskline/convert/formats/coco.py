@@ -8,7 +8,8 @@
 Classes: background, then the categories in the order of their ids; a category called background is class 0, one name
 is one class. ``data.mask_values`` joins and drops categories by name. An unused category that is only the supercategory
 of another one, as Roboflow writes it, is left out. Smaller instances cover larger ones. Run lengths are read plain and
-compressed; crowds are taken as their class. Annotations without an outline, and outlines of one or two points, mark
+compressed, in a list of one too; polygons with their points as pairs, or a polygon in no list, as others write them.
+Crowds are taken as their class. Annotations without an outline, and outlines of one or two points, mark
 nothing. All of that is told in remarks. Every image in a JSON file must be there, with annotations or without (it is
 background then); images that none lists are left out, with a remark. A JSON file whose name has the word train, val or
 test in it, or that lies in a folder of such a name, is that split; else the split is the folder of the image, where all
@@ -19,6 +20,7 @@ Source: Lin et al., "Microsoft COCO: Common Objects in Context", ECCV 2014; form
 Annotations CC BY 4.0, photographs under Flickr's terms; many archives, so no address here.
 """
 
+import reprlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -312,11 +314,14 @@ def decode(segmentation: Any, shape: tuple[int, int]) -> NDArray[np.bool_]:
     Raises:
         ValueError: Wrong size or form.
     """
-    if isinstance(segmentation, list):
+    if _are_polygons(segmentation):
         outlines = [list(zip(flat[::2], flat[1::2], strict=True)) for flat in segmentation]
         if any(len(points) < 3 for points in outlines):
             raise ValueError("a polygon of less than three points")
         return polygons.fill(shape, outlines)
+    if not isinstance(segmentation, dict) or not {"counts", "size"} <= segmentation.keys():
+        found = reprlib.repr(segmentation)
+        raise ValueError(f"neither polygons [[x1, y1, x2, y2, ...]] nor run lengths {{counts, size}}, but {found}")
     if tuple(segmentation["size"]) != shape:
         raise ValueError(f"run lengths for {segmentation['size']}, the image has {list(shape)}")
     counts = segmentation["counts"]
@@ -379,9 +384,9 @@ def _instances(
         elif name is None:
             problems.append(DataError(where, f"of no category ({annotation.get('category_id')})", "fix it"))
         else:
-            outline = annotation.get("segmentation")
+            outline = _usual(annotation.get("segmentation"))
             lost.seen(name)
-            if outline is None or outline in ([], [[]]):
+            if not outline or outline == [[]]:
                 lost.lost(name, "without an outline")
                 continue
             outline, whole = _with_areas(outline)
@@ -396,18 +401,45 @@ def _instances(
     return instances_by_image
 
 
+def _usual(outline: Any) -> Any:
+    """Return a flat list of numbers for each polygon, and run lengths that are in a list of one; other forms stay.
+
+    Others write the points as pairs, ``[[[x, y], ...]]``, or but one polygon in place of a list of them.
+    """
+    if not isinstance(outline, list) or not outline:
+        return outline
+    if isinstance(outline[0], dict) and len(outline) == 1:
+        return outline[0]
+    if _are_pairs(outline) or all(isinstance(value, int | float) for value in outline):
+        outline = [outline]
+    return [[value for point in each for value in point] if _are_pairs(each) else each for each in outline]
+
+
+def _are_pairs(points: Any) -> bool:
+    return isinstance(points, list) and all(
+        isinstance(point, list) and len(point) == 2 and not isinstance(point[0], list) for point in points
+    )
+
+
+def _are_polygons(outline: Any) -> bool:
+    """Return whether this is a list of lists that hold no lists; whether of numbers, shows when they are drawn."""
+    return isinstance(outline, list) and all(
+        isinstance(flat, list) and not isinstance(next(iter(flat), None), list | dict) for flat in outline
+    )
+
+
 def _with_areas(outline: Any) -> tuple[Any, bool]:
     """Return the polygons of at least three points, and whether these are all; what is no polygon stays."""
-    if not isinstance(outline, list):
+    if not _are_polygons(outline):
         return outline, True
-    kept = [flat for flat in outline if not isinstance(flat, list) or len(flat) >= _LEAST_NUMBERS]
+    kept = [flat for flat in outline if len(flat) >= _LEAST_NUMBERS]
     return kept, len(kept) == len(outline)
 
 
 def _is_outside(outline: Any, size: tuple[int, int]) -> bool:
     """Return whether polygons lie beside the image altogether; what is no polygon is looked at when it is drawn."""
     try:
-        if not isinstance(outline, list):
+        if not _are_polygons(outline):
             return False
         points = [(flat[::2], flat[1::2]) for flat in outline]
         return all(max(x) < 0 or max(y) < 0 or min(x) >= size[0] or min(y) >= size[1] for x, y in points)

@@ -39,7 +39,7 @@ from maskline.convert.format_parts.annotations import (
     source_set,
     with_splits,
 )
-from maskline.convert.format_parts.documents import form_of, load_json
+from maskline.convert.format_parts.documents import form_of, load_json, load_lines
 from maskline.convert.format_parts.finding import visible
 from maskline.convert.format_parts.named_images import NamedImages
 from maskline.convert.format_parts.tree import Tree
@@ -202,5 +202,4 @@ def _declared(folder: Path, images: list[Annotated]) -> list[str]:
     listed = next((lists[name] for name in _LISTS if name in lists), None)
     if listed is None:
         return sorted({each.label for image in images for each in image.objects})
-    lines = listed.read_text(encoding="utf-8", errors="replace").splitlines()
-    return [line.strip() for line in lines if line.strip()]
+    return [line.strip() for line in load_lines(listed) if line.strip()]

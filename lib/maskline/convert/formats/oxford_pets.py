@@ -21,6 +21,7 @@ both into one folder and name that).
 from functools import partial
 from pathlib import Path, PurePosixPath
 
+from maskline.convert.format_parts.documents import load_lines
 from maskline.convert.format_parts.finding import above, find, records, visible
 from maskline.convert.format_parts.tree import Tree, both
 from maskline.convert.records import LayoutSettings, SourceSet
@@ -89,7 +90,7 @@ def _splits(folder: Path, ids: set[str]) -> tuple[dict[str, Split], list[DataErr
         split = _LISTS.get(place.name.lower())
         if split is None:
             continue
-        for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+        for number, line in enumerate(load_lines(path), start=1):
             words = line.split()
             if not words or words[0].startswith("#"):
                 continue

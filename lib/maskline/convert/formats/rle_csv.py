@@ -1,7 +1,8 @@
 """Run lengths in a table, as Kaggle's contests give them: a CSV file with one row an object, or one an image.
 
     train.csv          ImageId,EncodedPixels (or id,rle_mask; image_id,rle), with ClassId (or label, class) or not
-    train/a.jpg        anywhere: found by its name, with or without its type in the table
+    train/a.jpg        anywhere: found by its name, with or without its type in the table; or by its folder's name, _
+                       and the beginning of its own, as in UW-Madison's, if one alone fits
 
 A row is "start length start length ...": pixels are counted from 1, down the columns as in DSB2018, Severstal's steel
 and TGS' salt. Along the rows where the columns are called img and rle_mask (Carvana), or annotation or segmentation
@@ -181,14 +182,15 @@ def _rows(path: Path, columns: _Columns) -> Iterator[tuple[int, tuple[str, str, 
 
 
 def _image(name: str, named: NamedImages, where: PurePosixPath, *, beside: PurePosixPath) -> Path:
-    """Return the image of a name with or without its type.
+    """Return the image of a name with or without its type, or of a folder's name and the beginning of a name in it.
 
     Raises:
         DataError: There is none, or there are several.
     """
     if not named.has(name):
         name = next((other for end in sorted(IMAGE_SUFFIXES) if named.has(other := f"{name}{end}")), name)
-    return named.find(name, place=where, beside=beside)
+    image = None if named.has(name) else named.joined(name)
+    return image or named.find(name, place=where, beside=beside)
 
 
 def _order(label: str) -> tuple[int, str]:

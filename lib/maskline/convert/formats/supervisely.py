@@ -5,9 +5,10 @@
     DATASET/img/a.jpg
 
 Classes: those of ``data.classes``; else background and the classes of meta.json, in its order and colors. Later objects
-cover earlier ones. Polygons with holes, bitmaps, rectangles; lines ``data.line_width`` px wide, points as
-discs of that width; others (cuboids, key points) are refused. Datasets called train, val (validation, valid) and test
-are splits where all are; else there are none. Without meta.json, the classes are those that are drawn, by alphabet.
+cover earlier ones. Polygons with holes, bitmaps, rectangles; lines ``data.line_width`` px wide, points as discs of that
+width; others (cuboids, graphs of key points) mark nothing, with a remark. Datasets called train, val (validation,
+valid) and test are splits where all are; else there are none. Without meta.json, the classes are those that are drawn,
+by alphabet.
 
 Source: docs.supervisely.com, "Supervisely JSON format". The SDK (Apache-2.0) is a client of its server with some fifty
 packages, and datumaro reads its point clouds alone; so the files are read here.
@@ -39,12 +40,14 @@ from maskline.convert.format_parts.annotations import (
 )
 from maskline.convert.format_parts.documents import form_of, load_json
 from maskline.convert.format_parts.finding import above, visible
+from maskline.convert.format_parts.labels_lost import LostLabels
 from maskline.convert.format_parts.named_images import NamedImages
 from maskline.convert.format_parts.tree import Tree
 from maskline.convert.records import LayoutSettings, SourceSet
 from maskline.core.errors import DataError
 from maskline.data.labels import Rgb
 
+_AREAS = ("bitmap", "polygon", "rectangle", "line", "polyline", "point")
 _SPARE_BYTES = 2**16  # of a PNG beside its pixels
 
 
@@ -58,6 +61,7 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
     images: list[Annotated] = []
     problems: list[DataError] = []
     colors: dict[str, Rgb] = {}
+    lost = LostLabels("labels")
     for path, place in visible(folder, (".json",)):
         if place.name == "meta.json":
             with form_of("Supervisely", place.as_posix()):
@@ -70,13 +74,14 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
                 content = load_json(path, place.as_posix())
                 image = named.find(place.stem, place=place, beside=place.parent.parent / "img")
                 images.append(_annotated(content, image, path, named.id(image), settings.line_width))
+                _count(content, lost)
         except DataError as error:
             problems.append(error)
     if not images and not problems:
         raise DataError("supervisely", "no DATASET/ann/NAME.json in the archive", "give the project as exported")
     return source_set(
         with_splits(images, named), settings, declared=list(colors), colors=colors, problems=problems,
-        remarks=named.unused(),
+        remarks=lost.remarks() + named.unused(),
     )  # fmt: skip
 
 
@@ -93,19 +98,28 @@ def _color(entry: Mapping[str, Any]) -> Rgb:
     return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
 
 
+def _count(content: Mapping[str, Any], lost: LostLabels) -> None:
+    """Count the objects of an image, and those that are no areas."""
+    for each in content["objects"]:
+        lost.seen(str(each["classTitle"]))
+        if each["geometryType"] not in _AREAS:
+            lost.lost(str(each["classTitle"]), f"that are no areas ({each['geometryType']})")
+
+
 def _annotated(content: Mapping[str, Any], image: Path, path: Path, id_: str, line_width: float) -> Annotated:
+    objects = [each for each in content["objects"] if each["geometryType"] in _AREAS]
     return Annotated(
         id=id_,
         image=image,
         file=path,
         alone=True,
         size=(int(content["size"]["height"]), int(content["size"]["width"])),
-        objects=[Drawn(str(each["classTitle"]), _area(each, line_width)) for each in content["objects"]],
+        objects=[Drawn(str(each["classTitle"]), _area(each, line_width)) for each in objects],
     )
 
 
 def _area(each: Mapping[str, Any], line_width: float) -> Area:
-    kind = str(each.get("geometryType"))
+    kind = each["geometryType"]
     if kind == "bitmap":
         left, top = each["bitmap"]["origin"]
         return partial(_bitmap, data=str(each["bitmap"]["data"]), left=int(left), top=int(top))
@@ -118,9 +132,7 @@ def _area(each: Mapping[str, Any], line_width: float) -> Area:
             return polygon(polygons.box(left, top, right, bottom))
         case "line" | "polyline":
             return line(exterior, line_width)
-        case "point":
-            return dots(exterior, line_width)
-    raise ValueError(f"geometryType {kind}")
+    return dots(exterior, line_width)
 
 
 def _bitmap(shape: tuple[int, int], *, data: str, left: int, top: int) -> NDArray[np.bool_]:

@@ -22,6 +22,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from maskline.convert.format_parts import mask_values
+from maskline.convert.format_parts.documents import load_lines
 from maskline.convert.format_parts.finding import visible
 from maskline.convert.format_parts.named_images import split_named
 from maskline.convert.format_parts.tree import NAME_LIST, Tree, both
@@ -121,8 +122,7 @@ def _labels(folder: Path, settings: LayoutSettings) -> tuple[LabelSet, bool]:
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    return [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
+    return [(number, line.strip()) for number, line in enumerate(load_lines(path), start=1) if line.strip()]
 
 
 def _color(line: str, number: int, usual: Rgb) -> tuple[str, Rgb]:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from maskline.convert.format_parts import polygons
 from maskline.convert.format_parts.annotations import Annotated, Drawn, source_set, with_splits
-from maskline.convert.format_parts.documents import form_of, load_json, load_yaml
+from maskline.convert.format_parts.documents import form_of, load_json, load_lines, load_yaml
 from maskline.convert.format_parts.finding import visible
 from maskline.convert.format_parts.labels_lost import LostLabels
 from maskline.convert.format_parts.named_images import NamedImages
@@ -106,8 +106,7 @@ def _names(folder: Path) -> tuple[dict[int, str], str]:
         named = {place.as_posix(): _of_yaml(path, place) for path, place in others if _has_names(path, place)}
     for path, place in listed if not named else ():
         if place.name.lower() == _NAMES:
-            lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
-            named[place.as_posix()] = dict(enumerate(line.strip() for line in lines if line.strip()))
+            named[place.as_posix()] = dict(enumerate(line.strip() for line in load_lines(path) if line.strip()))
     for path, place in listed if not named else ():
         if place.name.lower() == _NOTES:
             with form_of("Label Studio", place):
@@ -148,7 +147,7 @@ def _label_place(place: PurePosixPath) -> PurePosixPath | None:
 
 def _objects(path: Path, place: PurePosixPath, named: tuple[dict[int, str], str], lost: LostLabels) -> list[Drawn]:
     (names, source), objects = named, []
-    for number, line in enumerate(_lines(path), start=1):
+    for number, line in enumerate(load_lines(path), start=1):
         where = f"{place} line {number}"
         with form_of("YOLO", where):
             cells = line.split()
@@ -171,10 +170,6 @@ def _objects(path: Path, place: PurePosixPath, named: tuple[dict[int, str], str]
     return objects
 
 
-def _lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
-
-
 def _number(text: str) -> int:
     """Return a class, which some scripts write as ``0.0``."""
     number = float(text)
@@ -183,7 +178,7 @@ def _number(text: str) -> int:
 
 def _is_other(path: Path) -> bool:
     """Return whether a text file holds no line of labels, such as a list of classes; an empty one may be labels."""
-    lines = [line.split() for line in _lines(path) if line.strip()]
+    lines = [line.split() for line in load_lines(path) if line.strip()]
     return bool(lines) and not any(len(cells) > 4 and cells[0][:1].isdigit() for cells in lines)
 
 
