@@ -434,7 +434,7 @@ def test_labelme_image_inside_goes_through_no_link(tmp_path, plain):
     data = base64.b64encode(png(np.array(picture(3)))).decode()
     labelme_file(tmp_path / "set/a.json", [], imageData=data)
     (tmp_path / "set/a.png").symlink_to(tmp_path / "elsewhere.png")
-    refused(labelme, tmp_path / "set", plain, "imageData, and a.png beside it")
+    refused(labelme, tmp_path / "set", plain, "a.png: not a plain file, or a link to nothing")
     assert not (tmp_path / "elsewhere.png").exists()
 
 
