@@ -141,6 +141,9 @@ def _check_pairs(tree: Tree, data: Path, names: PairNames | None = None) -> None
     Raises:
         DataError: It is one of these.
     """
+    if brush := unread_kinds.brush_masks(tree):
+        problem = f"masks of Label Studio's PNG export do not say whose they are: {brush[0]}"
+        raise DataError(data, problem, brush[1])
     masks = several_masks(tree.places, names)
     if masks is not None:
         one = f", or take one kind with maskline new {masks.options}" if masks.options else ""

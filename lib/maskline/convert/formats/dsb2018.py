@@ -11,6 +11,8 @@ Source: Caicedo et al., "Nucleus segmentation across imaging experiments", Natur
 data.broadinstitute.org/bbbc/BBBC038/stage1_train.zip
 """
 
+import re
+from collections import Counter
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +25,9 @@ from maskline.core.errors import DataError
 from maskline.data.labels import LabelSet
 from maskline.reading import masks
 from maskline.reading.images import IMAGE_SUFFIXES, open_image
+
+_OBJECT = re.compile(r"(?:mask|object|nucleus|cell)?[-_ ]?[0-9a-f]*\d[0-9a-f]*", re.IGNORECASE)
+"""Name of a mask of one object, not of a class."""
 
 
 def read(folder: Path, settings: LayoutSettings) -> SourceSet:
@@ -67,8 +72,19 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
 
 
 def recognise(tree: Tree) -> str | None:
-    """Return why a folder is this set; None: it is not."""
-    return both(tree, r"([0-9a-f]{64})/images/[0-9a-f]{64}\.png", r"[0-9a-f]{64}/masks/[0-9a-f]{64}\.png")
+    """Return why a folder is this set, or one of its form: several masks, numbered or hashed, of most images."""
+    published = both(tree, r"([0-9a-f]{64})/images/[0-9a-f]{64}\.png", r"[0-9a-f]{64}/masks/[0-9a-f]{64}\.png")
+    if published is not None:
+        return published
+    files = [place for place in tree.places if len(place.parts) > 2 and place.suffix.lower() in IMAGE_SUFFIXES]
+    own = [place for place in files if place.stem == place.parts[-3]]
+    images = {place.parts[:-2]: place for place in own if place.parts[-2] == "images"}
+    others = [place for place in files if place.parts[-2] == "masks" and place.stem != place.parts[-3]]
+    counts = Counter(place.parts[:-2] for place in others if _OBJECT.fullmatch(place.stem))
+    several = [at for at in images if counts[at] > 1]
+    if not several or 2 * len(images.keys() & counts.keys()) <= len(images):
+        return None
+    return f"{images[several[0]]} has {counts[several[0]]} masks, each of an object"
 
 
 def read_nuclei(path: Path, *, exif: masks.Exif) -> masks.Ids:
