@@ -695,7 +695,7 @@ def test_several_masks_an_image_are_refused_with_a_way_out(tmp_path, opened, pla
         (
             "images/{}.png",
             "masks/task-{0}-annotation-{0}-by-1-tag-Leaf-0.png",
-            "PNG export do not say whose they are: masks",
+            "PNG export do not say whose",
         ),
     ],
 )
