@@ -5,7 +5,8 @@
 
 Classes: background, nucleus: a pixel of any mask is nucleus. Images are RGBA with an opaque alpha channel, which is
 dropped. Nothing is ignored. Folders without ``masks`` (stage1_test) are left out. A group is a kind of image, by
-size, dark or bright ground, gray or color: a split made by convert holds kinds that training has not seen.
+size, dark or bright ground, gray or color: a split made by convert holds kinds that training has not seen; of fewer
+than three kinds, each image is a group.
 
 Source: Caicedo et al., "Nucleus segmentation across imaging experiments", Nature Methods 16, 2019; BBBC038v1, CC0.
 data.broadinstitute.org/bbbc/BBBC038/stage1_train.zip
@@ -13,6 +14,7 @@ data.broadinstitute.org/bbbc/BBBC038/stage1_train.zip
 
 import re
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -28,6 +30,9 @@ from maskline.reading.images import IMAGE_SUFFIXES, open_image
 
 _OBJECT = re.compile(r"(?:mask|object|nucleus|cell)?[-_ ]?[0-9a-f]*\d[0-9a-f]*", re.IGNORECASE)
 """Name of a mask of one object, not of a class."""
+
+_FEWEST_KINDS = 3
+"""Of images, one for each split; where there are fewer, each image is a group of its own."""
 
 
 def read(folder: Path, settings: LayoutSettings) -> SourceSet:
@@ -55,6 +60,8 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
                     id=place.name, group=_kind(image_files[0]), split=None, image=image_files[0], mask=place / "masks"
                 )
             )
+    if len({record.group for record in records}) < _FEWEST_KINDS:  # a set of one's own in this form
+        records = [replace(record, group=record.id) for record in records]
     if not records and not problems:
         raise DataError("dsb2018", "no folder ID/images with ID/masks beside it", "give the archive of stage1_train")
     return SourceSet(
