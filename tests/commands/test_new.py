@@ -8,7 +8,7 @@ import subprocess
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from maskline import __version__
 from maskline.cli import package_lock
@@ -218,6 +218,7 @@ def test_a_recipe_on_data_of_ones_own(tmp_path):
         (["-S", "train.sed=3"], "train.sed"),
         (["-S", "train.seed=-3"], "train.seed"),
         (["-S", "nonsense"], "give KEY=VALUE"),
+        (["-S", "data.mask_values={0: soil"], "give KEY={name: value, name: value}"),
         (["--recipe", "unet"], "no such recipe"),
         (["--data", "/nowhere/at/all"], "no such file or folder"),
         (["--class", "ground"], "--class needs --data"),
@@ -323,6 +324,18 @@ def data_of(folder):
             [colored()],
             ["--class", "green=0,160,0", "--class", "rest=#000000"],
             {"#00a000": "green", "#000000": "rest"},
+            ["green", "rest"],
+        ),
+        (
+            [gray(0, 5, 7, 255)],
+            ["-S", "data.mask_values={0: soil, 5-10: leaf, 250-255: ignore}"],
+            {"0": "soil", "5-10": "leaf", "250-255": "ignore"},
+            ["soil", "leaf"],
+        ),
+        (
+            [colored()],
+            ["-S", 'data.mask_values={#00A000: green, [0,0,0]: rest, "#010203": ignore}'],
+            {"#00A000": "green", "[0, 0, 0]": "rest", "#010203": "ignore"},
             ["green", "rest"],
         ),
     ],
@@ -476,6 +489,31 @@ def test_numbers_of_objects_are_no_classes(tmp_path):
     assert remedy == "data.mask_values={0-0: background, 1-255: class_1}"
     new(tmp_path / "demo", "--data", folder, "-S", remedy)
     assert [each.name for each in data_of(tmp_path / "demo").classes] == ["background", "class_1"]
+
+
+def boxed(*values, smooth=0.7, side=12):
+    """A mask with a box of each value, and smoothed edges."""
+    pixels = np.zeros((64, 64 * len(values)), np.uint8)
+    for n, value in enumerate(values):
+        pixels[20 : 20 + side, 64 * n + 20 : 64 * n + 20 + side] = value
+    return Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(smooth))
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_few_values_of_smoothed_edges_are_no_classes(tmp_path, mode):
+    folder = image_set(tmp_path / "set", [boxed(255).convert(mode), boxed(255, 255).convert(mode)])
+    assert len(np.unique(boxed(255))) < 16
+    data = describe(folder, project=tmp_path).params
+    assert (data["mask_encoding"], len(data["classes"])) == ("binary_snapped", 2)
+
+
+def test_small_classes_are_no_smoothed_edges(tmp_path):
+    folder = image_set(tmp_path / "ids", [boxed(*range(1, 15), smooth=0, side=3)])
+    assert len(describe(folder, project=tmp_path).params["classes"]) == 15
+    folder = image_set(tmp_path / "three", [boxed(255), boxed(120, 255, side=25)])
+    remedy = "{0-60: background, 61-187: class_1, 188-255: class_2}"
+    with pytest.raises(DataError, match=f"which class: -S 'data.mask_values={remedy}'"):
+        describe(folder, project=tmp_path)
 
 
 def entries(colors, pixels):

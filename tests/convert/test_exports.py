@@ -692,6 +692,11 @@ def test_several_masks_an_image_are_refused_with_a_way_out(tmp_path, opened, pla
     [
         ("images/{}.npy", "masks/{}.npy", "no images, but 16 .npy files"),
         ("images/0{}.png", "masks/{}.png", "not half of its images and masks pair by name: images/0"),
+        (
+            "images/{}.png",
+            "masks/task-{0}-annotation-{0}-by-1-tag-Leaf-0.png",
+            "PNG export do not say whose",
+        ),
     ],
 )
 def test_what_keeps_images_and_masks_apart_is_named(tmp_path, opened, image_name, mask_name, problem):

@@ -22,6 +22,7 @@ REAL = {
     "pets26.zip": [],
 }
 TREES = {
+    "dsb2018": ["set/a/images/a.png", "set/a/masks/0.png", "set/a/masks/1.png"],
     "hrf": ["images/01_h.jpg", "manual1/01_h.tif", "mask/01_h_mask.tif"],
     "loveda": ["Train/Urban/images_png/1.png", "Train/Urban/masks_png/1.png"],
     "oxford_pets": ["images/Abyssinian_1.jpg", "annotations/trimaps/Abyssinian_1.png"],
@@ -47,6 +48,14 @@ def test_trees(tmp_path, name):
         (tmp_path / place).touch()
     assert own(tmp_path) == [name]
     (tmp_path / TREES[name][1]).unlink()
+    assert own(tmp_path) == []
+
+
+@pytest.mark.parametrize("masks", ["a/masks/0.png", "a/masks/leaf.png a/masks/stem.png", "a/masks/a.png b/masks/b.png"])
+def test_folders_of_one_mask_or_of_classes_are_not_dsb2018(tmp_path, masks):
+    for place in ("a/images/a.png", *masks.split()):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).touch()
     assert own(tmp_path) == []
 
 

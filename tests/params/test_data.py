@@ -62,7 +62,7 @@ def test_labels_of_tools_are_keys_too():
 def test_keys_that_dvc_cannot_sort(tmp_path, keys):
     path = tmp_path / "params.yaml"
     path.write_text(f"data:\n  mask_values: {keys}\n")
-    with pytest.raises(ParamsError, match=r"data.mask_values: the key .* put all keys there into quotes"):
+    with pytest.raises(ParamsError, match=r"data.mask_values: the key .* put all keys .* in the file itself"):
         load_params(path)
     path.write_text("data:\n  name: labelme\n  mask_values: {0: leaf, 1: stem}\n")
     assert load_params(path).data.mask_values == {"0": "leaf", "1": "stem"}

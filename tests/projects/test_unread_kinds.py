@@ -15,7 +15,15 @@ CASES = {
     "Labelbox": ({**IMAGES, "a.ndjson": "{}"}, "Labelbox's export is not read"),
     "Labelbox, JSON": ({**IMAGES, "a.json": '[{"data_row": {}}]'}, "a.json: Labelbox's export is not read"),
     "VIA's CSV": ({**IMAGES, "a.csv": "filename,region_shape_attributes\n"}, "export annotations as JSON, or save"),
-    "brush": ({**IMAGES, "task-7-annotation-7-by-1-tag-Leaf-0.png": ""}, "whose masks they are: export as JSON"),
+    "brush": ({**IMAGES, "task-7-annotation-7-by-1-tag-Leaf-0.png": ""}, "export as JSON (Label Studio, --format"),
+    "Parquet": (
+        {"data/train-00000-of-00001.parquet": "", "README.md": ""},
+        "images in Parquet are not read: save",
+    ),
+    "Aperio": (
+        {"Images/a.tif": "", "Annotations/a.xml": '<Annotations><Annotation><Vertex X="1" Y="2"/>'},
+        "Annotations/a.xml is Aperio's XML (MoNuSeg): draw",
+    ),
     "VOC's boxes": ({**IMAGES, "a.xml": "<annotation><object><bndbox>"}, "boxes have no outline"),
     "YOLO's boxes": ({**IMAGES, "labels/a.txt": "0 0.5 0.5 0.2 0.2\n"}, "text files of YOLO: boxes have no outline"),
     "YOLO, flat": (

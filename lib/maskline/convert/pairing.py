@@ -138,6 +138,22 @@ def meanings(places: Iterable[PurePosixPath], names: PairNames) -> dict[PurePosi
     return _in_one_case(known)
 
 
+def more_masks(known: dict[PurePosixPath, Meaning], names: PairNames) -> dict[PurePosixPath, PurePosixPath]:
+    """Return each further mask of an image side by side with it, and the first: ``a_mask_1.png``, ``a_mask.png``.
+
+    Args:
+        known: As of ``meanings``, which take it for an image.
+        names: How images and masks are called.
+    """
+    if names.image_dir != HERE or not names.mask_suffix:
+        return {}
+    first = {id_: place for place, (kind, _, id_) in known.items() if kind == "mask"}
+    images = {id_: place for place, (kind, _, id_) in known.items() if kind == "image"}
+    numbered = re.compile(rf"(.+){re.escape(names.mask_suffix)}[-_ ]?\d+")
+    found = {images[id_]: match[1] for id_ in images.keys() - first.keys() if (match := numbered.fullmatch(id_))}
+    return {place: first[id_] for place, id_ in sorted(found.items()) if id_ in first and id_ in images}
+
+
 def _with_splits(parts: dict[PurePosixPath, _Part]) -> dict[PurePosixPath, _Part]:
     """Return the parts with splits from the folders around, if all are in folders alike but for it: ``set_train``."""
     if any(part.split is not None for part in parts.values()):

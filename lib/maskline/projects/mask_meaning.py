@@ -21,7 +21,10 @@ _MOST_NAMED = 8
 _LEAST_PEAK = 0.01  # of the pixels: a value of a class, where edges are smoothed
 _WIDEST_PEAK = 12  # values around it are of the same class
 _MOST_BETWEEN = 0.02  # of the pixels: as the reader of such masks has it
+_DARKEST, _LIGHTEST = 16, 240  # neither black nor white
 _LEAST_EXTREME = 0.9  # likewise, nearly black or white
+_LEAST_RIMS = 3  # values that are only on edges; fewer may be classes of lines
+_LEAST_INNER = 0.9  # of the pixels: the other values
 _NUMBER = re.compile(r"-?\d{1,9}")
 _HEX = re.compile(r"#([0-9a-fA-F]{2})([0-9a-fA-F]{2})([0-9a-fA-F]{2})")
 _COLOR = re.compile(r"(\d{1,3}),(\d{1,3}),(\d{1,3})")
@@ -131,6 +134,10 @@ def meaning(seen: Survey, wish: Wishes, *, place: object) -> Meaning:
         return _colors(seen, wish, place)
     if seen.kind == "gray" and _is_blurred(seen):
         return _blurred(seen, wish, place)
+    if _is_smoothed(seen) and len(wish.names) != len(seen.pixels):
+        if any(isinstance(value, int) and _DARKEST <= value < _LIGHTEST for value in seen.pixels.keys() - seen.rims):
+            raise _no_classes(seen, place)
+        return _blurred(seen, wish, place)
     if _in_a_mask(seen) > _MOST_SHARPENED:
         raise _no_classes(seen, place)
     if seen.black_and_white and len(wish.names) in (0, 2):
@@ -180,7 +187,8 @@ def _no_classes(seen: Survey, place: object) -> DataError:
     values = [value for value in seen.pixels if isinstance(value, int)]
     last, peaks = max(255, *values), list[int]()
     for value in sorted(values, key=lambda value: -seen.pixels[value]):
-        if seen.share(value) >= _LEAST_PEAK and all(abs(value - other) > _WIDEST_PEAK for other in peaks):
+        frequent = value not in seen.rims and seen.share(value) >= _LEAST_PEAK
+        if frequent and all(abs(value - other) > _WIDEST_PEAK for other in peaks):
             peaks.append(value)
     starts = [0, *((one + other) // 2 + 1 for one, other in pairwise(sorted(peaks)))] if len(peaks) > 1 else [0, 1]
     ends = [*(start - 1 for start in starts[1:]), last]
@@ -237,13 +245,19 @@ def _is_blurred(seen: Survey) -> bool:
         return False
     if seen.blurred:
         return True
-    extreme = sum(seen.share(v) for v in seen.pixels if isinstance(v, int) and (v < 16 or 240 <= v <= 255))
+    extreme = sum(seen.share(v) for v in seen.pixels if isinstance(v, int) and (v < _DARKEST or _LIGHTEST <= v <= 255))
     return len(seen.pixels) > _MOST_SHARPENED and 255 in seen.pixels and extreme > _LEAST_EXTREME
+
+
+def _is_smoothed(seen: Survey) -> bool:
+    """Tell masks of few values, of which most are only on edges, from class ids."""
+    inner = [value for value in seen.pixels if value not in seen.rims]
+    return len(seen.rims) >= max(_LEAST_RIMS, len(inner)) and sum(map(seen.share, inner)) > _LEAST_INNER
 
 
 def _blurred(seen: Survey, wish: Wishes, place: object) -> Meaning:
     between = sum(seen.share(value) for value in seen.pixels if isinstance(value, int) and 64 <= value < 192)
-    if between > _MOST_BETWEEN or max(int(v) for v in seen.pixels if isinstance(v, int)) > 255:
+    if between > _MOST_BETWEEN or not 192 <= max(int(v) for v in seen.pixels if isinstance(v, int)) <= 255:
         raise _no_classes(seen, place)
     names = wish.names or ("background", "class_1")
     if len(names) != 2:

@@ -1,12 +1,14 @@
 """What the masks of a set hold: every pixel of every mask looked at, by several processes."""
 
+import math
 import multiprocessing
 import os
 import warnings
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,6 +30,10 @@ MOST_VALUES = 4096
 _WHITE = 255
 _ONE_IN = 10  # masks at least, of each kind, before two kinds of black and white are taken for one
 _MOST_RECOLORED = 4  # times as many colors as one mask has: then the colors are the classes, else they are chance
+_NEARLY_ALL = 0.9  # of the pixels of a value that is none but of smoothed edges
+_COMMON = 0.8  # of a mask's pixels, in its most frequent values: none of these is looked at as an edge's
+_LEAST_VALUES = 4  # of a mask with smoothed edges
+_MOST_ON_EDGES = 10_000  # pixels of a mask that are looked at
 _AT_ONCE = 32  # masks of a task; fewer are looked at in this process
 _task: Callable[[Any], Any]  # of a worker process
 
@@ -41,6 +47,7 @@ class MaskLook:
         pixels: Of each value.
         blurred: Stored with losses.
         palette: Color of each entry that is used.
+        rims: Of rare gray values, the pixels that lie between their neighbors; minus infinity: one has equals around.
         size: Width and height.
         image_size: Of its image, as it is stored; None: its file does not tell.
     """
@@ -49,6 +56,7 @@ class MaskLook:
     pixels: dict[Value, int]
     blurred: bool
     palette: dict[int, Rgb] = field(default_factory=dict)
+    rims: dict[Value, float] = field(default_factory=dict)
     size: tuple[int, int]
     image_size: tuple[int, int] | None
 
@@ -64,6 +72,7 @@ class Survey:
         masks: How many.
         blurred: How many are stored with losses.
         palette: Color of each entry that is used, as the first mask with it has it.
+        rims: Gray values that stand between a lower and a higher one wherever they stand, as on smoothed edges.
         black_and_white: Some masks hold 0 and 1 alone, others 0 and 255 alone, and none both.
         remarks: What a user should look at.
     """
@@ -74,6 +83,7 @@ class Survey:
     masks: int
     blurred: int
     palette: dict[int, Rgb]
+    rims: frozenset[Value] = frozenset()
     black_and_white: bool = False
     remarks: tuple[str, ...] = ()
 
@@ -94,6 +104,7 @@ def survey(pairs: Sequence[tuple[Path, Path]], *, by_entry: bool = False) -> Sur
             size than its image.
     """
     pixels, files, palette = Counter[Value](), Counter[Value](), dict[int, Rgb]()
+    rims = defaultdict[Value, float](float)
     looks: list[MaskLook] = []
     other: tuple[int, Path] | None = None  # an entry, and a mask in which it has another color than in those before
     kinds: dict[Kind, Path] = {}
@@ -102,6 +113,8 @@ def survey(pairs: Sequence[tuple[Path, Path]], *, by_entry: bool = False) -> Sur
     for (mask, _), seen in zip(pairs, mapped(_look, pairs), strict=True):
         pixels.update(seen.pixels)
         files.update(seen.pixels.keys())
+        for value, count in seen.rims.items():
+            rims[value] += count
         looks.append(seen)
         changed = [entry for entry, color in seen.palette.items() if palette.setdefault(entry, color) != color]
         other = other or ((changed[0], mask) if changed else None)
@@ -132,6 +145,7 @@ def survey(pairs: Sequence[tuple[Path, Path]], *, by_entry: bool = False) -> Sur
         masks=len(pairs),
         blurred=blurred,
         palette=palette,
+        rims=frozenset(value for value, count in rims.items() if count > _NEARLY_ALL * pixels[value]),
     )
 
 
@@ -215,22 +229,45 @@ def _look(pair: tuple[Path, Path]) -> MaskLook:
                 kind="color", pixels={color: n for n, color in colors}, blurred=blurred, size=size, image_size=image_wh
             )
         grays: dict[Value, int] = {red: n for n, (red, _, _) in colors}
-        return MaskLook(kind="gray", pixels=grays, blurred=blurred, size=size, image_size=image_wh)
+        rims = _rims(np.asarray(opened.getchannel(0)), grays)
+        return MaskLook(kind="gray", pixels=grays, blurred=blurred, rims=rims, size=size, image_size=image_wh)
     return _gray(read_index(mask, exif="ignore"), blurred=blurred, image_size=image_wh)
 
 
 def _gray(
     values: "np.ndarray[Any, np.dtype[np.int32]]", *, blurred: bool, image_size: tuple[int, int] | None
 ) -> MaskLook:
+    rims: dict[Value, float] = {}
     if values.min(initial=0) >= 0 and values.max(initial=0) <= 0xFFFF:
         counts = np.bincount(values.ravel())
         distinct = np.flatnonzero(counts)
         pixels: dict[Value, int] = {int(value): int(counts[value]) for value in distinct}
+        rims = _rims(values, pixels)
     else:
         distinct, counts = np.unique(values, return_counts=True)
         pixels = dict(zip(distinct.tolist(), counts.tolist(), strict=True))
     size = (values.shape[1], values.shape[0])
-    return MaskLook(kind="gray", pixels=pixels, blurred=blurred, size=size, image_size=image_size)
+    return MaskLook(kind="gray", pixels=pixels, blurred=blurred, rims=rims, size=size, image_size=image_size)
+
+
+def _rims(values: "np.ndarray[Any, np.dtype[Any]]", pixels: dict[Value, int]) -> dict[Value, float]:
+    """Return ``MaskLook.rims`` of a mask without negative values, from a part of its pixels where they are many."""
+    if len(pixels) < _LEAST_VALUES:
+        return {}
+    table = np.zeros(int(values.max()) + 1, bool)
+    held = 0
+    for value in sorted(pixels, key=lambda value: -pixels[value]):
+        table[value] = held >= _COMMON * values.size
+        held += pixels[value]
+    found = np.flatnonzero(table[values])
+    rows, columns = np.divmod(found[:: max(1, len(found) // _MOST_ON_EDGES)], values.shape[1])
+    low = high = own = values[rows, columns]
+    for y, x in product((-1, 0, 1), repeat=2):
+        near = values[(rows + y).clip(0, values.shape[0] - 1), (columns + x).clip(0, values.shape[1] - 1)]
+        low, high = np.minimum(low, near), np.maximum(high, near)
+    seen, between = Counter(own.tolist()), Counter(own[(low < own) & (own < high)].tolist())
+    rims: dict[Value, float] = {value: count / seen[value] * pixels[value] for value, count in between.items()}
+    return rims | dict.fromkeys(own[low == high].tolist(), -math.inf)
 
 
 def _counted(image: Image.Image, most: int) -> Any:

@@ -15,7 +15,8 @@ from maskline.convert import layouts
 from maskline.convert.detecting import Rule, also, detect, several_masks, unpaired
 from maskline.convert.format_parts.tree import Tree
 from maskline.convert.formats import rle_csv
-from maskline.convert.pairing import PairNames, left_out, meanings
+from maskline.convert.formats.folder import merged_line, merges
+from maskline.convert.pairing import PairNames, left_out, meanings, more_masks
 from maskline.convert.records import LayoutSettings, MaskValue, Record, SourceSet
 from maskline.core.errors import DataError, DataProblemsError
 from maskline.data.labels import distinct_palette
@@ -141,6 +142,9 @@ def _check_pairs(tree: Tree, data: Path, names: PairNames | None = None) -> None
     Raises:
         DataError: It is one of these.
     """
+    if brush := unread_kinds.brush_masks(tree):
+        problem = f"masks of Label Studio's PNG export do not say whose they are: {brush[0]}"
+        raise DataError(data, problem, brush[1])
     masks = several_masks(tree.places, names)
     if masks is not None:
         one = f", or take one kind with maskline new {masks.options}" if masks.options else ""
@@ -167,7 +171,9 @@ def _by_masks(tree: Tree, wish: Wishes, data: Path, given: Mapping[str, str]) ->
         _check_pairs(tree, data, rule.names)
     files: dict[str, dict[str, Path]] = {}
     splits: dict[str, Split | None] = {}
-    for place, (kind, split, id_) in meanings(tree.places, rule.names).items():
+    known = meanings(tree.places, rule.names)
+    more = more_masks(known, rule.names)
+    for place, (kind, split, id_) in known.items():
         files.setdefault(id_, {}).setdefault(kind, tree.folder / place)
         splits[id_] = split
     records = [
@@ -176,7 +182,11 @@ def _by_masks(tree: Tree, wish: Wishes, data: Path, given: Mapping[str, str]) ->
         if {"mask", "image"} <= kinds.keys()
     ]
     by_entry = any(line.values is not None for line in wish.lines)
-    seen = survey([(record.mask, record.image) for record in records], by_entry=by_entry)
+    images = {record.mask: record.image for record in records}
+    others = [
+        (tree.folder / one, images[tree.folder / first]) for one, first in more.items() if tree.folder / first in images
+    ]
+    seen = survey([*images.items(), *others], by_entry=by_entry)
     wished = wish.names or wish.values or wish.ignored or wish.lines
     listed = class_lists.Listed(wish=None, remarks=[]) if wished else class_lists.read(tree, seen)
     told = mask_meaning.meaning(seen, listed.wish or wish, place=data)
@@ -192,9 +202,12 @@ def _by_masks(tree: Tree, wish: Wishes, data: Path, given: Mapping[str, str]) ->
     lines += [
         f"{mask_dir}: its masks pair as well; -S data.mask_dir takes them" for mask_dir in also(tree.places, rule)
     ]
-    if rule.alone > rule.left:
-        lines.append(f"{rule.alone - rule.left} images or masks have no partner: dvc repro convert names them")
-    encoding = told.params.get("mask_encoding")
+    encoding, alone = told.params.get("mask_encoding"), rule.alone - rule.left
+    if more and merges(encoding, told.params.get("mask_values")):
+        alone -= len(more)
+        lines.append(merged_line(more))
+    if alone > 0:
+        lines.append(f"{alone} images or masks have no partner: dvc repro convert names them")
     written = {**names, **{key: value for key, value in told.params.items() if key != "classes"}}
     lines.append("written: " + ", ".join(f"data.{key} {value}" for key, value in written.items()))
     params = {**names, **told.params} if encoding else {**names, **told.params, "mask_encoding": "index"}

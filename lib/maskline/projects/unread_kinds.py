@@ -20,6 +20,10 @@ _BY_TYPE = (
         "arrays in .npz and HDF5 are not read: save each image as images/NAME.png, its mask as masks/NAME.png or .npy",
     ),
     (
+        (".parquet", ".arrow"),
+        "images in Parquet are not read: save each image as images/NAME.png, its mask as masks/NAME.png (datasets)",
+    ),
+    (
         (".geojson", ".shp", ".gpkg", ".kml"),
         "shapes of a map are not read: draw them into masks/NAME.tif for each images/NAME.tif (gdal_rasterize)",
     ),
@@ -46,6 +50,13 @@ def told(tree: Tree) -> tuple[str, str | None]:
     return what, next((remedy for kind in kinds if (remedy := kind(tree)) is not None), None)
 
 
+def brush_masks(tree: Tree) -> tuple[str, str] | None:
+    """Return the first mask of Label Studio's PNG export, and the remedy; None: there is none."""
+    place = next((place for place in tree.places if _BRUSH_PNG.fullmatch(place.name)), None)
+    remedy = "export as JSON (Label Studio, --format label_studio), and put the file beside the images"
+    return None if place is None else (place.as_posix(), remedy)
+
+
 def _type(place: PurePosixPath) -> str:
     last = place.suffix.lower()
     return "".join(place.suffixes[-2:]).lower() if last in (".gz", ".bz2", ".xz") else last or place.name
@@ -70,12 +81,14 @@ def _of_a_tool(tree: Tree) -> str | None:
     """Return the remedy for exports of labelling tools that tell too little, or nobody reads."""
     if table := tree.first_with(".csv", b"region_shape_attributes"):
         return f"{table} is VIA's CSV: export annotations as JSON, or save the project"
-    if any(_BRUSH_PNG.fullmatch(place.name) for place in tree.places):
-        return "Label Studio's PNG files do not say whose masks they are: export as JSON"
+    if brush := brush_masks(tree):
+        return brush[1]
     if export := tree.first_with(".json", b'"data_row"') or tree.first_with(".json", b'"Labeled Data"'):
         return f"{export}: {dict(_BY_TYPE)[('.ndjson',)]}"
     if tree.first_with(".xml", b"<annotation", b"<bndbox"):
         return _BOXES_ALONE
+    if outlines := tree.first_with(".xml", b"<Annotation", b"<Vertex "):
+        return f"{outlines} is Aperio's XML (MoNuSeg): draw its Vertices into masks/NAME.png (PIL's ImageDraw.polygon)"
     for place in [place for place in tree.places if place.suffix.lower() == ".json"][:_LINES]:
         try:
             load_json(tree.folder / place, place.as_posix())

@@ -5,6 +5,7 @@ from PIL import Image
 from maskline.convert.formats import folder
 from maskline.convert.pairing import PairNames
 from maskline.core.errors import DataError
+from maskline.projects.new_data import describe
 from tests.sets import index_mask, picture, save
 
 
@@ -97,6 +98,27 @@ def test_one_more_mask_side_by_side_is_named(tmp_path, settings):
     names = PairNames(image_dir=".", mask_dir=".", mask_suffix="_mask")
     (problem,) = folder.read(tmp_path, settings(names=names)).problems
     assert str(problem).startswith("a_mask_1.png: one more mask beside a_mask.png; merge them")
+
+
+def test_numbered_binary_masks_of_an_image_are_merged(tmp_path, settings):
+    for name in ("a", "b_1"):
+        save(picture(0, (4, 2)), tmp_path / f"{name}.png")
+    for n, name in enumerate(["a_mask", "a_mask_1", "a_mask_2", "b_1_mask"]):
+        save(
+            Image.fromarray(np.array([[0] * 4, [255 * (n == i) for i in range(4)]], np.uint8)), tmp_path / f"{name}.png"
+        )
+    names = PairNames(image_dir=".", mask_dir=".", mask_suffix="_mask")
+    source = folder.read(tmp_path, settings(names=names, mask_encoding="binary"))
+    assert (source.problems, found(source)) == ([], {("a", None), ("b_1", None)})
+    assert source.read_mask(tmp_path / "a_mask.png").tolist() == [[0, 0, 0, 0], [1, 1, 1, 0]]
+    remark = "2 further masks merged into the first of their images, such as a_mask_1.png into a_mask.png"
+    assert source.remarks == [("data set", remark)]
+    said = describe(tmp_path, project=tmp_path).lines
+    assert remark in said
+    assert not any("no partner" in line for line in said)
+    save(index_mask(0), tmp_path / "a_mask_2.png")
+    with pytest.raises(DataError, match=r"a_mask_2.png: 12x10 pixels, a_mask.png has 4x2"):
+        source.read_mask(tmp_path / "a_mask.png")
 
 
 @pytest.mark.parametrize(

@@ -188,7 +188,8 @@ def test_dsb2018_problems(tmp_path, plain):
         save(picture(1).convert("RGBA"), tmp_path / f"{name}/images/{name}.png")
         for i in range(2):
             save(black_white(i), tmp_path / f"{name}/masks/{i}.png")
-    assert dsb2018.read(tmp_path, plain).problems == []
+    source = dsb2018.read(tmp_path, plain)
+    assert (source.problems, [record.group for record in source.records]) == ([], ["a", "b", "c"]), "of one kind"
     (tmp_path / "a/images/a.png").unlink()
     for i in range(2):
         (tmp_path / f"b/masks/{i}.png").unlink()

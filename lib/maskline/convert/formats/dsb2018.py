@@ -5,12 +5,16 @@
 
 Classes: background, nucleus: a pixel of any mask is nucleus. Images are RGBA with an opaque alpha channel, which is
 dropped. Nothing is ignored. Folders without ``masks`` (stage1_test) are left out. A group is a kind of image, by
-size, dark or bright ground, gray or color: a split made by convert holds kinds that training has not seen.
+size, dark or bright ground, gray or color: a split made by convert holds kinds that training has not seen; of fewer
+than three kinds, each image is a group.
 
 Source: Caicedo et al., "Nucleus segmentation across imaging experiments", Nature Methods 16, 2019; BBBC038v1, CC0.
 data.broadinstitute.org/bbbc/BBBC038/stage1_train.zip
 """
 
+import re
+from collections import Counter
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +27,12 @@ from maskline.core.errors import DataError
 from maskline.data.labels import LabelSet
 from maskline.reading import masks
 from maskline.reading.images import IMAGE_SUFFIXES, open_image
+
+_OBJECT = re.compile(r"(?:mask|object|nucleus|cell)?[-_ ]?[0-9a-f]*\d[0-9a-f]*", re.IGNORECASE)
+"""Name of a mask of one object, not of a class."""
+
+_FEWEST_KINDS = 3
+"""Of images, one for each split; where there are fewer, each image is a group of its own."""
 
 
 def read(folder: Path, settings: LayoutSettings) -> SourceSet:
@@ -50,6 +60,8 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
                     id=place.name, group=_kind(image_files[0]), split=None, image=image_files[0], mask=place / "masks"
                 )
             )
+    if len({record.group for record in records}) < _FEWEST_KINDS:  # a set of one's own in this form
+        records = [replace(record, group=record.id) for record in records]
     if not records and not problems:
         raise DataError("dsb2018", "no folder ID/images with ID/masks beside it", "give the archive of stage1_train")
     return SourceSet(
@@ -67,8 +79,19 @@ def read(folder: Path, settings: LayoutSettings) -> SourceSet:
 
 
 def recognise(tree: Tree) -> str | None:
-    """Return why a folder is this set; None: it is not."""
-    return both(tree, r"([0-9a-f]{64})/images/[0-9a-f]{64}\.png", r"[0-9a-f]{64}/masks/[0-9a-f]{64}\.png")
+    """Return why a folder is this set, or one of its form: several masks, numbered or hashed, of most images."""
+    published = both(tree, r"([0-9a-f]{64})/images/[0-9a-f]{64}\.png", r"[0-9a-f]{64}/masks/[0-9a-f]{64}\.png")
+    if published is not None:
+        return published
+    files = [place for place in tree.places if len(place.parts) > 2 and place.suffix.lower() in IMAGE_SUFFIXES]
+    own = [place for place in files if place.stem == place.parts[-3]]
+    images = {place.parts[:-2]: place for place in own if place.parts[-2] == "images"}
+    others = [place for place in files if place.parts[-2] == "masks" and place.stem != place.parts[-3]]
+    counts = Counter(place.parts[:-2] for place in others if _OBJECT.fullmatch(place.stem))
+    several = [at for at in images if counts[at] > 1]
+    if not several or 2 * len(images.keys() & counts.keys()) <= len(images):
+        return None
+    return f"{images[several[0]]} has {counts[several[0]]} masks, each of an object"
 
 
 def read_nuclei(path: Path, *, exif: masks.Exif) -> masks.Ids:

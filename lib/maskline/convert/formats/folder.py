@@ -14,7 +14,8 @@ folders and the suffix; that path is the image's id, and each image is a group o
 Letter case does not matter; folders around all of this are ignored, hidden files too. Other names of the two folders,
 and what the names of images or masks begin and end with, are those of ``data.image_dir``, ``mask_dir``,
 ``image_prefix``, ``mask_prefix``, ``image_suffix`` and ``mask_suffix``; images in other folders, or called otherwise,
-are left out, with a remark.
+are left out, with a remark. Binary masks side by side with their image that go on with a number, ``a_mask_1.png``
+beside ``a_mask.png``, are one mask: what any of them has is class 1.
 """
 
 from collections import defaultdict
@@ -22,11 +23,13 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+import numpy as np
+
 from maskline.convert.detecting import detect
 from maskline.convert.format_parts import mask_values
 from maskline.convert.format_parts.finding import visible_files
 from maskline.convert.format_parts.tree import Tree
-from maskline.convert.pairing import HERE, PairNames, left_out, meanings, without_masks
+from maskline.convert.pairing import HERE, PairNames, left_out, meanings, more_masks, without_masks
 from maskline.convert.records import LayoutSettings, ReadMask, Record, SourceSet
 from maskline.core.errors import DataError
 from maskline.data.labels import LabelSet
@@ -48,15 +51,15 @@ class _Files(NamedTuple):
         by_id: Files by id and kind.
         splits: Split of each id.
         problems: Files that are no images and no documents.
-        left: What of the images and masks is left out, a line a kind.
-        documents: Paths of documents among images or masks.
+        remarks: What is left out of images, masks and documents, and what is merged.
+        more: The first of several masks that are one, and the others.
     """
 
     by_id: Found
     splits: dict[str, Split | None]
     problems: list[DataError]
-    left: list[str]
-    documents: list[str]
+    remarks: list[tuple[str, str]]
+    more: dict[Path, list[Path]]
 
 
 def read(folder: Path, settings: LayoutSettings) -> SourceSet:
@@ -76,18 +79,12 @@ def read_pairs(folder: Path, *, labels: LabelSet, read_mask: ReadMask, settings:
     Raises:
         DataError: No images or no masks.
     """
-    files_by_id, splits, problems, left, documents = _find(folder, settings.names)
+    files_by_id, splits, problems, remarks, more = _find(folder, settings)
     for kind, name in (("image", settings.names.image_dir), ("mask", settings.names.mask_dir)):
         if not any(kinds.get(kind) for kinds in files_by_id.values()):
             remedy = f"put the {kind} files into a folder called {name}, or set data.{kind}_dir to the name that it has"
             raise DataError(f"{name}/", "no images in it", remedy)
     bare = without_masks((splits[id_], bool(kinds.get("mask"))) for id_, kinds in files_by_id.items())
-    remarks = [("data set", f"left out as follows: {line}") for line in left]
-    if documents:
-        more = f" and {len(documents) - 1} more" if len(documents) > 1 else ""
-        remarks.append(
-            ("data set", f"{len(documents)} files that are no images left out as follows: {documents[0]}{more}")
-        )
     records = []
     for split in sorted(filter(None, bare)):
         count = sum(splits[id_] == split for id_ in files_by_id)
@@ -120,7 +117,7 @@ def read_pairs(folder: Path, *, labels: LabelSet, read_mask: ReadMask, settings:
     return SourceSet(
         labels=labels,
         records=records,
-        read_mask=read_mask,
+        read_mask=partial(_read_merged, read_mask=read_mask, more=more) if more else read_mask,
         read_area=partial(masks.read_area, exif=settings.exif),
         problems=problems,
         remarks=remarks,
@@ -156,14 +153,21 @@ def mask_reader(settings: LayoutSettings) -> ReadMask:
             return partial(masks.read_color, colors=colors, exif=settings.exif)
 
 
-def _find(folder: Path, names: PairNames) -> _Files:
+def _find(folder: Path, settings: LayoutSettings) -> _Files:
     """Sort all files under ``folder`` by id and kind, and tell those that are left out."""
+    names = settings.names
     files_by_id: Found = defaultdict(lambda: defaultdict(list))
     splits: dict[str, Split | None] = {}
     problems = []
     others = list[tuple[PurePosixPath, str]]()
     places = {place: path for path, place in visible_files(folder)}
-    for place, (kind, split, id_) in meanings(places, names).items():
+    known = meanings(places, names)
+    further = more_masks(known, names) if merges(settings.mask_encoding, settings.mask_values) else {}
+    more = defaultdict[Path, list[Path]](list)
+    for place, first in further.items():
+        more[places[first]].append(places[place])
+        del known[place]
+    for place, (kind, split, id_) in known.items():
         array = place.suffix.lower() in ARRAY_SUFFIXES and kind in ("mask", "second")
         if place.suffix.lower() not in IMAGE_SUFFIXES and not array:
             if names.image_dir != HERE:
@@ -177,7 +181,35 @@ def _find(folder: Path, names: PairNames) -> _Files:
             documents.append(place.as_posix())
         else:
             problems.append(DataError(place.as_posix(), "not an image file by its name", "move it out of this folder"))
-    return _Files(files_by_id, splits, problems, left_out(places, names), documents)
+    remarks = [f"left out as follows: {line}" for line in left_out(places, names)]
+    if further:
+        remarks.append(merged_line(further))
+    if documents:
+        rest = f" and {len(documents) - 1} more" if len(documents) > 1 else ""
+        remarks.append(f"{len(documents)} files that are no images left out as follows: {documents[0]}{rest}")
+    return _Files(files_by_id, splits, problems, [("data set", remark) for remark in remarks], dict(more))
+
+
+def merges(encoding: object, values: object) -> bool:
+    """Return whether several masks of an image can be one: what any of them has is class 1."""
+    return encoding in ("binary", "binary_snapped") and not values
+
+
+def merged_line(more: dict[PurePosixPath, PurePosixPath]) -> str:
+    """Return what a user is told of ``more_masks``."""
+    one, first = next(iter(more.items()))
+    return f"{len(more)} further masks merged into the first of their images, such as {one.name} into {first.name}"
+
+
+def _read_merged(path: Path, *, read_mask: ReadMask, more: dict[Path, list[Path]]) -> masks.Ids:
+    merged = read_mask(path)
+    for file in more.get(path, ()):
+        mask = read_mask(file)
+        if mask.shape != merged.shape:
+            sizes = f"{mask.shape[1]}x{mask.shape[0]} pixels, {path.name} has {merged.shape[1]}x{merged.shape[0]}"
+            raise DataError(file, sizes, "replace the file")
+        merged = np.maximum(merged, mask)
+    return merged
 
 
 def _second_mask(folder: Path, id_: str, files_by_id: Found, names: PairNames) -> DataError | None:

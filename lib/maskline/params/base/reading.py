@@ -38,22 +38,27 @@ def load_sections(path: Path, kind: type[S]) -> S:
     return validated({name: value for name, value in values.items() if name in kind.model_fields}, kind, place=path)
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path, *, place: object = None) -> dict[str, Any]:
     """Read a YAML 1.2 mapping, as DVC does.
+
+    Args:
+        path: The file.
+        place: How errors call it; None: by its path.
 
     Raises:
         ParamsError: Missing file, no YAML or too much of it, or not a mapping.
     """
+    place = place or path
     try:
-        value = yaml_text.read(Path(path), place=path, error=ParamsError)
+        value = yaml_text.read(Path(path), place=place, error=ParamsError)
     except FileNotFoundError as error:
         remedy = "run from the project's folder, or name it with --params; maskline new makes a project"
-        raise ParamsError(path, "no such file", remedy) from error
+        raise ParamsError(place, "no such file", remedy) from error
     except OSError as error:
-        raise ParamsError(path, f"cannot be read ({error})", "give a UTF-8 text file") from error
+        raise ParamsError(place, f"cannot be read ({error})", "give a UTF-8 text file") from error
     if not isinstance(value, dict):
-        raise ParamsError(path, "not a mapping of sections", "restore it with git checkout params.yaml")
-    _check_keys(value, path, "")
+        raise ParamsError(place, "not a mapping of sections", "restore it with git checkout params.yaml")
+    _check_keys(value, place, "")
     return value
 
 
@@ -66,7 +71,8 @@ def _check_keys(value: Any, place: object, key: str) -> None:
         return
     others = [name for name in value if not isinstance(name, str)]
     if any(isinstance(name, tuple | frozenset) for name in others) or 0 < len(others) < len(value):
-        raise ParamsError(f"{place}: {key}", f"the key {others[0]} beside text", "put all keys there into quotes")
+        remedy = "put all keys there into quotes, in the file itself: dvc exp run -S has none"
+        raise ParamsError(f"{place}: {key}", f"the key {others[0]} beside text", remedy)
     for name, entry in value.items():
         _check_keys(entry, place, f"{key}.{name}".lstrip("."))
 
