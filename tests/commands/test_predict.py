@@ -165,6 +165,11 @@ def test_half_done_folder_is_completed(onnx_file, pictures, tmp_path, monkeypatc
     assert run(onnx_file, pictures, out=out).exit_code == 0
     assert len(again) == 2
     assert digests(out) == digests(whole)
+    with (out / "shares.csv").open("a") as stream:
+        stream.write("x" * 200_000 + "\n")
+    damaged = run(onnx_file, pictures, out=out)
+    assert (damaged.exit_code, damaged.output.count("\n")) == (2, 1)
+    assert "shares.csv: damaged table (field larger than field limit" in damaged.output
 
 
 def test_missing_result_and_changed_image_are_done_again(onnx_file, pictures, tmp_path):
