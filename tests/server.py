@@ -19,6 +19,8 @@ class FileServer:
         self.break_after = []  # bytes after which the connection breaks, one a request
         self.ranges = True
         self.etag = True
+        self.headers = {}  # instead of those that are right
+        self.parts = []  # bytes that answers start from whatever was asked for, one a request; None: as it was asked
         self.requests = []
         self.url = ""
 
@@ -28,7 +30,8 @@ class FileServer:
             handler.send_error(self.status.pop(0))
             return
         tag = f'"{hashlib.md5(self.content).hexdigest()}"'
-        start = self._start(handler.headers, tag)
+        part = self.parts.pop(0) if self.parts else None
+        start = self._start(handler.headers, tag) if part is None else part
         if start is not None and start >= len(self.content):
             handler.send_response(416)
             handler.send_header("Content-Range", f"bytes */{len(self.content)}")
@@ -37,7 +40,7 @@ class FileServer:
             return
         body = self.content[start or 0 :]
         handler.send_response(200 if start is None else 206)
-        handler.send_header("Content-Length", str(len(body)))
+        handler.send_header("Content-Length", self.headers.get("Content-Length", str(len(body))))
         if self.etag:
             handler.send_header("ETag", tag)
         if start is not None:

@@ -135,6 +135,12 @@ def test_the_log_level_follows_the_environment():
     assert done.stderr == "error line\n"
 
 
+def test_no_log_level(tmp_path):
+    done = in_a_shell("MASKLINE_LOG=loud {}", cwd=tmp_path)
+    told = "error: MASKLINE_LOG: LOUD is no level; set it to DEBUG, INFO, WARNING or ERROR, or unset it\n"
+    assert (done.returncode, done.stderr) == (2, told)
+
+
 @pytest.mark.parametrize("module", STAGES)
 def test_help_lists_every_path_and_loads_nothing_heavy(module, root):
     code = f"import sys, {module} as m; m.main(['--help'], standalone_mode=False); print(sorted(sys.modules))"
@@ -200,6 +206,20 @@ def test_a_full_disk_behind_standard_output_is_one_line(tmp_path):
     done = in_a_shell("{} > /dev/full", cwd=tmp_path, code="click.echo('text')")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert done.stderr.startswith("error: standard output: no space left on device; ")
+
+
+@pytest.mark.parametrize(
+    "code", ["print(open('/'))", "from maskline.core import errors as e; raise e.DataError(*'abc')"]
+)
+def test_an_error_on_a_full_disk_keeps_its_exit_code(tmp_path, code):
+    assert in_a_shell("{} > /dev/full 2>&1", cwd=tmp_path, code=code).returncode == 2
+
+
+@pytest.mark.parametrize("code", ["print('n\\udcff')", "open('f', 'w').write('n\\udcff')"])
+def test_a_name_that_is_not_utf_8(tmp_path, code):
+    done = in_a_shell("{}", cwd=tmp_path, code=code)
+    told = "error: what is written: would hold n\\udcff, which is not UTF-8; rename what has that name\n"
+    assert (done.returncode, done.stdout, done.stderr) == ((0, "n\\udcff\n", "") if "print" in code else (2, "", told))
 
 
 @pytest.mark.parametrize("module", ["maskline.commands.main", "stages.convert"])

@@ -125,6 +125,7 @@ def test_a_page_is_of_the_workspace_and_of_this_version(repository):
         (table(0.7, number=9), "not the same images"),
         (table(0.7).replace(",9000,", ",8999,"), "not the same labels"),
         ("id,group\nimage_0,a\n", "no pixel counts"),
+        ("id,group\nimage_0," + "a" * 200_000, "damaged table (field larger than field limit"),
     ],
 )
 def test_what_cannot_be_compared_is_one_line(repository, text, message):

@@ -1,6 +1,7 @@
 """maskline import-weights: other projects' files become model folders."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -489,6 +490,18 @@ def test_the_network_is_written_into_a_params_file(checkpoint, tmp_path, shipped
     folder = load_segmentor(tmp_path / "project" / "start").state_dict()
     started = segmentor(params.model.model_copy(update={"weights": str(path.parent / "start")}), num_classes=2)
     assert all(torch.equal(value, folder[name]) for name, value in started.state_dict().items())
+
+
+def test_names_that_are_not_utf_8(checkpoint, network, tmp_path, shipped_params):
+    odd = tmp_path / "g\udcff.pth"
+    odd.symlink_to(checkpoint)
+    fails("model.json: would hold g\\udcff.pth, which is not UTF-8", odd, "-o", tmp_path / "m")
+    params = shutil.copy(shipped_params, tmp_path / "params.yaml")
+    fails("would hold m\\udcff, which is not UTF-8", checkpoint, "-o", tmp_path / "m\udcff", "--params", params)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [checkpoint.name, odd.name, "params.yaml"]
+    torch.save({"state_dict": {**network, "\ud800": torch.zeros(1)}, "meta": META}, checkpoint)
+    result = invoke(checkpoint, "-o", tmp_path / "o\udcff", "--allow-partial")
+    assert (result.exit_code, "\n  \\ud800\n" in result.output, "o\\udcff\n" in result.output) == (0, True, True)
 
 
 def test_no_params_file_to_write_to_writes_nothing(checkpoint, tmp_path):

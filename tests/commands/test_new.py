@@ -229,6 +229,13 @@ def test_what_is_wrong_leaves_no_folder(tmp_path, options, message):
     assert not (tmp_path / "demo").exists()
 
 
+def test_a_folder_whose_name_is_not_utf_8(tmp_path):
+    assert new(tmp_path / "n\udcff", code=2).endswith(
+        "would hold n\\udcff, which is not UTF-8; rename what has that name\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_without_git_dvc_is_told(tmp_path):
     new(tmp_path / "demo", "--no-git")
     assert not (tmp_path / "demo" / ".git").exists()

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -164,6 +165,11 @@ def test_half_done_folder_is_completed(onnx_file, pictures, tmp_path, monkeypatc
     assert run(onnx_file, pictures, out=out).exit_code == 0
     assert len(again) == 2
     assert digests(out) == digests(whole)
+    with (out / "shares.csv").open("a") as stream:
+        stream.write("x" * 200_000 + "\n")
+    damaged = run(onnx_file, pictures, out=out)
+    assert (damaged.exit_code, damaged.output.count("\n")) == (2, 1)
+    assert "shares.csv: damaged table (field larger than field limit" in damaged.output
 
 
 def test_missing_result_and_changed_image_are_done_again(onnx_file, pictures, tmp_path):
@@ -202,6 +208,13 @@ def test_folder_of_another_model_or_of_something_else_stays_as_it_is(trained_fol
     assert result.exit_code == 2
     assert "not empty, and nothing that predict wrote" in result.stderr
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize("out", ["/proc/x", "x" * 300])
+def test_a_folder_that_nobody_can_make(onnx_file, pictures, out):
+    done = run(onnx_file, pictures, out=Path(out))
+    assert (done.exit_code, done.output.count("\n")) == (2, 1), done.output
+    assert done.output.startswith(f"error: {out}")
 
 
 @pytest.mark.parametrize("name", ["nothing", "pictures", "pictures/eye.png"])

@@ -82,7 +82,9 @@ def test_replace_folder_mends_a_kill_between_its_two_renames(tmp_path):
     assert names(tmp_path / "out") == ["old"]
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT, errno.EFBIG])
+@pytest.mark.parametrize(
+    "code", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.ENAMETOOLONG]
+)
 def test_storage_errors_name_place_and_remedy(tmp_path, code):
     with pytest.raises(StorageError) as caught, files.storage_errors(tmp_path):
         raise OSError(code, os.strerror(code))
@@ -102,6 +104,13 @@ def test_what_has_the_name_already_is_told(tmp_path, target, named):
             write(tmp_path / target, "text")
         assert caught.value.place == str(tmp_path / named)
         assert names(tmp_path) == ["file", "folder"]
+
+
+@pytest.mark.parametrize("target", ["/proc/x", "/proc/x/y/z"])
+def test_where_nothing_can_be_made(target):
+    for write in (files.write_text, write_folder):
+        with pytest.raises(StorageError, match=f"^{target}: nothing can be made there; name another path$"):
+            write(Path(target), "text")
 
 
 def write_folder(target, _text):
@@ -141,6 +150,13 @@ def test_json_is_stable_and_refuses_nan(tmp_path):
     assert json.loads(target.read_text(encoding="utf-8"))["word"] == "Äther"
     with pytest.raises(ValueError, match="Out of range float"):
         files.write_json(target, {"x": float("nan")})
+
+
+def test_a_name_that_no_file_can_hold(tmp_path):
+    told = r"m.json: would hold n\\udcff.pth, which is not UTF-8; rename what has that name$"
+    with pytest.raises(DataError, match=told):
+        files.write_json(tmp_path / "m.json", {"source": "n\udcff.pth", "b": 1})
+    assert names(tmp_path) == []
 
 
 def test_hashes_agree_with_hashlib(tmp_path):

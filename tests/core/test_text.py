@@ -20,7 +20,7 @@ def test_a_chart_cell_ends_no_script():
 
 def test_control_characters_are_shown():
     assert printable("a\x1b[2Jb\n\u202ec\x9bd") == "a\\x1b[2Jb\n\\u202ec\\x9bd"
-    assert one_line("a\x1b\n b") == "a\\x1b b"
+    assert one_line("a\x1b\n b\udcff") == "a\\x1b b\\udcff"
 
 
 @pytest.mark.parametrize(

@@ -227,9 +227,12 @@ def test_an_archive_without_files(tmp_path):
         archives.inspect(zip_of(tmp_path / "a.zip", {"folder/": b""}), max_bytes=BIG)
 
 
-def test_a_name_that_no_disk_takes(tmp_path):
+@pytest.mark.parametrize("name", ["n" * 256, "a/" * 600 + "x.png"])
+def test_a_name_that_no_disk_takes(tmp_path, name):
     with pytest.raises(DataError, match="too long a name"):
-        archives.inspect(zip_of(tmp_path / "a.zip", {"n" * 256: b""}), max_bytes=BIG)
+        archives.inspect(zip_of(tmp_path / "a.zip", {name: b""}), max_bytes=BIG)
+    path = zip_of(tmp_path / "a.zip", {"a/" * 500 + "x.png": b""})
+    archives.unpack(path, tmp_path, max_bytes=BIG)
 
 
 def test_a_disk_that_fills_up_is_not_called_a_damaged_archive(tmp_path, monkeypatch):

@@ -302,6 +302,22 @@ def test_a_part_that_is_too_long_comes_anew(get, archive, server, tmp_path, wait
     assert get(url=server.url, sha256=sha256(archive))["sha256"] == sha256(archive)
 
 
+@pytest.mark.parametrize("length", ["abc", "-5", "9" * 5000])
+def test_a_length_that_is_none(get, server, waits, length):
+    server.headers = {"Content-Length": length}
+    with pytest.raises(DataError, match=rf"SET%201.zip: the server says that it is '{length[:40]}' bytes long; fetch"):
+        get(url=server.url)
+
+
+def test_another_part_than_was_asked_for_is_not_the_file(get, archive, server, waits):
+    server.break_after, server.parts = [CHUNK], [None, 10]
+    assert get(url=server.url)["sha256"] == sha256(archive)
+    assert [request.get("Range") for request in server.requests] == [None, f"bytes={CHUNK}-", None]
+    server.parts = [10]
+    with pytest.raises(DataError, match=r"sent a part of the file \(206\), which was not asked for; fetch"):
+        get(url=server.url)
+
+
 def test_a_busy_server_is_asked_again(get, archive, server, waits):
     server.status = [503, 429]
     assert get(url=server.url)["sha256"] == sha256(archive)

@@ -44,9 +44,10 @@ def test_what_counts_and_a_round_trip(folder, tmp_path):
     assert list(files) == ["images/a b,c.png", "masks/\u773c.png"]
     listing.write(tmp_path / "listing.csv", files)
     assert listing.read(tmp_path / "listing.csv") == files
-    (tmp_path / "listing.csv").write_text("file,bytes\n")
-    with pytest.raises(DataError, match="not a listing"):
-        listing.read(tmp_path / "listing.csv")
+    for text in ("file,bytes\n", (tmp_path / "listing.csv").read_text() + "x" * 200_000):
+        (tmp_path / "listing.csv").write_text(text)
+        with pytest.raises(DataError, match="not a listing"):
+            listing.read(tmp_path / "listing.csv")
 
 
 def test_only_what_changed_is_read_again(folder, read_files):

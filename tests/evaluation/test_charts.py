@@ -85,10 +85,16 @@ def test_read_curves(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("iteration,loss\n", "no rows"), ("a,b\n1,x\n", "not a table of numbers")]
+    ("text", "message"),
+    [
+        ("iteration,loss\n", "no rows"),
+        ("a,b\n1,x\n", "not a table of numbers"),
+        ("a,b\n1,\udcff\n", "damaged table"),
+        ("a,b\n1," + "1" * 200_000, "damaged table"),
+    ],
 )
 def test_unreadable_curves_are_an_error(tmp_path, text, message):
     path = tmp_path / "curves.csv"
-    path.write_text(text)
+    path.write_text(text, errors="surrogateescape")
     with pytest.raises(DataError, match=message):
         charts.read_curves(path)

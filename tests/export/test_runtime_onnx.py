@@ -121,6 +121,37 @@ def test_fewer_classes_than_the_graph_has(tmp_path, content):
         OnnxModel(tmp_path / "model.onnx", threads=1).predict(np.zeros((1, 40, 48, 3), np.uint8))
 
 
+@pytest.mark.parametrize("kind", ["STRING", "INT64", "seq", "Loop"])
+def test_what_no_network_of_ours_has(tmp_path, content, kind):
+    """Outputs that are no numbers, or not of their type, and a loop, which would not end."""
+    model, onnx_of = onnx.load_from_string(content), onnx.helper
+    graph, old = model.graph, next(one for one in model.graph.output if one.name == "probabilities")
+    made_by = next(node for node in graph.node if old.name in node.output)
+    made_by.output[:] = ["before"]
+    new, node = onnx_of.make_tensor_value_info, onnx_of.make_node("Identity", ["before"], [old.name])
+    if kind == "seq":
+        node = onnx_of.make_node("SequenceConstruct", ["before"], [old.name])
+        old.CopyFrom(onnx_of.make_tensor_sequence_value_info(old.name, onnx.TensorProto.FLOAT, None))
+    elif kind == "Loop":
+        inputs = [new("i", onnx.TensorProto.INT64, []), new("on", onnx.TensorProto.BOOL, []), new("v", 1, None)]
+        nodes = [onnx_of.make_node("Identity", [name], [f"{name}_"]) for name in ("on", "v")]
+        outputs = [new("on_", onnx.TensorProto.BOOL, []), new("v_", 1, None)]
+        body = onnx_of.make_graph(nodes, "body", inputs, outputs)
+        node = onnx_of.make_node("Loop", ["", "true", "before"], [old.name], body=body)
+        graph.initializer.append(onnx_of.make_tensor("true", onnx.TensorProto.BOOL, [], [True]))
+    else:
+        type_ = getattr(onnx.TensorProto, kind)
+        node = onnx_of.make_node("Cast", ["before"], [old.name], to=type_)
+        old.type.tensor_type.elem_type = type_
+    graph.node.append(node)
+    onnx.save(model, tmp_path / "model.onnx")
+    told = (
+        r"has control flow \(Loop\)" if kind == "Loop" else rf"its output probabilities is a .*{kind.lower()}.*; give"
+    )
+    with pytest.raises(ExportError, match=told):
+        OnnxModel(tmp_path / "model.onnx", threads=1)
+
+
 @pytest.mark.parametrize("exact", [False, True])
 def test_eight_bit_sums_do_not_overflow_where_they_could(content, monkeypatch, exact):
     """test_precision's bounds show the same, on processors that need the setting."""

@@ -48,7 +48,7 @@ def test_one_remedy_for_what_lies_there(tmp_path, name):
     assert words in told(Tree(tmp_path))[1]
 
 
-@pytest.mark.parametrize("text", ["image,id\na.jpg,a\n", "1 2 3 4 5\n", "a,c\n"])
+@pytest.mark.parametrize("text", ["image,id\na.jpg,a\n", "1 2 3 4 5\n", "a,c\n", '"' + "x" * 300_000])
 def test_other_files_are_counted_alone(tmp_path, text):
     for name in ("a.jpg", "b.jpg", "x.csv", "y.txt"):
         (tmp_path / name).write_text(text)

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from maskline.core.errors import CheckpointError
+from maskline.runtime.checkpoint import MOST_TENSORS
 from maskline.weights.reading import read_checkpoint
 
 TENSORS = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.count": torch.tensor(3)}
@@ -94,6 +95,12 @@ def test_a_side_that_torch_cannot_count(tmp_path):
     with pytest.raises(CheckpointError, match=r"c\.safetensors: damaged") as caught:
         read_checkpoint(tmp_path / "c.safetensors")
     assert "\n" not in str(caught.value)
+
+
+def test_more_tensors_than_any_network_has_are_not_read(tmp_path):
+    save_file({f"a{i}": torch.zeros(0) for i in range(MOST_TENSORS + 1)}, tmp_path / "c.safetensors")
+    with pytest.raises(CheckpointError, match="50001 tensors, more than any network has"):
+        read_checkpoint(tmp_path / "c.safetensors")
 
 
 @pytest.mark.parametrize("zipped", [True, False])

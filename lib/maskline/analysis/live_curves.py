@@ -1,8 +1,9 @@
 """The curves of a run that is training, for a terminal."""
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
+
+from maskline.core.tables import read_rows
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _TABLES = {"steps.csv": ("loss", "lr"), "curves.csv": ("val_loss", "mIoU", "mDice")}
@@ -47,8 +48,7 @@ def sparkline(values: Sequence[float], *, width: int) -> str:
 def _rows(path: Path) -> list[dict[str, str]]:
     """Return the rows of a table; empty where the run has just ended, the last one left out while it is written."""
     try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            rows = list(csv.DictReader(stream))
+        rows = read_rows(path, remedy="train again (dvc repro -f train)")
     except FileNotFoundError:
         return []
     return [row for row in rows if None not in row.values() and row.get("iteration")]

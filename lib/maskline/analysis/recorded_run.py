@@ -83,7 +83,7 @@ def read(folder: Path) -> Run:
             rows = {int(row["iteration"]): row for row in csv.DictReader(stream)}
     except FileNotFoundError as error:
         raise CheckpointError(path, "no such file", "train again (dvc repro -f train)") from error
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, csv.Error) as error:
         raise CheckpointError(path, f"damaged ({error})", "take it from the cache (dvc checkout)") from error
     return Run(folder=Path(folder), card=card, trace=rows)
 

@@ -1,7 +1,5 @@
 """All that the reports of a run say in numbers, as tables for a terminal."""
 
-import csv
-import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from maskline.core.errors import DataError
+from maskline.core.tables import parse_rows
 from maskline.metrics import scores_table
 from maskline.metrics.scores_table import SECOND, UNCERTAINTY, Tree
 from maskline.projects.revisions import read_at
@@ -116,9 +115,9 @@ def read(revision: str, scores: Path, *, reports: Path) -> RunScores:
     return RunScores(
         scores=scores_table.from_csv(read_at(revision, scores), place=f"{revision}: {scores}"),
         splits=splits,
-        curves=_rows(_optional(revision, reports / "train" / "curves.csv")),
-        agreement=_rows(_optional(revision, reports / "export" / "agreement.csv")),
-        latency=_rows(_optional(revision, reports / "export" / "latency.csv")),
+        curves=_rows(revision, reports / "train" / "curves.csv"),
+        agreement=_rows(revision, reports / "export" / "agreement.csv"),
+        latency=_rows(revision, reports / "export" / "latency.csv"),
     )
 
 
@@ -129,8 +128,10 @@ def _optional(revision: str, path: Path) -> str:
         return ""
 
 
-def _rows(text: str) -> list[dict[str, Any]]:
-    return [{name: _number(value) for name, value in row.items()} for row in csv.DictReader(io.StringIO(text))]
+def _rows(revision: str, path: Path) -> list[dict[str, Any]]:
+    place, remedy = f"{revision}: {path}", "restore it (git checkout), or run its stage again (dvc repro)"
+    rows = parse_rows(_optional(revision, path), place=place, remedy=remedy)
+    return [{name: _number(value) for name, value in row.items()} for row in rows]
 
 
 def _number(text: str) -> str | int | float | None:

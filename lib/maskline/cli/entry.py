@@ -5,18 +5,19 @@ stopped by SIGINT and SIGTERM.
 """
 
 import functools
+import io
 import logging
 import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import Any, ParamSpec, TextIO
 
 import click
 
 from maskline.core.errors import DataError, DataProblemsError, MasklineError, ParamsError, StorageError
-from maskline.core.files import storage_error
+from maskline.core.files import not_utf8, storage_error
 from maskline.core.text import printable
 
 P = ParamSpec("P")
@@ -48,26 +49,31 @@ def errors_to_exit_code(function: Callable[P, None]) -> Callable[P, None]:
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
         open_standard_streams()
-        start_logging()
         try:
+            start_logging()
             _check_working_folder()
             function(*args, **kwargs)
             sys.stdout.flush()  # a full disk is told here
         except DataProblemsError as error:
             for problem in error.problems[:_MOST_LINES]:
-                click.echo(f"error: {problem}", err=True)
+                _tell(f"error: {problem}")
             more = len(error.problems) - _MOST_LINES
             if more > 0:
-                click.echo(f"and {more} more" + (f" in {error.listing}" if error.listing else ""), err=True)
+                _tell(f"and {more} more" + (f" in {error.listing}" if error.listing else ""))
             sys.exit(error.exit_code)
         except MasklineError as error:
-            click.echo(f"error: {error}", err=True)
+            _tell(f"error: {error}")
             sys.exit(error.exit_code)
+        except UnicodeEncodeError as error:
+            if not "\ud800" <= error.object[error.start] <= "\udfff":
+                raise
+            _tell(f"error: {not_utf8(error, 'what is written')}")
+            sys.exit(2)
         except OSError as error:
             end_by_storage(error)
             raise
         except KeyboardInterrupt:
-            click.echo("stopped", err=True)
+            _tell("stopped")
             sys.exit(130)
 
     return wrapped
@@ -89,8 +95,8 @@ def end_by_storage(error: OSError) -> None:
     """End the process with one line and exit code 2 where the error is of a disk, or of what standard output is."""
     told = storage_error(error, error.filename or "standard output")
     if told is not None:
-        click.echo(f"error: {told}", err=True)
-        _give_up_output()
+        _tell(f"error: {told}")
+        _give_up(sys.stdout)
         sys.exit(told.exit_code)
 
 
@@ -109,15 +115,25 @@ def open_standard_streams() -> None:
                     os.dup2(nothing, number)
                     os.close(nothing)
             setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that it has no letters for is shown, as on standard error
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
-def _give_up_output() -> None:
-    """Let what standard output cannot take go, so that Python does not try, and fail, once more at its end."""
+def _tell(line: str) -> None:
+    """Print a line to standard error; where that is full too, the exit code says it alone."""
+    try:
+        click.echo(line, err=True)
+    except OSError:
+        _give_up(sys.stderr)
+
+
+def _give_up(stream: TextIO) -> None:
+    """Let what a standard stream cannot take go, so that Python does not try, and fail, once more at its end."""
     with suppress(OSError, ValueError):
         try:
-            sys.stdout.flush()
+            stream.flush()
         except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _check_working_folder() -> None:
@@ -136,12 +152,21 @@ def arguments() -> list[str]:
 
 
 def start_logging() -> None:
-    """Send maskline's log lines to stderr, once a process."""
+    """Send maskline's log lines to stderr, once a process.
+
+    Raises:
+        ParamsError: The environment names no level.
+    """
     if not log.handlers:
+        level = os.environ.get("MASKLINE_LOG", "INFO").upper()
+        try:
+            log.setLevel(level)
+        except ValueError as error:
+            levels = "DEBUG, INFO, WARNING or ERROR"
+            raise ParamsError("MASKLINE_LOG", f"{level} is no level", f"set it to {levels}, or unset it") from error
         handler = logging.StreamHandler()
         handler.setFormatter(_Plain("%(message)s"))
         log.addHandler(handler)
-        log.setLevel(os.environ.get("MASKLINE_LOG", "INFO").upper())
 
 
 class _Plain(logging.Formatter):

@@ -8,6 +8,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 from collections.abc import Iterator
@@ -15,9 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from maskline.core.errors import MasklineError, StorageError
+from maskline.core.errors import DataError, MasklineError, StorageError
 
 _CHUNK_BYTES = 1 << 20
+_SHOWN = 40  # characters on either side of what no file can hold
 
 
 @contextmanager
@@ -29,7 +31,7 @@ def replace_file(target: Path) -> Iterator[Path]:
     """
     target = Path(target)
     part = target.with_name(f".{target.name}.part")
-    with storage_errors(target):
+    with storage_errors(target), _makes(part, target):
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield part
@@ -52,7 +54,7 @@ def replace_folder(target: Path) -> Iterator[Path]:
     target = Path(target)
     part = target.with_name(f".{target.name}.part")
     former = target.with_name(f".{target.name}.former")
-    with storage_errors(target):
+    with storage_errors(target), _makes(part, target):
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists() and not target.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(target))
@@ -72,6 +74,17 @@ def replace_folder(target: Path) -> Iterator[Path]:
             shutil.rmtree(former, ignore_errors=True)
         finally:
             shutil.rmtree(part, ignore_errors=True)
+
+
+@contextmanager
+def _makes(part: Path, target: Path) -> Iterator[None]:
+    """Tell what cannot be made, as in /proc, which the system calls a file that is not there."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        if error.filename is None or not part.is_relative_to(os.fspath(error.filename)):
+            raise
+        raise StorageError(target, "nothing can be made there", "name another path") from error
 
 
 @contextmanager
@@ -124,6 +137,7 @@ _STORAGE_REMEDIES = {
     errno.EACCES: "make the folder writable for this user (chmod u+w); the former file is untouched",
     errno.EMFILE: "allow more open files (ulimit -n 1024), or set machine.workers to 0",
     errno.ENFILE: "end other programs: the whole machine has too many files open",
+    errno.ENAMETOOLONG: "name a shorter path; the former file is untouched",
     errno.EPERM: "make the folder writable for this user (chmod u+w, chattr -i); the former file is untouched",
 }
 
@@ -152,9 +166,24 @@ def read_plain(path: Path, *, most_bytes: int, error: type[MasklineError], place
 
 
 def write_text(target: Path, text: str) -> None:
-    """Write ``text`` as UTF-8 with line feeds as line ends, whole or not at all."""
-    with replace_file(target) as part:
-        part.write_text(text, encoding="utf-8", newline="\n")
+    """Write ``text`` as UTF-8 with line feeds as line ends, whole or not at all.
+
+    Raises:
+        DataError: It has a name that is not UTF-8.
+        StorageError: As ``replace_file``.
+    """
+    try:
+        content = text.encode()
+    except UnicodeEncodeError as error:
+        raise not_utf8(error, target) from error
+    write_bytes(target, content)
+
+
+def not_utf8(error: UnicodeEncodeError, place: object) -> DataError:
+    """Return what to say of a name, on its way to a place, that is not UTF-8."""
+    text, ends = error.object, re.compile("[\\s\"']")
+    name = ends.split(text[: error.start])[-1][-_SHOWN:] + ends.split(text[error.start :])[0][:_SHOWN]
+    return DataError(place, f"would hold {name}, which is not UTF-8", "rename what has that name")
 
 
 def write_bytes(target: Path, content: bytes) -> None:

@@ -8,7 +8,7 @@ import re
 import unicodedata
 from urllib.parse import urlsplit
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _MARK = "'"  # spreadsheets take what is behind it for text
 
@@ -16,6 +16,7 @@ _MARK = "'"  # spreadsheets take what is behind it for text
 def printable(text: str) -> str:
     r"""Return the text with control characters, those that turn its direction too, as ``\x1b`` or ``\u202e``.
 
+    So are surrogates, which no stream takes: Python has them for what is no UTF-8 in a file's name.
     Tabs and line feeds stay.
     """
     return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)

@@ -27,6 +27,7 @@ MAX_MEMBERS = 1_000_000
 _CHUNK_BYTES = 1 << 20
 _MOST_XZ_BYTES = 128 << 20  # of memory; what xz -9 packs needs 65 MiB, but a file may ask for 4 GiB
 _MOST_HEADER_BYTES = 4 << 20  # of a tar; also the longest read of a member
+_MOST_PATH_BYTES = 1024  # of a member; systems open 4096, the folder that it is unpacked to included
 _HEADER_BYTES = 4096  # of a member of a tar, long names and times included
 _UNTRUSTED = "do not use this archive"
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
@@ -296,14 +297,14 @@ def safe_name(path: Path, name: str) -> PurePosixPath:
     """
     plain = name.replace("\\", "/")
     parts = [part for part in plain.split("/") if part not in ("", ".")]
+    if plain.encode(errors="replace").decode() != plain:
+        raise DataError(path, f"member {name!r} has a name that is not UTF-8", "rename it and make the archive anew")
     controls = printable(plain) != plain or not {"\t", "\n"}.isdisjoint(plain)
     bad = plain.startswith("/") or ".." in parts or not parts or controls
     drive = bool(parts) and len(parts[0]) >= 2 and parts[0][1] == ":"
     if bad or drive:
         raise DataError(path, f"member {name!r} leads outside of the target folder", _UNTRUSTED)
-    if plain.encode(errors="replace").decode() != plain:
-        raise DataError(path, f"member {name!r} has a name that is not UTF-8", "rename it and make the archive anew")
-    if any(len(part.encode()) > 255 for part in parts):
+    if any(len(part.encode()) > 255 for part in parts) or len(plain.encode()) > _MOST_PATH_BYTES:
         raise DataError(path, f"member {name[:40]!r}... has too long a name", "make the archive with shorter names")
     return PurePosixPath(*parts)
 

@@ -155,7 +155,7 @@ def read(path: Path) -> Listing:
             if tuple(next(rows, ())) != _HEADER:
                 raise ValueError("another header")
             return {name: ListedFile(bytes=int(size), sha256=sha256) for name, size, sha256 in rows}
-    except ValueError as error:
+    except (ValueError, csv.Error) as error:
         raise DataError(path, f"not a listing ({error})", _RUN) from error
 
 

@@ -1,6 +1,7 @@
 """A pooch downloader that resumes: what has come so far stays in a ``.part`` file, also after the process ended."""
 
 import json
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from maskline.core.text import without_secrets
 from maskline.download.progress import byte_bar
 
 _CHUNK_BYTES = 1 << 16
+_SHOWN = 40  # characters of what a server says
 _TIMEOUT_S = (10, 60)  # to connect, between two bytes
 _WAITS_S = (1.0, 2.0, 4.0, 8.0)  # before each further attempt
 
@@ -110,13 +112,20 @@ class ResumingDownloader:
                 self.forget()
                 raise requests.exceptions.ChunkedEncodingError("the file on the server has changed")
             _check_status(answer, url)
-            if answer.status_code != requests.codes.partial_content or not _continues(answer, have):
+            if answer.status_code != requests.codes.partial_content:
                 have = 0
+            elif not have:
+                raise _no_file(url, "the server sent a part of the file (206), which was not asked for")
+            elif not _continues(answer, have):
+                self.forget()
+                raise requests.exceptions.ChunkedEncodingError("the server sent another part of the file")
             write_json(self._state_file, {"url": url, "marker": _marker(answer)})
             self._append(answer, url, have)
 
     def _append(self, answer: requests.Response, url: str, have: int) -> None:
         length = answer.headers.get("Content-Length")
+        if length and not re.fullmatch("[0-9]{1,18}", length):
+            raise _no_file(url, f"the server says that it is {length[:_SHOWN]!r} bytes long")
         total = have + int(length) if length else None
         name = without_secrets(url).rsplit("/", 1)[-1]
         with self._part.open("r+b" if have else "wb") as sink, byte_bar(name, done=have, total=total) as advance:
@@ -155,6 +164,10 @@ def _check_status(answer: requests.Response, url: str) -> None:
         raise DataError(
             without_secrets(url), f"the server answered {code} {answer.reason}", "check the address (data.url)"
         )
+
+
+def _no_file(url: str, problem: str) -> DataError:
+    return DataError(without_secrets(url), problem, "fetch the file by other means, and set data.archive to its path")
 
 
 def _continues(answer: requests.Response, have: int) -> bool:

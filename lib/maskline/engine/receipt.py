@@ -1,6 +1,5 @@
 """The receipt: what a model was made of, as hashes and versions that do not change from run to run."""
 
-import csv
 import platform
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -12,6 +11,7 @@ import torch
 from maskline.cli import package_lock
 from maskline.core.code_hash import loaded_sha256
 from maskline.core.files import sha256_file, sha256_json
+from maskline.core.tables import read_rows
 from maskline.runtime.device import Compute
 from maskline.runtime.processes import distributed
 
@@ -65,8 +65,8 @@ def receipt(
 
 def _column_sha256(manifest: Path, column: str) -> str:
     """Return one hash over each image's name and the hash that a column of the manifest has for it."""
-    with manifest.open(encoding="utf-8", newline="") as stream:
-        return sha256_json({row["id"]: row[column] for row in csv.DictReader(stream)})
+    rows = read_rows(manifest, remedy="convert again (dvc repro -f convert)")
+    return sha256_json({row["id"]: row[column] for row in rows})
 
 
 def _device_name(device: torch.device) -> str:

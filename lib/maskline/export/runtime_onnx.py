@@ -1,6 +1,7 @@
 """An exported model in onnxruntime. Needs no torch."""
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +14,9 @@ from pydantic import BaseModel, Field, FiniteFloat
 from maskline.core.errors import ExportError, ShapeError
 from maskline.export import processor
 from maskline.export.interface import INPUT, LABELS, OUTPUTS, Prediction, check_values, read
+
+_FLOAT = r"tensor\(float\)"
+_TYPES = {LABELS: r"tensor\(u?int\d+\)"}
 
 
 class OnnxModel:
@@ -31,8 +35,14 @@ class OnnxModel:
         remedy = "give a model.onnx that the export stage wrote"
         if not Path(path).is_file():
             raise ExportError(path, "no such file", remedy)
+        import onnx  # a quarter of a second
+
         try:
+            model = onnx.load(path, load_external_data=False)
+            _check_flow(model, path)
             self._session = open_session(path, threads=threads)
+        except ExportError:
+            raise
         except Exception as error:  # onnxruntime's own classes have no common base but Exception
             raise ExportError(path, f"cannot be loaded ({error})", remedy) from error
         text = self._session.get_modelmeta().custom_metadata_map.get("maskline")
@@ -46,9 +56,12 @@ class OnnxModel:
         self._names = [output.name for output in self._session.get_outputs()]
         if not OUTPUTS.intersection(self._names):
             raise ExportError(path, f"its outputs are {', '.join(self._names)}", remedy)
+        for output in self._session.get_outputs():
+            if output.name in OUTPUTS and not re.fullmatch(_TYPES.get(output.name, _FLOAT), output.type):
+                raise ExportError(path, f"its output {output.name} is a {output.type}", remedy)
         self._decisive: str | None = None  # what labels that stand alone are decided by: a nan cannot be seen in them
         if self._names == [LABELS]:
-            self._watch(Path(path), threads=threads)
+            self._watch(model, Path(path), threads=threads)
 
     @property
     def has_probabilities(self) -> bool:
@@ -76,11 +89,10 @@ class OnnxModel:
             check_values(values if values.ndim == 4 else values[:, None])
         return read(outputs, num_classes=len(self.metadata["class_names"]))
 
-    def _watch(self, path: Path, *, threads: int) -> None:
+    def _watch(self, model: Any, path: Path, *, threads: int) -> None:
         """Check the weights of a file that gives labels alone, and let it hand out what they are decided by."""
         import onnx
 
-        model = onnx.load(path, load_external_data=False)
         _check_weights(model.graph, path)
         name = _decisive(model.graph)
         if name is None or any(tensor.external_data for tensor in model.graph.initializer):
@@ -98,6 +110,14 @@ class _Metadata(BaseModel):
     class_names: tuple[str, ...]
     mean: tuple[FiniteFloat, ...]
     std: tuple[Annotated[FiniteFloat, Field(gt=0)], ...]
+
+
+def _check_flow(model: Any, path: Path) -> None:
+    """Refuse loops and branches: a network as we export it has none, and a loop may never end."""
+    for node in (*model.graph.node, *(node for function in model.functions for node in function.node)):
+        if any(one.HasField("g") or one.graphs for one in node.attribute):
+            problem = f"has control flow ({node.op_type}), which may run for ever"
+            raise ExportError(path, problem, "export a network without loops and branches that depend on values")
 
 
 def _check_weights(graph: Any, path: Path) -> None:

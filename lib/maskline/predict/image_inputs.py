@@ -1,5 +1,6 @@
 """Images that a user names on the command line: files, folders and patterns."""
 
+import errno
 import glob
 import re
 from collections.abc import Iterator, Sequence
@@ -45,8 +46,10 @@ class ImageProblems:
         path, remedy = source.path, "restore, rename or remove it"
         try:
             yield
-        except StorageError:  # of the output folder: no further image would fare better
-            raise
+        except StorageError as error:  # of the output folder: no further image would fare better
+            if getattr(error.__cause__, "errno", None) != errno.ENAMETOOLONG:  # but that is of this image's name
+                raise
+            self._note(path, error.problem, remedy)
         except MasklineError as error:
             self._note(path, error.problem, error.remedy)
         except (OSError, UnicodeError) as error:

@@ -302,11 +302,11 @@ def _load_exported(file: Path, *, threads: int) -> Model:
 
 
 def _read(file: Path) -> "Mapping[str, Tensor]":
-    from maskline.runtime.checkpoint import read_tensors
+    from maskline.runtime.checkpoint import MOST_TENSORS, read_tensors
 
     remedy = "name a .safetensors file; maskline import-weights makes a model folder of others"
     try:
-        return read_tensors(file, remedy=remedy)
+        return read_tensors(file, remedy=remedy, most=MOST_TENSORS)
     except OSError as error:
         raise CheckpointError(file, f"no weights ({error})", remedy) from error
 

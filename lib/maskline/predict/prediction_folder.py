@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from maskline.core.errors import DataError
 from maskline.core.files import replace_file, storage_errors, write_json, write_text
+from maskline.core.tables import parse_rows
 from maskline.core.text import cell, from_cell
 from maskline.data.labels import LabelSet
 from maskline.predict.image_inputs import Source
@@ -126,7 +127,7 @@ class PredictionFolder:
             return {}
         text = path.read_text(encoding="utf-8", errors="replace")
         whole = text[: text.rfind("\n") + 1]
-        rows = list(csv.DictReader(io.StringIO(whole)))
+        rows = parse_rows(whole, place=path, remedy="remove it to do all images again, or give another folder with -o")
         return {from_cell(row["name"]): row for row in rows if list(row) == self._columns and None not in row.values()}
 
     def _write_table(self) -> None:

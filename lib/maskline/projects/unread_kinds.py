@@ -4,6 +4,7 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import PurePosixPath
 
 from maskline.convert.format_parts.documents import load_json
@@ -133,8 +134,9 @@ def _table(tree: Tree) -> str | None:
 
     for place in tree.places:
         text = [line.decode(errors="replace") for line in _first_lines(tree, place, ".csv")]
-        if any(named(cells) > 1 for sign in ",;\t" for cells in csv.reader(text, delimiter=sign)):
-            return f"{place} pairs images with masks: give each mask its image's name, in masks/ beside images/"
+        with suppress(csv.Error):
+            if any(named(cells) > 1 for sign in ",;\t" for cells in csv.reader(text, delimiter=sign)):
+                return f"{place} pairs images with masks: give each mask its image's name, in masks/ beside images/"
     return None
 
 

@@ -22,6 +22,9 @@ CARD_FILE = "model.json"
 TRACE_FILE = "trace.csv"
 _FILES = (WEIGHTS_FILE, LAST_FILE, CARD_FILE, TRACE_FILE)
 
+MOST_TENSORS = 50_000
+"""In a file of another project; each of them is matched with those of a network."""
+
 MOST_MEMBERS = 1000
 """Networks in one folder; each of them is checked before any is built."""
 
@@ -157,15 +160,28 @@ def read_weights(folder: Path, *, expected_sha256: str | None = None) -> dict[st
         raise CheckpointError(path, "no such file", "train first (dvc repro train), or name a model folder") from error
 
 
-def read_tensors(path: Path, *, remedy: str) -> dict[str, Tensor]:
+def read_tensors(path: Path, *, remedy: str, most: int | None = None) -> dict[str, Tensor]:
     """Read a .safetensors file of any origin.
 
+    Args:
+        path: The file.
+        remedy: For errors.
+        most: Most tensors, counted before any is read; None: as many as there are.
+
     Raises:
-        CheckpointError: Damaged; the remedy is the one given.
+        CheckpointError: Damaged, or of more tensors.
         FileNotFoundError: No such file.
     """
     try:
+        if most is not None:
+            with safetensors.safe_open(path, "pt") as file:
+                count = len(file.keys())
+            if count > most:
+                problem = f"{count} tensors, more than any network has ({most})"
+                raise CheckpointError(path, problem, "name the file with the network's weights alone")
         return dict(load_file(path))
+    except CheckpointError:
+        raise
     except (safetensors.SafetensorError, TypeError, ValueError, RuntimeError) as error:  # its sides go to torch as said
         told = (str(error).strip() or type(error).__name__).splitlines()[0][:_TOLD]
         raise CheckpointError(path, f"damaged ({told})", remedy) from error

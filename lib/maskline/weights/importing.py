@@ -15,7 +15,7 @@ import torch
 
 from maskline.builders.model import no_larger_than, segmentor, without_start_weights
 from maskline.core.errors import CheckpointError, MasklineError, ParamsError
-from maskline.core.files import sha256_file, write_text
+from maskline.core.files import not_utf8, sha256_file, write_text
 from maskline.core.text import one_line
 from maskline.data.labels import LabelSet, bit_palette
 from maskline.models.segmentor import SegmentorBase
@@ -143,6 +143,10 @@ def _with_network(path: Path, params: ModelParams, output: Path) -> str:
         raise ParamsError(path, "no such file", "make one first: maskline new DIR, or maskline recipe use NAME")
     said = params.model_dump(mode="json", exclude_unset=True)
     said["weights"] = os.path.relpath(output, path.resolve().parent)
+    try:
+        said["weights"].encode()
+    except UnicodeEncodeError as error:
+        raise not_utf8(error, path) from error
     with tempfile.TemporaryDirectory() as folder:
         recipe = Path(folder) / "network.yaml"
         recipe.write_text("\n".join(yaml_lines.dump({"model": said})) + "\n", encoding="utf-8")

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from maskline.core.errors import CheckpointError
-from maskline.runtime.checkpoint import read_tensors
+from maskline.runtime.checkpoint import MOST_TENSORS, read_tensors
 from maskline.weights.pickled import read_pickled
 
 
@@ -35,7 +35,9 @@ def read_checkpoint(path: Path) -> Foreign:
     if not path.is_file():
         raise CheckpointError(path, "no such file", "name a .pth, .pt or .safetensors file")
     content: dict[str, Any] = (
-        {**read_tensors(path, remedy="copy it anew")} if path.suffix == ".safetensors" else _pickled(path)
+        {**read_tensors(path, remedy="copy it anew", most=MOST_TENSORS)}
+        if path.suffix == ".safetensors"
+        else _pickled(path)
     )
     meta = content.get("meta")
     for key in ("state_dict", "model_state_dict", "model"):

@@ -1,6 +1,5 @@
 """Two evaluations of the same images side by side: from per_image.csv to differences, and their image."""
 
-import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy.typing as npt
 
 from maskline.analysis.compare.paired_tests import Difference, compare, count_scores, mean_image_scores, to_floats
 from maskline.core.errors import DataError
+from maskline.core.tables import parse_rows
 from maskline.core.text import from_cell
 from maskline.evaluation.page.tables import COUNTS
 
@@ -67,7 +67,7 @@ def parse(text: str, *, place: str) -> ImageCounts:
     Raises:
         DataError: It has no counts.
     """
-    rows = list(csv.DictReader(io.StringIO(text)))
+    rows = parse_rows(text, place=place, remedy=_REMEDY)
     prefix = f"{COUNTS[0]}_"
     keys = [name.removeprefix(prefix) for name in (rows[0] if rows else {}) if name.startswith(prefix)]
     if not keys:

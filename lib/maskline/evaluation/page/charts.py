@@ -1,12 +1,12 @@
 """Line charts as numbers for SVG: points, ticks and labels in the drawing's own coordinates."""
 
-import csv
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from maskline.core.errors import DataError
+from maskline.core.tables import read_rows
 
 WIDTH, HEIGHT = 560, 280
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 20, 12, 38
@@ -67,10 +67,9 @@ def read_curves(path: Path) -> Curves:
     """Read a CSV of numbers; empty fields become None.
 
     Raises:
-        DataError: A field is no number, or the file has no rows.
+        DataError: A field is no number, or the file has no rows, or is no table.
     """
-    with Path(path).open(encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(stream))
+    rows = read_rows(Path(path), remedy="train again (dvc repro -f train)")
     if not rows:
         raise DataError(path, "no rows", "train again (dvc repro -f train)")
     try:
