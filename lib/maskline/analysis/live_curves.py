@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from maskline.core.tables import read_rows
+from maskline.core.files import read_rows
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _TABLES = {"steps.csv": ("loss", "lr"), "curves.csv": ("val_loss", "mIoU", "mDice")}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from maskline.core.errors import DataError
-from maskline.core.tables import parse_rows
+from maskline.core.files import parse_rows
 from maskline.metrics import scores_table
 from maskline.metrics.scores_table import SECOND, UNCERTAINTY, Tree
 from maskline.projects.revisions import read_at

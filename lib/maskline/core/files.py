@@ -4,8 +4,10 @@ The temporary name is fixed (``.NAME.part``), so that a format that stores its o
 same bytes twice. Two writers of one target at a time are not guarded against here; DVC locks stages.
 """
 
+import csv
 import errno
 import hashlib
+import io
 import json
 import os
 import re
@@ -163,6 +165,32 @@ def read_plain(path: Path, *, most_bytes: int, error: type[MasklineError], place
     if len(content) > most_bytes:
         raise error(place, f"more than {most_bytes >> 10} KiB", "shorten it, or name the right file")
     return content
+
+
+def read_rows(path: Path, *, remedy: str) -> list[dict[str, str]]:
+    """Return the rows of a CSV table, which somebody may have changed, by column; of one cut off, some are None.
+
+    Raises:
+        DataError: Not UTF-8, or as ``parse_rows``.
+        FileNotFoundError: No such file.
+    """
+    try:
+        text = path.read_bytes().decode()
+    except UnicodeDecodeError as error:
+        raise DataError(path, f"damaged table ({error})", remedy) from error
+    return parse_rows(text, place=path, remedy=remedy)
+
+
+def parse_rows(text: str, *, place: object, remedy: str) -> list[dict[str, str]]:
+    """Return what ``read_rows`` does of a table's text.
+
+    Raises:
+        DataError: No table, such as one with a cell that is longer than any.
+    """
+    try:
+        return list(csv.DictReader(io.StringIO(text, newline="")))
+    except csv.Error as error:
+        raise DataError(place, f"damaged table ({error})", remedy) from error
 
 
 def write_text(target: Path, text: str) -> None:

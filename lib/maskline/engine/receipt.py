@@ -10,8 +10,7 @@ import torch
 
 from maskline.cli import package_lock
 from maskline.core.code_hash import loaded_sha256
-from maskline.core.files import sha256_file, sha256_json
-from maskline.core.tables import read_rows
+from maskline.core.files import read_rows, sha256_file, sha256_json
 from maskline.runtime.device import Compute
 from maskline.runtime.processes import distributed
 

@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskline.core.errors import DataError
-from maskline.core.files import replace_file, storage_errors, write_json, write_text
-from maskline.core.tables import parse_rows
+from maskline.core.files import parse_rows, replace_file, storage_errors, write_json, write_text
 from maskline.core.text import cell, from_cell
 from maskline.data.labels import LabelSet
 from maskline.predict.image_inputs import Source

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from maskline.analysis.compare.paired_tests import Difference, compare, count_scores, mean_image_scores, to_floats
 from maskline.core.errors import DataError
-from maskline.core.tables import parse_rows
+from maskline.core.files import parse_rows
 from maskline.core.text import from_cell
 from maskline.evaluation.page.tables import COUNTS
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maskline.core.errors import DataError
-from maskline.core.tables import read_rows
+from maskline.core.files import read_rows
 
 WIDTH, HEIGHT = 560, 280
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 20, 12, 38
