@@ -1,5 +1,7 @@
 """Tables of run lengths, as Kaggle's contests give them."""
 
+import csv
+
 import numpy as np
 import pytest
 
@@ -46,7 +48,9 @@ def test_one_row_an_object(tmp_path, plain):
     for name in ("train/a", "train/b", "test/c"):
         save(picture(1), tmp_path / f"{name}.png")
     write(tmp_path, "ImageId,EncodedPixels", f"a,{runs(blob(0, 0))}", f"a,{runs(blob(5, 6))}", "b,")
+    limit = csv.field_size_limit()
     source = rle_csv.read(tmp_path, plain)
+    assert csv.field_size_limit() == limit  # of the whole process
     assert rle_csv.recognise(Tree(tmp_path)) == "train.csv has a column of images and one of run lengths"
     assert source.labels.class_names == ("background", "object")
     masks = masks_of(source)

@@ -168,17 +168,21 @@ def _columns(path: Path) -> _Columns | None:
 
 def _rows(path: Path, columns: _Columns) -> Iterator[tuple[int, tuple[str, str, str]]]:
     """Yield the line, and the image, label and run lengths, of each row."""
-    csv.field_size_limit(_MOST_BYTES)
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
-        reader = csv.reader(stream)
-        next(reader)
-        for row in reader:
-            cells = defaultdict(str, enumerate(row))
-            name, label = cells[columns.image].strip(), "" if columns.label is None else cells[columns.label].strip()
-            if columns.both:
-                name, _, label = name.rpartition("_")
-            if name:
-                yield reader.line_num, (name, label or _ONE, cells[columns.runs])
+    former = csv.field_size_limit(_MOST_BYTES)  # of the whole process: other tables keep theirs
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
+            reader = csv.reader(stream)
+            next(reader)
+            for row in reader:
+                cells = defaultdict(str, enumerate(row))
+                label = "" if columns.label is None else cells[columns.label].strip()
+                name = cells[columns.image].strip()
+                if columns.both:
+                    name, _, label = name.rpartition("_")
+                if name:
+                    yield reader.line_num, (name, label or _ONE, cells[columns.runs])
+    finally:
+        csv.field_size_limit(former)
 
 
 def _image(name: str, named: NamedImages, where: PurePosixPath, *, beside: PurePosixPath) -> Path:
