@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from maskline.data.reading_rule import ReadingRule
 from maskline.predict import predict_stream
 from tests.commands.test_predict import pixels, run, table
 from tools.stream_memory import measure
@@ -84,6 +85,19 @@ def test_what_needs_the_whole_image_is_one_line(shipped_params, trained_folder, 
         assert result.exit_code == 2, message
         assert message in result.output
         assert result.output.count("\n") == 1
+
+
+def test_percentiles_are_of_the_whole_image(shipped_params, trained_folder, large, tmp_path):
+    model = tmp_path / "own"
+    shutil.copytree(trained_folder, model)
+    card = json.loads((model / "model.json").read_text())
+    card["reading"] = ReadingRule(image_scale=("p1", "p99.8")).to_dict()
+    (model / "model.json").write_text(json.dumps(card))
+    options = settings(shipped_params, tmp_path)
+    result = run(model, large, out=tmp_path / "rows", options=(*options, "--stream"))
+    assert (result.exit_code, result.output.count("\n")) == (2, 1)
+    assert "from p1 to p99.8 of each image, which needs the whole of it; leave --stream out" in result.output
+    assert run(model, large, out=tmp_path / "whole", options=options).exit_code == 0, result.output
 
 
 def test_one_image_that_fails_does_not_end_the_others(shipped_params, trained_folder, large, tmp_path, monkeypatch):

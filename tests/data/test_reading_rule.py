@@ -13,10 +13,11 @@ RULE = ReadingRule(
     source_bands=(4,),
     source_types=("uint16",),
 )
+OWN = ReadingRule(image_scale=("p1", "p99.8"))
 
 
 def test_a_rule_is_read_as_it_was_written(tmp_path):
-    for rule in (RULE, UNKNOWN, ReadingRule(image_scale="full_range", channels=(0,))):
+    for rule in (RULE, UNKNOWN, ReadingRule(image_scale="full_range", channels=(0,)), OWN):
         rule.write(tmp_path)
         assert ReadingRule.read(tmp_path) == rule
         assert ReadingRule.from_dict(json.loads(json.dumps(rule.to_dict())), place="model.json") == rule
@@ -31,6 +32,9 @@ def test_a_rule_is_read_as_it_was_written(tmp_path):
         {"channels": ["red"]},
         {"image_scale": [4, 2]},
         {"image_scale": "half"},
+        {"image_scale": ["p9", "p2"]},
+        {"image_scale": [0, "p101"]},
+        {"image_scale": [0, "99"]},
         {"exif": "error"},
         {"color_order": "BGR"},
     ],
@@ -51,6 +55,8 @@ def test_what_a_rule_says_of_itself():
     assert RULE.describe() == said
     assert RULE.num_channels == 3
     assert UNKNOWN.describe() == "RGB of images"
+    assert OWN.describe() == "RGB of images, scaled from p1 to p99.8 of each image"
+    assert [rule.of_each_image for rule in (OWN, RULE, UNKNOWN, ReadingRule(image_scale=(0.0, "p90")))] == [1, 0, 0, 1]
 
 
 def test_rules_differ_where_the_same_file_gives_other_images():
@@ -58,3 +64,4 @@ def test_rules_differ_where_the_same_file_gives_other_images():
     assert RULE.difference(other) is None
     assert RULE.difference(UNKNOWN) == "channels"
     assert RULE.difference(ReadingRule(channels=(3, 0, 1))) == "image_scale"
+    assert OWN.difference(UNKNOWN) == "image_scale"

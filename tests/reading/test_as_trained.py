@@ -80,6 +80,8 @@ RULES = {
     "infrared": ReadingRule(channels=(3, 0, 1), source_bands=(4, 5)),
     "full range": ReadingRule(image_scale="full_range", alpha="error", source_types=("uint16", "uint8")),
     "range": ReadingRule(image_scale=(200.0, 4000.0), channels=(0,)),
+    "percentiles": ReadingRule(image_scale=("p2", "p99.5"), source_types=("uint16", "uint8")),
+    "percentiles of bands": ReadingRule(image_scale=(200.0, "p90"), channels=(4, 0), source_bands=(5,)),
     "bands in a range": ReadingRule(
         image_scale=(200.0, 4000.0), channels=(4, 0), source_bands=(5,), source_types=("uint16",)
     ),

@@ -86,6 +86,28 @@ def test_floating_point_needs_a_range(tmp_path):
         to_bytes(np.array([0.0, np.nan], np.float32), (0.0, 1.0), place=path)
 
 
+def test_percentiles_are_those_of_each_channel_of_each_image(tmp_path):
+    dim, bright = (np.tile(np.arange(low, low + 100), (100, 1))[:, :, None] for low in (10, 150))
+    pixels = np.concatenate([dim, bright, np.full_like(dim, 7)], axis=2).astype(np.uint8)
+    path = tmp_path / "a.png"
+    Image.fromarray(pixels).save(path)
+    found = read_pixels(path, exif="error", alpha="error", channels=None, scale=("p1", "p100"))
+    assert not found.kept, "the file's own bytes hold other pixels"
+    ramp = np.rint(np.arange(100) * 255 / 99)
+    assert [found.pixels[0, :, channel].tolist() for channel in (0, 1)] == [ramp.tolist()] * 2
+    assert not found.pixels[:, :, 2].any(), "one value alone"
+    assert read_pixels(path, exif="error", alpha="error", channels=None, scale=(10.0, 109.0)).kept, "8 bits stay"
+    # One end of its own, the other the same for all; as many as asked for are not above a percentile.
+    found = to_bytes(pixels, (0.0, "p50"), place=path)
+    assert found[0, :, 0].tolist() == np.clip(np.rint(np.arange(10, 110) * 255 / 59), 0, 255).tolist()
+    deep = np.random.default_rng(0).gamma(2, 900, (60, 50, 2)).astype(np.float32)
+    found = to_bytes(deep, ("p5", "p90"), place=path)
+    assert [(found[:, :, channel] == 0).mean() for channel in (0, 1)] == pytest.approx([0.05, 0.05], abs=2e-3)
+    assert [(found[:, :, channel] == 255).mean() for channel in (0, 1)] == pytest.approx([0.1, 0.1], abs=2e-3)
+    with pytest.raises(DataError, match="not finite"):
+        to_bytes(np.full((2, 2), np.nan, np.float32), ("p1", "p99"), place=path)
+
+
 def test_alpha_rotation_and_frames_of_deep_files(tmp_path):
     pixels = values(4, np.uint16, 65536)
     io.write_image_png_u16(str(tmp_path / "a.png"), pixels, "rgba")

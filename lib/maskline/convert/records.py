@@ -16,6 +16,7 @@ from maskline.convert.pairing import PairNames
 from maskline.core.errors import DataError
 from maskline.data.labels import LabelSet, Rgb
 from maskline.data.manifest import Split
+from maskline.data.reading_rule import Scale
 
 ReadMask = Callable[[Path], NDArray[np.int32]]
 """Path -> (h, w) class ids. The path may be a folder or a text file; raises DataError on values it cannot map."""
@@ -51,7 +52,7 @@ class LayoutSettings:
         exif: What to do with an EXIF rotation, of images and masks alike.
         alpha: What to do with an image's alpha channel.
         channels: Of the image files, those to take, the first is 0; None: RGB, or gray as RGB.
-        scale: How values of more than 8 bits become 0..255: ``error`` (not at all), ``full_range`` or (low, high).
+        scale: How values of images become 0..255; see ``ReadingRule.image_scale``.
         mask_ignore: Value of the source's masks that never counts, of any size; None: ``ignore_index``.
         names: How ``folder`` images and masks are called.
         mask_values: What values, colors or labels mean; empty: what they are.
@@ -64,7 +65,7 @@ class LayoutSettings:
     exif: Literal["error", "apply", "ignore"]
     alpha: Literal["error", "drop"]
     channels: tuple[int, ...] | None
-    scale: Literal["error", "full_range"] | tuple[float, float]
+    scale: Scale
     mask_ignore: int | None = None
     mask_values: tuple[MaskValue, ...] = ()
     names: PairNames = field(default_factory=PairNames)

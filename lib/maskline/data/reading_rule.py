@@ -5,6 +5,7 @@ It stands in ``reading.json`` of the prepared data, in model.json and in the met
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any, Literal
 from maskline.core.errors import DataError
 from maskline.core.files import write_json
 
-Scale = Literal["error", "full_range"] | tuple[float, float]
+Scale = Literal["error", "full_range"] | tuple[float | str, float | str]
 
 RULE_NAME = "reading.json"
 RGB = 3
@@ -30,7 +31,8 @@ class ReadingRule:
         channels: Bands of a file that are taken, in this order, the first is 0; None: red, green, blue, where gray
             becomes three equal channels.
         image_scale: How values of more than 8 bits become 0..255: ``error``: there are none; ``full_range``: from all
-            that their type holds; (low, high): from these, what is outside becomes 0 or 255.
+            that their type holds; (low, high): from these, what is outside becomes 0 or 255. An end may be a percentile
+            of each channel of each image, such as ``p99.8``; images of 8 bits are then scaled too.
         alpha: ``drop``: an alpha channel is left out; ``error``: no image had one that was not opaque all over.
         exif: ``apply``: images are turned as their EXIF says; ``ignore``: they stay as they are stored.
         color_order: How the bands of a color file are numbered, whatever its format stores.
@@ -48,6 +50,11 @@ class ReadingRule:
     source_types: tuple[str, ...] = ()
 
     @property
+    def of_each_image(self) -> bool:
+        """Whether each image is scaled by values of its own, for which all of it has to be seen first."""
+        return any(isinstance(end, str) for end in self.image_scale) and not isinstance(self.image_scale, str)
+
+    @property
     def num_channels(self) -> int:
         """Channels of an image that was read."""
         return RGB if self.channels is None else len(self.channels)
@@ -62,7 +69,8 @@ class ReadingRule:
         elif self.image_scale == "full_range":
             scaled = ", scaled from all that their type holds"
         else:
-            scaled = f", scaled from {self.image_scale[0]:g} to {self.image_scale[1]:g}"
+            low, high = (end if isinstance(end, str) else f"{end:g}" for end in self.image_scale)
+            scaled = f", scaled from {low} to {high}" + (" of each image" if self.of_each_image else "")
         return f"{taken} of images{bands}{types}{scaled}"
 
     def difference(self, other: "ReadingRule") -> str | None:
@@ -114,6 +122,17 @@ class ReadingRule:
         return cls.from_dict(value, place=path)
 
 
+def percentile_of(end: str) -> float:
+    """Return 99.8 of p99.8, an end of image_scale.
+
+    Raises:
+        ValueError: It is no percentile.
+    """
+    if re.fullmatch(r"p(100|[0-9]{1,2}(\.[0-9]+)?)", end) is None:
+        raise ValueError(f"image_scale: {end!r} is no percentile such as p99.8")
+    return float(end[1:])
+
+
 UNKNOWN = ReadingRule()
 """Of models that no rule is known of: RGB of 8 bits, turned as EXIF says, without alpha."""
 
@@ -124,11 +143,16 @@ def _check(rule: ReadingRule) -> None:
         raise ValueError(f"channels {rule.channels!r}")
     if isinstance(scale, str) and scale not in {"error", "full_range"}:
         raise ValueError(f"image_scale {scale!r}")
-    if not isinstance(scale, str) and not (len(scale) == 2 and float(scale[0]) < float(scale[1])):
+    if not isinstance(scale, str) and (len(scale) != 2 or not _in_order(*scale)):
         raise ValueError(f"image_scale {scale!r}")
     for key, values in (("alpha", ("error", "drop")), ("exif", ("apply", "ignore")), ("color_order", ("RGB",))):
         if getattr(rule, key) not in values:
             raise ValueError(f"{key} {getattr(rule, key)!r}")
+
+
+def _in_order(low: float | str, high: float | str) -> bool:
+    first, second = (percentile_of(end) if isinstance(end, str) else float(end) for end in (low, high))
+    return first < second or isinstance(low, str) != isinstance(high, str)
 
 
 def _or(values: tuple[object, ...]) -> str:

@@ -39,6 +39,7 @@ LABELLED = ("coco", "coco_panoptic", "cvat", "label_studio", "labelme", "rle_csv
 
 FolderName = Annotated[str, Field(pattern=r"^[^/\\]+$")]
 FileEnd = Annotated[str, Field(pattern=r"^[^/\\]*$")]
+End = float | Annotated[str, Field(pattern=r"^p(100|[0-9]{1,2}(\.[0-9]+)?)$")]
 ClassName = Annotated[str, Field(min_length=1, max_length=200)]
 
 
@@ -150,10 +151,11 @@ class DataParams(Section):
         description="Channels of the image files to take, the first is 0; model.in_channels, mean and std must fit "
         "(or be auto); null: RGB, where gray becomes three equal channels.",
     )
-    image_scale: tuple[float, float] | Literal["error", "full_range"] = Field(
+    image_scale: tuple[End, End] | Literal["error", "full_range"] = Field(
         default="error",
         description="Images of more than 8 bits: refused, scaled from all that their type holds, or from `[low, high]` "
-        "to 0..255; values outside become 0 or 255.",
+        "to 0..255; values outside become 0 or 255. `[p1, p99.8]`, which images of 8 bits are scaled by too: from the "
+        "1st to the 99.8th percentile of each channel of each image.",
     )
     alpha: Literal["error", "drop"] = Field(default="error", description="What to do with an image's alpha channel.")
     exif: Literal["error", "apply", "ignore"] = Field(
@@ -191,8 +193,11 @@ class DataParams(Section):
             raise ValueError("num_folds 1 would leave nothing to train on: give 0 or at least 2")
         if self.fold and self.fold >= self.num_folds:
             raise ValueError(f"fold {self.fold} is not below num_folds {self.num_folds}")
-        if not isinstance(self.image_scale, str) and self.image_scale[0] >= self.image_scale[1]:
-            raise ValueError(f"image_scale: {self.image_scale[0]:g} is not below {self.image_scale[1]:g}")
+        if not isinstance(self.image_scale, str):
+            low, high = (end.removeprefix("p") if isinstance(end, str) else f"{end:g}" for end in self.image_scale)
+            of_one_kind = len({type(end) for end in self.image_scale}) == 1
+            if of_one_kind and float(low) >= float(high):
+                raise ValueError(f"image_scale: {low} is not below {high}")
         if (self.image_dir == ".") != (self.mask_dir == "."):
             raise ValueError("image_dir and mask_dir are both . or neither is; set the other one too")
         if self.image_dir == "." and not self.mask_suffix + self.mask_prefix:

@@ -82,7 +82,7 @@ def predict_stream(
             if folder.is_done(source, sha256):
                 continue
             with _open(source.path) as rows:
-                _check_upright(source.path, rows, rule)
+                _check_by_rows(source.path, rows, rule)
                 bands = stream_classes(
                     predictor,
                     partial(_read, rows, rule=rule, place=source.path),
@@ -116,7 +116,10 @@ def _read(rows: PngRows | TiffRows, count: int, *, rule: ReadingRule, place: Pat
     return bands_as_trained(rows.read(count), rule, has_alpha=rows.has_alpha, place=place)
 
 
-def _check_upright(path: Path, rows: PngRows | TiffRows, rule: ReadingRule) -> None:
+def _check_by_rows(path: Path, rows: PngRows | TiffRows, rule: ReadingRule) -> None:
+    if rule.of_each_image:
+        problem = f"the model was trained on {rule.describe()}, which needs the whole of it"
+        raise DataError(path, problem, "leave --stream out")
     if rule.exif == "apply" and rows.turn in range(2, 9):
         problem = f"EXIF orientation {rows.turn} says that the image is to be rotated, which needs the whole of it"
         raise DataError(path, problem, "rotate the file, or leave --stream out")

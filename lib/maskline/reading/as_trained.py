@@ -9,7 +9,7 @@ from PIL import ExifTags, Image, ImageOps
 
 from maskline.core.errors import DataError
 from maskline.data.reading_rule import ReadingRule
-from maskline.reading.bands import as_pixels, bands_of, read_pixels
+from maskline.reading.bands import as_pixels, bands_of, read_pixels, to_bytes
 from maskline.reading.images import Alpha, plain_image
 
 
@@ -91,7 +91,7 @@ def image_as_trained(image: Image.Image, rule: ReadingRule, *, place: object) ->
     except DataError as error:
         raise _of_training(error, rule) from error
     check_fits(1 if plain.mode == "L" else 3, "uint8", rule, place=place)
-    return with_channels(np.array(plain))
+    return with_channels(to_bytes(np.array(plain), rule.image_scale, place=place))
 
 
 def check_fits(bands: int, kind: str, rule: ReadingRule, *, place: object) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from maskline.core.errors import DataError
-from maskline.data.reading_rule import Scale
+from maskline.data.reading_rule import Scale, percentile_of
 from maskline.reading.headers import Stored, damage, guard_segments, stored
 from maskline.reading.images import (
     Alpha,
@@ -66,7 +66,10 @@ def read_pixels(path: Path, *, exif: Exif, alpha: Alpha, channels: tuple[int, ..
         image, kept, mode = read_image(path, exif=exif, alpha=alpha)
         remark = "CMYK, read as RGB without its color profile" if mode == "CMYK" else ""
         bands = 1 if image.mode == "L" else 3
-        return ReadImage(pixels=np.array(image), kept=kept, bands=bands, type="uint8", remark=remark)
+        stored_pixels = np.array(image)
+        pixels = to_bytes(stored_pixels, scale, place=path)
+        kept = kept and pixels is stored_pixels
+        return ReadImage(pixels=pixels, kept=kept, bands=bands, type="uint8", remark=remark)
     values, has_alpha = read_bands(path, exif=exif, form=form)
     pixels, bands = as_pixels(values, has_alpha=has_alpha, alpha=alpha, channels=channels, scale=scale, place=path)
     return ReadImage(pixels=pixels, kept=False, bands=bands, type=values.dtype.name)
@@ -169,18 +172,20 @@ def select(values: NDArray[Any], channels: tuple[int, ...] | None, *, place: obj
 
 
 def to_bytes(values: NDArray[Any], scale: Scale, *, place: object) -> NDArray[np.uint8]:
-    """Return values as 0..255: 8-bit ones as they are, others by the rule.
+    """Return values as 0..255: 8-bit ones as they are, unless by percentiles; others by the rule.
 
     Args:
-        values: Of any shape.
+        values: (h, w) or (h, w, channels).
         scale: ``error``: only 8-bit values; ``full_range``: 0..255 for all that the whole-number type holds; (low,
-            high): these become 0 and 255, what is below or above them too.
+            high): these become 0 and 255, what is below or above them too. A percentile such as ``p99.8`` is that of
+            each channel of these values: the least of them that so many percent are not above.
         place: For messages.
 
     Raises:
         DataError: More than 8 bits with ``error``; ``full_range`` of floating point or signed values; NaN.
     """
-    if values.dtype == np.uint8:
+    by_itself = not isinstance(scale, str) and any(isinstance(end, str) for end in scale)
+    if values.dtype == np.uint8 and not by_itself:
         return values
     bits = values.dtype.itemsize * 8
     if scale == "error":
@@ -191,13 +196,24 @@ def to_bytes(values: NDArray[Any], scale: Scale, *, place: object) -> NDArray[np
             raise DataError(
                 place, f"values of type {values.dtype} have no full range", "set data.image_scale to [low, high]"
             )
-        low, high = 0.0, float(np.iinfo(values.dtype).max)
-    else:
-        low, high = scale
+        scale = (0.0, float(np.iinfo(values.dtype).max))
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise DataError(place, "values that are not finite", "replace them in the file")
-    gray = (values.astype(np.float64) - low) * (255 / (high - low))
-    return np.asarray(np.clip(np.rint(gray), 0, 255), dtype=np.uint8)
+    pixels = np.empty(values.shape, np.uint8)
+    for channel in range(1 if values.ndim == 2 else values.shape[2]):
+        part = np.s_[:, :] if values.ndim == 2 else np.s_[:, :, channel]
+        low, high = (_end(values[part], end) for end in scale)
+        # Where both are one value, as in an empty channel, that and all below become 0, and all above 255.
+        span = high - low if high > low else 1e-9
+        gray = (values[part].astype(np.float64) - low) * (255 / span)
+        pixels[part] = np.clip(np.rint(gray), 0, 255)
+    return pixels
+
+
+def _end(values: NDArray[Any], end: float | str) -> float:
+    if isinstance(end, str):
+        return float(np.percentile(values, percentile_of(end), method="inverted_cdf"))
+    return end
 
 
 def _deep_png(path: Path) -> tuple[NDArray[Any], int]:

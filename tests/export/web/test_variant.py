@@ -1,8 +1,12 @@
 """The web folder without a browser: what is in it, the same bytes twice, and where it cannot be made."""
 
+import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from maskline.core.errors import DataError, ExportError
@@ -10,6 +14,7 @@ from maskline.data.reading_rule import ReadingRule
 from maskline.export import card, package
 from maskline.export.onnx_passes import phases
 from maskline.export.web import onnxruntime_web, variant
+from maskline.reading.bands import to_bytes
 from tests.export.web.archive import write_archive
 from tests.server import serving
 
@@ -67,6 +72,7 @@ READABLE = {
     "gray": (ReadingRule(source_bands=(1,), source_types=("uint8",)), 3),
     "bgr": (ReadingRule(channels=(2, 1, 0), source_bands=(3,)), 3),
     "one channel": (ReadingRule(channels=(0,), source_bands=(1,)), 1),
+    "own percentiles": (ReadingRule(image_scale=("p1", "p99.8"), source_types=("uint8",)), 3),
     "8 bits too": (ReadingRule(image_scale="full_range", source_types=("uint8", "uint16")), 3),
 }
 UNREADABLE = {
@@ -82,6 +88,23 @@ UNREADABLE = {
 def test_what_a_browser_reads(name):
     rule, channels = READABLE[name]
     variant.check_readable(rule, channels=channels)
+
+
+@pytest.mark.parametrize("scale", [("p1", "p99.8"), (0.0, "p90"), ("p5", 140.0), ("p0", "p100"), "error"])
+def test_the_page_scales_as_the_library(scale):
+    node = shutil.which("node") or pytest.skip("needs node on the path")
+    generator = np.random.default_rng(0)
+    for height, width, channels in ((1, 1, 3), (7, 30, 3), (40, 50, 1)):
+        pixels = generator.normal(90, 40, (height, width, channels)).clip(0, 255).astype(np.uint8)
+        program = (
+            f"import {{ scaled }} from {(SOURCE / 'image.js').as_uri()!r};"
+            f"const pixels = Uint8Array.from({pixels.ravel().tolist()});"
+            f"console.log(JSON.stringify([...scaled(pixels, {channels}, {json.dumps(scale)})]));"
+        )
+        options = ["--input-type=module", "--experimental-default-type=module", "--eval", program]
+        done = subprocess.run([node, *options], capture_output=True, text=True, check=True)
+        found = np.array(json.loads(done.stdout), np.uint8).reshape(pixels.shape)
+        np.testing.assert_array_equal(found, to_bytes(pixels, scale, place="image"))
 
 
 @pytest.mark.parametrize("name", UNREADABLE)

@@ -30,7 +30,8 @@ export async function readImage(file, rule, longest = 0) {
   }
   const full = rule.exif === "ignore" ? stored : turned(stored, form.turn);
   const seen = shrunk(full, longest);
-  return { full, seen, input: select(seen, rule.channels ?? [0, 1, 2]) };
+  const channels = rule.channels ?? [0, 1, 2];
+  return { full, seen, input: scaled(select(seen, channels), channels.length, rule.image_scale) };
 }
 
 /** Say what the model was trained on, as a sentence without its end. */
@@ -44,7 +45,8 @@ export function describe(rule) {
   const bands = rule.source_bands?.length ? ` of ${rule.source_bands.join(" or ")} bands` : "";
   const types = rule.source_types?.length ? ` of ${rule.source_types.join(" or ")}` : "";
   const scale = rule.image_scale ?? "error";
-  const ends = scale === "full_range" ? "all that their type holds" : `${scale[0]} to ${scale[1]}`;
+  const own = ofEachImage(scale) ? " of each image" : "";
+  const ends = scale === "full_range" ? "all that their type holds" : `${scale[0]} to ${scale[1]}${own}`;
   return `${taken} of images${bands}${types}${scale === "error" ? "" : `, scaled from ${ends}`}`;
 }
 
@@ -133,6 +135,43 @@ function select(image, channels) {
     for (let i = 0; i < pixels; i++) result[i * count + place] = image.data[i * 4 + channel];
   });
   return result;
+}
+
+function ofEachImage(scale) {
+  return Array.isArray(scale) && scale.some((end) => typeof end === "string");
+}
+
+/**
+ * Scale each channel from its own percentiles; where the rule names none, 8 bits stay as they are.
+ *
+ * @param {Uint8Array} values (height, width, channels).
+ * @param {number} count Channels.
+ * @param {"error" | "full_range" | [number | string, number | string]} [scale] `image_scale` of the rule.
+ */
+export function scaled(values, count, scale) {
+  if (!ofEachImage(scale)) return values;
+  const pixels = values.length / count;
+  for (let channel = 0; channel < count; channel++) {
+    const held = new Float64Array(256);
+    for (let i = channel; i < values.length; i += count) held[values[i]] += 1;
+    const [low, high] = scale.map((end) => (typeof end === "string" ? percentile(held, pixels, Number(end.slice(1))) : end));
+    const factor = 255 / (high > low ? high - low : 1e-9);
+    const table = Uint8Array.from(held, (_, value) => Math.min(255, Math.max(0, evenly((value - low) * factor))));
+    for (let i = channel; i < values.length; i += count) values[i] = table[values[i]];
+  }
+  return values;
+}
+
+function percentile(held, pixels, percent) {
+  const least = Math.max(1, Math.ceil(pixels * (percent / 100)));
+  let [value, below] = [0, held[0]];
+  while (below < least) below += held[++value];
+  return value;
+}
+
+function evenly(value) {
+  const up = Math.round(value);
+  return up - value === 0.5 && up % 2 ? up - 1 : up;
 }
 
 // What a file holds by its header: bands (alpha not counted), bits of a value, EXIF orientation, and the file without
