@@ -19,8 +19,10 @@ _UP = 0.2
 _RARE = 0.1
 _HALVED_PX = 3.0  # at half the size, structures of this width have a pixel and a half
 _BRIEF_MINUTES = 8.0
-_LARGE_PX = 448  # shorter side from which images of objects are made smaller
-_KEPT_PX = 8.0  # as far as their structures keep this width
+_LARGE_PX = 448  # shorter side that images of objects and scenes are brought to
+_KEPT_PX = 8.0  # as far as their structures keep this width; in scenes, which are enlarged too, get it
+_LARGEST_SCALE = {"objects": 1.0, "scene": 1.5}
+_SECOND_VIEW = 4 / 3  # scenes are scored at their scale and at this many times it
 _WHOLE_SIDE = 256
 _CROP_AREA, _BATCH_AREA = 288 * 384, 524_288
 _WINDOW_AREA = 1_500_000
@@ -95,11 +97,12 @@ def choices(seen: Fingerprint, *, minutes: float, packaged: bool) -> list[Choice
 
 
 def input_scale(seen: Fingerprint) -> float:
-    """Return the factor that images are scaled by, for training and for scoring; 1 but for large objects."""
-    if kind(seen) == "thin" or seen.thinnest is None:
+    """Return the factor that images are scaled by, for training and for scoring; 1 for thin structures."""
+    what = kind(seen)
+    if what == "thin" or seen.thinnest is None:
         return 1.0
     smallest = _KEPT_PX / seen.thinnest
-    return round(min(1.0, max(_LARGE_PX / min(seen.height, seen.width), smallest)), 2)
+    return round(min(_LARGEST_SCALE[what], max(_LARGE_PX / min(seen.height, seen.width), smallest)), 2)
 
 
 def iterations(costs: Costs, seen: Fingerprint, *, minutes: float) -> int:
@@ -220,7 +223,7 @@ def _crop(seen: Fingerprint, what: Kind, scale: float) -> Choice:
     else:
         share = height * width / (seen.height * seen.width * scale**2)
         reason = f"{min(share, 1):.0%} of a median image of {seen.height}x{seen.width} px" + (
-            f" at {scale:g} of its size" if scale < 1 else ""
+            f" at {scale:g} of its size" if scale != 1 else ""
         )
     return Choice(keys={"augment.crop_size": [height, width]}, reason=reason)
 
@@ -289,7 +292,8 @@ def _batch(seen: Fingerprint, what: Kind, scale: float, *, minutes: float) -> Ch
 def _evaluation(seen: Fingerprint, what: Kind, scale: float, *, minutes: float) -> list[Choice]:
     pixels = seen.height * seen.width * scale**2
     flips = ["none", "horizontal"] if seen.up >= _UP else ["none", "horizontal", "vertical", "both"]
-    views: dict[str, Any] = {"flips": flips} | ({"scales": [scale]} if scale < 1 else {})
+    scales = [scale, round(scale * _SECOND_VIEW, 2)] if what == "scene" else [scale]
+    views: dict[str, Any] = {"flips": flips} | ({"scales": scales} if scales != [1.0] else {})
     split = "test" if seen.test else "val" if seen.val else "train"
     windows: dict[str, Any] = {"evaluate.inference": "whole"}
     if pixels > _WINDOW_AREA:
@@ -299,7 +303,7 @@ def _evaluation(seen: Fingerprint, what: Kind, scale: float, *, minutes: float) 
         Choice(
             keys=windows, reason="an image fits into memory" if len(windows) == 1 else "images are large: by windows"
         ),
-        Choice(keys={"evaluate.tta": views}, reason="the mean over the mirrorings that training has seen"),
+        Choice(keys={"evaluate.tta": views}, reason="the mean over the mirrorings and scales that training has seen"),
     ]
     if minutes < _BRIEF_MINUTES:
         chosen.append(
