@@ -1,5 +1,6 @@
 """What a set is like, read off its train split alone."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,6 +8,7 @@ import pandas as pd
 import pytest
 
 from maskline.analysis.plan import fingerprint as module
+from maskline.analysis.plan import planning
 from maskline.analysis.plan.fingerprint import fingerprint
 from maskline.core.errors import DataError
 
@@ -38,8 +40,8 @@ def test_the_train_split_alone_is_read(monkeypatch, tmp_path):
         def __len__(self):
             return 2
 
-        def sample(self, _):
-            return SimpleNamespace(image=image, mask=mask)
+        def sample(self, i):
+            return SimpleNamespace(image=image * (i + 1), mask=mask)
 
     monkeypatch.setattr(module.PreparedSplit, "open", lambda _, name, *, cache: opened.append(name) or Split())
     monkeypatch.setattr(module.manifest, "read", lambda _: (frame, SimpleNamespace(num_classes=2)))
@@ -49,6 +51,12 @@ def test_the_train_split_alone_is_read(monkeypatch, tmp_path):
     assert (seen.train, seen.val, seen.test, seen.scored) == (2, 1, 2, 2)
     assert (seen.height, seen.width, seen.shares, seen.gray) == (60, 80, (0.5, 0.5), True)
     assert seen.up == 1.0
+    assert (seen.brightness, seen.uneven) == ((79, 158), False), "twice as bright is not more than that"
+    assert replace(seen, brightness=(56, 255)).uneven
+    assert not replace(seen, brightness=(56, 255), gray=False).uneven
+    assert planning._hints(seen) == []
+    said = " ".join(planning._hints(replace(seen, brightness=(56, 255))))
+    assert "from 56 to 255): data.image_scale [p1, p99.8]" in said
 
 
 def test_a_folder_that_was_not_prepared(tmp_path):

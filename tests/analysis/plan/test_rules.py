@@ -22,6 +22,7 @@ VESSELS = Fingerprint(
     widths=(76.5, 5.9),
     up=0.007,
     gray=False,
+    brightness=(180, 255),
 )
 SCENES = Fingerprint(
     train=24,
@@ -35,6 +36,7 @@ SCENES = Fingerprint(
     widths=(23.5, 43.3, 2.8, 107.4, 17.8, 19.4, 11.0, 26.4, 35.5, 4.4, 14.2),
     up=0.963,
     gray=False,
+    brightness=(180, 255),
 )
 NUCLEI = Fingerprint(
     train=36,
@@ -48,6 +50,7 @@ NUCLEI = Fingerprint(
     widths=(90.0, 11.7),
     up=0.001,
     gray=True,
+    brightness=(255, 255),
 )
 
 

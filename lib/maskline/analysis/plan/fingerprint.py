@@ -13,6 +13,7 @@ from maskline.core.errors import DataError
 from maskline.data import manifest
 from maskline.data.dataset import PreparedSplit
 
+_UNEVEN = 2.0  # the brightest image over the darkest
 _MOST_IMAGES = 40  # of which pixels are looked at; spread evenly over the ids
 
 
@@ -34,6 +35,7 @@ class Fingerprint:
         up: How far classes differ between the upper and the lower third of images: half of the sum of absolute
             differences of shares, 0 to 1.
         gray: Whether all channels are equal.
+        brightness: Of the darkest and of the brightest train image: the level that 99.8 % of its pixels are not above.
     """
 
     train: int
@@ -47,6 +49,7 @@ class Fingerprint:
     widths: tuple[float | None, ...]
     up: float
     gray: bool
+    brightness: tuple[int, int]
 
     @property
     def scored(self) -> int:
@@ -57,6 +60,12 @@ class Fingerprint:
     def rarest(self) -> float:
         """Share of the rarest class that the train split has."""
         return min(share for share in self.shares if share > 0)
+
+    @property
+    def uneven(self) -> bool:
+        """Whether gray images differ so much in brightness that each is better scaled by itself."""
+        darkest, brightest = self.brightness
+        return self.gray and brightest > _UNEVEN * max(darkest, 1)
 
     @property
     def thinnest(self) -> float | None:
@@ -102,17 +111,19 @@ def fingerprint(prepared: Path) -> Fingerprint:
         ),
         up=_difference([look.thirds[0] for look in looks], [look.thirds[1] for look in looks]),
         gray=all(look.gray for look in looks),
+        brightness=(min(look.bright for look in looks), max(look.bright for look in looks)),
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Look:
-    """One image: pixels and border by class, pixels by class in the upper and the lower third, whether it is gray."""
+    """One image: pixels and border by class, pixels by class in the upper and the lower third; gray or not, how bright."""
 
     areas: NDArray[np.int64]
     borders: NDArray[np.int64]
     thirds: tuple[NDArray[np.int64], NDArray[np.int64]]
     gray: bool
+    bright: int
 
 
 def _look(split: PreparedSplit, i: int, count: int) -> _Look:
@@ -123,6 +134,7 @@ def _look(split: PreparedSplit, i: int, count: int) -> _Look:
         borders=_borders(mask, count),
         thirds=(_counts(mask[:third], count), _counts(mask[-third:], count)),
         gray=bool((sample.image == sample.image[..., :1]).all()),
+        bright=int(np.percentile(sample.image, 99.8, method="inverted_cdf")),
     )
 
 

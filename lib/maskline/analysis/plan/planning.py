@@ -81,12 +81,24 @@ def plan(prepared: Path, params: Path, *, minutes: float, threads: int | None) -
         about=(
             f"{seen.train} train, {seen.val} val and {seen.test} test images, {seen.height}x{seen.width} px (median of "
             f"train), {seen.classes} classes: {_WHAT[kind(seen)]}",
+            *_hints(seen),
             "Only train images were looked at. The rules: docs/explanation/plan.md",
         ),
         seen=seen,
         costs=costs,
         choices=tuple(chosen),
     )
+
+
+def _hints(seen: Fingerprint) -> list[str]:
+    """Return what a plan would like otherwise and cannot change: how images are read is in the section data."""
+    if not seen.uneven:
+        return []
+    darkest, brightest = seen.brightness
+    return [
+        f"Gray images of unequal brightness (their brightest pixels from {darkest} to {brightest}): data.image_scale",
+        "[p1, p99.8] would scale each by itself. Set it, then dvc repro convert, and plan anew.",
+    ]
 
 
 _WHAT = {"thin": "thin structures", "scene": "a scene", "objects": "objects"}
