@@ -117,7 +117,7 @@ def fingerprint(prepared: Path) -> Fingerprint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Look:
-    """One image: pixels and border by class, pixels by class in the upper and the lower third; gray or not, how bright."""
+    """One image: pixels and border by class, and by class in the upper and the lower third; gray or not, how bright."""
 
     areas: NDArray[np.int64]
     borders: NDArray[np.int64]
