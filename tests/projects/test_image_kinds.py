@@ -42,6 +42,18 @@ def test_other_kinds(tmp_path, bands, dtype, top, data):
     assert bool(kind.model) == (bands > 3)
 
 
+def test_exposures_that_differ_are_said_of_gray_images_alone(tmp_path):
+    for bands, tops, said in ((1, (900, 4000), True), (1, (2500, 4000), False), (4, (900, 4000), False)):
+        folders = [tmp_path / f"{bands} {tops}" / str(top) for top in tops]
+        for folder in folders:
+            folder.mkdir(parents=True)
+        paths = [
+            path for folder, top in zip(folders, tops, strict=True) for path in tiffs(folder, bands, np.uint16, top=top)
+        ]
+        hint = "their brightness differs: data.image_scale [p1, p99.8] would scale each by itself"
+        assert (hint in look(paths).lines) == said
+
+
 def test_images_that_differ_are_left_to_convert(tmp_path):
     paths = tiffs(tmp_path, 5, np.uint8, top=200)
     Image.new("RGB", (40, 40)).save(tmp_path / "a.jpg")

@@ -47,18 +47,22 @@ def look(images: Sequence[Path]) -> ImageKind:
     lines = [f"images: {kind}"]
     if deep:
         try:
-            low, high = _range(images[:: max(1, len(images) // _SAMPLED)])
+            low, high, uneven = _range(images[:: max(1, len(images) // _SAMPLED)])
         except DataError as error:
             return ImageKind(lines=[f"images that cannot be read; the first: {error}"])
         data["image_scale"] = [low, high]
         lines = [f"images: {kind}, the most between {low:g} and {high:g} in {min(len(images), _SAMPLED)} of them"]
+        if count == 1 and uneven:
+            lines.append("their brightness differs: data.image_scale [p1, p99.8] would scale each by itself")
     model = {"in_channels": count, "mean": "auto", "std": "auto"} if "channels" in data else {}
     keys = [*(f"data.{key} {value}" for key, value in data.items()), *(f"model.{k} {v}" for k, v in model.items())]
     return ImageKind(data=data, model=model, lines=[*lines, "written: " + ", ".join(keys)])
 
 
-def _range(images: Sequence[Path]) -> tuple[float, float]:
+def _range(images: Sequence[Path]) -> tuple[float, float, bool]:
     """Return numbers that nearly all values of some images lie between, rounded outwards to two digits or 0.
+
+    And whether the brightest of these images is more than twice as bright as the darkest.
 
     Raises:
         DataError: None of them can be read.
@@ -76,9 +80,10 @@ def _range(images: Sequence[Path]) -> tuple[float, float]:
             highs.append(float(np.percentile(finite, 99.9)))
     if len(unread) == len(images):
         raise unread[0]
+    uneven = bool(highs) and max(highs) > 2 * max(min(highs), 0)
     low, high = _outwards(min(lows, default=0.0), up=False), _outwards(max(highs, default=1.0), up=True)
     low = 0.0 if 0 <= low < high / 2 else low
-    return (low, high) if low < high else (low, low + 1.0)
+    return low, (high if low < high else low + 1.0), uneven
 
 
 def _outwards(value: float, *, up: bool) -> float:
