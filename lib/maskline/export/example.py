@@ -63,19 +63,14 @@ def read(picture: str, rule: dict[str, Any]) -> np.ndarray:
         sys.exit(f"{picture}: {bands} bands of {kind}; the model was trained on {known} of {types}")
     if channels is not None:
         values = values[..., channels]
-    if kind != "uint8" or any(isinstance(end, str) for end in scale if scale not in ("error", "full_range")):
-        ends = (0.0, np.iinfo(kind).max) if scale == "full_range" else scale
-        low, high = (ends_of(values, end) for end in ends)
-        span = np.where(high > low, high - low, 1e-9)
-        values = np.clip(np.rint((values.astype(np.float64) - low) * (255 / span)), 0, 255).astype(np.uint8)
+    ends: list[Any] = [0, np.iinfo(kind).max] if isinstance(scale, str) else list(scale)
+    for place, end in enumerate(ends):
+        if isinstance(end, str):  # p99.8: of each channel, its own
+            ends[place] = np.percentile(values, float(end[1:]), (0, 1), method="inverted_cdf").astype(np.float64)
+    if kind != "uint8" or any(isinstance(end, np.ndarray) for end in ends):
+        span = np.where(ends[1] > ends[0], ends[1] - ends[0], 1e-9)
+        values = np.clip(np.rint((values.astype(np.float64) - ends[0]) * (255 / span)), 0, 255).astype(np.uint8)
     return np.ascontiguousarray(np.repeat(values, 3, 2) if channels is None and values.shape[2] == 1 else values)
-
-
-def ends_of(values: np.ndarray, end: float | str) -> np.ndarray:
-    """Return what becomes 0 or 255: a number, or of each channel its percentile, such as p99.8."""
-    if not isinstance(end, str):
-        return np.full(values.shape[2], end, np.float64)
-    return np.asarray(np.percentile(values, float(end[1:]), axis=(0, 1), method="inverted_cdf"), np.float64)
 
 
 def stored(picture: str, *, transparency: bool) -> tuple[np.ndarray, int, bool]:
