@@ -78,7 +78,7 @@ def test_the_block_blocks(tmp_path):
 
 
 def test_the_example_is_short():
-    assert len(card.example_text().splitlines()) <= 110
+    assert len(card.example_text().splitlines()) <= 105
 
 
 @pytest.mark.parametrize(

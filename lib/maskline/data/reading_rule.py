@@ -52,7 +52,7 @@ class ReadingRule:
     @property
     def of_each_image(self) -> bool:
         """Whether each image is scaled by values of its own, for which all of it has to be seen first."""
-        return any(isinstance(end, str) for end in self.image_scale) and not isinstance(self.image_scale, str)
+        return by_percentiles(self.image_scale)
 
     @property
     def num_channels(self) -> int:
@@ -120,6 +120,11 @@ class ReadingRule:
         except ValueError as error:
             raise DataError(path, f"not JSON ({error})", _REMEDY) from error
         return cls.from_dict(value, place=path)
+
+
+def by_percentiles(scale: Scale) -> bool:
+    """Return whether an end of image_scale is a percentile of each image."""
+    return not isinstance(scale, str) and any(isinstance(end, str) for end in scale)
 
 
 def percentile_of(end: str) -> float:

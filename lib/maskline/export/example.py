@@ -50,8 +50,7 @@ def read(picture: str, rule: dict[str, Any]) -> np.ndarray:
     channels, scale = rule.get("channels"), rule.get("image_scale", "error")
     values, turn, alpha = stored(picture, transparency=channels is None)
     if turn in FLIPS and rule.get("exif") != "ignore":
-        values = np.rot90(values, FLIPS[turn][0])
-        values = values[:, ::-1] if FLIPS[turn][1] else values
+        values = np.rot90(values, FLIPS[turn][0])[:, :: -1 if FLIPS[turn][1] else 1]
     if alpha and (channels is None or max(channels) < values.shape[2] - 1):
         opaque = np.iinfo(values.dtype).max if values.dtype.kind == "u" else 1
         fits = channels is not None or rule.get("alpha") != "error" or values[..., -1].min() == opaque
@@ -61,15 +60,13 @@ def read(picture: str, rule: dict[str, Any]) -> np.ndarray:
     types = (rule.get("source_types") or [kind]) if scale != "error" else ["uint8"]
     if bands not in known or kind not in types or (channels and max(channels) >= bands):
         sys.exit(f"{picture}: {bands} bands of {kind}; the model was trained on {known} of {types}")
-    if channels is not None:
-        values = values[..., channels]
-    ends: list[Any] = [0, np.iinfo(kind).max] if isinstance(scale, str) else list(scale)
-    for place, end in enumerate(ends):
-        if isinstance(end, str):  # p99.8: of each channel, its own
-            ends[place] = np.percentile(values, float(end[1:]), (0, 1), method="inverted_cdf").astype(np.float64)
-    if kind != "uint8" or any(isinstance(end, np.ndarray) for end in ends):
-        span = np.where(ends[1] > ends[0], ends[1] - ends[0], 1e-9)
-        values = np.clip(np.rint((values.astype(np.float64) - ends[0]) * (255 / span)), 0, 255).astype(np.uint8)
+    values = values if channels is None else values[..., channels]
+    ends: list[Any] = [0, np.iinfo(kind).max] if isinstance(scale, str) else scale
+    if kind != "uint8" or str in map(type, ends):  # p99.8: each channel's own percentile
+        own = {p: np.percentile(values, float(p[1:]), (0, 1), method="inverted_cdf") for p in ends if p == str(p)}
+        low, high = (np.asarray(own.get(end, end), np.float64) for end in ends)
+        factor = 255 / np.where(high > low, high - low, 1e-9)
+        values = np.clip(np.rint((values.astype(np.float64) - low) * factor), 0, 255).astype(np.uint8)
     return np.ascontiguousarray(np.repeat(values, 3, 2) if channels is None and values.shape[2] == 1 else values)
 
 

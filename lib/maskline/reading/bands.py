@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from maskline.core.errors import DataError
-from maskline.data.reading_rule import Scale, percentile_of
+from maskline.data.reading_rule import Scale, by_percentiles, percentile_of
 from maskline.reading.headers import Stored, damage, guard_segments, stored
 from maskline.reading.images import (
     Alpha,
@@ -184,8 +184,7 @@ def to_bytes(values: NDArray[Any], scale: Scale, *, place: object) -> NDArray[np
     Raises:
         DataError: More than 8 bits with ``error``; ``full_range`` of floating point or signed values; NaN.
     """
-    by_itself = not isinstance(scale, str) and any(isinstance(end, str) for end in scale)
-    if values.dtype == np.uint8 and not by_itself:
+    if values.dtype == np.uint8 and not by_percentiles(scale):
         return values
     bits = values.dtype.itemsize * 8
     if scale == "error":

@@ -1,5 +1,6 @@
 """The web folder without a browser: what is in it, the same bytes twice, and where it cannot be made."""
 
+import base64
 import json
 import re
 import shutil
@@ -93,16 +94,16 @@ def test_what_a_browser_reads(name):
 @pytest.mark.parametrize("scale", [("p1", "p99.8"), (0.0, "p90"), ("p5", 140.0), ("p0", "p100"), "error"])
 def test_the_page_scales_as_the_library(scale):
     node = shutil.which("node") or pytest.skip("needs node on the path")
+    module = base64.b64encode((SOURCE / "image.js").read_bytes()).decode()
     generator = np.random.default_rng(0)
     for height, width, channels in ((1, 1, 3), (7, 30, 3), (40, 50, 1)):
         pixels = generator.normal(90, 40, (height, width, channels)).clip(0, 255).astype(np.uint8)
         program = (
-            f"import {{ scaled }} from {(SOURCE / 'image.js').as_uri()!r};"
+            f"import {{ scaled }} from 'data:text/javascript;base64,{module}';"
             f"const pixels = Uint8Array.from({pixels.ravel().tolist()});"
             f"console.log(JSON.stringify([...scaled(pixels, {channels}, {json.dumps(scale)})]));"
         )
-        options = ["--input-type=module", "--experimental-default-type=module", "--eval", program]
-        done = subprocess.run([node, *options], capture_output=True, text=True, check=True)
+        done = subprocess.run([node, "--input-type=module"], input=program, capture_output=True, text=True, check=True)
         found = np.array(json.loads(done.stdout), np.uint8).reshape(pixels.shape)
         np.testing.assert_array_equal(found, to_bytes(pixels, scale, place="image"))
 
