@@ -4,6 +4,8 @@ import copy
 from dataclasses import dataclass
 from typing import Any
 
+from tools.recipe_measured import EIGHT_AND_TWENTY
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paper:
@@ -40,7 +42,7 @@ _WNET = Paper(
             "name": "chase_db1",
             "val_fraction": 0.0,
             # The first eight images train.
-            "split_lists": {"test": [f"Image_{number:02d}{eye}" for number in range(5, 15) for eye in "LR"]},
+            "split_lists": {"test": EIGHT_AND_TWENTY},
         },
         "augment": {
             "scale": [512, 512],

@@ -19,6 +19,7 @@ from tools.recipe_measured import MEASURED, PUBLISHED
 ROOT = Path(__file__).resolve().parent.parent
 # Name on the page -> name among the scores that `maskline compare` takes.
 _COMPARED = {"Dice": "foreground.Dice", "mIoU": "mIoU"}
+_LONGEST = 40  # characters of a setting in a heading
 _Key = tuple[str, ...]
 _INTRO = """# Results
 
@@ -110,15 +111,18 @@ def _glance(names: Sequence[str], tables: dict[_Key, list[Result]]) -> list[str]
     if not shown:
         return []
     lines = [
-        "| recipe | data | score, median | seeds: smallest to largest | a second observer | minutes, longest |",
-        "| --- | --- | ---: | :---: | ---: | ---: |",
+        "| recipe | data | images: train, scored | score, median | seeds: smallest to largest | a second observer "
+        "| minutes, longest |",
+        "| --- | --- | ---: | ---: | :---: | ---: | ---: |",
     ]
     for name, runs in shown:
         content, scores = runs[0].content, [run.score for run in runs]
+        images = content["data"]["images"]
         human = content["metrics"].get("second_annotator", {}).get("foreground", {}).get("Dice")
         cells = (
             f"`{name}`",
-            " ".join([content["data"]["archive"], *(f"`{word}`" for word in content["settings"])]),
+            " ".join([content["data"]["archive"], *(f"`{_brief(word)}`" for word in content["settings"])]),
+            f"{images.get('train', 0)}, {images[content['data']['evaluated']]}",
             f"{runs[0].score_name} {statistics.median(scores):.4f}",
             f"{len(runs)}: {min(scores):.4f} to {max(scores):.4f}" if len(runs) > 1 else "1",
             "" if human is None else f"{human:.4f}",
@@ -150,7 +154,7 @@ def _table(runs: Sequence[Result]) -> list[str]:
     number = data["images"][data["evaluated"]]
     scored = f"{number} of `{data['evaluated']}`" + (f", of {groups} kinds or people" if groups < number else "")
     return [
-        f"### {' '.join([data['archive'], *first['settings']])}",
+        f"### {' '.join([data['archive'], *map(_brief, first['settings'])])}",
         "",
         f"Data set `{data['name']}`: {split}; scored are the {scored}. Archive SHA-256 `{data['sha256'][:16]}`.",
         "",
@@ -163,6 +167,11 @@ def _table(runs: Sequence[Result]) -> list[str]:
         f"- To repeat: `{_command(first['recipe'], first['seed'], data['archive'], first['settings'])}`",
         f"- Hardware: {'; '.join(_unique(_hardware(run.content) for run in runs))}",
     ]
+
+
+def _brief(setting: str) -> str:
+    """Return a setting, a long value left out: the command below its table has it."""
+    return setting if len(setting) <= _LONGEST else f"{setting.partition('=')[0]}=..."
 
 
 def _row(run: Result) -> str:

@@ -1,4 +1,4 @@
-"""Optimizers by name against torch's own, and the knobs that each one reads."""
+"""Optimizers by name against torch's and timm's own, and the knobs that each one reads."""
 
 import contextlib
 import dataclasses
@@ -11,6 +11,10 @@ from torch import nn
 
 from maskline.optim import optimizers
 from maskline.runtime import gpu_forms
+from maskline.runtime.libraries.torchvision_ops import declare_missing_operators
+
+declare_missing_operators()
+from timm.optim.muon import Muon  # noqa: E402
 
 KNOBS = optimizers.Knobs(
     momentum=0.9,
@@ -29,6 +33,7 @@ EXPECTED = {  # on some processors a fused kernel rounds the last bit otherwise
     "sgd": lambda p: torch.optim.SGD(p, **BASE, momentum=0.9, nesterov=True, fused=True),
     "adam": lambda p: torch.optim.Adam(p, **ADAM, amsgrad=True, fused=True),
     "adamw": lambda p: torch.optim.AdamW(p, **ADAM, amsgrad=True, fused=True),
+    "muon": lambda p: Muon(p, **ADAM, momentum=0.9, nesterov=True),
     "rmsprop": lambda p: torch.optim.RMSprop(p, **BASE, momentum=0.9, eps=1e-6, alpha=0.95, centered=True),
     "adagrad": lambda p: torch.optim.Adagrad(p, **BASE, eps=1e-6),
     "adadelta": lambda p: torch.optim.Adadelta(p, **BASE, rho=0.95, eps=1e-6),
@@ -46,6 +51,11 @@ def make(name, parameters):
 def layer():
     torch.manual_seed(0)
     return nn.Linear(3, 2)
+
+
+def convolution():
+    torch.manual_seed(0)
+    return nn.Conv2d(5, 8, 3).to(memory_format=torch.channels_last)
 
 
 def descend(made, module):
@@ -79,6 +89,46 @@ def test_a_gradient_that_is_not_finite_reaches_its_weight(name, lr, steps_before
     module.weight.grad[0, 0] = value
     made.step()
     assert not module.weight[0, 0].isfinite()
+
+
+def test_muon_turns_a_gradient_into_an_orthogonal_step():
+    """All singular values of the update are about one size, which is that of AdamW's (0.2 for each number)."""
+    module = convolution()
+    before = module.weight.detach().clone()
+    made = optimizers.optimizer("muon", module.parameters(), lr=0.1, weight_decay=0.0, knobs=KNOBS)
+    module(torch.randn(2, 5, 9, 9)).square().sum().backward()
+    assert torch.linalg.svdvals(module.weight.grad.flatten(1)).aminmax().min < 0.2 * module.weight.grad.norm()
+    bias = module.bias.detach().clone()
+    made.step()
+    update = (module.weight - before).flatten(1) / 0.1
+    values = torch.linalg.svdvals(update) / (0.2 * 45**0.5)
+    assert values.min() > 0.5
+    assert values.max() < 1.5
+    assert module.weight.is_contiguous(memory_format=torch.channels_last)
+    assert not torch.equal(module.bias, bias)
+
+
+def test_muon_goes_on_where_it_was_saved(tmp_path):
+    """The same bits as in one go, by way of a file that holds tensors and plain types alone."""
+
+    def stepped(made, module, times):
+        for _ in range(times):
+            made.zero_grad()
+            module(torch.ones(2, 5, 9, 9)).square().sum().backward()
+            made.step()
+
+    whole, first, second = convolution(), convolution(), convolution()
+    stepped(make("muon", whole.parameters()), whole, 4)
+    made = make("muon", first.parameters())
+    stepped(made, first, 2)
+    torch.save({"model": first.state_dict(), "optimizer": optimizers.to_dict(made)}, tmp_path / "state.pt")
+    saved = torch.load(tmp_path / "state.pt", weights_only=True)
+    second.load_state_dict(saved["model"])
+    again = make("muon", second.parameters())
+    again.load_state_dict(saved["optimizer"])
+    stepped(again, second, 2)
+    assert torch.equal(second.weight, whole.weight)
+    assert torch.equal(second.bias, whole.bias)
 
 
 def test_unread_knobs():
@@ -194,7 +244,7 @@ def test_on_a_gpu_no_step_waits_for_a_value(name):
     assert not optimizers.steps_without_host(torch.optim.RMSprop(layer().parameters()), scaled=False)
 
 
-@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw", "muon"])
 def test_a_rate_in_a_tensor_gives_the_same_bits(name):
     """As long as the rate is one that float32 has; it is overwritten in place, and saved as a number."""
     rates = [0.5, 0.25, 0.125]

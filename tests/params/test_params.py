@@ -152,7 +152,7 @@ def test_yes_and_no_are_words(tmp_path, shipped_params):
         ("optimiser", {}, "optimiser: unknown key; did you mean optimizer?"),
         ("model.decode_head.in_idx", 1, "did you mean in_index?"),
         ("model.auxiliary_heads.0.channel", 1, "model.auxiliary_heads.0.channel: unknown key; did you mean channels?"),
-        ("optimizer.name", "adamv", '"adamv" is not one of sgd, adam, adamw, rmsprop, adagrad'),
+        ("optimizer.name", "adamv", '"adamv" is not one of sgd, adam, adamw, muon, rmsprop'),
         ("optimizer.lr", "1e-3", '"1e-3" is text; write the number without quotes'),
         ("optimizer.lr", -1, "optimizer.lr: -1 is wrong; give greater than 0"),
         ("optimizer.lr", True, "optimizer.lr: true is wrong; give a valid number"),

@@ -8,7 +8,7 @@ import pytest
 from maskline.core.errors import CheckpointError
 from maskline.models.backbones.encoder import encoder, resolve_encoder
 from maskline.models.smp import smp_segmentor
-from maskline.runtime.patches import hub
+from maskline.runtime.libraries import hub
 from tests.server import serving
 
 CLOSED = "http://127.0.0.1:9"

@@ -15,8 +15,8 @@ from maskline.models.backbones.encoder import no_download, pretrained_weights, r
 from maskline.models.heads.base import Head, Pair
 from maskline.models.layers import resize, size_of
 from maskline.models.segmentor import SegmentorBase
-from maskline.models.torchvision_ops import declare_missing_operators
-from maskline.runtime.patches import hub
+from maskline.runtime.libraries import hub
+from maskline.runtime.libraries.torchvision_ops import declare_missing_operators
 
 # Sides must be multiples of the deepest feature's stride; PAN pools that feature three times more.
 _STRIDE = 32

@@ -1,6 +1,6 @@
-"""Optimizers of torch.optim by name, all knobs side by side."""
+"""Optimizers of torch.optim, and Muon, by name; all knobs side by side."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,10 +20,13 @@ from torch.optim import (
     RMSprop,
 )
 
+from maskline.optim.muon import muon
 from maskline.optim.schedules import Schedule
 from maskline.runtime import gpu_forms
 
-OptimizerName = Literal["sgd", "adam", "adamw", "rmsprop", "adagrad", "adadelta", "nadam", "radam", "adamax", "asgd"]
+OptimizerName = Literal[
+    "sgd", "adam", "adamw", "muon", "rmsprop", "adagrad", "adadelta", "nadam", "radam", "adamax", "asgd"
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,10 +34,10 @@ class Knobs:
     """Settings of all optimizers; each reads its own (``unread_knobs``).
 
     Args:
-        momentum: sgd, rmsprop.
+        momentum: sgd, muon, rmsprop.
         dampening: Of the momentum (sgd).
-        nesterov: sgd.
-        betas: adam, adamw, nadam, radam, adamax.
+        nesterov: sgd, muon.
+        betas: adam, adamw, muon (of the tensors that take AdamW's step), nadam, radam, adamax.
         eps: Added to denominators.
         alpha: Smoothing of squared gradients (rmsprop, adadelta).
         amsgrad: adam, adamw.
@@ -80,11 +83,12 @@ class _AdamW(_GradientsInMemoryOrder, AdamW):
     pass
 
 
-# Class, and its argument for each knob that it reads.
-_KINDS: dict[str, tuple[type[Optimizer], dict[str, str]]] = {
+# Class or builder, and its argument for each knob that it reads.
+_KINDS: dict[str, tuple[Callable[..., Optimizer], dict[str, str]]] = {
     "sgd": (_SGD, {"momentum": "momentum", "dampening": "dampening", "nesterov": "nesterov"}),
     "adam": (_Adam, {"betas": "betas", "eps": "eps", "amsgrad": "amsgrad"}),
     "adamw": (_AdamW, {"betas": "betas", "eps": "eps", "amsgrad": "amsgrad"}),
+    "muon": (muon, {"momentum": "momentum", "nesterov": "nesterov", "betas": "betas", "eps": "eps"}),
     "rmsprop": (RMSprop, {"momentum": "momentum", "alpha": "alpha", "eps": "eps", "centered": "centered"}),
     "adagrad": (Adagrad, {"eps": "eps"}),
     "adadelta": (Adadelta, {"alpha": "rho", "eps": "eps"}),
@@ -105,7 +109,7 @@ _ON_GPU: dict[str, dict[str, bool]] = {
     "adagrad": {"fused": True},
     "adam": {"fused": True, "capturable": True},
     "adamw": {"fused": True, "capturable": True},
-    **{name: {"capturable": True} for name in ("rmsprop", "adadelta", "nadam", "radam", "adamax", "asgd")},
+    **{name: {"capturable": True} for name in ("muon", "rmsprop", "adadelta", "nadam", "radam", "adamax", "asgd")},
 }
 
 _RATES = "maskline_rates"  # the attribute of an optimizer that holds the tensor of its rates
@@ -134,7 +138,7 @@ def optimizer(
         name: Which one.
         parameters: Tensors, of which frozen ones are left out, or groups as ``maskline.optim.groups.merge`` makes them.
         lr: Learning rate of tensors without a group's own.
-        weight_decay: Weight decay of tensors without a group's own; decoupled for adamw.
+        weight_decay: Weight decay of tensors without a group's own; decoupled for adamw and muon.
         knobs: See there.
     """
     kind, read = _KINDS[name]
@@ -142,7 +146,7 @@ def optimizer(
     own = {argument: getattr(knobs, knob) for knob, argument in read.items()}
     tensors = [each for part in trained for each in (part["params"] if isinstance(part, dict) else [part])]
     own |= flags(name, on_gpu=any(each.is_cuda for each in tensors))
-    optimizer_: Optimizer = kind(trained, lr=lr, weight_decay=weight_decay, **own)  # type: ignore[arg-type,call-arg]
+    optimizer_: Optimizer = kind(trained, lr=lr, weight_decay=weight_decay, **own)
     # torch warns of a capturable step that runs before it is captured, as all of the first ones do.
     optimizer_._warned_capturable_if_run_uncaptured = True
     for group in optimizer_.param_groups:

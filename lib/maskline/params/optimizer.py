@@ -65,23 +65,27 @@ class ParamwiseParams(Section):
 class OptimizerParams(Section):
     """The optimizer and its knobs, side by side."""
 
-    name: Literal["sgd", "adam", "adamw", "rmsprop", "adagrad", "adadelta", "nadam", "radam", "adamax", "asgd"] = Field(
-        default="adamw", description="The optimizer."
-    )
+    name: Literal[
+        "sgd", "adam", "adamw", "muon", "rmsprop", "adagrad", "adadelta", "nadam", "radam", "adamax", "asgd"
+    ] = Field(default="adamw", description="The optimizer; docs/choose/schedule.md says when muon.")
     lr: Positive = Field(default=0.002, description="Learning rate that the schedule scales.")
-    weight_decay: NonNegative = Field(default=0.01, description="Weight decay; decoupled for adamw.")
-    momentum: _Share = Field(default=0.9, description="sgd and rmsprop.", json_schema_extra=read_by("sgd", "rmsprop"))
+    weight_decay: NonNegative = Field(default=0.01, description="Weight decay; decoupled for adamw and muon.")
+    momentum: _Share = Field(
+        default=0.9,
+        description="sgd, rmsprop and muon, which usually has 0.95.",
+        json_schema_extra=read_by("sgd", "muon", "rmsprop"),
+    )
     dampening: _Share = Field(default=0.0, description="Of sgd's momentum.", json_schema_extra=read_by("sgd"))
-    nesterov: bool = Field(default=False, description="sgd.", json_schema_extra=read_by("sgd"))
+    nesterov: bool = Field(default=False, description="sgd and muon.", json_schema_extra=read_by("sgd", "muon"))
     betas: tuple[_Share, _Share] = Field(
         default=(0.9, 0.999),
-        description="adam, adamw, nadam, radam and adamax.",
-        json_schema_extra=read_by("adam", "adamw", "nadam", "radam", "adamax"),
+        description="adam, adamw, nadam, radam, adamax, and muon where it takes AdamW's step.",
+        json_schema_extra=read_by("adam", "adamw", "muon", "nadam", "radam", "adamax"),
     )
     eps: Positive = Field(
         default=1e-08,
         description="All but sgd and asgd.",
-        json_schema_extra=read_by("ada.*", "rmsprop", "nadam", "radam"),
+        json_schema_extra=read_by("ada.*", "muon", "rmsprop", "nadam", "radam"),
     )
     alpha: _Share = Field(
         default=0.99,

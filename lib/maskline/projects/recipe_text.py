@@ -59,8 +59,9 @@ def _dump(values: Mapping[str, Any]) -> str:
     yaml.brace_single_entry_mapping_in_flow_sequence = True
     stream = io.StringIO()
     sections = {name: _in_lines(keys, _WIDTH - 2) for name, keys in values.items()}
-    for name in sections.keys() & _ON_ONE_LINE:
-        sections[name].fa.set_flow_style()
+    for name, keys in sections.items():
+        if name in _ON_ONE_LINE or (name == "optimizer" and not any(isinstance(each, dict) for each in keys.values())):
+            keys.fa.set_flow_style()
     yaml.dump(sections, stream)
     return stream.getvalue()
 

@@ -16,8 +16,8 @@ from maskline.core.errors import CheckpointError, ShapeError
 from maskline.models.backbones import packaged
 from maskline.models.backbones.base import BackboneBase
 from maskline.models.backbones.timm_maps import ANY_SIZE, TimmMaps, is_plain, timm_maps
-from maskline.models.torchvision_ops import declare_missing_operators
-from maskline.runtime.patches import hub
+from maskline.runtime.libraries import hub
+from maskline.runtime.libraries.torchvision_ops import declare_missing_operators
 
 _SIDES = (32, 64, 128)  # px
 _NO_PYRAMID = "Unsupported model downsampling pattern"  # as segmentation-models-pytorch says it

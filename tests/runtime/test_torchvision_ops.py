@@ -6,7 +6,7 @@ import sys
 
 def test_smp_imports_after_the_declaration():
     code = (
-        "from maskline.models.torchvision_ops import declare_missing_operators as declare\n"
+        "from maskline.runtime.libraries.torchvision_ops import declare_missing_operators as declare\n"
         "first = declare()\n"
         "assert declare() == first\n"
         "import segmentation_models_pytorch\n"
