@@ -89,7 +89,7 @@ def _scenes(*, pretrained: bool) -> dict[str, Any]:
 
 def _brief_vessels() -> dict[str, Any]:
     """Return those of five minutes: less of them for the journal and the evaluation, which are a tenth otherwise."""
-    overlay = _vessels(4600, channels=32)
+    overlay = _vessels(6000, channels=32)
     overlay["machine"] = {"journal_every": 500}
     overlay["evaluate"]["precision"] = "bf16"
     return overlay
