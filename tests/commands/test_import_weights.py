@@ -16,7 +16,7 @@ from maskline.models.backbones.encoder import encoder
 from maskline.models.stem import adapt_input_channels
 from maskline.params.whole import load_params, validate_params
 from maskline.runtime.checkpoint import save_model
-from maskline.runtime.libraries.torchvision_ops import declare_missing_operators
+from maskline.runtime.libraries import declare_missing_operators
 from tools.trial import complete_params
 
 BN = "dict(type='SyncBN', requires_grad=True)"

@@ -57,7 +57,6 @@ def test_options_of_a_step(watched):
         "average": watched(settings(train__ema_decay=0.9), steps=1),
         "accumulate": watched(settings(train__accumulate=2), steps=1),
         "sgd": watched(settings(optimizer__name="sgd"), steps=1),
-        "muon": watched(settings(optimizer__name="muon"), steps=1),
         "clip": watched(settings(optimizer__clip_norm=1.0), steps=1),
         "class crop": watched(settings(augment__class_crop=0.5, augment__cat_max_ratio=0.75), steps=1),
     }

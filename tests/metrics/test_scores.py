@@ -4,7 +4,7 @@ import torch
 
 from maskline.metrics.confusion import confusion_matrix
 from maskline.metrics.scores import all_scores, class_scores, flatten, foreground_scores, overall_scores
-from maskline.runtime.libraries.torchvision_ops import declare_missing_operators
+from maskline.runtime.libraries import declare_missing_operators
 
 
 def golden_matrix():

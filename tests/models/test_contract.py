@@ -88,7 +88,7 @@ from maskline.models.necks.multi_level import Feature2Pyramid, MultiLevel
 from maskline.models.necks.select import ResizeConcat, Select
 from maskline.models.segmentor import Segmentor
 from maskline.models.smp import smp_segmentor
-from maskline.runtime.libraries.torchvision_ops import declare_missing_operators
+from maskline.runtime.libraries import declare_missing_operators
 
 CLASSES = 3
 PLANS = {

@@ -10,7 +10,7 @@ from maskline.losses.mask_classification import MaskClassification, MaskPoints
 from maskline.models.backbones.timm_maps import TimmMaps
 from maskline.models.heads.eomt import EoMTHead
 from maskline.models.segmentor import Segmentor
-from maskline.runtime.libraries.torchvision_ops import declare_missing_operators
+from maskline.runtime.libraries import declare_missing_operators
 from maskline.weights.eomt import from_transformers, is_eomt
 
 WIDTH, DEPTH, BLOCKS, QUERIES, CLASSES, SIDE = 16, 3, 2, 4, 3, 64

@@ -10,7 +10,7 @@ from maskline.models.backbones.encoder import encoder
 from maskline.models.backbones.timm_maps import BeitMaps, TimmMaps, is_plain, timm_maps
 from maskline.params.base.variants import reads
 from maskline.params.network.model import BackboneParams
-from maskline.runtime.libraries.torchvision_ops import declare_missing_operators
+from maskline.runtime.libraries import declare_missing_operators
 
 declare_missing_operators()
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from maskline.optim import optimizers
 from maskline.runtime import gpu_forms
-from maskline.runtime.libraries.torchvision_ops import declare_missing_operators
+from maskline.runtime.libraries import declare_missing_operators
 
 declare_missing_operators()
 from timm.optim.muon import Muon  # noqa: E402

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from maskline.runtime.libraries.torchvision_ops import declare_missing_operators
+from maskline.runtime.libraries import declare_missing_operators
 from maskline.runtime.patches import depthwise
 from maskline.runtime.patches.depthwise import DepthwiseConv2d, quicken
 

@@ -49,8 +49,11 @@ class SecondAnnotator:
         """See ``SoftLabels``; there are none where the other mask is ignored, or in an image that has one mask."""
         if sample.second is None:
             return np.zeros((*sample.mask.shape, self.labels.num_classes), dtype=np.uint8)
-        planes: NDArray[np.uint8] = np.where(sample.second[..., None] == np.arange(self.labels.num_classes), _WHOLE, 0)
-        return planes.astype(np.uint8)
+        # In bytes throughout: this is done for each crop.
+        classes = np.arange(self.labels.num_classes, dtype=sample.second.dtype)
+        planes: NDArray[np.uint8] = (sample.second[..., None] == classes).view(np.uint8)
+        planes *= _WHOLE
+        return planes
 
 
 @dataclass(frozen=True, slots=True)

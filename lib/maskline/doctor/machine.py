@@ -156,7 +156,7 @@ def cores() -> int:
 def torchvision() -> Finding:
     """Check that torchvision can be imported beside this torch."""
     try:
-        from maskline.runtime.libraries.torchvision_ops import declare_missing_operators
+        from maskline.runtime.libraries import declare_missing_operators
 
         stands_in = declare_missing_operators()
         version = importlib.import_module("torchvision").__version__

@@ -15,8 +15,7 @@ from maskline.models.backbones.encoder import no_download, pretrained_weights, r
 from maskline.models.heads.base import Head, Pair
 from maskline.models.layers import resize, size_of
 from maskline.models.segmentor import SegmentorBase
-from maskline.runtime.libraries import hub
-from maskline.runtime.libraries.torchvision_ops import declare_missing_operators
+from maskline.runtime.libraries import declare_missing_operators, one_try
 
 # Sides must be multiples of the deepest feature's stride; PAN pools that feature three times more.
 _STRIDE = 32
@@ -114,7 +113,7 @@ def smp_segmentor(
     parts: Any = model
     if pretrained and not packaged.load(name, parts.encoder, in_channels=in_channels):
         try:
-            with hub.one_try():
+            with one_try():
                 weights = pretrained_weights(name)
                 model = _create(key, name, in_channels=in_channels, num_classes=num_classes, weights=weights)
         except Exception as error:  # the same model was just built without weights

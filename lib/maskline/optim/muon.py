@@ -4,7 +4,7 @@ from typing import Any
 
 from torch.optim import Optimizer
 
-from maskline.runtime.libraries.torchvision_ops import declare_missing_operators
+from maskline.runtime.libraries import declare_missing_operators
 
 
 def muon(parameters: Any, **settings: Any) -> Optimizer:

@@ -6,7 +6,7 @@ Source: Liu et al., "A ConvNet for the 2020s", 2022; names of the norms as in mm
 from torch import nn
 
 from maskline.models.backbones.timm_stages import TimmStages
-from maskline.runtime.libraries.torchvision_ops import declare_missing_operators
+from maskline.runtime.libraries import declare_missing_operators
 
 
 class ConvNeXt(TimmStages):

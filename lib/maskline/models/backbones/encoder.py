@@ -16,8 +16,7 @@ from maskline.core.errors import CheckpointError, ShapeError
 from maskline.models.backbones import packaged
 from maskline.models.backbones.base import BackboneBase
 from maskline.models.backbones.timm_maps import ANY_SIZE, TimmMaps, is_plain, timm_maps
-from maskline.runtime.libraries import hub
-from maskline.runtime.libraries.torchvision_ops import declare_missing_operators
+from maskline.runtime.libraries import declare_missing_operators, one_try
 
 _SIDES = (32, 64, 128)  # px
 _NO_PYRAMID = "Unsupported model downsampling pattern"  # as segmentation-models-pytorch says it
@@ -172,7 +171,7 @@ def no_download(name: str, error: Exception) -> CheckpointError:
 def _downloading(name: str) -> Iterator[None]:
     """Build inside what was just built without weights: what fails is the download."""
     try:
-        with hub.one_try():
+        with one_try():
             yield
     except Exception as error:
         raise no_download(name, error) from error

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from maskline.core.errors import CheckpointError
-from maskline.runtime.libraries.torchvision_ops import declare_missing_operators
+from maskline.runtime.libraries import declare_missing_operators
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

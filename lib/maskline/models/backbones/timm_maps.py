@@ -19,7 +19,7 @@ from maskline.core.errors import ShapeError
 from maskline.models.backbones.base import BackboneBase
 from maskline.models.tail import Tail
 from maskline.models.transformer import biases_with_class_token, relative_positions_with_class_token
-from maskline.runtime.libraries.torchvision_ops import declare_missing_operators
+from maskline.runtime.libraries import declare_missing_operators
 
 ANY_SIZE = "choose a network that takes images of any size, such as convnext_tiny or vit_small_patch16_224"
 # Modules of timm in which all networks are plain transformers.

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from maskline.models.backbones.base import BackboneBase
-from maskline.runtime.libraries.torchvision_ops import declare_missing_operators
+from maskline.runtime.libraries import declare_missing_operators
 
 
 class TimmStages(BackboneBase):

@@ -1,6 +1,8 @@
-"""Without a network there is one short try, then the line of error."""
+"""Libraries beside any torch, and without a network: one short try, then the line of error."""
 
 import socket
+import subprocess
+import sys
 import time
 
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from maskline.core.errors import CheckpointError
 from maskline.models.backbones.encoder import encoder, resolve_encoder
 from maskline.models.smp import smp_segmentor
-from maskline.runtime.libraries import hub
+from maskline.runtime import libraries
 from tests.server import serving
 
 CLOSED = "http://127.0.0.1:9"
@@ -45,16 +47,27 @@ def test_a_hub_that_answers_is_asked(monkeypatch):
 
     with serving(b"hub") as server:  # it refuses HEAD, which is an answer too
         monkeypatch.setattr(constants, "ENDPOINT", server.url)
-        with hub.one_try():
+        with libraries.one_try():
             assert not constants.HF_HUB_OFFLINE
-    with hub.one_try():
+    with libraries.one_try():
         assert constants.HF_HUB_OFFLINE, "the server is gone"
     assert not constants.HF_HUB_OFFLINE
 
 
 def test_a_server_that_says_nothing_is_waited_for_briefly(monkeypatch):
-    monkeypatch.setattr(hub, "TIMEOUT_S", 0.2)
+    monkeypatch.setattr(libraries, "TIMEOUT_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         started = time.perf_counter()
-        assert not hub.answers(f"http://127.0.0.1:{silent.getsockname()[1]}")
+        assert not libraries.answers(f"http://127.0.0.1:{silent.getsockname()[1]}")
         assert time.perf_counter() - started < 2
+
+
+def test_smp_imports_after_the_declaration():
+    """In a fresh process."""
+    code = (
+        "from maskline.runtime.libraries import declare_missing_operators as declare\n"
+        "first = declare()\n"
+        "assert declare() == first\n"
+        "import segmentation_models_pytorch\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=120)
