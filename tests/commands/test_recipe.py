@@ -50,7 +50,7 @@ def test_the_short_list_counts_families():
     ("options", "count", "one"),
     [
         (["--data", "ade20k", "--model", "segformer"], 7, "segformer_mit-b0_1xb16-160k_ade20k-512x512"),
-        (["--data", "CHASE-DB1"], 9, NAME),
+        (["--data", "CHASE-DB1"], 10, NAME),
         (["--model", "knet"], 7, "knet-s3_swin-t_upernet_8xb2-adamw-80k_ade20k-512x512"),
         (
             ["160k", "--model", "swin-l", "--data", "ade20k"],

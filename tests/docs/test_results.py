@@ -93,7 +93,16 @@ def test_a_table_of_three_seeds(tmp_path):
     assert "2 test, 20 train; scored are the 2 of `test`" in text
     assert "`python -m tools.run_recipe thin --seed 0 --data eyes.zip`" in text
     assert "Some CPU, 2 cores, 8 GiB, train.threads 2, bf16, torch 2.13.0" in text
-    assert "| `thin` | eyes.zip | Dice 0.8000 | 3: 0.7900 to 0.8100 | 0.7970 | 15.1 |" in text
+    assert "| `thin` | eyes.zip | 20, 2 | Dice 0.8000 | 3: 0.7900 to 0.8100 | 0.7970 | 15.1 |" in text
+
+
+def test_a_long_setting_stands_in_the_command_alone(tmp_path):
+    images = "data.split_lists.train=[" + ", ".join(f"image_{number:02d}" for number in range(9)) + "]"
+    write(tmp_path, seeds=SCORES[:1], settings=[images])
+    text = results.page(tmp_path)
+    assert "| `thin` | eyes.zip `data.split_lists.train=...` |" in text
+    assert "\n### eyes.zip data.split_lists.train=...\n" in text
+    assert f"-S '{images}'" in text
 
 
 def test_one_seed_is_called_one_seed(tmp_path):
