@@ -91,6 +91,18 @@ def test_a_gradient_that_is_not_finite_reaches_its_weight(name, lr, steps_before
     assert not module.weight[0, 0].isfinite()
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("lr", [0.1, 0.0])
+def test_a_gradient_that_is_not_finite_reaches_a_matrix_of_muon(lr, value):
+    module = convolution()
+    made = make("muon", module.parameters())
+    made.param_groups[0]["lr"] = lr
+    module(torch.ones(2, 5, 9, 9)).sum().backward()
+    module.weight.grad[0, 0, 0, 0] = value
+    made.step()
+    assert not module.weight[0, 0, 0, 0].isfinite()
+
+
 def test_muon_turns_a_gradient_into_an_orthogonal_step():
     """All singular values of the update are about one size, which is that of AdamW's (0.2 for each number)."""
     module = convolution()
