@@ -58,7 +58,8 @@ def tree(folder):
 def split_settings(**changes):
     """SplitSettings that make no splits, with some fields changed."""
     values = {"val_fraction": 0.0, "test_fraction": 0.0, "seed": 0, "fold": 0, "num_folds": 0}
-    values |= {"stratify": False, "own": True, "lists": {}, "near_duplicates": "error"}
+    values |= {"stratify": False, "own": True, "lists": {}, "train_images": None}
+    values["near_duplicates"] = "error"
     return SplitSettings(**{**values, **changes})
 
 

@@ -11,14 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from maskline.analysis.compare.images import compare_images, parse
-from maskline.analysis.compare.paired_tests import Difference
+from maskline.analysis.compare.images import parse
 from maskline.core.files import write_text
+from tools.learning_curve import curve, difference, signed
 from tools.recipe_measured import MEASURED, PUBLISHED
 
 ROOT = Path(__file__).resolve().parent.parent
-# Name on the page -> name among the scores that `maskline compare` takes.
-_COMPARED = {"Dice": "foreground.Dice", "mIoU": "mIoU"}
 _LONGEST = 40  # characters of a setting in a heading
 _Key = tuple[str, ...]
 _INTRO = """# Results
@@ -143,7 +141,7 @@ def _recipe(name: str, own: dict[_Key, list[Result]], tables: dict[_Key, list[Re
         lines += [*_table(runs), ""]
         if recipe and recipe.beside:
             lines += _beside(runs, recipe.beside, tables)
-    return lines
+    return lines + curve(own)
 
 
 def _table(runs: Sequence[Result]) -> list[str]:
@@ -216,16 +214,10 @@ def _beside(runs: Sequence[Result], other: str, tables: dict[_Key, list[Result]]
     lines = []
     for run in runs:
         if partner := partners.get(run.content["seed"]):
-            both = [parse(one.images, place=str(one.place)) for one in (partner, run)]
-            comparison = compare_images(*both, resamples=2000, seed=0, place=f"{other} and {run.key[0]}")
-            (score,) = [one for one in comparison.scores if one.name == _COMPARED[run.score_name]]
-            lines.append(f"- Minus `{other}`, seed {run.content['seed']}, {_difference(run.score_name, score)}")
+            score = difference(partner, run)
+            named = f"{run.score_name} {signed(score)}, p {score.p:.3f}"
+            lines.append(f"- Minus `{other}`, seed {run.content['seed']}, image by image: {named}")
     return [*lines, ""] if lines else []
-
-
-def _difference(name: str, score: Difference) -> str:
-    ends = "" if score.low is None else f" (95 % interval {score.low:+.4f} to {score.high:+.4f})"
-    return f"image by image: {name} {score.difference:+.4f}{ends}, p {score.p:.3f}"
 
 
 def _interval(ends: dict[str, float] | None) -> str:

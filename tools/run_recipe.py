@@ -2,8 +2,8 @@
 
 ``python -m tools.run_recipe thin-structures --seed 0 --data CHASEDB1.zip`` clones the project at its last commit,
 puts the recipe into its params.yaml, runs the pipeline up to the evaluation, and writes two small files that can be
-committed: ``results/RECIPE/ARCHIVE/seed-0.json`` (scores, times, hashes, machine) and ``seed-0.csv`` (the pixel counts
-of each image). ``make results`` makes docs/results.md of all of them.
+committed: ``results/RECIPE/ARCHIVE-SETTINGS/seed-0.json`` (scores, times, hashes, machine) and ``seed-0.csv`` (the
+pixel counts of each image). ``make results`` makes docs/results.md of all of them.
 
 Fetching the archive is not timed; converting it, training and evaluation are, each with the start of its processes
 and the compilation of the network, for which the clone has an empty cache.
@@ -14,6 +14,7 @@ import csv
 import json
 import os
 import platform
+import re
 import resource
 import subprocess
 import sys
@@ -35,6 +36,7 @@ from maskline.params.whole import load_params
 
 ROOT = Path(__file__).resolve().parent.parent
 FORMAT = 1
+_SLUG = 40  # characters
 
 
 @click.command()
@@ -48,13 +50,13 @@ FORMAT = 1
 def main(
     *, recipe: str, seed: int, archive: Path, overrides: tuple[str, ...], out: Path | None, work: Path | None
 ) -> None:
-    """Run RECIPE once and write its scores, times and origin to results/RECIPE/ARCHIVE/seed-N.json.
+    """Run RECIPE once and write its scores, times and origin to results/RECIPE/ARCHIVE-SETTINGS/seed-N.json.
 
     The machine should be idle: the times are part of the result. `taskset -c 0,1` before it gives it two cores.
     """
     if not archive.is_file():
         raise DataError(archive, "no such archive", "give --data the data set's archive, a file")
-    target = out or ROOT / "results" / recipe / archive.stem / f"seed-{seed}.json"
+    target = out or ROOT / "results" / recipe / "-".join([archive.stem, *map(_slug, overrides)]) / f"seed-{seed}.json"
     with contextlib.ExitStack() as stack:
         folder = work or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="maskline-run-"))) / "project"
         run = Run(folder)
@@ -66,6 +68,12 @@ def main(
         images = (folder / "reports/evaluate/per_image.csv").read_text(encoding="utf-8")
         write_text(target.with_suffix(".csv"), images)
     log.info("%s: %.0f s, written to %s", recipe, seconds["total"], target)
+
+
+def _slug(setting: str) -> str:
+    """Return a setting as part of a folder's name, so that runs with others do not take its place."""
+    key, _, value = setting.partition("=")
+    return re.sub(r"[^\w.]+", "-", f"{key.rpartition('.')[2]}-{value}").strip("-")[:_SLUG]
 
 
 class Run:

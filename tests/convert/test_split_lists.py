@@ -6,7 +6,8 @@ from maskline.convert.records import Record
 from maskline.convert.splitting.split_lists import listed
 from maskline.core.errors import DataError
 from maskline.data import manifest
-from tests.sets import index_mask, picture, save
+from maskline.data.dataset import PreparedSplit
+from tests.sets import index_mask, picture, save, tree
 
 
 def record(folder, id_, split=None):
@@ -141,3 +142,25 @@ def test_lines_of_other_programs(images, tmp_path):
     records, problems = listed([*images, named], lists, tmp_path)
     assert problems == []
     assert {one.id for one in records if one.split == "val"} == {"north/a", "south/a", "norden/bäume"}
+
+
+def test_so_many_of_the_train_images_a_smaller_number_out_of_a_larger_ones(workspace, make_set):
+    source = str(make_set({"train": 6, "val": 2, "test": 2}))
+    kept, means = {}, {}
+    for number in (None, 6, 4, 2):
+        run = workspace.both(archive=source, train_images=number)
+        assert run.code == 0, run.err
+        kept[number] = {name for name, split in splits(workspace).items() if split == "train"}
+        assert len(splits(workspace)) == len(kept[number]) + 4
+        told = f"train: {6 - (number or 6)} images left out by data.train_images as follows: "
+        assert (told in run.err) == (number in (2, 4))
+        means[number] = PreparedSplit.open(workspace.prepared, "train", cache="ram").statistics().mean
+    assert kept[2] < kept[4] < kept[6] == kept[None]
+    assert means[6] == means[None] != means[2], "auto statistics are of the images that train"
+    assert workspace.both(archive=source, train_images=2, split_seed=1).code == 0
+    assert kept[2] != {name for name, split in splits(workspace).items() if split == "train"}
+    before = tree(workspace.prepared)
+    run = workspace.both(archive=source, train_images=7)
+    assert run.code == 2
+    assert "data.train_images: 7 of 6 train images; give at most 6" in run.err
+    assert tree(workspace.prepared) == before

@@ -229,6 +229,9 @@ COMMANDS = {
     "dvc exp run --queue -S ++data.num_folds=5 -S ++data.fold=0,1,2,3,4": (
         "tests/convert/test_splits.py::test_folds_cover_every_group_once_and_leave_test_alone"
     ),
+    "dvc exp run --queue -S ++data.train_images=5,10,20": (
+        "tests/convert/test_split_lists.py::test_so_many_of_the_train_images_a_smaller_number_out_of_a_larger_ones"
+    ),
     "dvc exp run --queue -S evaluate.split=val -S ++evaluate.crf.enabled=true "
     "-S '++evaluate.crf.bilateral_grey=5,10,20'": RUN,
     "dvc exp show --only-changed": RUN,

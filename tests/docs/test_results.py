@@ -10,13 +10,14 @@ from maskline.params.whole import load_params
 from maskline.projects import recipes
 from maskline.projects.overrides import with_overrides
 from tools import results
+from tools import run_recipe as run_recipe_module
 from tools.recipe_measured import MEASURED, Measured
 from tools.run_recipe import main as run_recipe
 
 SCORES = (0.81, 0.79, 0.80)
 
 
-def write(folder, *, recipe="thin", seeds=SCORES, hits=90, settings=()):
+def write(folder, *, recipe="thin", seeds=SCORES, hits=90, settings=(), train=20):
     """Write made runs of two images; the second class has ``hits`` of 100 labelled pixels right."""
     for seed, score in enumerate(seeds):
         content = {
@@ -28,7 +29,7 @@ def write(folder, *, recipe="thin", seeds=SCORES, hits=90, settings=()):
                 "name": "chase_db1",
                 "archive": "eyes.zip",
                 "sha256": "f" * 64,
-                "images": {"test": 2, "train": 20, "val": 0},
+                "images": {"test": 2, "train": train, "val": 0},
                 "evaluated": "test",
             },
             "seconds": {"convert": 6.2, "train_and_evaluate": 900.0, "total": 906.2, "cpu": 1700.0, "training": 850.0},
@@ -136,6 +137,29 @@ def test_what_differs_in_one_thing_is_compared_image_by_image(tmp_path, monkeypa
     # Dice of summed counts: 2 x 179 / (200 + 180) less 2 x 119 / (200 + 120).
     assert "- Minus `without`, seed 0, image by image: Dice +0.1984 (95 % interval" in text
     assert text.count("- Minus") == 1
+
+
+def test_runs_on_fewer_images_say_what_a_label_buys(tmp_path):
+    write(tmp_path, hits=90)
+    for number, hits, seeds in ((5, 60, SCORES[:2]), (10, 80, SCORES[:1])):
+        few = tmp_path / f"few-{number}"
+        write(few, seeds=seeds, hits=hits, settings=[f"++data.train_images={number}"], train=number)
+    write(tmp_path / "else", settings=["data.name=drive"])
+    text = results.page(tmp_path)
+    assert text.count("### What another label buys: eyes.zip") == 1
+    rows = text.partition("### What another")[2].split("\n\n")[2].splitlines()[2:]
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+    assert [row[:3] for row in cells] == [["5", "0.8000", "2"], ["10", "0.8100", "1"], ["20", "0.8000", "3"]]
+    assert cells[0][3:] == ["0.8000 to 0.8200", "", ""]
+    # Dice of summed counts: 2 x 159 / (200 + 160) less 2 x 119 / (200 + 120), by five images.
+    assert cells[1][4].startswith("+0.1396 (95 % interval +")
+    assert cells[1][5] == "+0.0279"
+    assert cells[2][4].startswith("+0.0588 (")
+
+
+def test_a_run_with_settings_takes_no_other_runs_place():
+    settings = ("data.train_images=5", "augment.crop_size=[64, 64]")
+    assert [run_recipe_module._slug(word) for word in settings] == ["train_images-5", "crop_size-64-64"]
 
 
 def test_a_recipe_without_runs_gives_its_command(tmp_path, monkeypatch):

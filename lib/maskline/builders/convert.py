@@ -84,6 +84,7 @@ def split_settings(params: DataParams) -> SplitSettings:
         stratify=params.stratify,
         own=params.own_splits,
         lists=params.split_lists.given() | {split: user_path(str(path)) for split, path in lists.items()},
+        train_images=params.train_images,
         near_duplicates=params.near_duplicates,
     )
 

@@ -47,6 +47,7 @@ class SplitSettings:
         stratify: Whether each split gets its share of every class.
         own: Whether the set's own splits count.
         lists: Split -> text file of images, or their names, instead of the set's own splits; empty: none.
+        train_images: How many of the train images are kept; None: all.
         near_duplicates: ``error``: images in two splits are a problem if equal, and if nearly equal, but the latter
             in published splits a remark; ``warn``: a remark; ``off``: only equal ones are looked for, for a remark.
     """
@@ -59,6 +60,7 @@ class SplitSettings:
     stratify: bool
     own: bool
     lists: Mapping[Split, Path | Sequence[str]]
+    train_images: int | None
     near_duplicates: Literal["error", "warn", "off"]
 
 
@@ -208,16 +210,20 @@ class _Set:
             raise DataProblemsError("data set", self._problems)
         chosen = self._assign(split, [*pairs, *near])
         rows = [{**row, "split": chosen[row["id"]]} for row in self._rows]
-        if problems := checks.check_counted(rows, self._source.labels):
+        left_out = (
+            set() if split.train_images is None else splits.spare(chosen, keep=split.train_images, seed=split.seed)
+        )
+        used = [row for row in rows if row["id"] not in left_out]
+        if problems := checks.check_counted(used, self._source.labels):
             raise DataProblemsError("data set", problems)
-        trained = [self._sums[row["id"]] for row in rows if row["split"] == "train"]
-        manifest.write(self._target, rows, self._source.labels, statistics=ImageStatistics.of(trained))
+        trained = [self._sums[row["id"]] for row in used if row["split"] == "train"]
+        manifest.write(self._target, used, self._source.labels, statistics=ImageStatistics.of(trained))
         remarks = self._remarks + [(other, f"the same image as {one}") for one, other in pairs]
-        remarks += near_remarks + checks.missing_classes(rows, self._source.labels)
+        remarks += checks.left_out(sorted(left_out)) + near_remarks + checks.missing_classes(used, self._source.labels)
         remarks += label_faults.shared_masks(rows, self._hashes, self._prints, plain=self._plain)
         remarks += label_faults.other_masks(pairs, rows)
         remarks += label_faults.blended(rows, self._rims, self._source.labels)
-        remarks = sorted(remarks + checks.unused_classes(rows, self._source.labels))
+        remarks = sorted(remarks + checks.unused_classes(used, self._source.labels))
         write_csv(self._target / WARNINGS_NAME, ("id", "warning"), remarks)
         return remarks
 

@@ -17,6 +17,7 @@ from maskline.data.manifest import Split
 from maskline.reading.masks import describe_values
 
 _WHITE = 255
+_MOST_NAMED = 20  # images in a remark
 _ON_THE_SET = " as follows: "  # in remarks that count what many images have, or lack
 
 
@@ -147,6 +148,14 @@ def missing_classes(rows: Sequence[Mapping[str, Any]], labels: LabelSet) -> list
         if names:
             remarks.append((split, f"missing classes as follows: {names}"))
     return remarks
+
+
+def left_out(ids: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the remark on train images that ``data.train_images`` leaves out; none: no remark."""
+    if not ids:
+        return []
+    names = [*ids[:_MOST_NAMED], *(["..."] if len(ids) > _MOST_NAMED else [])]
+    return [("train", f"{len(ids)} images left out by data.train_images as follows: {', '.join(names)}")]
 
 
 def unused_classes(rows: Sequence[Mapping[str, Any]], labels: LabelSet) -> list[tuple[str, str]]:

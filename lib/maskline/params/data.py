@@ -176,6 +176,11 @@ class DataParams(Section):
         default=True, description="Whether the set's own splits count; false: all of it is split anew."
     )
     split_lists: SplitListsParams = SplitListsParams()
+    train_images: Annotated[int, Field(ge=1)] | None = Field(
+        default=None,
+        description="So many of the train images, drawn by split_seed, a smaller number out of a larger one's; the "
+        "others are in no split. null: all.",
+    )
     near_duplicates: Literal["error", "warn", "off"] = Field(
         default="error",
         description="Equal and nearly equal images in two splits; of nearly equal ones in published splits, warn at "

@@ -76,6 +76,23 @@ def assign(
     return splits
 
 
+def spare(splits: Mapping[str, Split], *, keep: int, seed: int) -> set[str]:
+    """Return the train images to leave out, so that ``keep`` stay; fewer stay out of the same.
+
+    Args:
+        splits: Split of each id.
+        keep: At least 1.
+        seed: Another seed keeps others.
+
+    Raises:
+        DataError: Fewer train images than that.
+    """
+    train = [id_ for id_, split in splits.items() if split == "train"]
+    if keep > len(train):
+        raise DataError("data.train_images", f"{keep} of {len(train)} train images", f"give at most {len(train)}")
+    return set(sorted(train, key=lambda id_: (derive(seed, "train_images", id_), id_))[keep:])
+
+
 def _too_few(split: Split, groups: Sequence[str], *, clusters: int, images: int, chosen: int) -> DataError:
     """Return what to say where nothing would be left to train on, with ways out that lead on."""
     problem = f"{clusters} groups to train on, of which {chosen} would become the {split} split"
