@@ -34,8 +34,11 @@ def test_what_is_written_is_read_to_a_255th(folder, tmp_path):
         planes = soft.read(sample(name))
         assert planes.dtype == np.uint8
         assert np.abs(planes / 255 - np.moveaxis(expected, 0, -1)).max() <= 0.5 / 255 + 1e-9
-    assert soft.read(sample("b/c")) is soft.read(sample("b/c")), "kept"
+    assert np.shares_memory(soft.read(sample("b/c")), soft.read(sample("b/c"))), "kept"
+    part = slice(1, 3), slice(2, 6)
+    assert (soft.read(sample("b/c"), part) == soft.read(sample("b/c"))[part]).all()
     assert not soft.read(sample("other")).any(), "an image without soft labels"
+    assert soft.read(sample("other"), part).shape == soft.read(sample("b/c"), part).shape
     assert write_soft_labels(tmp_path, LABELS, fields().items()) == folder, "the same name for the same labels"
     assert write_soft_labels(tmp_path, LABELS, fields(seed=1).items()) != folder
     assert {path.name[:12] for path in tmp_path.iterdir()} == {"soft_labels-"}
@@ -72,4 +75,7 @@ def test_the_other_mask_of_a_second_annotator():
     assert planes.dtype == np.uint8
     assert (planes.sum(2) == [[255], [0], [255], [255]]).all()
     assert (planes[0, :, 2] == 255).all()
+    part = slice(1, 3), slice(2, 6)
+    assert (SecondAnnotator(LABELS).read(sample(second=second), part) == planes[part]).all()
     assert not SecondAnnotator(LABELS).read(sample()).any()
+    assert SecondAnnotator(LABELS).read(sample(), part).shape == planes[part].shape

@@ -32,7 +32,7 @@ def soft_batch(made, pictures, planes, *, iteration=0):
     regions = []
     for position, (image, mask) in enumerate(pictures):
         draw = made.draw(mask, seed=0, iteration=iteration, position=position, index=None)
-        given = None if planes is None else planes[position]
+        given = None if planes is None else planes[position].__getitem__
         regions.append(made.region(image, mask, draw, valid=None, second=None, planes=given))
     count = len(regions)
     return collate(regions, positions=range(count), count=count, annotations=False, ignore_index=255)
@@ -110,10 +110,10 @@ def test_those_of_a_lender_come_along():
 class Halves:
     """All classes alike, and which image it is of."""
 
-    def read(self, sample):
+    def read(self, sample, part=(slice(None), slice(None))):
         planes = np.full((*sample.mask.shape, 2), 100, np.uint8)
         planes[..., 1] += 10 * int(sample.id.rsplit("-", maxsplit=1)[1])
-        return planes
+        return planes[part]
 
 
 def test_a_split_on_a_device_gives_the_same():

@@ -24,22 +24,25 @@ from tests.engine.test_capture import REPLAYED, started, trained, unet
 IGNORE = 255
 
 
+ALL = (slice(None), slice(None))
+
+
 class OneHot:
     """The masks themselves as soft labels."""
 
-    def read(self, sample):
-        return (255 * (sample.mask[..., None] == np.arange(2))).astype(np.uint8)
+    def read(self, sample, part=ALL):
+        return (255 * (sample.mask[part][..., None] == np.arange(2))).astype(np.uint8)
 
 
 class Blurred:
     """The masks, less sure of each pixel the farther right it is; no labels in the bottom rows."""
 
-    def read(self, sample):
+    def read(self, sample, part=ALL):
         sure = np.linspace(1, 0.5, sample.mask.shape[1])[None, :, None]
         hard = sample.mask[..., None] == np.arange(2)
         planes = np.rint(255 * (sure * hard + (1 - sure) * ~hard)).astype(np.uint8)
         planes[-8:] = 0
-        return planes
+        return planes[part]
 
 
 def batches(soft, **changes):
@@ -111,11 +114,11 @@ def test_soft_labels_count_and_a_stopped_run_goes_on_bit_by_bit(tmp_path):
     flag, journal, calls = StopFlag(), Journal(tmp_path / "stopped"), []
 
     class Stopping(Blurred):
-        def read(self, sample):
+        def read(self, sample, part=ALL):
             calls.append(sample.id)
             if len(calls) == 4 * 7:
                 flag.set(signal.SIGTERM, None)
-            return super().read(sample)
+            return super().read(sample, part)
 
     state, loop = start(batches=batches(Stopping()))
     with pytest.raises(StoppedError):

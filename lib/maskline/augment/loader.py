@@ -5,6 +5,7 @@ import math
 import os
 import re
 from collections.abc import Generator, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -132,7 +133,7 @@ class TrainBatches(Dataset[Batch | MasklineError]):
         mask = self.augmentation.target(sample.mask, sample.valid)
         index = self._index(image, mask)
         draw = self.augmentation.draw(mask, seed=self.seed, iteration=iteration, position=position, index=index)
-        planes = None if self.soft is None or self.is_resident else self.soft.read(sample)
+        planes = None if self.soft is None or self.is_resident else partial(self.soft.read, sample)
         return self.augmentation.region(
             sample.image, mask, draw, valid=sample.valid, second=sample.second, planes=planes
         )

@@ -21,6 +21,7 @@ from maskline.augment.mixing import Mixing
 from maskline.augment.pixel_ops import PixelOps
 from maskline.augment.resize import Resize
 from maskline.augment.sample import Augmented, Draw, Region, RegionBatch
+from maskline.augment.soft_labels import Part
 from maskline.augment.warp import Reading, warp
 from maskline.core.seeds import derive, numpy_generator
 from maskline.runtime.normalize import normalize
@@ -156,7 +157,7 @@ class Augmentation:
         *,
         valid: np.ndarray | None,
         second: np.ndarray | None,
-        planes: np.ndarray | None = None,
+        planes: Callable[[Part], np.ndarray] | None = None,
     ) -> Region:
         """Cut out what the sample will read, so that only that travels to the device.
 
@@ -166,7 +167,8 @@ class Augmentation:
             draw: From ``draw``.
             valid: HW bool, or None.
             second: HW class ids of a second observer, or None.
-            planes: Soft labels, HWC uint8, one channel a class, 255 for the whole; None: not in this training.
+            planes: Rows and columns to the soft labels there, HWC uint8, one channel a class, 255 for the whole; None:
+                not in this training.
         """
         size = (int(mask.shape[0]), int(mask.shape[1]))
         bend = draw.geometry.bend
@@ -174,13 +176,13 @@ class Augmentation:
         beyond = bend.elastic.magnitude_px if bend is not None and bend.elastic is not None else 0.0
         box = geometric.source_box(transform, size=size, crop_size=self.crop_size, beyond=beyond)
         top, left, bottom, right = box
-        rows, columns = slice(top, bottom), slice(left, right)
-        pixels = image[rows, columns]
+        part = slice(top, bottom), slice(left, right)
+        pixels = image[part]
         return Region(
-            image=pixels if planes is None else np.concatenate([pixels, planes[rows, columns]], axis=2),
-            mask=mask[rows, columns],
-            valid=None if valid is None else valid[rows, columns],
-            second=None if second is None else second[rows, columns],
+            image=pixels if planes is None else np.concatenate([pixels, planes(part)], axis=2),
+            mask=mask[part],
+            valid=None if valid is None else valid[part],
+            second=None if second is None else second[part],
             transform=transform,
             box=box,
             size=size,
