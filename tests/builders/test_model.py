@@ -12,6 +12,7 @@ from maskline.builders.model import segmentor, without_start_weights
 from maskline.builders.training import check_channels
 from maskline.core.errors import MasklineError
 from maskline.models.backbones import packaged
+from maskline.models.segmentor import Segmentor
 from maskline.optim.layer_decay import LayerDecay
 from maskline.params.whole import validate_params
 from tools.trial import complete_params
@@ -301,6 +302,35 @@ def test_a_row_starts_from_the_weights_of_its_first_network(plain, tmp_path):
     torch.manual_seed(2)
     model = segmentor(model_params(plain, refiners=[LITTLE], weights=str(tmp_path)), num_classes=3)
     assert all(torch.equal(model.state_dict()[name], value) for name, value in single.state_dict().items())
+
+
+def test_networks_side_by_side(plain, tmp_path):
+    section = model_params(plain, members=2, refiners=[LITTLE])
+    names = [f"members.{i}.{name}" for i in range(2) for name in ("decode_head", "refiners.0.decode_head")]
+    assert list(criteria(section)) == names
+    torch.manual_seed(1)
+    model = segmentor(section, num_classes=3)
+    first, second = model.members
+    assert not torch.equal(*(next(member.parameters()) for member in model.members)), "each from weights of its own"
+    images, target = torch.randn(2, 3, 50, 70), torch.zeros(2, 50, 70, dtype=torch.int64)
+    pairs = model.training_pairs(images, target)
+    assert list(pairs) == names
+    criteria(section)[names[1]](*pairs[names[1]], 255).backward()
+    assert all(parameter.grad is None for parameter in second.parameters()), "a loss reaches its own member alone"
+    assert next(first.parameters()).grad.abs().sum() > 0
+    model.eval()
+    mean = (first(images).softmax(1) + second(images).softmax(1)) / 2
+    torch.testing.assert_close(model(images).softmax(1), mean)
+    assert isinstance(segmentor(model_params(plain, members=1), num_classes=3), Segmentor)
+
+
+def test_networks_side_by_side_start_from_the_weights_of_one(plain, tmp_path):
+    torch.manual_seed(1)
+    single = segmentor(model_params(plain), num_classes=3)
+    (tmp_path / "model.safetensors").write_bytes(save(dict(single.state_dict())))
+    model = segmentor(model_params(plain, members=2, weights=str(tmp_path)), num_classes=3)
+    for name, value in single.state_dict().items():
+        assert all(torch.equal(member.state_dict()[name], value) for member in model.members)
 
 
 @pytest.mark.parametrize("name", ["point", "mask2former"])

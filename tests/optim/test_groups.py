@@ -182,6 +182,7 @@ def test_of_equally_long_keys_the_first_in_the_alphabet():
         ("layer_wise", 6, "backbone.model.stages.3.downsample.0.weight", 6),
         ("stage_wise", 4, "backbone.model.stages.3.downsample.0.weight", 0),
         ("stage_wise", 4, "backbone.model.stages.2.blocks.5.gamma", 3),
+        ("stage_wise", 4, "members.11.backbone.model.stages.2.blocks.5.gamma", 3),
     ],
 )
 def test_depth_of_a_tensor(kind, num_layers, name, layer):

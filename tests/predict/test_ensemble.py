@@ -72,6 +72,22 @@ def test_members_of_members_count_alike(trained_folder, other_folder, tmp_path):
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 
+def test_networks_trained_side_by_side_are_members_like_others(trained_folder, other_folder, tmp_path):
+    write_ensemble([trained_folder, other_folder], tmp_path / "joined")
+    card = read_card(trained_folder)
+    card["params"] = {**card["params"], "model": {**card["params"]["model"], "members": 2}}
+    weights = read_weights(tmp_path / "joined")
+    save_model(tmp_path / "beside", weights=weights, last=None, card={**card, "receipt": {}})
+    images = torch.randn(1, 3, 40, 33, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = load_segmentor(tmp_path / "joined")(images)
+        torch.testing.assert_close(load_segmentor(tmp_path / "beside")(images), expected)
+        write_ensemble([tmp_path / "beside", trained_folder], tmp_path / "three")
+        write_ensemble([tmp_path / "joined", trained_folder], tmp_path / "again")
+        found = load_segmentor(tmp_path / "three")(images)
+        torch.testing.assert_close(found, load_segmentor(tmp_path / "again")(images))
+
+
 def test_models_that_do_not_belong_together(trained_folder, tmp_path):
     card = read_card(trained_folder)
     card["labels"] = {**card["labels"], "class_names": ["background", "disc"]}

@@ -50,6 +50,7 @@ def test_the_shipped_settings(plain):
         ({"model__decode_head__dilation": 6}, "_fcn-d6_"),
         ({"model__backbone__name": "little_unet"}, "little-unet_fcn_"),
         ({"model__refiners": [{"backbone": {"name": "hrnet18"}}]}, "unet-s4-d8-w16_fcn-then-fcn-hr18_"),
+        ({"model__members": 3}, "unet-s4-d8-w16_fcn-3members_"),
         ({"model__type": "smp", "model__smp__architecture": "UnetPlusPlus"}, "smp-unetplusplus_resnet18_"),
     ],
 )

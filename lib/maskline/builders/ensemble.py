@@ -8,7 +8,7 @@ from torch import Tensor
 
 from maskline.builders.inference import load_segmentor, scale_of_images
 from maskline.core.errors import CheckpointError
-from maskline.inference.ensemble import Ensemble
+from maskline.models.ensemble import Ensemble, member_name
 from maskline.params.base.types import Scale
 from maskline.runtime import checkpoint
 
@@ -46,8 +46,9 @@ def write_ensemble(folders: Sequence[Path], output: Path) -> None:
     for folder, card in zip(folders, cards, strict=True):
         network = load_segmentor(folder)
         networks = list(network.members) if isinstance(network, Ensemble) else [network]
-        for member, section in zip(networks, card.get("members") or [card["params"]["model"]], strict=True):
-            weights |= {f"members.{len(members)}.{name}": value for name, value in member.state_dict().items()}
+        alone = {**card["params"]["model"], "members": 1}
+        for member, section in zip(networks, card.get("members") or [alone] * len(networks), strict=True):
+            weights |= {member_name(len(members), name): value for name, value in member.state_dict().items()}
             members.append(section)
     own_code = {file: hashed for card in cards for file, hashed in card["receipt"].get("own_code", {}).items()}
     receipt = {

@@ -10,11 +10,11 @@ from maskline.core.errors import CheckpointError, ParamsError
 from maskline.data.labels import LabelSet
 from maskline.inference.crf import DenseCrf
 from maskline.inference.crf_full import FullCrf
-from maskline.inference.ensemble import Ensemble
 from maskline.inference.folding import fold_norms
 from maskline.inference.pipeline import Crf, Inference
 from maskline.inference.predictor import Predictor
 from maskline.inference.tta import Tta
+from maskline.models.ensemble import Ensemble
 from maskline.models.segmentor import SegmentorBase
 from maskline.params.base.types import Scale
 from maskline.params.evaluate import CrfParams, EvaluateParams

@@ -13,6 +13,7 @@ from maskline.losses.composite import CompositeLoss, Loss
 from maskline.losses.edges import at_boundary, balanced_borders, on_details
 from maskline.losses.mask_classification import MaskClassification, MaskPoints
 from maskline.losses.presence import class_presence
+from maskline.models.ensemble import member_name
 from maskline.models.segmentor import refiner_name
 from maskline.params.network.heads import (
     MASK_LOSS_KEYS,
@@ -33,6 +34,9 @@ from maskline.params.network.model import ModelParams
 
 def criteria(params: ModelParams) -> dict[str, nn.Module]:
     """Build the loss of each head's outputs by their name; that of the final logits is last."""
+    if params.members > 1:
+        alone = params.model_copy(update={"members": 1})
+        return {member_name(i, name): loss for i in range(params.members) for name, loss in criteria(alone).items()}
     first, *refiners = params.networks()
     behind = {
         refiner_name(i, name): loss for i, network in enumerate(refiners) for name, loss in _of_network(network).items()

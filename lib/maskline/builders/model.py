@@ -17,6 +17,7 @@ from maskline.core.errors import CheckpointError, DataError, ParamsError
 from maskline.models import heads
 from maskline.models.backbones.base import BackboneBase
 from maskline.models.backbones.timm_maps import TimmMaps
+from maskline.models.ensemble import Ensemble
 from maskline.models.heads.base import Head, HeadOptions
 from maskline.models.heads.point import PointSampling
 from maskline.models.layers import Norm
@@ -133,6 +134,9 @@ def segmentor(params: ModelParams, *, num_classes: int) -> SegmentorBase:
     Raises:
         MasklineError: Parts that do not fit together, or weights that cannot be had.
     """
+    if params.members > 1:
+        alone = params.model_copy(update={"members": 1})
+        return Ensemble([segmentor(alone, num_classes=num_classes) for _ in range(params.members)])
     first, *others = params.networks()
     model = _network(first, num_classes=num_classes)
     seen = params.in_channels + num_classes - 1

@@ -117,7 +117,8 @@ def _network(card: Mapping[str, Any]) -> str:
     if members := card.get("members"):
         return f"{len(members)} networks"
     model = card["params"]["model"]
-    return ", then ".join(map(_one_network, (model, *model.get("refiners", ()))))
+    row = ", then ".join(map(_one_network, (model, *model.get("refiners", ()))))
+    return f"{count} side by side: {row}" if (count := model.get("members", 1)) > 1 else row
 
 
 def _one_network(model: Mapping[str, Any]) -> str:

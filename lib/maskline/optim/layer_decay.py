@@ -10,6 +10,7 @@ from typing import Literal
 
 LayerDecayKind = Literal["layer_wise", "stage_wise", "layer_wise_vit"]
 
+_MEMBER = re.compile(r"^members\.\d+\.")  # of networks side by side
 _TOKENS = re.compile(r"^backbone\.(?:.*\.)?(?:cls_token|reg_token|mask_token|pos_embed)$")
 _PATCHES = re.compile(r"^backbone\.(?:.*\.)?patch_embed\.")
 _BLOCK = re.compile(
@@ -41,6 +42,7 @@ class LayerDecay:
 
     def layer(self, name: str) -> int:
         """Return the layer of a tensor; what is not of the backbone's layers is deepest."""
+        name = _MEMBER.sub("", name)
         match self.kind:
             case "layer_wise":
                 layer, rest = _convnext_layer(name, self.num_layers), self.num_layers + 1

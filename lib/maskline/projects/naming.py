@@ -68,9 +68,10 @@ def name(params: Params) -> str:
 def _model(model: ModelParams) -> str:
     """Return the network's words; those of networks in a row are joined, and said once where all are alike."""
     words = [_network(network) for network in model.networks()]
+    beside = f"-{model.members}members" if model.members > 1 else ""
     if len(words) > 1 and len(set(words)) == 1:
-        return f"{words[0]}-x{len(words)}"
-    return "-then-".join([words[0], *(word.replace("_", "-") for word in words[1:])])
+        return f"{words[0]}-x{len(words)}{beside}"
+    return "-then-".join([words[0], *(word.replace("_", "-") for word in words[1:])]) + beside
 
 
 def _network(model: ModelParams) -> str:

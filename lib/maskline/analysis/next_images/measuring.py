@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from maskline.analysis.audit.members import member_probabilities
 from maskline.analysis.next_images.acquisition import uncertainty
-from maskline.inference.ensemble import Ensemble
 from maskline.inference.pipeline import Inference
+from maskline.models.ensemble import Ensemble
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from maskline.inference.ensemble import Ensemble
+from maskline.models.ensemble import Ensemble
 from maskline.models.segmentor import SegmentorBase
 from maskline.models.smp import SmpSegmentor
 

@@ -1,7 +1,7 @@
 """The model section of params.yaml: backbone, neck, heads, whole architectures."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -311,6 +311,11 @@ class ModelParams(NetworkParams, InputParams):
     )
     weights: str | None = Field(default=None, description="A folder with model.safetensors to start from.")
     norm: NormParams = NormParams()
+    members: Annotated[int, Field(ge=1, le=16)] = Field(
+        default=1,
+        description="So many of this network, each from fresh weights of its own, trained side by side in one run on "
+        "the same batches, each with its own losses; the mean of their probabilities is what is scored and exported.",
+    )
     refiners: tuple[NetworkParams, ...] = Field(
         default=(),
         description="Whole networks in a row after this one, any number; each sees the image and the probabilities "
