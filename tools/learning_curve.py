@@ -24,12 +24,15 @@ def curve(tables: Mapping[tuple[str, ...], Sequence["Result"]]) -> list[str]:
     """
     alike: dict[tuple[str, ...], list[Sequence[Result]]] = {}
     for key, runs in tables.items():
-        rest = tuple(word for word in key if word.removeprefix("++").partition("=")[0] != _KEY)
+        rest = tuple(word for word in key if word.lstrip("+").partition("=")[0] != _KEY)
         alike.setdefault(rest, []).append(runs)
     lines = []
     for parts in alike.values():
-        if len(parts) > 1:
-            lines += _section(sorted(parts, key=lambda runs: _size(runs[0])))
+        by_size: dict[int, list[Result]] = {}
+        for run in (run for runs in parts for run in runs):
+            by_size.setdefault(_size(run), []).append(run)
+        if len(by_size) > 1:
+            lines += _section([by_size[size] for size in sorted(by_size)])
     return lines
 
 

@@ -57,6 +57,7 @@ def main(
     if not archive.is_file():
         raise DataError(archive, "no such archive", "give --data the data set's archive, a file")
     target = out or ROOT / "results" / recipe / "-".join([archive.stem, *map(_slug, overrides)]) / f"seed-{seed}.json"
+    _check_replaceable(target, overrides)
     with contextlib.ExitStack() as stack:
         folder = work or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="maskline-run-"))) / "project"
         run = Run(folder)
@@ -74,6 +75,12 @@ def _slug(setting: str) -> str:
     """Return a setting as part of a folder's name, so that runs with others do not take its place."""
     key, _, value = setting.partition("=")
     return re.sub(r"[^\w.]+", "-", f"{key.rpartition('.')[2]}-{value}").strip("-")[:_SLUG]
+
+
+def _check_replaceable(target: Path, overrides: tuple[str, ...]) -> None:
+    """Raise where a run with other settings has this name already."""
+    if target.is_file() and _read(target)["settings"] != list(overrides):
+        raise DataError(target, "holds a run with other settings", "give -o another file")
 
 
 class Run:

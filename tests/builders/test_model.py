@@ -318,19 +318,30 @@ def test_networks_side_by_side(plain, tmp_path):
     criteria(section)[names[1]](*pairs[names[1]], 255).backward()
     assert all(parameter.grad is None for parameter in second.parameters()), "a loss reaches its own member alone"
     assert next(first.parameters()).grad.abs().sum() > 0
+    assert (
+        set(names) <= set(model.head_logits(images)) == set(model.heads()) | {name for name in names if "ref" in name}
+    )
     model.eval()
     mean = (first(images).softmax(1) + second(images).softmax(1)) / 2
     torch.testing.assert_close(model(images).softmax(1), mean)
     assert isinstance(segmentor(model_params(plain, members=1), num_classes=3), Segmentor)
 
 
-def test_networks_side_by_side_start_from_the_weights_of_one(plain, tmp_path):
+def test_networks_side_by_side_start_apart(plain, tmp_path):
     torch.manual_seed(1)
-    single = segmentor(model_params(plain), num_classes=3)
-    (tmp_path / "model.safetensors").write_bytes(save(dict(single.state_dict())))
-    model = segmentor(model_params(plain, members=2, weights=str(tmp_path)), num_classes=3)
-    for name, value in single.state_dict().items():
-        assert all(torch.equal(member.state_dict()[name], value) for member in model.members)
+    both = segmentor(model_params(plain, members=2), num_classes=3)
+    (tmp_path / "model.safetensors").write_bytes(save(dict(both.state_dict())))
+    start = {"weights": str(tmp_path)}
+    torch.manual_seed(2)
+    for count in (1, 2):
+        model = segmentor(model_params(plain, members=count, **start), num_classes=3)
+        for member, first in zip(getattr(model, "members", [model]), both.members, strict=False):
+            assert all(torch.equal(member.state_dict()[name], value) for name, value in first.state_dict().items())
+    for alike, count in ((both, 3), (both.members[0], 2)):  # the third of two is the first again
+        (tmp_path / "model.safetensors").write_bytes(save(dict(alike.state_dict())))
+        with pytest.raises(MasklineError, match=rf"model.members: {count}, but .* the same start.*; set it to 1"):
+            segmentor(model_params(plain, members=count, **start), num_classes=3)
+    segmentor(model_params(plain, members=2, **start), num_classes=4)  # other classes: the classifiers are fresh
 
 
 @pytest.mark.parametrize("name", ["point", "mask2former"])

@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from maskline.convert.records import Record
-from maskline.convert.splitting.splits import assign
+from maskline.convert.splitting.splits import assign, spare
 from maskline.core.errors import DataError
 
 
@@ -204,3 +204,21 @@ def test_folds_cover_every_group_once_and_leave_test_alone():
 def test_more_folds_than_groups():
     with pytest.raises(DataError, match="9 folds of 3 groups"):
         made([record(str(i)) for i in range(3)], test=0, num_folds=9)
+
+
+@given(count=st.integers(1, 30), seed=SEEDS, data=st.data())
+def test_fewer_train_images_are_some_of_more(count, seed, data):
+    splits = {str(i): "train" for i in range(count)} | {"a": "test", "b": "val"}
+    many = data.draw(st.integers(1, count))
+    few = data.draw(st.integers(1, many))
+    out, more = (spare(splits, keep=keep, seed=seed) for keep in (many, few))
+    assert out <= more <= of(splits, "train")
+    assert (len(out), len(more)) == (count - many, count - few)
+
+
+def test_more_train_images_than_there_are():
+    with pytest.raises(DataError, match=r"data\.train_images: 3 of 2 train images; give at most 2"):
+        spare({"a": "train", "b": "train", "c": "val"}, keep=3, seed=0)
+    assert spare({"a": "train", "b": "train", "c": "val"}, keep=2, seed=0) == set()
+    with pytest.raises(DataError, match=r"data\.train_images: 1 of 0 train images; set it to null"):
+        spare({"c": "test"}, keep=1, seed=0)

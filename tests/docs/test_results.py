@@ -6,6 +6,7 @@ import shlex
 
 import pytest
 
+from maskline.core.errors import DataError
 from maskline.params.whole import load_params
 from maskline.projects import recipes
 from maskline.projects.overrides import with_overrides
@@ -145,11 +146,12 @@ def test_runs_on_fewer_images_say_what_a_label_buys(tmp_path):
         few = tmp_path / f"few-{number}"
         write(few, seeds=seeds, hits=hits, settings=[f"++data.train_images={number}"], train=number)
     write(tmp_path / "else", settings=["data.name=drive"])
+    write(tmp_path / "all", settings=["+data.train_images=20"], seeds=[0.8])
     text = results.page(tmp_path)
     assert text.count("### What another label buys: eyes.zip") == 1
     rows = text.partition("### What another")[2].split("\n\n")[2].splitlines()[2:]
     cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
-    assert [row[:3] for row in cells] == [["5", "0.8000", "2"], ["10", "0.8100", "1"], ["20", "0.8000", "3"]]
+    assert [row[:3] for row in cells] == [["5", "0.8000", "2"], ["10", "0.8100", "1"], ["20", "0.8000", "4"]]
     assert cells[0][3:] == ["0.8000 to 0.8200", "", ""]
     # Dice of summed counts: 2 x 159 / (200 + 160) less 2 x 119 / (200 + 120), by five images.
     assert cells[1][4].startswith("+0.1396 (95 % interval +")
@@ -157,9 +159,14 @@ def test_runs_on_fewer_images_say_what_a_label_buys(tmp_path):
     assert cells[2][4].startswith("+0.0588 (")
 
 
-def test_a_run_with_settings_takes_no_other_runs_place():
+def test_a_run_with_settings_takes_no_other_runs_place(tmp_path):
     settings = ("data.train_images=5", "augment.crop_size=[64, 64]")
     assert [run_recipe_module._slug(word) for word in settings] == ["train_images-5", "crop_size-64-64"]
+    write(tmp_path, settings=["model.backbone.name=unet"])
+    target = tmp_path / "thin/seed-0.json"
+    run_recipe_module._check_replaceable(target, ("model.backbone.name=unet",))
+    with pytest.raises(DataError, match="holds a run with other settings; give -o another file"):
+        run_recipe_module._check_replaceable(target, ("model.decode_head.name=unet",))
 
 
 def test_a_recipe_without_runs_gives_its_command(tmp_path, monkeypatch):

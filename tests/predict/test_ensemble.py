@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 import maskline
+from maskline.analysis.network_size import describe
 from maskline.builders.ensemble import write_ensemble
 from maskline.builders.inference import load_segmentor
 from maskline.commands.main import main
@@ -86,6 +87,9 @@ def test_networks_trained_side_by_side_are_members_like_others(trained_folder, o
         write_ensemble([tmp_path / "joined", trained_folder], tmp_path / "again")
         found = load_segmentor(tmp_path / "three")(images)
         torch.testing.assert_close(found, load_segmentor(tmp_path / "again")(images))
+    sizes = [describe(str(tmp_path / name), size=(64, 64), classes=2) for name in ("beside", "joined", "three")]
+    single = describe(str(trained_folder), size=(64, 64), classes=2)
+    assert [size.parameters for size in sizes] == [count * single.parameters for count in (2, 2, 3)]
 
 
 def test_models_that_do_not_belong_together(trained_folder, tmp_path):

@@ -9,6 +9,7 @@ from torch import nn
 from maskline.analysis.flops import summarize
 from maskline.builders.model import segmentor, without_start_weights
 from maskline.data.labels import LabelSet
+from maskline.models.ensemble import Ensemble
 from maskline.params.network.model import ModelParams, validate_model
 from maskline.params.whole import load_params
 from maskline.projects import recipes
@@ -57,13 +58,14 @@ def describe(source: str, *, size: tuple[int, int] | None, classes: int) -> Size
     Raises:
         MasklineError: The source is none of the three, or its network cannot be built.
     """
-    section, size, classes = _read(source, size=size, classes=classes)
-    section = without_start_weights(section)
+    sections, size, classes = _read(source, size=size, classes=classes)
+    sections = [without_start_weights(section) for section in sections]
     # Encoders of the libraries are tried with an image while they are built: they need real memory. So may own code.
-    shapes = all(map(_is_own, section.networks())) and not section.own_code()
+    shapes = all(all(map(_is_own, section.networks())) and not section.own_code() for section in sections)
     with torch.device("meta" if shapes else "cpu"):
-        model = segmentor(section, num_classes=classes)
-    whole = summarize(model, in_channels=section.in_channels, size=size)
+        networks = [segmentor(section, num_classes=classes) for section in sections]
+        model = Ensemble(networks) if len(networks) > 1 else networks[0]
+    whole = summarize(model, in_channels=sections[0].in_channels, size=size)
     return Size(
         parts={name: _count(part) for name, part in _parts(model)},
         parameters=whole.parameters,
@@ -74,15 +76,17 @@ def describe(source: str, *, size: tuple[int, int] | None, classes: int) -> Size
     )
 
 
-def _read(source: str, *, size: tuple[int, int] | None, classes: int) -> tuple[ModelParams, tuple[int, int], int]:
+def _read(source: str, *, size: tuple[int, int] | None, classes: int) -> tuple[list[ModelParams], tuple[int, int], int]:
+    """Return the section of the network, or of each that was joined to one model; the image's size; the classes."""
     folder = Path(source)
     if (folder / checkpoint.CARD_FILE).is_file():
         card = checkpoint.read_card(folder)
         labels = LabelSet.from_dict(card["labels"], place=folder / checkpoint.CARD_FILE)
-        section = validate_model(card["params"]["model"], place=folder / checkpoint.CARD_FILE)
-        return section, size or (512, 512), labels.num_classes
+        given = card.get("members") or [card["params"]["model"]]
+        sections = [validate_model(section, place=folder / checkpoint.CARD_FILE) for section in given]
+        return sections, size or (512, 512), labels.num_classes
     params = load_params(recipes.find(source))
-    return params.model, size or params.augment.crop_size, classes
+    return [params.model], size or params.augment.crop_size, classes
 
 
 def _is_own(section: ModelParams) -> bool:

@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, assert_never, cast
 
+import torch
 from torch import Tensor, nn
 
 from maskline.builders.backbone import backbone
@@ -17,7 +18,7 @@ from maskline.core.errors import CheckpointError, DataError, ParamsError
 from maskline.models import heads
 from maskline.models.backbones.base import BackboneBase
 from maskline.models.backbones.timm_maps import TimmMaps
-from maskline.models.ensemble import Ensemble
+from maskline.models.ensemble import Ensemble, of_member
 from maskline.models.heads.base import Head, HeadOptions
 from maskline.models.heads.point import PointSampling
 from maskline.models.layers import Norm
@@ -134,17 +135,32 @@ def segmentor(params: ModelParams, *, num_classes: int) -> SegmentorBase:
     Raises:
         MasklineError: Parts that do not fit together, or weights that cannot be had.
     """
-    if params.members > 1:
-        alone = params.model_copy(update={"members": 1})
-        return Ensemble([segmentor(alone, num_classes=num_classes) for _ in range(params.members)])
+    members = [_row(params, num_classes=num_classes) for _ in range(params.members)]
+    if params.weights is not None:
+        for i, member in enumerate(members):
+            _load(member, Path(params.weights), position=i)
+        _check_apart(members, params.weights)
+    return Ensemble(members) if len(members) > 1 else members[0]
+
+
+def _check_apart(members: Sequence[SegmentorBase], weights: str) -> None:
+    """Raise where networks side by side start as one: on the same batches they would hardly part, or never."""
+    first, *others = (member.state_dict() for member in members)
+    if any(all(torch.equal(other[name], value) for name, value in first.items()) for other in others):
+        raise ParamsError(
+            "params.yaml: model.members",
+            f"{len(members)}, but {weights} gives them the same start in every tensor",
+            "set it to 1 and train seeds apart (maskline sweep-seeds N --ensemble), or name a run with members",
+        )
+
+
+def _row(params: ModelParams, *, num_classes: int) -> SegmentorBase:
     first, *others = params.networks()
     model = _network(first, num_classes=num_classes)
     seen = params.in_channels + num_classes - 1
     model.follow_by(
         _network(network.model_copy(update={"in_channels": seen}), num_classes=num_classes) for network in others
     )
-    if params.weights is not None:
-        _load(model, Path(params.weights))
     return model
 
 
@@ -444,12 +460,13 @@ def no_larger_than(
         raise CheckpointError(place, "describes a network much larger than its weights", remedy) from error
 
 
-def _load(model: SegmentorBase, folder: Path) -> None:
+def _load(model: SegmentorBase, folder: Path, *, position: int) -> None:
     """Start from a folder's weights, and log how many fitted; tensors of another number of classes stay fresh.
 
-    A first convolution for another number of image channels is adapted.
+    A first convolution for another number of image channels is adapted. Of a folder of several networks it is the one
+    at ``position``, counted anew after the last.
     """
-    weights, own = checkpoint.read_weights(folder), model.state_dict()
+    weights, own = of_member(checkpoint.read_weights(folder), position), model.state_dict()
     checkpoint.check_values(folder / checkpoint.WEIGHTS_FILE, weights, own)
     fitting = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
     backbone = [name for name in own if name.startswith(_BACKBONES)]

@@ -1,7 +1,8 @@
 """Several networks as one: the mean of their probabilities."""
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import torch
@@ -12,13 +13,15 @@ from maskline.models.segmentor import SegmentorBase
 
 # Keeps the logarithm of a probability finite.
 _LEAST = 1e-30
+_MEMBER = re.compile(r"^members\.(\d+)\.")
 
 
 class Ensemble(SegmentorBase):
     """Networks of the same images and classes; its logits are the logarithm of the mean of their probabilities.
 
     Their softmax is therefore that mean, and all that follows a network follows this one. In training each member has
-    the losses that it has alone: they share the batches and nothing else.
+    the losses that it has alone, on batches that all share; what looks at a whole run, such as a bound on the norm of
+    all gradients or the choice of the best step, looks at all members together.
 
     Args:
         members: Two or more.
@@ -42,13 +45,21 @@ class Ensemble(SegmentorBase):
         return {"decode_head": mean.clamp_min(_LEAST).log()}
 
     def heads(self) -> dict[str, Head]:
-        """Return the heads of all members by name."""
+        """Return the heads of all members by name: ``members.0.decode_head``."""
         return {
             member_name(i, name): head for i, own in enumerate(self._members()) for name, head in own.heads().items()
         }
 
+    def head_logits(self, images: Tensor) -> dict[str, Tensor]:
+        """See ``SegmentorBase``; by the names of ``heads``."""
+        return {
+            member_name(i, name): value
+            for i, own in enumerate(self._members())
+            for name, value in own.head_logits(images).items()
+        }
+
     def training_pairs(self, images: Tensor, target: Tensor) -> dict[str, Pair]:
-        """See ``SegmentorBase``; names begin with the member's: ``members.0.decode_head``."""
+        """See ``SegmentorBase``; by the names of ``heads``."""
         pairs: dict[str, Pair] = {}
         for i, member in enumerate(self._members()):
             own = member.training_pairs(images, target)
@@ -66,3 +77,17 @@ class Ensemble(SegmentorBase):
 def member_name(position: int, name: str) -> str:
     """Return the name that an output or a tensor of a member has in the ensemble."""
     return f"members.{position}.{name}"
+
+
+def of_member(weights: Mapping[str, Tensor], position: int) -> dict[str, Tensor]:
+    """Return the tensors of one member under the names that they have where it stands alone.
+
+    Args:
+        weights: Of an ensemble; those of a single network are returned as they are.
+        position: Of the member, counted anew after the last.
+    """
+    found = {name: match for name in weights if (match := _MEMBER.match(name))}
+    if not found:
+        return dict(weights)
+    chosen = position % (1 + max(int(match[1]) for match in found.values()))
+    return {name[match.end() :]: weights[name] for name, match in found.items() if int(match[1]) == chosen}

@@ -178,8 +178,8 @@ class DataParams(Section):
     split_lists: SplitListsParams = SplitListsParams()
     train_images: Annotated[int, Field(ge=1)] | None = Field(
         default=None,
-        description="So many of the train images, drawn by split_seed, a smaller number out of a larger one's; the "
-        "others are in no split. null: all.",
+        description="So many of the train images, drawn by split_seed one by one, whatever their groups and classes; a "
+        "smaller number is drawn out of a larger one's; the others are in no split. null: all.",
     )
     near_duplicates: Literal["error", "warn", "off"] = Field(
         default="error",

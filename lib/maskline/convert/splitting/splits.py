@@ -77,7 +77,9 @@ def assign(
 
 
 def spare(splits: Mapping[str, Split], *, keep: int, seed: int) -> set[str]:
-    """Return the train images to leave out, so that ``keep`` stay; fewer stay out of the same.
+    """Return the train images to leave out, so that ``keep`` stay, drawn one by one, whatever group or classes.
+
+    Of two numbers the smaller keeps some of those that the larger keeps.
 
     Args:
         splits: Split of each id.
@@ -89,7 +91,8 @@ def spare(splits: Mapping[str, Split], *, keep: int, seed: int) -> set[str]:
     """
     train = [id_ for id_, split in splits.items() if split == "train"]
     if keep > len(train):
-        raise DataError("data.train_images", f"{keep} of {len(train)} train images", f"give at most {len(train)}")
+        remedy = f"give at most {len(train)}" if train else "set it to null"
+        raise DataError("data.train_images", f"{keep} of {len(train)} train images", remedy)
     return set(sorted(train, key=lambda id_: (derive(seed, "train_images", id_), id_))[keep:])
 
 

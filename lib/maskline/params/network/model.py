@@ -313,8 +313,8 @@ class ModelParams(NetworkParams, InputParams):
     norm: NormParams = NormParams()
     members: Annotated[int, Field(ge=1, le=16)] = Field(
         default=1,
-        description="So many of this network, each from fresh weights of its own, trained side by side in one run on "
-        "the same batches, each with its own losses; the mean of their probabilities is what is scored and exported.",
+        description="So many of this network, trained side by side in one run on the same batches, each from a start "
+        "of its own and with its own losses; the mean of their probabilities is what is scored and exported.",
     )
     refiners: tuple[NetworkParams, ...] = Field(
         default=(),
