@@ -164,3 +164,17 @@ def test_so_many_of_the_train_images_a_smaller_number_out_of_a_larger_ones(works
     assert run.code == 2
     assert "data.train_images: 7 of 6 train images; give at most 6" in run.err
     assert tree(workspace.prepared) == before
+
+
+def test_a_class_that_only_left_out_images_hold_is_named(workspace, make_set):
+    source = make_set({"train": 4, "test": 2})
+    settings = {
+        "archive": str(source),
+        "classes": [{"name": name, "color": [i, 0, 0]} for i, name in enumerate(("ground", "leaf", "stem"))],
+    }
+    assert workspace.both(**settings, train_images=2).code == 0
+    left_out = min({f"train/{i:02d}" for i in range(4)} - set(splits(workspace)))
+    save(index_mask(0, values=(0, 1, 2)), source / f"{left_out.replace('/', '/masks/')}.png")
+    said = "data set: 1 classes without a pixel as follows: stem"
+    assert said in workspace.both(**settings, train_images=2).err
+    assert said not in workspace.both(**settings).err

@@ -223,7 +223,7 @@ class _Set:
         remarks += label_faults.shared_masks(rows, self._hashes, self._prints, plain=self._plain)
         remarks += label_faults.other_masks(pairs, rows)
         remarks += label_faults.blended(rows, self._rims, self._source.labels)
-        remarks = sorted(remarks + checks.unused_classes(rows, self._source.labels))
+        remarks = sorted(remarks + checks.unused_classes(used, self._source.labels))
         write_csv(self._target / WARNINGS_NAME, ("id", "warning"), remarks)
         return remarks
 

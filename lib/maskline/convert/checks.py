@@ -162,7 +162,7 @@ def unused_classes(rows: Sequence[Mapping[str, Any]], labels: LabelSet) -> list[
     """Return a remark on the classes that no pixel of the whole set has.
 
     Args:
-        rows: Manifest rows.
+        rows: Manifest rows, without images that are left out: what only they hold cannot be learned either.
         labels: The classes.
     """
     names = [name for i, name in enumerate(labels.class_names) if rows and not any(row[f"pixels_{i}"] for row in rows)]

@@ -15,6 +15,7 @@ Kind = Literal["thin", "scene", "objects"]
 _THIN_PX, _THIN_SHARE = 16.0, 1 / 40  # wider structures, or a larger share of the shorter side, are no thin ones
 _FEW_CLASSES = 3
 _AUXILIARY = [{"name": "cross_entropy", "weight": 0.4}]
+_BOTH = [{"name": "cross_entropy"}, {"name": "dice"}]
 _UP = 0.2
 _RARE = 0.1
 _HALVED_PX = 3.0  # at half the size, structures of this width have a pixel and a half
@@ -151,18 +152,21 @@ def _network(seen: Fingerprint, what: Kind, *, minutes: float, packaged: bool) -
     if what == "thin":
         assert seen.thinnest is not None
         halved = seen.thinnest >= _HALVED_PX
-        channels = (32 if minutes < _BRIEF_MINUTES else 48) if halved else 16
-        backbone = {"base_channels": channels, **({"num_stages": 3, "strides": [2, 1, 1]} if halved else {})}
+        inside = {"base_channels": 32, "num_stages": 3, "strides": [2, 1, 1]} if halved else {"base_channels": 16}
+        backbone = {"name": "unet", **inside}
+        second = halved and minutes >= _BRIEF_MINUTES
         size = "half the size inside, as they keep a pixel and a half" if halved else "whole size inside"
+        network = "two small U-Nets in a row" if second else "a small U-Net"
         return Choice(
             keys={
                 "model.type": "encoder_decoder",
-                "model.backbone": {"name": "unet", **backbone},
+                "model.backbone": backbone,
                 "model.norm": {"momentum": 0.02},
                 "model.decode_head": {**head, "dropout": 0.0},
                 "model.auxiliary_heads": [{**head, "in_index": -2, "losses": _AUXILIARY}],
+                **({"model.refiners": [_refiner(backbone, head)]} if second else {}),
             },
-            reason=f"structures {seen.thinnest:.1f} px wide: a small U-Net from fresh weights, {size}",
+            reason=f"structures {seen.thinnest:.1f} px wide: {network} from fresh weights, {size}",
         )
     architecture = "FPN" if what == "scene" else "Unet"
     why = f"{seen.classes} classes that lie in layers" if what == "scene" else "objects with borders"
@@ -171,6 +175,11 @@ def _network(seen: Fingerprint, what: Kind, *, minutes: float, packaged: bool) -
     return Choice(
         keys={"model.type": "smp", "model.smp": smp}, reason=f"{why}: {architecture} on a light encoder, {weights}"
     )
+
+
+def _refiner(backbone: dict[str, Any], head: dict[str, Any]) -> dict[str, Any]:
+    """Return a network that sees the image and the probabilities of one like it; in a list, nothing has its default."""
+    return {"backbone": backbone, "decode_head": {**head, "dropout": 0.0, "losses": _BOTH}}
 
 
 def _colors_in(seen: Fingerprint, what: Kind) -> Choice:
@@ -190,9 +199,8 @@ def _colors_in(seen: Fingerprint, what: Kind) -> Choice:
 
 
 def _losses(what: Kind) -> Choice:
-    both = [{"name": "cross_entropy"}, {"name": "dice"}]
     key = "model.decode_head.losses" if what == "thin" else "model.smp.losses"
-    return Choice(keys={key: both}, reason="cross-entropy for each pixel, Dice for the share of each class (nnU-Net)")
+    return Choice(keys={key: _BOTH}, reason="cross-entropy for each pixel, Dice for the share of each class (nnU-Net)")
 
 
 def _optimizer(what: Kind, *, packaged: bool) -> list[Choice]:
