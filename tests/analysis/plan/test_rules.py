@@ -88,7 +88,7 @@ def test_it_chooses_what_trials_chose(root, recipe, seen, minutes):
 def test_finer_structures_are_seen_at_their_own_size():
     assert planned(VESSELS).model.backbone.strides == (2, 1, 1)
     fine = planned(dataclasses.replace(VESSELS, widths=(70.0, 2.4)))
-    assert (fine.model.backbone.strides, fine.model.backbone.base_channels) == (None, 16)
+    assert (fine.model.backbone.strides, fine.model.backbone.base_channels, fine.model.refiners) == (None, 16, ())
 
 
 def test_large_objects_are_seen_smaller_and_scored_at_that_scale():
