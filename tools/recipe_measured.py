@@ -99,9 +99,7 @@ def _vessels_in_a_row(iterations: int, *, channels: int) -> dict[str, Any]:
     """Return those with a second U-Net, which sees the image and the first one's probabilities."""
     overlay = _vessels(iterations, channels=channels)
     model = overlay["model"]
-    model["refiners"] = [
-        {"backbone": {"name": "unet", **model["backbone"]}, "decode_head": model["decode_head"], "auxiliary_heads": []}
-    ]
+    model["refiners"] = [{"backbone": {"name": "unet", **model["backbone"]}, "decode_head": model["decode_head"]}]
     return overlay
 
 

@@ -178,7 +178,7 @@ def _network(seen: Fingerprint, what: Kind, *, minutes: float, packaged: bool) -
 
 
 def _refiner(backbone: dict[str, Any], head: dict[str, Any]) -> dict[str, Any]:
-    """Return a network that sees the image and the probabilities of one like it; in a list, nothing has its default."""
+    """Return a network that sees the image and the probabilities of one like it; no losses of params.yaml reach it."""
     return {"backbone": backbone, "decode_head": {**head, "dropout": 0.0, "losses": _BOTH}}
 
 
