@@ -32,7 +32,7 @@ def test_list_and_its_filter():
         name for name in recipes.names() if "unet" in name and "chase-db1" in name
     ]
     assert len(some) == 7
-    assert some[0].split()[0] == "little-unet_fcn-x2_1xb4-2k_chase-db1-512x512"
+    assert some[0].split()[0] == "little-unet_fcn-x2_1xb4-4k_chase-db1-512x512"
     assert some[1].endswith("  vessel Dice 80.47, mDice 89.57")
     everything = invoke("recipe", "list", "--all").output.splitlines()
     assert [line.split()[0] for line in everything] == recipes.names()

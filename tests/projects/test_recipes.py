@@ -28,7 +28,7 @@ COUNTS = {
     "segformer_mit-b0_1xb8-160k_cityscapes-1024x1024": (372, 10_000),
     "unet-s5-d16_fcn_1xb16-40k_drive-64x64": (29_060_676, 1),
     # W-Net's 68,482, and a second logit of nine weights in each network: it gives one.
-    "little-unet_fcn-x2_1xb4-2k_chase-db1-512x512": (68_482 + 2 * 9, 1),
+    "little-unet_fcn-x2_1xb4-4k_chase-db1-512x512": (68_482 + 2 * 9, 1),
     "unet-s5-d16_pspnet_1xb16-40k_drive-64x64": (29_046_276, 1),
     "unet-s5-d16_deeplabv3_1xb16-40k_drive-64x64": (29_064_996, 1),
 }

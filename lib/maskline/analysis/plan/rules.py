@@ -82,7 +82,7 @@ def choices(seen: Fingerprint, *, minutes: float, packaged: bool) -> list[Choice
         _network(seen, what, minutes=minutes, packaged=packaged),
         _colors_in(seen, what),
         _losses(what),
-        *_optimizer(what, packaged=packaged),
+        _optimizer(what, packaged=packaged),
         _crop(seen, what, scale),
         _scales(what, scale),
         _crops_by_class(seen),
@@ -203,17 +203,15 @@ def _losses(what: Kind) -> Choice:
     return Choice(keys={key: _BOTH}, reason="cross-entropy for each pixel, Dice for the share of each class (nnU-Net)")
 
 
-def _optimizer(what: Kind, *, packaged: bool) -> list[Choice]:
-    adamw: dict[str, Any] = {"optimizer.name": "adamw", "optimizer.lr": 0.002, "optimizer.weight_decay": 0.01}
-    if what == "thin":
-        muon = {"name": "muon", "lr": 0.004, "weight_decay": 0.01, "momentum": 0.95, "nesterov": True}
-        keys = {**{f"optimizer.{key}": value for key, value in muon.items()}, "schedule.name": "poly"}
-        return [Choice(keys=keys, reason="needs fewer steps than AdamW from fresh weights; the rate goes to zero")]
-    if packaged:
-        rules = [{"key": "model.encoder", "lr_mult": 0.2}]
-        adamw["optimizer.paramwise"] = {"custom_keys": rules}
-    slower = ", a fifth of it for the encoder, whose weights are known" if packaged else ""
-    return [Choice(keys={**adamw, "schedule.name": "cosine"}, reason=f"short runs: cosine from 0.002{slower}")]
+def _optimizer(what: Kind, *, packaged: bool) -> Choice:
+    muon = {"name": "muon", "lr": 0.004, "weight_decay": 0.01, "momentum": 0.95, "nesterov": True}
+    keys: dict[str, Any] = {f"optimizer.{key}": value for key, value in muon.items()}
+    reason = "needs fewer steps than AdamW; the rate goes to zero"
+    keys["schedule.name"] = "poly" if what == "thin" else "cosine"
+    if what != "thin" and packaged:
+        keys["optimizer.paramwise"] = {"custom_keys": [{"key": "model.encoder", "lr_mult": 0.2}]}
+        reason += ", a fifth of it for the encoder, whose weights are known"
+    return Choice(keys=keys, reason=reason)
 
 
 def crop_size(seen: Fingerprint, what: Kind, scale: float) -> tuple[int, int]:
