@@ -205,9 +205,11 @@ def _losses(what: Kind) -> Choice:
 
 def _optimizer(what: Kind, *, packaged: bool) -> Choice:
     muon = {"name": "muon", "lr": 0.004, "weight_decay": 0.01, "momentum": 0.95, "nesterov": True}
-    keys: dict[str, Any] = {f"optimizer.{key}": value for key, value in muon.items()}
-    reason = "needs fewer steps than AdamW; the rate goes to zero"
+    adamw = {"name": "adamw", "lr": 0.002, "weight_decay": 0.01}
+    chosen, reason = (adamw, "AdamW, for short runs") if what == "objects" else (muon, "needs fewer steps than AdamW")
+    keys: dict[str, Any] = {f"optimizer.{key}": value for key, value in chosen.items()}
     keys["schedule.name"] = "poly" if what == "thin" else "cosine"
+    reason += "; the rate goes to zero"
     if what != "thin" and packaged:
         keys["optimizer.paramwise"] = {"custom_keys": [{"key": "model.encoder", "lr_mult": 0.2}]}
         reason += ", a fifth of it for the encoder, whose weights are known"
