@@ -62,7 +62,8 @@ _WNET = Paper(
         },
         "model": {"mean": [0.0, 0.0, 0.0], "std": [255.0, 255.0, 255.0], "test_scale": [533, 512], **_little_unets()},
         "optimizer": {"name": "adam", "lr": 0.01, "weight_decay": 0.0},
-        # Two batches hold the six images: forty cycles of fifty epochs.
+        # Two batches hold the six images: forty cycles of fifty epochs, each from the full rate as the paper has it; in
+        # its code every second one rises again.
         "schedule": {"name": "cosine", "cycles": 40, "warmup_length": 0},
         "train": {"iterations": 4000, "batch_size": 4, "val_every": 100},
         "evaluate": {"tta": {"flips": ["none", "horizontal", "vertical", "both"]}},
