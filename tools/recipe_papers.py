@@ -33,8 +33,8 @@ def _little_unets() -> dict[str, Any]:
 
 _WNET = Paper(
     about=(
-        "Published: vessel Dice 0.820 inside the field of view, threshold set on train; here, half as long, 0.8142 of",
-        "whole images at 0.5. Rotation, scale, shift are drawn each by itself, and val Dice, not AUC, chooses weights.",
+        "Published: vessel Dice 0.820 inside the field of view, threshold set on train; not run here. Half as long, on",
+        "all eight images: 0.8142, whole, at 0.5. Rotation, scale, shift come each by itself; val Dice chooses, no AUC.",
         "Source: W-Net (Galdran et al. 2020, arXiv 2009.01907) and its code, agaldran/lwnet (MIT).",
     ),
     changes={
@@ -62,8 +62,8 @@ _WNET = Paper(
         },
         "model": {"mean": [0.0, 0.0, 0.0], "std": [255.0, 255.0, 255.0], "test_scale": [533, 512], **_little_unets()},
         "optimizer": {"name": "adam", "lr": 0.01, "weight_decay": 0.0},
-        # Two batches hold the six images: forty cycles of fifty epochs, each from the full rate as the paper has it; in
-        # its code every second one rises again.
+        # Two batches hold the six images: forty cycles of fifty epochs, each from the full rate; in its code every
+        # second one rises to it again.
         "schedule": {"name": "cosine", "cycles": 40, "warmup_length": 0},
         "train": {"iterations": 4000, "batch_size": 4, "val_every": 100},
         "evaluate": {"tta": {"flips": ["none", "horizontal", "vertical", "both"]}},
