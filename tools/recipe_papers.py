@@ -34,7 +34,7 @@ def _little_unets() -> dict[str, Any]:
 _WNET = Paper(
     about=(
         "Published: vessel Dice 0.820 inside the field of view, threshold set on train; not run here. Half as long, on",
-        "all eight images: 0.8142, whole, at 0.5. Rotation, scale, shift come each by itself; val Dice chooses, no AUC.",
+        "all eight images: 0.8142, whole, at 0.5. Rotation, scale, shift are drawn apart; val Dice chooses, not AUC.",
         "Source: W-Net (Galdran et al. 2020, arXiv 2009.01907) and its code, agaldran/lwnet (MIT).",
     ),
     changes={
